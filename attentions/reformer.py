@@ -1,0 +1,189 @@
+"""Reformer: attention among tokens that locality-sensitive hashing puts side by side."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from lra_bench.attentions._common import MASKED, head_major, token_major, without_padding
+from lra_bench.dims import Dims
+from lra_bench.registry import register_attention
+
+# What the paper subtracts where i = j: any other token is preferred, yet none is required.
+_SELF_PENALTY = 1e5
+# Above this, a hash is two hashes of about the square root, or hashing would cost O(l^2).
+_LARGEST_SINGLE_HASH = 64
+
+
+@register_attention("reformer", shares_query_key=True)
+class Reformer(nnx.Module):
+    """LSH attention with shared queries and keys, Section 2 of Kitaev et al.
+
+    Keys are normalised queries, k_j = q_j / |q_j|. Each round hashes them by random rotations,
+    h(x) = argmax([xR; -xR]), sorts tokens by (bucket, position), cuts the sorted sequence into
+    chunks of `bucket_size` and lets each token attend to its own chunk and the one before, the
+    set P~_i. Logits are q_i k_j / sqrt(d) - log N_ij, N_ij being the number of rounds in which
+    j is in P~_i, so that the rounds together are one softmax over the union of the sets; they
+    are combined by their log-sum-exps. A token attends to itself only if it has nobody else.
+
+    There are 2 max_len / bucket_size buckets, whatever the length of a call, padding sorts to
+    the end, and the first chunk has none before it: so padding changes nothing.
+    Time O(r l log l + r l c d), memory O(r l (c + d)), for r rounds and chunks of c.
+
+    Args:
+        dims: sizes.
+        bucket_size: c, tokens a chunk: fixed, so that the cost isn't quadratic.
+        num_hashes: r, rounds of hashing.
+        rngs: draws the rotations.
+
+    References:
+        Kitaev et al. 2020, arXiv:2001.04451.
+    """
+
+    def __init__(
+        self, dims: Dims, *, bucket_size: int = 64, num_hashes: int = 2, rngs: nnx.Rngs
+    ) -> None:
+        self.bucket_size = bucket_size
+        self.num_hashes = num_hashes
+        self.factors = _bucket_factors(2 * -(-dims.max_len // bucket_size))
+        shape = (dims.num_heads, num_hashes, sum(self.factors) // 2, dims.head_dim)
+        self.rotations = nnx.Variable(jax.random.normal(rngs(), shape))
+
+    def resample(self, key: Key[Array, ""]) -> None:
+        """Draw new rotations."""
+        self.rotations[...] = jax.random.normal(key, self.rotations.shape)
+
+    def __call__(
+        self,
+        q: Float[Array, "b l h d"],
+        k: Float[Array, "b l h d"],
+        v: Float[Array, "b l h d"],
+        mask: Bool[Array, "b l"],
+    ) -> Float[Array, "b l h d"]:
+        """Attend from `q` to the normalised `q`; `k` is not read: it is `q`."""
+        del k
+        length = q.shape[1]
+        chunk = min(self.bucket_size, length)
+        fill = ((0, 0), (0, -length % chunk), (0, 0), (0, 0))
+        q, v = (jnp.pad(without_padding(x, mask), fill) for x in (q, v))
+        mask = jnp.pad(mask, fill[:2])
+        queries, values = head_major(q), head_major(v)
+        keys = _unit(queries)
+        order = jnp.argsort(self._hash(keys, mask), axis=-1, stable=True)
+        rank = jnp.argsort(order, axis=-1)
+        by_round = [
+            _permute(jnp.broadcast_to(x[:, :, None], (*order.shape, x.shape[-1])), order, rank)
+            for x in (queries * q.shape[-1] ** -0.5, keys, values)
+        ]
+        bias = _pair_bias(order, rank, mask, chunk)
+        outputs, totals = _attend_in_chunks(*by_round, bias)
+        outputs, totals = (_permute(x, rank, order) for x in (outputs, totals))
+        weights = jax.nn.softmax(totals, axis=2).astype(v.dtype)
+        return token_major(jnp.sum(weights * outputs, axis=2))[:, :length]
+
+    def _hash(self, keys: Float[Array, "b h l d"], mask: Bool[Array, "b l"]) -> Int[Array, "b h r l"]:
+        """h(x) = argmax([xR; -xR]) for each factor of the bucket count; padding comes last."""
+        rotated = jnp.einsum("bhld,hrnd->bhrln", keys, self.rotations[...].astype(keys.dtype))
+        bucket, start, count = jnp.zeros(rotated.shape[:-1], jnp.int32), 0, 1
+        for factor in self.factors:
+            part = rotated[..., start : start + factor // 2]
+            hashed = jnp.argmax(jnp.concatenate([part, -part], axis=-1), axis=-1)
+            bucket, start = bucket * factor + hashed, start + factor // 2
+            count *= factor
+        return jnp.where(mask[:, None, None, :], bucket, count)
+
+
+def _bucket_factors(buckets: int) -> tuple[int, ...]:
+    """Even numbers, one or two, whose product is at least `buckets`."""
+    even = buckets + buckets % 2
+    if even <= _LARGEST_SINGLE_HASH:
+        return (even,)
+    root = 2 * round(even**0.5 / 2)
+    return (root, 2 * -(-even // (2 * root)))
+
+
+def _unit(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+    """x / |x|, and 0 where x = 0, with finite gradients there too."""
+    square = jnp.sum(jnp.square(x.astype(jnp.float32)), axis=-1, keepdims=True)
+    tiny = square < 1e-20
+    return jnp.where(tiny, 0, x * jax.lax.rsqrt(jnp.where(tiny, 1, square))).astype(x.dtype)
+
+
+def _rows(x: Float[Array, "b h r l d"], index: Int[Array, "b h r l"]) -> Float[Array, "b h r l d"]:
+    return jax.vmap(jax.vmap(jax.vmap(lambda rows, i: rows[i])))(x, index)
+
+
+@jax.custom_vjp
+def _permute(
+    x: Float[Array, "b h r l d"], index: Int[Array, "b h r l"], inverse: Int[Array, "b h r l"]
+) -> Float[Array, "b h r l d"]:
+    """Rows of x by a permutation; the gradient is a gather by its inverse, not a scatter."""
+    del inverse
+    return _rows(x, index)
+
+
+def _permute_forward(x: Array, index: Array, inverse: Array) -> tuple[Array, Array]:
+    return _rows(x, index), inverse
+
+
+def _permute_backward(inverse: Array, gradient: Array) -> tuple[Array, None, None]:
+    return _rows(gradient, inverse), None, None
+
+
+_permute.defvjp(_permute_forward, _permute_backward)
+
+
+def _chunked(x: Array, chunk: int) -> Array:
+    """Cut axis 3 (tokens) into chunks: (b, h, r, l, ...) -> (b, h, r, n, c, ...)."""
+    return x.reshape(*x.shape[:3], -1, chunk, *x.shape[4:])
+
+
+def _with_previous(x: Array, fill: float | bool) -> Array:
+    """Join to each chunk the one before it; `fill` stands before the first."""
+    before = jnp.concatenate([jnp.full_like(x[:, :, :, :1], fill), x[:, :, :, :-1]], axis=3)
+    return jnp.concatenate([before, x], axis=4)
+
+
+def _pair_bias(
+    order: Int[Array, "b h r l"], rank: Int[Array, "b h r l"], mask: Bool[Array, "b l"], chunk: int
+) -> Float[Array, "b h r n c two_c"]:
+    """What is added to the logit of each sorted (query, key): -m_ij of Eq. (3), -log N_ij.
+
+    Token numbers are positions; -1 stands for the key before the first chunk.
+    """
+    token = _chunked(order, chunk)
+    real = jnp.take_along_axis(mask[:, None, None, :], order, axis=3)
+    key_token = _with_previous(token, -1)[..., None, :]
+    bias = -jnp.log(_rounds_together(order, rank, chunk).astype(jnp.float32))
+    bias = jnp.where(token[..., :, None] == key_token, bias - _SELF_PENALTY, bias)
+    return jnp.where(_with_previous(_chunked(real, chunk), False)[..., None, :], bias, MASKED)
+
+
+def _rounds_together(
+    order: Int[Array, "b h r l"], rank: Int[Array, "b h r l"], chunk: int
+) -> Int[Array, "b h r n c two_c"]:
+    """N_ij: in how many rounds the sorted query i has the sorted key j in its set; at least 1."""
+    together = jnp.zeros((), jnp.int32)
+    for other in range(order.shape[2]):
+        place = rank[:, :, other, None, :] // chunk
+        place = _chunked(jnp.take_along_axis(place, order, axis=3), chunk)
+        behind = place[..., :, None] - _with_previous(place, 0)[..., None, :]
+        together += (behind == 0) | (behind == 1)
+    return jnp.maximum(together, 1)
+
+
+def _attend_in_chunks(
+    queries: Float[Array, "b h r l d"],
+    keys: Float[Array, "b h r l d"],
+    values: Float[Array, "b h r l d"],
+    bias: Float[Array, "b h r n c two_c"],
+) -> tuple[Float[Array, "b h r l d"], Float[Array, "b h r l 1"]]:
+    """Each round's output o_i^(r) and its log-sum-exp z(i, P_i^(r)), sorted."""
+    chunk = bias.shape[-2]
+    keys, values = (_with_previous(_chunked(x, chunk), 0) for x in (keys, values))
+    logits = jnp.einsum("bhrncd,bhrnkd->bhrnck", _chunked(queries, chunk), keys)
+    logits = logits.astype(jnp.float32) + bias
+    totals = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    weights = jnp.exp(logits - totals).astype(values.dtype)
+    outputs = jnp.einsum("bhrnck,bhrnkd->bhrncd", weights, values)
+    return outputs.reshape(queries.shape), totals.reshape(*queries.shape[:-1], 1)

@@ -1,0 +1,34 @@
+"""Exact softmax attention, in its textbook form."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from lra_bench.attentions._common import (
+    MASKED,
+    head_major,
+    softmax_average,
+    token_major,
+    without_padding,
+)
+from lra_bench.registry import register_attention
+
+
+@register_attention("softmax", exact=True, equivariant=True)
+def softmax(
+    q: Float[Array, "b l h d"],
+    k: Float[Array, "b l h d"],
+    v: Float[Array, "b l h d"],
+    mask: Bool[Array, "b l"],
+) -> Float[Array, "b l h d"]:
+    """Exact softmax attention: D^-1 A V with A = exp(Q K^T / sqrt(d)), Eq. (1).
+
+    Time O(l^2 d), memory O(l^2).
+
+    References:
+        Vaswani et al. 2017, arXiv:1706.03762; the equation as numbered in arXiv:2009.14794.
+    """
+    queries = head_major(q) * q.shape[-1] ** -0.5
+    keys = head_major(without_padding(k, mask))
+    logits = jnp.einsum("bhqd,bhkd->bhqk", queries, keys)
+    logits = jnp.where(mask[:, None, None, :], logits, MASKED)
+    return token_major(softmax_average(logits, head_major(without_padding(v, mask))))

@@ -1,0 +1,66 @@
+"""What the tasks' presets start from."""
+
+from ml_collections import ConfigDict
+
+
+def one_gpu() -> ConfigDict:
+    """The one-GPU setting of Nystromformer (Xiong et al. 2021), which Skyformer uses too.
+
+    Values: github.com/mlpen/Nystromformer, LRA/code/lra_config.py and run_tasks.py (AdamW with
+    epsilon 1e-6, linear warm-up and decay). Its attention dropout is left out, since the
+    mechanisms that never form attention weights can't have it.
+    """
+    return ConfigDict(
+        {
+            "model": {
+                "num_layers": 2,
+                "emb_dim": 64,
+                "ffn_dim": 128,
+                "num_heads": 2,
+                "head_dim": 32,
+                "positions": "learned",
+                "pooling": "mean",
+                "dropout": 0.1,
+                "dtype": "float32",
+            },
+            "train": {
+                "batch_size": 32,
+                "accumulate": 1,
+                "num_steps": 5_000,
+                "schedule": "linear",
+                "learning_rate": 1e-4,
+                "warmup_steps": 1_000,
+                "weight_decay": 0.0,
+                "beta2": 0.999,
+                "epsilon": 1e-6,
+                "clip_norm": 0.0,
+                "log_every": 50,
+                "eval_every": 50,
+                "eval_batch_size": 32,
+                "resample_every": 1_000,
+                "num_devices": 0,
+            },
+        }
+    )
+
+
+def quick() -> ConfigDict:
+    """A setting for minutes on two CPU cores: few steps, hence a high rate and no dropout."""
+    config = one_gpu()
+    config.model.dropout = 0.0
+    config.train.update(learning_rate=2e-3, warmup_steps=100, clip_norm=1.0, resample_every=100)
+    config.train.update(num_steps=600, log_every=20, eval_every=100, eval_batch_size=100)
+    return config
+
+
+def lra_paper() -> ConfigDict:
+    """What the LRA paper's configs have in common (Tay et al. 2021).
+
+    Values: github.com/google-research/long-range-arena, lra_benchmarks/listops/configs and
+    utils/train_utils.py: Adam with beta2 0.98, epsilon 1e-9 and decoupled weight decay.
+    """
+    config = one_gpu()
+    config.model.update(num_layers=6, emb_dim=512, ffn_dim=2_048, num_heads=8, head_dim=64)
+    config.train.update(learning_rate=0.05, schedule="rsqrt", weight_decay=0.1)
+    config.train.update(beta2=0.98, epsilon=1e-9)
+    return config

@@ -1,0 +1,46 @@
+"""ListOps."""
+
+from dataclasses import asdict
+
+from ml_collections import ConfigDict
+
+from lra_bench.configs._base import lra_paper, one_gpu, quick
+from lra_bench.tasks.listops import ListOps
+
+
+def smoke() -> ConfigDict:
+    """Seconds: shows that everything runs, learns next to nothing."""
+    config = quick()
+    config.data = dict(FULL, train_size=512, validation_size=64, test_size=64)
+    config.data.update(min_length=8, max_length=48)
+    config.model.update(num_layers=1, emb_dim=32, ffn_dim=32, head_dim=16)
+    config.train.update(num_steps=24, warmup_steps=4, log_every=4, eval_every=8)
+    config.train.update(batch_size=16, eval_batch_size=32, resample_every=6)
+    return config
+
+
+def mini() -> ConfigDict:
+    """Minutes on two cores: expressions of 65 to 255 symbols instead of 501 to 1,999."""
+    config = quick()
+    config.data = dict(FULL, train_size=20_000, validation_size=1_000)
+    config.data.update(min_length=64, max_length=256)
+    return config
+
+
+def small() -> ConfigDict:
+    """Nystromformer's setting, as in `one_gpu`."""
+    config = one_gpu()
+    config.data = FULL
+    return config
+
+
+def paper() -> ConfigDict:
+    """The LRA paper's: listops/configs/base_listops_config.py, CLS pooling."""
+    config = lra_paper()
+    config.data = FULL
+    config.model.pooling = "cls"
+    return config
+
+
+FULL = asdict(ListOps())
+PRESETS = {"smoke": smoke, "mini": mini, "small": small, "paper": paper}

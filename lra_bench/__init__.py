@@ -1,0 +1,3 @@
+"""A benchmarking harness for efficient attention on the Long Range Arena."""
+
+__version__ = "0.1.0"

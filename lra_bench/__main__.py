@@ -1,0 +1,7 @@
+"""`python -m lra_bench` is `lra-bench`."""
+
+import sys
+
+from lra_bench.cli import main
+
+sys.exit(main())

@@ -1,0 +1,104 @@
+"""Checkpoints of the training state: the latest, and the best by validation accuracy."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
+
+from lra_bench.errors import RunError
+from lra_bench.train import State
+
+# A tie goes to the earlier step; far below one example in a million.
+_PER_STEP = 1e-12
+_NOT_EVALUATED = -1.0
+
+
+def _selection(metrics: dict[str, float]) -> float:
+    return metrics["selection"]
+
+
+class Checkpoints:
+    """The checkpoints of one run, written as a whole or not at all.
+
+    The two latest are kept, and the best. A checkpoint that was written between evaluations
+    (when a run is stopped) never counts as best.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every step it takes
+        policies = [preserve.LatestN(2), preserve.BestN(n=1, get_metric_fn=_selection)]
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=preserve.AnyPreservationPolicy(policies),
+            best_fn=_selection,
+            enable_async_checkpointing=False,
+        )
+        self._manager = ocp.CheckpointManager(directory.resolve(), options=options)
+
+    def save(self, state: State, validation_accuracy: float | None = None) -> None:
+        """Write the state; one of the same step without an evaluation is replaced."""
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            self._manager.delete(step)
+        selection = _NOT_EVALUATED
+        if validation_accuracy is not None:
+            selection = validation_accuracy - _PER_STEP * step
+        self._manager.save(
+            step, args=ocp.args.StandardSave(_by_name(state)), metrics={"selection": selection}
+        )
+
+    def latest(self) -> int | None:
+        """The newest checkpoint's step."""
+        return self._manager.latest_step()
+
+    def best(self) -> int | None:
+        """The step of the best evaluation; the earlier of equals."""
+        step = self._manager.best_step()
+        return step if step is not None and self.evaluated(step) else None
+
+    def evaluated(self, step: int) -> bool:
+        """Whether the checkpoint was written with an evaluation."""
+        metrics = self._manager.metrics(step)
+        return metrics is not None and _selection(metrics) > _NOT_EVALUATED
+
+    def restore(self, step: int, like: State) -> State:
+        """The state of that step; `like` gives structure, shapes, dtypes and devices.
+
+        Raises:
+            RunError: the checkpoint is of another model, or can't be read.
+        """
+        wanted = _by_name(like)
+        try:
+            metadata = self._manager.item_metadata(step)
+            self._compare(step, wanted, dict(metadata.items()))
+            restored = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))
+        except RunError:
+            raise
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise RunError(f"{self._where(step)} can't be read: {problem}") from error
+        leaves = [restored[name] for name in wanted]
+        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self._manager.close()
+
+    def _compare(self, step: int, wanted: dict[str, Any], found: dict[str, Any]) -> None:
+        for name in sorted(wanted.keys() | found.keys()):
+            shapes = [tuple(x[name].shape) if name in x else "none" for x in (found, wanted)]
+            if shapes[0] != shapes[1]:
+                raise RunError(
+                    f"{self._where(step)} is of another model: "
+                    f"{name} is {shapes[0]} there, {shapes[1]} here"
+                )
+
+    def _where(self, step: int) -> str:
+        return f"checkpoint {self._manager.directory / str(step)}"
+
+
+def _by_name(state: State) -> dict[str, Any]:
+    leaves, _ = jax.tree.flatten_with_path(state)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}

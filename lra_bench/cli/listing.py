@@ -1,0 +1,52 @@
+"""lra-bench list: what there is."""
+
+import argparse
+import json
+
+NAME = "list"
+HELP = "list tasks, attentions and presets"
+DESCRIPTION = "List tasks, attentions and presets, each with what it is; all three by default."
+_KINDS = ("tasks", "attentions", "presets")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("kind", nargs="?", choices=_KINDS, help="only these")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def main(args: argparse.Namespace, argv: list[str]) -> int:
+    """Print the lists."""
+    del argv
+    kinds = [args.kind] if args.kind else list(_KINDS)
+    found = {kind: _find(kind) for kind in kinds}
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    width = max(len(name) for entries in found.values() for name in entries)
+    for kind, entries in found.items():
+        print(f"{kind}:")
+        for name, summary in entries.items():
+            print(f"  {name:<{width}}  {summary}")
+    return 0
+
+
+def _find(kind: str) -> dict[str, str]:
+    """Names and one line on each."""
+    from lra_bench.registry import ATTENTIONS, TASKS
+
+    if kind == "presets":
+        return _presets()
+    registry = TASKS if kind == "tasks" else ATTENTIONS
+    return {name: registry.get(name).summary for name in registry.names()}
+
+
+def _presets() -> dict[str, str]:
+    from lra_bench.config import presets
+    from lra_bench.registry import TASKS
+
+    return {
+        f"{task} {name}": (make.__doc__ or "").partition("\n")[0]
+        for task in TASKS.names()
+        for name, make in presets(task).items()
+    }

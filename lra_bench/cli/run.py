@@ -1,0 +1,91 @@
+"""lra-bench run: one task with one attention."""
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+from lra_bench.cli.common import add_data_dir, add_set
+
+NAME = "run"
+HELP = "train and test one attention on one task"
+DESCRIPTION = """\
+Train one attention mechanism on one task, keep the checkpoint that validates best, and test it
+once. Without arguments: Performer-softmax on ListOps, a few minutes on two CPU cores.
+
+DIR gets record.json (written last), metrics.jsonl, config.json and checkpoints/. A run that is
+stopped, or killed, goes on where it was with --resume.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("--task", default="listops", help="default: %(default)s")
+    parser.add_argument("--attention", default="performer-softmax", help="default: %(default)s")
+    parser.add_argument("--preset", default="mini", help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    out = "where the run is kept; default: runs/TASK-ATTENTION-PRESET-seedN"
+    parser.add_argument("--out", type=Path, metavar="DIR", help=out)
+    add_data_dir(parser)
+    resume = "go on with the run in DIR, or show its result if it is finished"
+    parser.add_argument("--resume", action="store_true", help=resume)
+    add_set(parser)
+
+
+def main(args: argparse.Namespace, argv: list[str]) -> int:
+    """Do the run."""
+    from lra_bench.config import make_settings
+    from lra_bench.files import data_root
+    from lra_bench.folder import RunFolder
+    from lra_bench.progress import Display
+
+    settings = make_settings(args.task, args.attention, args.preset, args.seed, args.set)
+    name = f"{args.task}-{args.attention}-{args.preset}-seed{args.seed}"
+    folder = RunFolder(args.out or Path("runs") / name)
+    display = Display()
+    record = folder.check(settings, resume=args.resume)
+    if record is None:
+        display.line(f"{args.task} with {args.attention}, preset {args.preset}, seed {args.seed}")
+        record = _execute(settings, folder, data_root(args.data_dir), display, argv)
+    if record is None:
+        return 1
+    _show(record, folder.path, display)
+    return 0 if record["status"] == "ok" else 1
+
+
+def _execute(
+    settings: Any, folder: Any, data: Path, display: Any, argv: list[str]
+) -> dict[str, Any] | None:
+    from lra_bench.run import execute
+    from lra_bench.stopping import Stopped
+
+    try:
+        return execute(settings, folder, data, display)
+    except Stopped as stopped:
+        again = shlex.join(["lra-bench", *(word for word in argv if word != "--resume")])
+        display.line(f"{stopped}; go on with: {again} --resume")
+        return None
+
+
+def _show(record: dict[str, Any], folder: Path, display: Any) -> None:
+    from lra_bench.published import of
+
+    if record["status"] != "ok":
+        display.line(f"{record['status'].replace('_', ' ')}: {record['error']}")
+    else:
+        display.line()
+        display.line(
+            f"test accuracy  {record['test']['accuracy']:.1%} of {record['test']['examples']:,}"
+            f" (best validation {record['validation']['accuracy']:.1%},"
+            f" at step {record['best_step']})"
+        )
+        display.line(f"chance         {record['chance']:.1%} (always the commonest answer)")
+        figures = [
+            f"{row.accuracy[record['task']]:.1f} % {row.source}"
+            for row in of(record["attention"], record["task"])
+        ]
+        if figures:
+            display.line(f"published      {', '.join(figures)}")
+            display.line("               (full-size settings; compare with presets small and paper)")
+        display.line(f"speed          {record['steps_per_second']:.2f} steps/s")
+    display.line(f"record         {folder / 'record.json'}")

@@ -1,0 +1,146 @@
+"""From (task, attention, preset, seed, overrides) to the settings of a run."""
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args, get_type_hints
+
+from absl import flags
+from ml_collections import ConfigDict
+from ml_collections.config_flags import config_flags
+
+from lra_bench.errors import UsageError
+from lra_bench.registry import ATTENTIONS, TASKS, unknown
+from lra_bench.settings import ModelSettings, RunSettings, TrainSettings
+
+def presets(task: str) -> Mapping[str, Callable[[], ConfigDict]]:
+    """The presets of a task, from `lra_bench.configs` or from the task's own module.
+
+    Raises:
+        UsageError: unknown task.
+    """
+    entry = TASKS.get(task)
+    name = f"lra_bench.configs.{task.replace('-', '_')}"
+    if importlib.util.find_spec(name) is None:
+        name = entry.module
+    return importlib.import_module(name).PRESETS
+
+
+def make_settings(
+    task: str, attention: str, preset: str, seed: int, overrides: Sequence[str] = ()
+) -> RunSettings:
+    """The settings of one run.
+
+    Args:
+        overrides: "group.key=value", the group "data", "model", "train" or "attention".
+
+    Raises:
+        UsageError: an unknown name or key, or a value of the wrong type or range.
+    """
+    choices = presets(task)
+    if preset not in choices:
+        raise unknown(f"preset of {task}", preset, list(choices))
+    config = choices[preset]()
+    sources = TASKS.get(task).target.sources
+    config.data.source = sources[0]
+    config.attention = ATTENTIONS.get(attention).options()
+    config = override(config, overrides)
+    if config.data.source not in sources:
+        raise unknown(f"data source of {task}", config.data.source, list(sources))
+    data = config.data.to_dict()
+    settings = RunSettings(
+        task=task,
+        attention=attention,
+        preset=preset,
+        seed=seed,
+        data_source=data.pop("source"),
+        data=data,
+        attention_options=config.attention.to_dict(),
+        model=ModelSettings(**config.model),
+        train=TrainSettings(**config.train),
+    )
+    validate(settings)
+    return settings
+
+
+def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
+    """Set "group.key=value" overrides, typed by the values that are there.
+
+    Raises:
+        UsageError: no such key, or a value of another type.
+    """
+    for item in overrides:
+        group, name = _split_key(config, item)
+        values = flags.FlagValues()
+        argv = ["lra-bench", f"--config.{item}"]
+        holder = config_flags.DEFINE_config_dict(
+            "config", config, flag_values=values, sys_argv=argv, lock_config=True
+        )
+        try:
+            values(argv)
+        except (flags.Error, AttributeError, KeyError, TypeError, ValueError):
+            expected = type(config[group][name]).__name__
+            raise UsageError(f"--set {item}: the value must be of type {expected}") from None
+        config = holder.value
+    return config
+
+
+def _split_key(config: ConfigDict, item: str) -> tuple[str, str]:
+    key, equals, _ = item.partition("=")
+    group, _, name = key.partition(".")
+    if not equals:
+        raise UsageError(f"--set {item}: must be key=value, such as train.num_steps=100")
+    if key in ("task", "attention", "preset", "seed"):
+        raise UsageError(f"--set {item}: is an argument of its own, --{key}")
+    if group not in config:
+        raise unknown("--set group", group, list(config))
+    if name not in config[group]:
+        keys = [f"{group}.{known}" for known in config[group]]
+        raise unknown("--set key", key, keys) if keys else UsageError(f"--set {key}: no options")
+    return group, name
+
+
+def validate(settings: RunSettings) -> None:
+    """Check ranges and choices.
+
+    Raises:
+        UsageError: the first that is wrong.
+    """
+    try:
+        TASKS.get(settings.task).target(**settings.data)
+    except ValueError as error:
+        raise UsageError(f"data: {error}") from None
+    for group, value in (("model", settings.model), ("train", settings.train)):
+        for name, hint in get_type_hints(type(value)).items():
+            _check(f"{group}.{name}", getattr(value, name), get_args(hint))
+    train = settings.train
+    if train.batch_size % train.accumulate:
+        raise UsageError(
+            f"train.accumulate={train.accumulate} does not divide "
+            f"train.batch_size={train.batch_size}"
+        )
+    if settings.seed < 0:
+        raise UsageError(f"--seed {settings.seed}: must not be negative")
+
+
+_MAY_BE_ZERO = {
+    "train.warmup_steps",
+    "train.weight_decay",
+    "train.clip_norm",
+    "train.resample_every",
+    "train.num_devices",
+    "model.dropout",
+}
+
+
+def _check(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    if choices:
+        if value not in choices:
+            raise UsageError(f"{name}={value!r}: valid: {', '.join(choices)}")
+    elif name in _MAY_BE_ZERO:
+        if value < 0:
+            raise UsageError(f"{name}={value}: must not be negative")
+    elif value <= 0:
+        raise UsageError(f"{name}={value}: must be positive")
+    if name == "model.dropout" and value >= 1:
+        raise UsageError(f"{name}={value}: must be below 1")

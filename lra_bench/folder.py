@@ -1,0 +1,100 @@
+"""The folder of one run, and whose it is."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lra_bench import metrics, record
+from lra_bench.errors import RunError, UsageError
+from lra_bench.files import locked, write_json
+from lra_bench.settings import RunSettings
+
+CONFIG = "config.json"
+
+
+class RunFolder:
+    """Holds config.json, metrics.jsonl, checkpoints/ and, last of all, record.json."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints lie."""
+        return self.path / "checkpoints"
+
+    def check(self, settings: RunSettings, *, resume: bool) -> dict[str, Any] | None:
+        """See whether a run of `settings` may be done here; writes nothing.
+
+        Returns:
+            The record of this very run if it is finished and `resume` asks to go on with it.
+
+        Raises:
+            UsageError: the folder holds something else, or a run and `resume` is not asked for.
+            RunError: what is there can't be read.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"--out {self.path} is a file")
+        if not (self.path / CONFIG).exists():
+            self._refuse_strangers()
+            return None
+        self._refuse_other(settings)
+        finished = (self.path / record.FILE).exists()
+        if not resume:
+            state = "a finished" if finished else "an unfinished"
+            remedy = "show its result" if finished else "go on with it"
+            raise UsageError(
+                f"{self.path} holds {state} run of this; --resume to {remedy}, "
+                "another --out or --seed for a new one, or remove the folder"
+            )
+        if not finished:
+            return None
+        result = record.read(self.path / record.FILE)
+        return result if result["status"] in ("ok", "diverged") else None
+
+    def _refuse_strangers(self) -> None:
+        ours = {".lock", CONFIG, metrics.FILE}
+        if self.path.is_dir() and any(entry.name not in ours for entry in self.path.iterdir()):
+            raise UsageError(f"--out {self.path} is not empty and holds no run; choose another")
+
+    def _refuse_other(self, settings: RunSettings) -> None:
+        try:
+            found = json.loads((self.path / CONFIG).read_text())
+        except ValueError:
+            raise RunError(f"{self.path / CONFIG} can't be read; choose another --out") from None
+        here = json.loads(json.dumps(settings.as_dict()))
+        differences = list(_differences(found, here))
+        if differences:
+            raise UsageError(
+                f"{self.path} holds a run of another config: {'; '.join(differences[:3])}"
+                f"{'; ...' if len(differences) > 3 else ''}; choose another --out"
+            )
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder and keep others out of it.
+
+        Raises:
+            UsageError: another process is at work in it.
+        """
+        with locked(self.path / ".lock", wait=False) as ours:
+            if not ours:
+                raise UsageError(f"another process is running in {self.path}")
+            yield
+
+    def start(self, settings: RunSettings) -> None:
+        """Write the config, and take away the record of an attempt that failed."""
+        (self.path / record.FILE).unlink(missing_ok=True)
+        write_json(self.path / CONFIG, settings.as_dict())
+
+
+def _differences(found: Any, here: Any, at: str = "") -> Iterator[str]:
+    """What differs, as "train.num_steps is 10 there, 20 here"."""
+    if isinstance(found, dict) and isinstance(here, dict):
+        for key in [*here, *(key for key in found if key not in here)]:
+            where = f"{at}.{key}" if at else key
+            yield from _differences(found.get(key), here.get(key), where)
+    elif found != here:
+        yield f"{at} is {json.dumps(found)} there, {json.dumps(here)} here"

@@ -1,0 +1,298 @@
+"""Tables of accuracy from run records."""
+
+import json
+import math
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lra_bench import published, record
+from lra_bench.errors import RunError, UsageError
+
+Record = dict[str, Any]
+FORMATS = ("markdown", "csv", "latex", "html")
+_REASONS = {"out_of_memory": "out of memory"}
+# How many binomial standard errors above chance a test accuracy must lie to count as learned.
+_ABOVE_CHANCE = 3
+_OVER_BUDGET = 1.10
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one attention on one task in one setting, one a seed."""
+
+    attention: str
+    task: str
+    runs: tuple[Record, ...]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Test accuracies of the runs that have one, in [0, 1]."""
+        return [run["test"]["accuracy"] for run in self.runs if run["status"] == "ok"]
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over seeds."""
+        return statistics.fmean(self.accuracies) if self.accuracies else None
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation over seeds (n - 1); None for fewer than two."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+    def failure(self) -> str | None:
+        """Why the cell says FAIL: every run failed, or the mean isn't above chance."""
+        if self.mean is None:
+            reasons = {run["status"] for run in self.runs}
+            return ", ".join(sorted(_REASONS.get(reason, reason) for reason in reasons))
+        chance = self.runs[0]["chance"]
+        examples = next(run["test"]["examples"] for run in self.runs if run["status"] == "ok")
+        error = math.sqrt(chance * (1 - chance) / examples)
+        at_chance = self.mean <= chance + _ABOVE_CHANCE * error
+        return f"at chance, {self.mean:.1%}" if at_chance else None
+
+    def text(self) -> str:
+        """Such as "36.2 ± 0.4" in percent, or "FAIL (diverged)"."""
+        failure = self.failure()
+        if failure or self.mean is None:
+            return f"FAIL ({failure})"
+        spread = f" ± {100 * self.sd:.1f}" if self.sd is not None else ""
+        lost = len(self.runs) - len(self.accuracies)
+        return f"{100 * self.mean:.1f}{spread}" + (f" ({lost} failed)" if lost else "")
+
+    def median(self, key: str) -> float | None:
+        """The median over the runs that have the figure."""
+        values = [run.get(key) for run in self.runs if run.get(key) is not None]
+        return statistics.median(values) if values else None
+
+
+def collect(folders: Sequence[Path]) -> list[Record]:
+    """All records below the folders; what can't be read is named on standard error.
+
+    Raises:
+        UsageError: a folder is missing, or there is no record at all.
+    """
+    records = []
+    for folder in folders:
+        if not folder.exists():
+            raise UsageError(f"no folder {folder}")
+        for path in sorted([folder] if folder.is_file() else folder.rglob(record.FILE)):
+            try:
+                records.append(record.read(path))
+            except RunError as error:
+                print(f"lra-bench: left out: {error}", file=sys.stderr)
+    if not records:
+        raise UsageError(f"no records in {', '.join(map(str, folders))}")
+    return records
+
+
+def by_setting(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Records that may stand in one table: same preset, same overrides of it."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for run in records:
+        groups[_setting(run)].append(run)
+    return dict(sorted(groups.items()))
+
+
+def _setting(run: Record) -> str:
+    """The preset, and where the run departs from it; attention and seed don't count."""
+    from lra_bench.config import make_settings
+
+    config = {key: run["config"].get(key) for key in ("data_source", "data", "model", "train")}
+    try:
+        usual = make_settings(run["task"], "identity", run["preset"], 0).as_dict()
+    except UsageError:
+        digest = json.dumps(config, sort_keys=True)
+        return f"{run['preset']} of {run['task']}, unknown here: {hash(digest)}"
+    changed = [
+        f"{group}={config[group]}"
+        for group in ("data_source",)
+        if config[group] != usual[group]
+    ]
+    for group in ("data", "model", "train"):
+        found, known = config[group] or {}, usual[group]
+        changed += [
+            f"{group}.{key}={found.get(key)}"
+            for key in sorted(found.keys() | known.keys())
+            if found.get(key) != known.get(key)
+        ]
+    return run["preset"] + (f" ({', '.join(changed)})" if changed else "")
+
+
+def cells(records: Iterable[Record]) -> list[Cell]:
+    """Cells of one setting, by attention and task; one run a seed, the first one found."""
+    runs: dict[tuple[str, str], dict[int, Record]] = defaultdict(dict)
+    for run in records:
+        key = (_label(run), run["task"])
+        if run["seed"] in runs[key]:
+            print(
+                f"lra-bench: left out: a second record of {key[0]} on {key[1]}, "
+                f"seed {run['seed']}",
+                file=sys.stderr,
+            )
+        runs[key].setdefault(run["seed"], run)
+    return [Cell(*key, tuple(found.values())) for key, found in sorted(runs.items())]
+
+
+def _label(run: Record) -> str:
+    """The attention, with the options that aren't its defaults."""
+    from lra_bench.registry import ATTENTIONS
+
+    try:
+        usual = ATTENTIONS.get(run["attention"]).options()
+    except UsageError:
+        usual = {}
+    found = run["config"].get("attention_options") or {}
+    changed = [f"{key}={value}" for key, value in sorted(found.items()) if usual.get(key) != value]
+    return run["attention"] + (f" ({', '.join(changed)})" if changed else "")
+
+
+def wide(records: Iterable[Record], *, with_published: bool) -> pd.DataFrame:
+    """The table of one setting for people: a row an attention, text in every cell."""
+    found = cells(records)
+    tasks = sorted({cell.task for cell in found})
+    rows: dict[str, dict[str, str]] = {}
+    for cell in found:
+        rows.setdefault(cell.attention, {"attention": cell.attention}).update(
+            _columns(cell, many=len(tasks) > 1)
+        )
+    ranked = sorted(rows.values(), key=lambda row: _rank(row["attention"], found))
+    ranked.append({"attention": "chance", **_chance(found)})
+    if with_published:
+        ranked += _published_rows(found, tasks)
+    return pd.DataFrame(ranked).fillna("")
+
+
+def _rank(label: str, found: list[Cell]) -> float:
+    """Best first, by the mean over its tasks; failures last."""
+    means = [c.mean or 0 for c in found if c.attention == label and not c.failure()]
+    return -statistics.fmean(means) if means else 0.0
+
+
+def _columns(cell: Cell, *, many: bool) -> dict[str, str]:
+    prefix = f"{cell.task} " if many else ""
+    parameters, ratio = cell.median("parameters"), cell.median("parameters_vs_softmax")
+    rate = cell.median("steps_per_second")
+    flag = " (!)" if ratio and ratio > _OVER_BUDGET else ""
+    return {
+        f"{cell.task} %": cell.text(),
+        f"{prefix}seeds": str(len(cell.runs)),
+        f"{prefix}parameters": f"{parameters:,.0f}" if parameters else "",
+        f"{prefix}vs softmax": f"{ratio:.2f}{flag}" if ratio else "",
+        f"{prefix}steps/s": f"{rate:.2f}" if rate else "",
+    }
+
+
+def _chance(found: list[Cell]) -> dict[str, str]:
+    return {f"{cell.task} %": f"{100 * cell.runs[0]['chance']:.1f}" for cell in found}
+
+
+def _published_rows(found: list[Cell], tasks: list[str]) -> list[dict[str, str]]:
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for attention in sorted({cell.runs[0]["attention"] for cell in found}):
+        for task in tasks:
+            for row in published.of(attention, task):
+                name = f"{row.model} [{row.source}]"
+                entry = rows.setdefault((row.model, row.source), {"attention": name})
+                entry[f"{task} %"] = f"{row.accuracy[task]:.2f}"
+    return list(rows.values())
+
+
+def long(groups: dict[str, list[Record]], *, with_published: bool) -> pd.DataFrame:
+    """The table for programs: a row a setting, attention and task; accuracies in [0, 1]."""
+    rows = [
+        {
+            "setting": setting,
+            "task": cell.task,
+            "attention": cell.attention,
+            "accuracy_mean": cell.mean,
+            "accuracy_sd": cell.sd,
+            "seeds": len(cell.runs),
+            "fail": cell.failure(),
+            "chance": cell.runs[0]["chance"],
+            "parameters": cell.median("parameters"),
+            "parameters_vs_softmax": cell.median("parameters_vs_softmax"),
+            "steps_per_second": cell.median("steps_per_second"),
+            "source": "here",
+        }
+        for setting, records in groups.items()
+        for cell in cells(records)
+    ]
+    if with_published:
+        rows += [
+            {"setting": "published", "task": task, "attention": row.model,
+             "accuracy_mean": value / 100, "source": row.source}
+            for row in published.results()
+            for task, value in row.accuracy.items()
+        ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def render(records: Sequence[Record], style: str, *, with_published: bool) -> str:
+    """All tables in one of `FORMATS`: a table a setting, except CSV, which is one."""
+    groups = by_setting(records)
+    if style == "csv":
+        return long(groups, with_published=with_published).to_csv(index=False, lineterminator="\n")
+    parts = []
+    for setting, group in groups.items():
+        table = wide(group, with_published=with_published)
+        parts.append(_RENDERERS[style](f"preset {setting}", table))
+    return "\n".join(parts)
+
+
+def _notes(table: pd.DataFrame) -> str:
+    """What the signs in a table mean, for those that are in it."""
+    text = table.to_string()
+    notes = ["mean ± sd over seeds, test accuracy at the best validation step"]
+    if "FAIL (at chance" in text:
+        notes.append(f"at chance: not {_ABOVE_CHANCE} standard errors above the commonest answer")
+    if "(!)" in text:
+        notes.append("(!): over 10 % more parameters than softmax")
+    if "[" in text:
+        notes.append("[source]: published, in that source's full-size setting")
+    return "; ".join(notes) + "."
+
+
+def _markdown(title: str, table: pd.DataFrame) -> str:
+    aligned = ["left"] + ["right"] * (len(table.columns) - 1)
+    body = table.to_markdown(index=False, disable_numparse=True, colalign=aligned)
+    return f"### {title}\n\n{body}\n\n{_notes(table)}\n"
+
+
+def _latex(title: str, table: pd.DataFrame) -> str:
+    escaped = table.map(_tex).rename(columns=_tex)
+    columns = "l" + "r" * (len(table.columns) - 1)
+    rows = [" & ".join(row) + r" \\" for row in escaped.itertuples(index=False)]
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_tex(title)}: {_tex(_notes(table))}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        " & ".join(escaped.columns) + r" \\",
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tex(text: str) -> str:
+    for sign in "&%$#_{}":
+        text = text.replace(sign, rf"\{sign}")
+    return text.replace("±", r"$\pm$")
+
+
+def _html(title: str, table: pd.DataFrame) -> str:
+    return f"<h3>{title}</h3>\n{table.to_html(index=False, border=0)}\n<p>{_notes(table)}</p>\n"
+
+
+_RENDERERS = {"markdown": _markdown, "latex": _latex, "html": _html}

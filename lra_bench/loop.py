@@ -1,0 +1,159 @@
+"""The training loop: steps, logging, evaluation, checkpoints."""
+
+import math
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from lra_bench.checkpoint import Checkpoints
+from lra_bench.data.batches import Prefetch, padded_batches
+from lra_bench.data.store import Store
+from lra_bench.metrics import Metrics
+from lra_bench.programs import Programs
+from lra_bench.progress import Advance, Display
+from lra_bench.settings import TrainSettings
+from lra_bench.stopping import Stopped, StopRequest
+from lra_bench.train import State
+
+
+class Diverged(Exception):
+    """The loss of this step isn't finite."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"the loss is not finite from step {step} on")
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result on every example of a split."""
+
+    accuracy: float
+    loss: float
+    examples: int
+
+
+@dataclass
+class Loop:
+    """One run: its programs and data, where it writes, whom it tells, who may stop it.
+
+    After update number `step` come, where they are due: redrawing features, the line of
+    training metrics, validation with its line, the checkpoint. Whatever is in a checkpoint has
+    its lines written, and nothing is in one that a resumed run would do again.
+    """
+
+    programs: Programs
+    store: Store
+    settings: TrainSettings
+    checkpoints: Checkpoints
+    metrics: Metrics
+    display: Display
+    stop: StopRequest
+    _seconds: float = 0.0
+    _remark: str = ""
+    _pending: list[Array] = field(default_factory=list)
+
+    def fit(self, state: State) -> State:
+        """Train to the last step.
+
+        Raises:
+            Stopped: on request, with the state saved.
+            Diverged: at a loss that isn't finite.
+        """
+        step = int(state.step)
+        saved = self.checkpoints.latest() == step and self.checkpoints.evaluated(step)
+        batches = Prefetch(self.programs.train_batch, step)
+        with closing(batches), self.display.bar("training", self.settings.num_steps, step) as bar:
+            try:
+                while True:
+                    if self._due(step, self.settings.eval_every) and not saved:
+                        self._validate(state, step, bar)
+                    if step == self.settings.num_steps:
+                        return state
+                    if self.stop.made:
+                        raise Stopped(step)
+                    state = self._advance(state, batches)
+                    step, saved = step + 1, False
+                    state = self._after(state, step)
+                    bar(step, self._remark)
+            except Stopped:
+                if self.checkpoints.latest() != step:
+                    self.checkpoints.save(state)
+                raise
+
+    def test(self, state: State) -> Evaluation:
+        """Evaluate on every example of the test split and write its line.
+
+        Raises:
+            Stopped: on request; what is saved already is all that is needed to go on.
+        """
+        with self.display.bar("testing", len(self.store.splits["test"])) as bar:
+            return self._evaluate(state, "test", bar)
+
+    def _evaluate(self, state: State, split: str, bar: Advance | None) -> Evaluation:
+        """Every example of a split counts once; writes the split's line of metrics."""
+        started = time.perf_counter()
+        examples, totals = self.store.splits[split], np.zeros(3)
+        for indices, weights in padded_batches(len(examples), self.settings.eval_batch_size):
+            if self.stop.made:
+                raise Stopped(int(state.step))
+            sums = self.programs.eval_step(state, examples, indices, weights)
+            totals += np.array(jax.device_get(sums), np.float64)
+            if bar is not None:
+                bar(int(totals[2]), "")
+        loss, correct, count = totals.tolist()
+        if not math.isfinite(loss):
+            raise Diverged(int(state.step))
+        result = Evaluation(correct / count, loss / count, int(count))
+        seconds = time.perf_counter() - started
+        self.metrics.write(int(state.step), split, result.loss, result.accuracy, seconds)
+        return result
+
+    def _due(self, step: int, every: int) -> bool:
+        return step > 0 and (step % every == 0 or step == self.settings.num_steps)
+
+    def _advance(self, state: State, batches: Prefetch[tuple[Array, Array]]) -> State:
+        """One update; waits for the one before, so that the host is at most one ahead."""
+        batch = batches.get()
+        started = time.perf_counter()
+        state, loss = self.programs.train_step(state, batch)
+        self._pending.append(loss)
+        if len(self._pending) > 1:
+            self._pending.pop(0).block_until_ready()
+        self._seconds += time.perf_counter() - started
+        return state
+
+    def _after(self, state: State, step: int) -> State:
+        every = self.settings.resample_every
+        if every and step % every == 0:
+            state = self.programs.resample(state)
+        if self._due(step, self.settings.log_every):
+            state = self._log(state, step)
+        return state
+
+    def _log(self, state: State, step: int) -> State:
+        """Write the line of training metrics and empty the window."""
+        started = time.perf_counter()
+        window = jax.device_get(state.window)
+        seconds = self._seconds + time.perf_counter() - started
+        self._seconds = 0.0
+        if window.diverged_at >= 0:
+            raise Diverged(int(window.diverged_at))
+        loss, accuracy = float(window.loss / window.steps), float(window.accuracy / window.steps)
+        self.metrics.write(step, "train", loss, accuracy, seconds)
+        rate = f"  {window.steps / seconds:.1f} steps/s" if seconds else ""
+        self._remark = f"train loss {loss:.3f}  accuracy {accuracy:6.1%}{rate}"
+        return self.programs.without_window(state)
+
+    def _validate(self, state: State, step: int, bar: Advance) -> None:
+        bar(step, "validating")
+        result = self._evaluate(state, "validation", None)
+        self.checkpoints.save(state, result.accuracy)
+        self.display.line(
+            f"step {step:>{len(str(self.settings.num_steps))}}  {self._remark}"
+            f"  validation loss {result.loss:.3f}  accuracy {result.accuracy:6.1%}"
+        )

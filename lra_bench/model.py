@@ -1,0 +1,166 @@
+"""The encoder that every task and every attention share."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from lra_bench.dims import Dims
+from lra_bench.registry import ATTENTIONS
+from lra_bench.settings import ModelSettings
+
+AttentionFunction = Callable[[Array, Array, Array, Array], Array]
+
+
+def build_attention(
+    name: str, dims: Dims, options: dict[str, Any], rngs: nnx.Rngs
+) -> AttentionFunction:
+    """The mechanism of that name as a function of (q, k, v, mask).
+
+    Raises:
+        UsageError: no mechanism has that name.
+        TypeError: it has no such option.
+    """
+    target = ATTENTIONS.get(name).target
+    if isinstance(target, type):
+        return target(dims, rngs=rngs, **options)
+    return functools.partial(target, **options) if options else target
+
+
+def sinusoids(length: int, dim: int) -> Float[np.ndarray, "l e"]:
+    """The fixed positions of Vaswani et al. 2017: sines, then cosines, of geometric periods."""
+    rates = 1e4 ** (-np.arange(0, dim, 2) / dim)
+    angles = np.arange(length)[:, None] * rates
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :dim].astype(np.float32)
+
+
+class SelfAttention(nnx.Module):
+    """Projections to heads, the mechanism, the projection back."""
+
+    def __init__(
+        self, settings: ModelSettings, dims: Dims, attention: str, options: dict[str, Any], rngs: nnx.Rngs
+    ) -> None:
+        inner = dims.num_heads * dims.head_dim
+        self.heads = (dims.num_heads, dims.head_dim)
+        linear = functools.partial(nnx.Linear, settings.emb_dim, inner, dtype=settings.dtype, rngs=rngs)
+        shared = ATTENTIONS.get(attention).traits.shares_query_key
+        self.query = linear()
+        self.key = None if shared else linear()
+        self.value = linear()
+        self.out = nnx.Linear(inner, settings.emb_dim, dtype=settings.dtype, rngs=rngs)
+        self.attend = build_attention(attention, dims, options, rngs)
+
+    def __call__(
+        self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]
+    ) -> Float[Array, "b l e"]:
+        """Self-attention over the real tokens."""
+        shape = (*x.shape[:2], *self.heads)
+        q = self.query(x).reshape(shape)
+        k = q if self.key is None else self.key(x).reshape(shape)
+        v = self.value(x).reshape(shape)
+        return self.out(self.attend(q, k, v, mask).reshape(*x.shape[:2], -1))
+
+
+class Block(nnx.Module):
+    """A pre-LN Transformer block: x + attention(LN(x)), then x + FFN(LN(x))."""
+
+    def __init__(self, settings: ModelSettings, attention: SelfAttention, rngs: nnx.Rngs) -> None:
+        norm = functools.partial(nnx.LayerNorm, settings.emb_dim, dtype=settings.dtype, rngs=rngs)
+        linear = functools.partial(nnx.Linear, dtype=settings.dtype, rngs=rngs)
+        self.attention_norm = norm()
+        self.attention = attention
+        self.ffn_norm = norm()
+        self.ffn_in = linear(settings.emb_dim, settings.ffn_dim)
+        self.ffn_out = linear(settings.ffn_dim, settings.emb_dim)
+        self.dropout = nnx.Dropout(settings.dropout)
+
+    def __call__(
+        self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"], rngs: nnx.Rngs | None
+    ) -> Float[Array, "b l e"]:
+        """One block; dropout only where `rngs` is given."""
+        drop = functools.partial(self.dropout, deterministic=rngs is None, rngs=rngs)
+        x += drop(self.attention(self.attention_norm(x), mask))
+        return x + drop(self.ffn_out(jax.nn.gelu(self.ffn_in(self.ffn_norm(x)))))
+
+
+class Encoder(nnx.Module):
+    """Tokens to one vector: embedding, positions, blocks, pooling over the real tokens."""
+
+    def __init__(
+        self, task: Any, settings: ModelSettings, attention: str, options: dict[str, Any], rngs: nnx.Rngs
+    ) -> None:
+        self.pad_id = task.pad_id
+        self.cls_id = task.vocab_size if settings.pooling == "cls" else None
+        length = task.max_len + (self.cls_id is not None)
+        embed = functools.partial(nnx.Embed, features=settings.emb_dim, dtype=settings.dtype, rngs=rngs)
+        init = nnx.initializers.normal(settings.emb_dim**-0.5)
+        self.embed = embed(task.vocab_size + (self.cls_id is not None), embedding_init=init)
+        self.positions = embed(length, embedding_init=init) if settings.positions == "learned" else None
+        dims = Dims(settings.num_heads, settings.head_dim, length)
+        self.blocks = nnx.List(
+            Block(settings, SelfAttention(settings, dims, attention, options, rngs), rngs)
+            for _ in range(settings.num_layers)
+        )
+        self.norm = nnx.LayerNorm(settings.emb_dim, dtype=settings.dtype, rngs=rngs)
+        self.dropout = nnx.Dropout(settings.dropout)
+
+    def __call__(self, tokens: Int[Array, "b l"], rngs: nnx.Rngs | None) -> Float[Array, "b e"]:
+        """Encode; what stands at padding changes nothing."""
+        tokens, mask = self._with_mask(tokens)
+        x = self.embed(tokens)
+        x += self._positions(tokens.shape[1], x.dtype)
+        x = self.dropout(x, deterministic=rngs is None, rngs=rngs)
+        for block in self.blocks:
+            x = block(x, mask, rngs)
+        return self._pool(self.norm(x), mask)
+
+    def _with_mask(self, tokens: Int[Array, "b l"]) -> tuple[Int[Array, "b m"], Bool[Array, "b m"]]:
+        tokens = tokens.astype(jnp.int32)
+        mask = jnp.ones(tokens.shape, bool) if self.pad_id is None else tokens != self.pad_id
+        if self.cls_id is None:
+            return tokens, mask
+        before = ((0, 0), (1, 0))
+        return (
+            jnp.pad(tokens, before, constant_values=self.cls_id),
+            jnp.pad(mask, before, constant_values=True),
+        )
+
+    def _positions(self, length: int, dtype: Any) -> Float[Array, "l e"]:
+        if self.positions is not None:
+            return self.positions(jnp.arange(length))
+        return jnp.asarray(sinusoids(length, self.embed.features), dtype)
+
+    def _pool(self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]) -> Float[Array, "b e"]:
+        x = x.astype(jnp.float32)
+        if self.cls_id is not None:
+            return x[:, 0]
+        weights = mask.astype(jnp.float32)
+        weights /= jnp.maximum(jnp.sum(weights, axis=1, keepdims=True), 1)
+        return jnp.einsum("bl,ble->be", weights, x)
+
+
+class Classifier(nnx.Module):
+    """Encoder and head; for paired tasks one encoder for both and [x1, x2, x1 * x2, x1 - x2]."""
+
+    def __init__(
+        self, task: Any, settings: ModelSettings, attention: str, options: dict[str, Any], rngs: nnx.Rngs
+    ) -> None:
+        self.encoder = Encoder(task, settings, attention, options, rngs)
+        features = settings.emb_dim * (4 if task.paired else 1)
+        self.hidden = nnx.Linear(features, settings.ffn_dim, rngs=rngs)
+        self.out = nnx.Linear(settings.ffn_dim, task.num_classes, rngs=rngs)
+
+    def __call__(
+        self, tokens: Int[Array, "b *two l"], rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "b classes"]:
+        """Class logits, float32; dropout only where `rngs` is given."""
+        encoded = self.encoder(tokens.reshape(-1, tokens.shape[-1]), rngs)
+        if tokens.ndim == 3:
+            x1, x2 = encoded.reshape(tokens.shape[0], 2, -1).swapaxes(0, 1)
+            encoded = jnp.concatenate([x1, x2, x1 * x2, x1 - x2], axis=1)
+        return self.out(jax.nn.relu(self.hidden(encoded)))

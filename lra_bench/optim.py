@@ -1,0 +1,60 @@
+"""Learning-rate schedules and the optimiser."""
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from lra_bench.settings import TrainSettings
+
+
+def warmup(step: Array, steps: int) -> Array:
+    """Rises linearly to 1 at `steps`."""
+    return jnp.minimum(1.0, (step + 1) / max(steps, 1))
+
+
+def constant(step: Array, warmup_steps: int, total: int) -> Array:
+    """Warm-up, then 1."""
+    del total
+    return warmup(step, warmup_steps)
+
+
+def linear(step: Array, warmup_steps: int, total: int) -> Array:
+    """Warm-up, then straight down to 0 at `total`: what Nystromformer's LRA runs use."""
+    down = (total - step) / max(total - warmup_steps, 1)
+    return jnp.minimum(warmup(step, warmup_steps), jnp.clip(down, 0, 1))
+
+
+def cosine(step: Array, warmup_steps: int, total: int) -> Array:
+    """Warm-up, then half a cosine to 0 at `total`."""
+    done = jnp.clip((step - warmup_steps) / max(total - warmup_steps, 1), 0, 1)
+    return warmup(step, warmup_steps) * (1 + jnp.cos(jnp.pi * done)) / 2
+
+
+def rsqrt(step: Array, warmup_steps: int, total: int) -> Array:
+    """Warm-up, times 1 / sqrt(max(step, warm-up)): "constant * linear_warmup * rsqrt_decay" of
+    the LRA code, whose learning rate of 0.05 so peaks at 0.0016 for 1,000 steps of warm-up.
+    """
+    del total
+    return warmup(step, warmup_steps) / jnp.sqrt(jnp.maximum(step + 1.0, max(warmup_steps, 1)))
+
+
+SCHEDULES = {"constant": constant, "linear": linear, "cosine": cosine, "rsqrt": rsqrt}
+
+
+def learning_rate(step: Array, settings: TrainSettings) -> Array:
+    """The learning rate of the update after `step` updates."""
+    factor = SCHEDULES[settings.schedule](step, settings.warmup_steps, settings.num_steps)
+    return settings.learning_rate * factor
+
+
+def optimiser(settings: TrainSettings) -> optax.GradientTransformation:
+    """AdamW with the schedule, after clipping to `clip_norm` if there is one."""
+    adamw = optax.adamw(
+        lambda step: learning_rate(step, settings),
+        b2=settings.beta2,
+        eps=settings.epsilon,
+        weight_decay=settings.weight_decay,
+    )
+    if not settings.clip_norm:
+        return adamw
+    return optax.chain(optax.clip_by_global_norm(settings.clip_norm), adamw)

@@ -1,0 +1,62 @@
+"""Published numbers: shown beside one's own runs, never averaged with them.
+
+The files in `lra_bench/published/` hold what the sources print; see docs/published.md.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import pandas as pd
+
+# The published name of each mechanism, by source.
+_NAMES = {
+    "softmax": ("Transformer", "Standard", "Self-Attention"),
+    "performer-softmax": ("Performer", "Favor-256 (redraw)"),
+    "performer-relu": ("Performer",),
+    "linformer": ("Linformer", "Linformer-seq/4 (no redraw)"),
+    "linear": ("Linear Trans.",),
+    "reformer": ("Reformer",),
+}
+_TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
+# Which kernel a source's "Performer" has, where it says so.
+_KERNEL = {"nystromformer": "performer-relu", "xformers": "performer-softmax"}
+
+
+@dataclass(frozen=True)
+class Published:
+    """One model's accuracies in one source, in percent; a task it failed at is left out."""
+
+    source: str
+    model: str
+    accuracy: dict[str, float]
+
+
+@cache
+def results() -> tuple[Published, ...]:
+    """Every published row: the LRA paper's Table 1, then what others found later."""
+    paper = _read("lra_paper_table1").assign(source="LRA paper")
+    later = _read("later_results")
+    rows = pd.concat([paper, later], ignore_index=True).to_dict("records")
+    return tuple(Published(r["source"], r["model"], _accuracy(r)) for r in rows)
+
+
+def of(attention: str, task: str) -> list[Published]:
+    """The published rows of a mechanism that have a figure for a task."""
+    return [
+        row
+        for row in results()
+        if row.model in _NAMES.get(attention, ())
+        and task in row.accuracy
+        and not (row.model == "Performer" and _KERNEL.get(row.source, attention) != attention)
+    ]
+
+
+def _read(name: str) -> pd.DataFrame:
+    with (files("lra_bench") / "published" / f"{name}.csv").open() as file:
+        return pd.read_csv(file)
+
+
+def _accuracy(row: dict) -> dict[str, float]:
+    values = {task: pd.to_numeric(row[task], errors="coerce") for task in _TASKS}
+    return {task: float(value) for task, value in values.items() if pd.notna(value)}

@@ -1,0 +1,132 @@
+"""The record of a run: what it holds, how it is written and read."""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lra_bench.errors import RunError
+from lra_bench.files import write_json
+from lra_bench.settings import RunSettings
+
+SCHEMA = 1
+STATUSES = ("ok", "diverged", "out_of_memory", "failed")
+FILE = "record.json"
+
+
+def blank(settings: RunSettings) -> dict[str, Any]:
+    """A record with every key, in order, and nothing measured yet.
+
+    Accuracies and `chance` lie in [0, 1]; `tokens_per_second` counts padding;
+    `peak_memory_bytes` is the process's on CPU, a device's elsewhere.
+    """
+    return {
+        "schema": SCHEMA,
+        "status": "failed",
+        "error": None,
+        "task": settings.task,
+        "attention": settings.attention,
+        "preset": settings.preset,
+        "seed": settings.seed,
+        "config": settings.as_dict(),
+        "parameters": None,
+        "parameters_vs_softmax": None,
+        "chance": None,
+        "best_step": None,
+        "validation": None,
+        "test": None,
+        "steps": 0,
+        "steps_per_second": None,
+        "tokens_per_second": None,
+        "flops_per_step": None,
+        "peak_memory_bytes": None,
+        "compile_seconds": None,
+        "data": None,
+        "environment": None,
+    }
+
+
+def write(folder: Path, record: dict[str, Any]) -> None:
+    """Write `record.json`: the last file of a run."""
+    write_json(folder / FILE, record)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a record file.
+
+    Raises:
+        RunError: it is no record of this schema; the message says why.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: unreadable: {error}") from None
+    if not isinstance(record, dict) or "schema" not in record:
+        raise RunError(f"{path}: not a run record")
+    if record["schema"] != SCHEMA:
+        raise RunError(f"{path}: schema {record['schema']!r}, this version reads {SCHEMA}")
+    missing = [key for key in _KEYS if key not in record]
+    if missing or record["status"] not in STATUSES:
+        raise RunError(f"{path}: incomplete: {', '.join(missing) or 'unknown status'}")
+    return record
+
+
+_KEYS = ("status", "error", "task", "attention", "preset", "seed", "config", "test", "chance")
+
+
+def environment(devices: list[Any], dtype: str) -> dict[str, Any]:
+    """Where a run took place."""
+    packages = ("lra-bench", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    return {
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "device_kind": devices[0].device_kind,
+        "platform": devices[0].platform,
+        "device_count": len(devices),
+        "processes": 1 + max(device.process_index for device in devices),
+        "dtype": dtype,
+        "git_commit": git_commit(),
+        "host": platform.node(),
+        "host_cpu": _cpu_name(),
+        "host_cpu_count": os.cpu_count(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit that this code is at, "-dirty" if it was changed; None outside a checkout."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
+    command += ["--exclude=*"]
+    try:
+        ours = subprocess.run(
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__],
+            capture_output=True,
+            timeout=10,
+        )
+        if ours.returncode:
+            return None
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() or None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def peak_memory(device: Any) -> int:
+    """Bytes: the device's peak where it keeps count, else this process's largest resident set."""
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "peak_bytes_in_use" in stats:
+        return stats["peak_bytes_in_use"]
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,163 @@
+"""The registries of attention mechanisms and of tasks.
+
+A mechanism or a task is one file that registers itself by a decorator. Files in
+`lra_bench.attentions` and `lra_bench.tasks` are found by themselves; other packages name their
+module in an entry point of the same name.
+"""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Generic, TypeVar
+
+from lra_bench.errors import UsageError
+
+Target = TypeVar("Target", bound=Callable[..., Any])
+Traits = TypeVar("Traits")
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def unknown(kind: str, name: str, valid: list[str]) -> UsageError:
+    """The error for a name that isn't there: it lists all that are, the nearest one first."""
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return UsageError(f"unknown {kind} {name!r}; {hint}valid: {', '.join(valid)}")
+
+
+@dataclass(frozen=True)
+class AttentionTraits:
+    """What a mechanism promises; the contract tests hold it to each promise.
+
+    Attributes:
+        exact: equals softmax attention, Eq. (1) of the Performer paper.
+        equivariant: permuting the real tokens permutes the output.
+        shares_query_key: queries and keys are one projection; `q` and `k` are the same array.
+    """
+
+    exact: bool = False
+    equivariant: bool = False
+    shares_query_key: bool = False
+
+
+@dataclass(frozen=True)
+class TaskTraits:
+    """Tasks promise nothing beyond their attributes."""
+
+
+@dataclass(frozen=True)
+class Entry(Generic[Traits]):
+    """One registered thing: its name, itself, the module that it comes from, its promises."""
+
+    name: str
+    target: Callable[..., Any]
+    module: str
+    traits: Traits
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return (inspect.getdoc(self.target) or "").partition("\n")[0]
+
+    def options(self) -> dict[str, Any]:
+        """The options that a user may set, with their defaults: keyword-only parameters."""
+        target = self.target.__init__ if isinstance(self.target, type) else self.target
+        parameters = inspect.signature(target).parameters.values()
+        named = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "rngs"]
+        return {p.name: p.default for p in named}
+
+
+class Registry(Generic[Traits]):
+    """Names to entries, filled on the first look-up."""
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._entries: dict[str, Entry[Traits]] = {}
+        self._discovered = False
+
+    def add(self, name: str, target: Target, traits: Traits) -> Target:
+        """Register `target` under `name`.
+
+        Raises:
+            ValueError: the name is malformed, or another module has it already.
+        """
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{self.kind} name {name!r}: lower-case words joined by hyphens")
+        known = self._entries.get(name)
+        if known and (known.module, known.target.__qualname__) != (
+            target.__module__,
+            target.__qualname__,
+        ):
+            raise ValueError(
+                f"{self.kind} {name!r} is registered twice: "
+                f"by {known.module} and by {target.__module__}"
+            )
+        self._entries[name] = Entry(name, target, target.__module__, traits)
+        return target
+
+    def get(self, name: str) -> Entry[Traits]:
+        """The entry of that name.
+
+        Raises:
+            UsageError: there is none; the message lists all and suggests the nearest.
+        """
+        self._discover()
+        if name not in self._entries:
+            raise unknown(self.kind, name, self.names())
+        return self._entries[name]
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self._discover()
+        return sorted(self._entries)
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            if not module.name.startswith("_"):
+                importlib.import_module(f"{self.package}.{module.name}")
+        for point in entry_points(group=self.package):
+            self._load(point.name, point.load)
+
+    def _load(self, name: str, load: Callable[[], Any]) -> None:
+        """Load a third party's module; a broken one must not take the others with it."""
+        try:
+            load()
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            warnings.warn(f"{self.kind} plug-in {name!r} left out: {problem}", stacklevel=4)
+
+
+ATTENTIONS: Registry[AttentionTraits] = Registry("attention", "lra_bench.attentions")
+TASKS: Registry[TaskTraits] = Registry("task", "lra_bench.tasks")
+
+
+def register_attention(
+    name: str,
+    *,
+    exact: bool = False,
+    equivariant: bool = False,
+    shares_query_key: bool = False,
+) -> Callable[[Target], Target]:
+    """Register a mechanism: a function of (q, k, v, mask), or an `nnx.Module` class.
+
+    A class is built as `cls(dims, rngs=rngs, **options)` and called with (q, k, v, mask). Its
+    other keyword-only parameters are its options. See `AttentionTraits` for the promises.
+    """
+    traits = AttentionTraits(exact, equivariant, shares_query_key)
+    return lambda target: ATTENTIONS.add(name, target, traits)
+
+
+def register_task(name: str) -> Callable[[Target], Target]:
+    """Register a task class: see `lra_bench.tasks` for what it must have."""
+    return lambda target: TASKS.add(name, target, TaskTraits())

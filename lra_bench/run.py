@@ -1,0 +1,173 @@
+"""One run, from settings to its record."""
+
+import dataclasses
+import math
+import traceback
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from lra_bench import metrics, record
+from lra_bench.checkpoint import Checkpoints
+from lra_bench.data import store as stores
+from lra_bench.data.store import Store
+from lra_bench.devices import choose_devices
+from lra_bench.errors import RunError, UsageError
+from lra_bench.faults import is_disk_full, is_out_of_memory, one_line
+from lra_bench.folder import RunFolder
+from lra_bench.loop import Diverged, Loop
+from lra_bench.metrics import Metrics
+from lra_bench.programs import Programs
+from lra_bench.progress import Display
+from lra_bench.registry import TASKS
+from lra_bench.settings import RunSettings
+from lra_bench.stopping import Stopped, StopRequest
+from lra_bench.train import make_learner
+
+
+def execute(
+    settings: RunSettings, folder: RunFolder, data_root: Path, display: Display
+) -> dict[str, Any]:
+    """Do one run, or what is left of it, and write its record, however it ends.
+
+    Raises:
+        UsageError: the devices don't fit the settings, or the data aren't there.
+        RunError: the data are broken, or the disk is full.
+        Stopped: on SIGINT or SIGTERM, with all saved that is needed to go on.
+    """
+    devices = choose_devices(settings.train)
+    task = TASKS.get(settings.task).target(**settings.data)
+    store = load_data(task, settings.data_source, data_root, display)
+    with folder.held():
+        folder.start(settings)
+        result = record.blank(settings)
+        result["chance"] = store.splits["test"].chance()
+        result["data"] = store.provenance()
+        result["environment"] = record.environment(devices.all, settings.model.dtype)
+        run = Run(settings, task, store, folder, display, result)
+        try:
+            run.train_and_test(Programs(make_learner(task, settings), settings, store, devices))
+        except Exception as error:
+            run.note_failure(error)
+        result["peak_memory_bytes"] = record.peak_memory(devices.all[0])
+        record.write(folder.path, result)
+    return result
+
+
+def load_data(task: Any, source: str, root: Path, display: Display) -> Store:
+    """The store of a task's data; made first if they come from a generator.
+
+    Raises:
+        UsageError: they don't, and nobody has prepared them.
+        RunError: they are broken.
+    """
+    place = stores.location(root, task, source)
+    if source == "generate" and not (place / "manifest.json").exists():
+        prepare_data(task, source, None, root, display)
+    return stores.open_store(place)
+
+
+def prepare_data(task: Any, source: str, path: Path | None, root: Path, display: Display) -> Path:
+    """Make the store of a task's data, telling of it."""
+    with display.bar(f"preparing {task.name}", None) as bar:
+        place = stores.prepare(root, task, source, path, lambda split, done: bar(done, split))
+    display.line(f"prepared {task.name} ({source}) in {place}")
+    return place
+
+
+@dataclasses.dataclass
+class Run:
+    """A run in its folder, filling in its record."""
+
+    settings: RunSettings
+    task: Any
+    store: Store
+    folder: RunFolder
+    display: Display
+    result: dict[str, Any]
+
+    def train_and_test(self, programs: Programs) -> None:
+        """Train, then test what validation found best."""
+        stop = StopRequest()
+        with stop.listening(), closing(Checkpoints(self.folder.checkpoints)) as checkpoints:
+            state = programs.init()
+            self._count_parameters(state.params)
+            programs.compile(state)
+            self.result["compile_seconds"] = programs.compile_seconds
+            self.result["flops_per_step"] = programs.flops_per_step
+            latest = checkpoints.latest()
+            if latest is not None:
+                state = checkpoints.restore(latest, like=state)
+            self._announce(latest)
+            with closing(Metrics(self.folder.path, latest or 0)) as lines:
+                loop = Loop(
+                    programs,
+                    self.store,
+                    self.settings.train,
+                    checkpoints,
+                    lines,
+                    self.display,
+                    stop,
+                )
+                state = loop.fit(state)
+                best = checkpoints.best()
+                assert best is not None  # the last step is always evaluated
+                state = checkpoints.restore(best, like=state)
+                test = asdict(loop.test(state))
+        self._finish(best, test)
+
+    def _count_parameters(self, params: dict[str, Any]) -> None:
+        """Count, and compare with softmax attention in the same model."""
+        plain = dataclasses.replace(self.settings, attention="softmax", attention_options={})
+        softmax = jax.eval_shape(make_learner(self.task, plain).init, jax.random.key(0)).params
+        count, reference = (sum(math.prod(x.shape) for x in p.values()) for p in (params, softmax))
+        self.result.update(parameters=count, parameters_vs_softmax=count / reference)
+
+    def _announce(self, latest: int | None) -> None:
+        result = self.result
+        self.display.line(
+            f"{result['parameters']:,} parameters ({result['parameters_vs_softmax']:.2f} of "
+            f"softmax's), compiled in {result['compile_seconds']:.1f} s, "
+            f"{'starting' if latest is None else f'going on from step {latest}'}"
+        )
+
+    def _finish(self, best: int, test: dict[str, Any]) -> None:
+        lines = metrics.read(self.folder.path / metrics.FILE)
+        chosen = next(x for x in lines if x["split"] == "validation" and x["step"] == best)
+        rate = metrics.steps_per_second(lines)
+        tokens = self.settings.train.batch_size * self.store.splits["train"].tokens[0].size
+        self.result.update(
+            status="ok",
+            best_step=best,
+            validation={
+                "accuracy": chosen["accuracy"],
+                "loss": chosen["loss"],
+                "examples": len(self.store.splits["validation"]),
+            },
+            test=test,
+            steps=self.settings.train.num_steps,
+            steps_per_second=rate,
+            tokens_per_second=rate and rate * tokens,
+        )
+
+    def note_failure(self, error: Exception) -> None:
+        """Put a failure into the record; raise instead where there can't be one."""
+        if isinstance(error, (Stopped, UsageError)):
+            raise error
+        if is_disk_full(error):
+            raise RunError(
+                f"no space left for {self.folder.path}: free some, then add --resume"
+            ) from error
+        if isinstance(error, Diverged):
+            self.result.update(status="diverged", error=str(error), steps=error.step)
+        elif is_out_of_memory(error):
+            self.result.update(status="out_of_memory", error=one_line(error))
+        elif isinstance(error, RunError):
+            self.result.update(status="failed", error=str(error))
+        else:
+            trace = self.folder.path / "error.log"
+            trace.write_text("".join(traceback.format_exception(error)))
+            self.result.update(status="failed", error=f"{one_line(error)} (see {trace})")

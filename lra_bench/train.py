@@ -1,0 +1,183 @@
+"""The training and evaluation steps: pure functions over a plain pytree of arrays."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key
+
+from lra_bench.model import Classifier
+from lra_bench.optim import optimiser
+from lra_bench.settings import RunSettings, TrainSettings
+
+Arrays = dict[str, Array]
+
+
+class Window(NamedTuple):
+    """Sums over the steps since the last line of training metrics; part of the state, so that
+    a resumed run writes the same lines. `diverged_at` is the first step with a loss that isn't
+    finite, or -1.
+    """
+
+    loss: Float[Array, ""]
+    accuracy: Float[Array, ""]
+    steps: Int[Array, ""]
+    diverged_at: Int[Array, ""]
+
+
+class State(NamedTuple):
+    """All that changes in training: a checkpoint holds this and nothing else."""
+
+    step: Int[Array, ""]
+    params: Arrays
+    sampled: Arrays
+    optimiser: Any
+    window: Window
+
+
+class Sums(NamedTuple):
+    """Weighted sums over a batch of evaluation."""
+
+    loss: Float[Array, ""]
+    correct: Float[Array, ""]
+    examples: Float[Array, ""]
+
+
+def empty_window() -> Window:
+    """No steps yet."""
+    return Window(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32), -jnp.ones((), jnp.int32))
+
+
+def flat(state: Any) -> Arrays:
+    """An nnx state as {"encoder.blocks.0.query.kernel": array}: cheap to pass to jit."""
+    return {".".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(state)}
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The pure functions of one run. Build it by `make_learner`."""
+
+    build: Callable[[Key[Array, ""]], Classifier]
+    merge: Callable[[Arrays, Arrays], Classifier]
+    optimiser: optax.GradientTransformation
+    settings: TrainSettings
+
+    def init(self, key: Key[Array, ""]) -> State:
+        """The state before the first step."""
+        _, params, sampled = nnx.split(self.build(key), nnx.Param, ...)
+        params = flat(params)
+        step = jnp.zeros((), jnp.int32)
+        return State(step, params, flat(sampled), self.optimiser.init(params), empty_window())
+
+    def train_step(
+        self, state: State, tokens: Int[Array, "b *two l"], labels: Int[Array, " b"], key: Key
+    ) -> tuple[State, Float[Array, ""]]:
+        """One update, and its loss; dropout's key is `key` folded with the step."""
+        key = jax.random.fold_in(key, state.step)
+        loss, correct, grads = self._gradients(state, tokens, labels, key)
+        updates, opt_state = self.optimiser.update(grads, state.optimiser, state.params)
+        params = optax.apply_updates(state.params, updates)
+        window = _extend(state.window, loss, correct / labels.shape[0], state.step + 1)
+        return State(state.step + 1, params, state.sampled, opt_state, window), loss
+
+    def _gradients(
+        self, state: State, tokens: Array, labels: Array, key: Key
+    ) -> tuple[Array, Array, Arrays]:
+        """Mean loss, number correct and gradients, over `accumulate` parts one after another."""
+        parts = self.settings.accumulate
+
+        def part(carry: Any, batch: Any) -> tuple[Any, None]:
+            tokens, labels, index = batch
+            value_and_grad = jax.value_and_grad(self._loss, has_aux=True)
+            part_key = jax.random.fold_in(key, index)
+            (loss, correct), grads = value_and_grad(
+                state.params, state.sampled, tokens, labels, part_key
+            )
+            return jax.tree.map(jnp.add, carry, (loss / parts, correct, _scale(grads, parts))), None
+
+        cut = (x.reshape(parts, -1, *x.shape[1:]) for x in (tokens, labels))
+        zero = (jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params))
+        batches = (*cut, jnp.arange(parts))
+        if parts == 1:
+            return part(zero, jax.tree.map(lambda x: x[0], batches))[0]
+        return jax.lax.scan(part, zero, batches)[0]
+
+    def _loss(
+        self, params: Arrays, sampled: Arrays, tokens: Array, labels: Array, key: Key
+    ) -> tuple[Array, Array]:
+        logits = self.merge(params, sampled)(tokens, nnx.Rngs(dropout=key))
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return jnp.mean(losses), jnp.sum(_correct(logits, labels))
+
+    def eval_step(
+        self,
+        params: Arrays,
+        sampled: Arrays,
+        tokens: Int[Array, "b *two l"],
+        labels: Int[Array, " b"],
+        weights: Float[Array, " b"],
+    ) -> Sums:
+        """Sums over the examples of weight 1; no dropout, nothing is redrawn."""
+        logits = self.merge(params, sampled)(tokens)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        correct = _correct(logits, labels)
+        return Sums(losses @ weights, correct @ weights, jnp.sum(weights))
+
+    def resample(self, state: State, key: Key) -> State:
+        """Redraw random features and rotations, by `key` folded with the step."""
+        model = self.merge(state.params, state.sampled)
+        key = jax.random.fold_in(key, state.step)
+        drawn = [m for _, m in nnx.iter_modules(model) if hasattr(m, "resample")]
+        for number, module in enumerate(drawn):
+            module.resample(jax.random.fold_in(key, number))
+        return state._replace(sampled=flat(nnx.split(model, nnx.Param, ...)[2]))
+
+
+def _correct(logits: Array, labels: Array) -> Array:
+    return (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
+
+
+def _scale(grads: Arrays, parts: int) -> Arrays:
+    return jax.tree.map(lambda x: x / parts, grads)
+
+
+def _extend(window: Window, loss: Array, accuracy: Array, step: Array) -> Window:
+    known = window.diverged_at >= 0
+    diverged = jnp.where(known | jnp.isfinite(loss), window.diverged_at, step)
+    return Window(window.loss + loss, window.accuracy + accuracy, window.steps + 1, diverged)
+
+
+def make_learner(task: Any, settings: RunSettings) -> Learner:
+    """The functions of a run of `settings` on `task`.
+
+    Raises:
+        UsageError: unknown attention.
+        TypeError: the attention has no such option.
+    """
+
+    def build(key: Key) -> Classifier:
+        options = settings.attention_options
+        return Classifier(task, settings.model, settings.attention, options, nnx.Rngs(key))
+
+    abstract = nnx.eval_shape(lambda: build(jax.random.key(0)))
+    graph, params, sampled = nnx.split(abstract, nnx.Param, ...)
+    merge = functools.partial(_merge, graph, _paths(params), _paths(sampled))
+    return Learner(build, merge, optimiser(settings.train), settings.train)
+
+
+def _paths(state: Any) -> list[tuple]:
+    return [path for path, _ in nnx.to_flat_state(state)]
+
+
+def _merge(graph: Any, params: list, sampled: list, param_arrays: Arrays, arrays: Arrays) -> Any:
+    """The model with these arrays; a copy, since writing to it must not change them."""
+    states = (
+        nnx.from_flat_state([(path, arrays[".".join(map(str, path))]) for path in paths])
+        for paths, arrays in ((params, param_arrays), (sampled, arrays))
+    )
+    return nnx.merge(graph, *states, copy=True)

@@ -1,0 +1,195 @@
+"""ListOps: the value of a long nested list expression, a digit."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lra_bench.errors import RunError
+from lra_bench.registry import register_task
+from lra_bench.tasks._listops_trees import END, MIN, SM, SYMBOLS, Limits, blocks
+
+_BLOCK = 256
+_STALE_BLOCKS = 50
+_RELEASE_FILES = {
+    "train": "basic_train.tsv",
+    "validation": "basic_val.tsv",
+    "test": "basic_test.tsv",
+}
+_RELEASE_SIZES = {"train": 96_000, "validation": 2_000, "test": 2_000}
+_IDS = {symbol.encode(): token for token, symbol in enumerate(SYMBOLS) if token}
+
+
+@register_task("listops")
+@dataclass(frozen=True)
+class ListOps:
+    """Evaluate a nested list expression of MIN, MAX, MED and SM (sum modulo 10) over digits.
+
+    Every other option than `max_length` describes the generator; the release's files are as
+    they are. An expression has strictly fewer than `max_length` symbols.
+
+    References:
+        Nangia and Bowman 2018, arXiv:1804.06028; Tay et al. 2021, arXiv:2011.04006, Section 2.2.
+    """
+
+    train_size: int = 96_000
+    validation_size: int = 2_000
+    test_size: int = 2_000
+    min_length: int = 500
+    max_length: int = 2_000
+    max_depth: int = 10
+    max_args: int = 10
+    seed: int = 0
+
+    name: ClassVar[str] = "listops"
+    num_classes: ClassVar[int] = 10
+    vocab_size: ClassVar[int] = len(SYMBOLS)
+    pad_id: ClassVar[int | None] = 0
+    paired: ClassVar[bool] = False
+    sources: ClassVar[tuple[str, ...]] = ("generate", "release")
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        for name in ("train_size", "validation_size", "test_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be positive")
+        if not 0 <= self.min_length <= self.max_length - 2:
+            raise ValueError(
+                f"min_length={self.min_length}, max_length={self.max_length}: "
+                "no length lies strictly between them"
+            )
+        if not 2 <= self.max_depth or not 2 <= self.max_args <= 200 or self.seed < 0:
+            raise ValueError("max_depth must be at least 2, max_args 2 to 200, seed not negative")
+
+    @property
+    def max_len(self) -> int:
+        """Tokens of the longest expression and one more."""
+        return self.max_length
+
+    def data_options(self, source: str) -> dict[str, Any]:
+        """The options that the data depend on: the release's are as they are."""
+        return asdict(self) if source == "generate" else {"max_length": self.max_length}
+
+    def read(self, source: str, path: Path | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Blocks of (split, tokens uint8 (n, max_len), values int64 (n,)).
+
+        Raises:
+            RunError: a file is missing or isn't what it should be, said with file and line; or
+                the generator can't find as many different expressions as are asked for.
+        """
+        if source == "release":
+            for split, name in _RELEASE_FILES.items():
+                for tokens, values in _read_release(_find(path, name), self.max_len):
+                    yield split, tokens, values
+        else:
+            yield from self._generate()
+
+    def official(self, source: str, sizes: dict[str, int]) -> bool:
+        """Whether these are the release's files, by their numbers of examples."""
+        return source == "release" and sizes == _RELEASE_SIZES
+
+    def to_text(self, tokens: np.ndarray) -> str:
+        """The expression as a person reads it."""
+        return " ".join(SYMBOLS[token] for token in tokens if token)
+
+    def _generate(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Split after split, each without what came before it.
+
+        Long expressions never meet by chance; short ones, which small settings ask for, do.
+        """
+        limits = Limits(self.min_length, self.max_length, self.max_depth, self.max_args)
+        seen: set[bytes] = set()
+        sizes = (self.train_size, self.validation_size, self.test_size)
+        try:
+            for number, (split, size) in enumerate(zip(_RELEASE_FILES, sizes, strict=True)):
+                for block in _new(blocks(self.seed, number, _BLOCK, limits), size, seen):
+                    yield split, *block
+        except ValueError as error:
+            raise RunError(f"listops: {error}") from None
+
+
+def _new(
+    source: Iterator[tuple[np.ndarray, np.ndarray]], size: int, seen: set[bytes]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The first `size` examples of `source` that are not in `seen`, to which they are added.
+
+    Raises:
+        ValueError: many blocks in a row held nothing new.
+    """
+    taken = stale = 0
+    while taken < size:
+        tokens, values = next(source)
+        digests = [blake2b(row, digest_size=16).digest() for row in tokens]
+        fresh = [row for row, digest in enumerate(digests) if _add(seen, digest)][: size - taken]
+        taken += len(fresh)
+        stale = 0 if fresh else stale + 1
+        if stale == _STALE_BLOCKS:
+            raise ValueError(f"only {len(seen)} different expressions found within the limits")
+        yield tokens[fresh], values[fresh].astype(np.int64)
+
+
+def _add(seen: set[bytes], item: bytes) -> bool:
+    """Add and tell whether it is new."""
+    before = len(seen)
+    seen.add(item)
+    return len(seen) > before
+
+
+def _find(path: Path | None, name: str) -> Path:
+    """The file in `path` itself, or where the unpacked release has it.
+
+    Raises:
+        RunError: there is none.
+    """
+    if path is None:
+        raise RunError("listops: the release's files need their folder: --source PATH")
+    for folder in ("", "listops-1000", "lra_release/listops-1000", "listops"):
+        if (path / folder / name).is_file():
+            return path / folder / name
+    raise RunError(f"listops: no {name} in {path} nor in {path}/listops-1000")
+
+
+def _read_release(file: Path, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Blocks of (tokens, values) of a TSV file with the columns Source and Target."""
+    with file.open("rb") as lines:
+        if next(lines, b"").split() != [b"Source", b"Target"]:
+            raise RunError(f"{file}:1: the header is not Source<TAB>Target")
+        for first in itertools.count(2, _BLOCK):
+            block = list(itertools.islice(lines, _BLOCK))
+            if not block:
+                return
+            tokens = np.zeros((len(block), width), np.uint8)
+            values = np.empty(len(block), np.int64)
+            for row, line in enumerate(block):
+                try:
+                    ids, values[row] = _parse(line, width)
+                except ValueError as error:
+                    raise RunError(f"{file}:{first + row}: {error}") from None
+                tokens[row, : len(ids)] = ids
+            yield tokens, values
+
+
+def _parse(line: bytes, width: int) -> tuple[list[int], int]:
+    """Token ids and value of one line.
+
+    Raises:
+        ValueError: the line is cut off, or not an expression and its value.
+    """
+    if not line.endswith(b"\n"):
+        raise ValueError("the last line is cut off: the file is truncated")
+    source, tab, target = line.strip().partition(b"\t")
+    if not tab or len(target) != 1 or not target.isdigit():
+        raise ValueError("not an expression, a tab and a digit")
+    try:
+        ids = [_IDS[word] for word in source.translate(None, b"()").split()]
+    except KeyError as error:
+        raise ValueError(f"unknown symbol {error.args[0].decode(errors='replace')!r}") from None
+    if not ids or len(ids) > width:
+        raise ValueError(f"{len(ids)} symbols, must be 1 to {width}")
+    if sum(MIN <= token <= SM for token in ids) != ids.count(END):
+        raise ValueError("operators and end marks don't match")
+    return ids, int(target)
