@@ -18,7 +18,9 @@ def token_major(x: Float[Array, "b h l d"]) -> Float[Array, "b l h d"]:
     return jnp.swapaxes(x, 1, 2)
 
 
-def without_padding(x: Float[Array, "b l h d"], mask: Bool[Array, "b l"]) -> Float[Array, "b l h d"]:
+def without_padding(
+    x: Float[Array, "b l h d"], mask: Bool[Array, "b l"]
+) -> Float[Array, "b l h d"]:
     """Zero the padded tokens, so that not even a NaN there can reach the output or a gradient."""
     return jnp.where(mask[:, :, None, None], x, 0)
 

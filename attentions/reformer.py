@@ -71,17 +71,19 @@ class Reformer(nnx.Module):
         keys = _unit(queries)
         order = jnp.argsort(self._hash(keys, mask), axis=-1, stable=True)
         rank = jnp.argsort(order, axis=-1)
-        by_round = [
+        sorted_q, sorted_k, sorted_v = (
             _permute(jnp.broadcast_to(x[:, :, None], (*order.shape, x.shape[-1])), order, rank)
             for x in (queries * q.shape[-1] ** -0.5, keys, values)
-        ]
+        )
         bias = _pair_bias(order, rank, mask, chunk)
-        outputs, totals = _attend_in_chunks(*by_round, bias)
+        outputs, totals = _attend_in_chunks(sorted_q, sorted_k, sorted_v, bias)
         outputs, totals = (_permute(x, rank, order) for x in (outputs, totals))
         weights = jax.nn.softmax(totals, axis=2).astype(v.dtype)
         return token_major(jnp.sum(weights * outputs, axis=2))[:, :length]
 
-    def _hash(self, keys: Float[Array, "b h l d"], mask: Bool[Array, "b l"]) -> Int[Array, "b h r l"]:
+    def _hash(
+        self, keys: Float[Array, "b h l d"], mask: Bool[Array, "b l"]
+    ) -> Int[Array, "b h r l"]:
         """h(x) = argmax([xR; -xR]) for each factor of the bucket count; padding comes last."""
         rotated = jnp.einsum("bhld,hrnd->bhrln", keys, self.rotations[...].astype(keys.dtype))
         bucket, start, count = jnp.zeros(rotated.shape[:-1], jnp.int32), 0, 1

@@ -1,14 +1,13 @@
 """ListOps."""
 
 from dataclasses import asdict
-
-from ml_collections import ConfigDict
+from typing import Any
 
 from lra_bench.configs._base import lra_paper, one_gpu, quick
 from lra_bench.tasks.listops import ListOps
 
 
-def smoke() -> ConfigDict:
+def smoke() -> Any:
     """Seconds: shows that everything runs, learns next to nothing."""
     config = quick()
     config.data = dict(FULL, train_size=512, validation_size=64, test_size=64)
@@ -19,7 +18,7 @@ def smoke() -> ConfigDict:
     return config
 
 
-def mini() -> ConfigDict:
+def mini() -> Any:
     """Minutes on two cores: expressions of 65 to 255 symbols instead of 501 to 1,999."""
     config = quick()
     config.data = dict(FULL, train_size=20_000, validation_size=1_000)
@@ -27,14 +26,14 @@ def mini() -> ConfigDict:
     return config
 
 
-def small() -> ConfigDict:
+def small() -> Any:
     """Nystromformer's setting, as in `one_gpu`."""
     config = one_gpu()
     config.data = FULL
     return config
 
 
-def paper() -> ConfigDict:
+def paper() -> Any:
     """The LRA paper's: listops/configs/base_listops_config.py, CLS pooling."""
     config = lra_paper()
     config.data = FULL

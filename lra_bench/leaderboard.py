@@ -49,7 +49,7 @@ class Cell:
     def failure(self) -> str | None:
         """Why the cell says FAIL: every run failed, or the mean isn't above chance."""
         if self.mean is None:
-            reasons = {run["status"] for run in self.runs}
+            reasons: set[str] = {run["status"] for run in self.runs}
             return ", ".join(sorted(_REASONS.get(reason, reason) for reason in reasons))
         chance = self.runs[0]["chance"]
         examples = next(run["test"]["examples"] for run in self.runs if run["status"] == "ok")
@@ -68,7 +68,7 @@ class Cell:
 
     def median(self, key: str) -> float | None:
         """The median over the runs that have the figure."""
-        values = [run.get(key) for run in self.runs if run.get(key) is not None]
+        values: list[float] = [run[key] for run in self.runs if run.get(key) is not None]
         return statistics.median(values) if values else None
 
 
@@ -111,9 +111,7 @@ def _setting(run: Record) -> str:
         digest = json.dumps(config, sort_keys=True)
         return f"{run['preset']} of {run['task']}, unknown here: {hash(digest)}"
     changed = [
-        f"{group}={config[group]}"
-        for group in ("data_source",)
-        if config[group] != usual[group]
+        f"{group}={config[group]}" for group in ("data_source",) if config[group] != usual[group]
     ]
     for group in ("data", "model", "train"):
         found, known = config[group] or {}, usual[group]
@@ -132,8 +130,7 @@ def cells(records: Iterable[Record]) -> list[Cell]:
         key = (_label(run), run["task"])
         if run["seed"] in runs[key]:
             print(
-                f"lra-bench: left out: a second record of {key[0]} on {key[1]}, "
-                f"seed {run['seed']}",
+                f"lra-bench: left out: a second record of {key[0]} on {key[1]}, seed {run['seed']}",
                 file=sys.stderr,
             )
         runs[key].setdefault(run["seed"], run)

@@ -41,8 +41,8 @@ class Evaluation:
 class Loop:
     """One run: its programs and data, where it writes, whom it tells, who may stop it.
 
-    After update number `step` come, where they are due: redrawing features, the line of
-    training metrics, validation with its line, the checkpoint. Whatever is in a checkpoint has
+    After an update come, where they are due: the line of training metrics, validation with its
+    line, the checkpoint. Whatever is in a checkpoint has
     its lines written, and nothing is in one that a resumed run would do again.
     """
 
@@ -76,9 +76,10 @@ class Loop:
                         return state
                     if self.stop.made:
                         raise Stopped(step)
-                    state = self._advance(state, batches)
+                    state = self._advance(state, step, batches)
                     step, saved = step + 1, False
-                    state = self._after(state, step)
+                    if self._due(step, self.settings.log_every):
+                        state = self._log(state, step)
                     bar(step, self._remark)
             except Stopped:
                 if self.checkpoints.latest() != step:
@@ -116,23 +117,22 @@ class Loop:
     def _due(self, step: int, every: int) -> bool:
         return step > 0 and (step % every == 0 or step == self.settings.num_steps)
 
-    def _advance(self, state: State, batches: Prefetch[tuple[Array, Array]]) -> State:
-        """One update; waits for the one before, so that the host is at most one ahead."""
+    def _advance(self, state: State, step: int, batches: Prefetch[tuple[Array, Array]]) -> State:
+        """One update; waits for the one before, so that the host is at most one ahead.
+
+        Features are redrawn before the update, not after: what is validated and saved is what
+        was trained.
+        """
         batch = batches.get()
         started = time.perf_counter()
+        every = self.settings.resample_every
+        if every and step > 0 and step % every == 0:
+            state = self.programs.resample(state)
         state, loss = self.programs.train_step(state, batch)
         self._pending.append(loss)
         if len(self._pending) > 1:
             self._pending.pop(0).block_until_ready()
         self._seconds += time.perf_counter() - started
-        return state
-
-    def _after(self, state: State, step: int) -> State:
-        every = self.settings.resample_every
-        if every and step % every == 0:
-            state = self.programs.resample(state)
-        if self._due(step, self.settings.log_every):
-            state = self._log(state, step)
         return state
 
     def _log(self, state: State, step: int) -> State:

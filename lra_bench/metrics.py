@@ -19,7 +19,9 @@ class Metrics:
     def __init__(self, folder: Path, last_step: int) -> None:
         """Open for appending; what was written after `last_step` will be written again."""
         path = folder / FILE
-        kept = [line for line in read(path) if line["step"] <= last_step and line["split"] != "test"]
+        kept = [
+            line for line in read(path) if line["step"] <= last_step and line["split"] != "test"
+        ]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         path.write_text(text)
         self._file = path.open("a")

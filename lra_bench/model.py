@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from lra_bench.dims import Dims
-from lra_bench.registry import ATTENTIONS
+from lra_bench.registry import ATTENTIONS, Task
 from lra_bench.settings import ModelSettings
 
 AttentionFunction = Callable[[Array, Array, Array, Array], Array]
@@ -43,11 +43,18 @@ class SelfAttention(nnx.Module):
     """Projections to heads, the mechanism, the projection back."""
 
     def __init__(
-        self, settings: ModelSettings, dims: Dims, attention: str, options: dict[str, Any], rngs: nnx.Rngs
+        self,
+        settings: ModelSettings,
+        dims: Dims,
+        attention: str,
+        options: dict[str, Any],
+        rngs: nnx.Rngs,
     ) -> None:
         inner = dims.num_heads * dims.head_dim
         self.heads = (dims.num_heads, dims.head_dim)
-        linear = functools.partial(nnx.Linear, settings.emb_dim, inner, dtype=settings.dtype, rngs=rngs)
+        linear = functools.partial(
+            nnx.Linear, settings.emb_dim, inner, dtype=settings.dtype, rngs=rngs
+        )
         shared = ATTENTIONS.get(attention).traits.shares_query_key
         self.query = linear()
         self.key = None if shared else linear()
@@ -55,9 +62,7 @@ class SelfAttention(nnx.Module):
         self.out = nnx.Linear(inner, settings.emb_dim, dtype=settings.dtype, rngs=rngs)
         self.attend = build_attention(attention, dims, options, rngs)
 
-    def __call__(
-        self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]
-    ) -> Float[Array, "b l e"]:
+    def __call__(self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]) -> Float[Array, "b l e"]:
         """Self-attention over the real tokens."""
         shape = (*x.shape[:2], *self.heads)
         q = self.query(x).reshape(shape)
@@ -92,15 +97,24 @@ class Encoder(nnx.Module):
     """Tokens to one vector: embedding, positions, blocks, pooling over the real tokens."""
 
     def __init__(
-        self, task: Any, settings: ModelSettings, attention: str, options: dict[str, Any], rngs: nnx.Rngs
+        self,
+        task: Task,
+        settings: ModelSettings,
+        attention: str,
+        options: dict[str, Any],
+        rngs: nnx.Rngs,
     ) -> None:
         self.pad_id = task.pad_id
         self.cls_id = task.vocab_size if settings.pooling == "cls" else None
         length = task.max_len + (self.cls_id is not None)
-        embed = functools.partial(nnx.Embed, features=settings.emb_dim, dtype=settings.dtype, rngs=rngs)
+        embed = functools.partial(
+            nnx.Embed, features=settings.emb_dim, dtype=settings.dtype, rngs=rngs
+        )
         init = nnx.initializers.normal(settings.emb_dim**-0.5)
         self.embed = embed(task.vocab_size + (self.cls_id is not None), embedding_init=init)
-        self.positions = embed(length, embedding_init=init) if settings.positions == "learned" else None
+        self.positions = (
+            embed(length, embedding_init=init) if settings.positions == "learned" else None
+        )
         dims = Dims(settings.num_heads, settings.head_dim, length)
         self.blocks = nnx.List(
             Block(settings, SelfAttention(settings, dims, attention, options, rngs), rngs)
@@ -148,7 +162,12 @@ class Classifier(nnx.Module):
     """Encoder and head; for paired tasks one encoder for both and [x1, x2, x1 * x2, x1 - x2]."""
 
     def __init__(
-        self, task: Any, settings: ModelSettings, attention: str, options: dict[str, Any], rngs: nnx.Rngs
+        self,
+        task: Task,
+        settings: ModelSettings,
+        attention: str,
+        options: dict[str, Any],
+        rngs: nnx.Rngs,
     ) -> None:
         self.encoder = Encoder(task, settings, attention, options, rngs)
         features = settings.emb_dim * (4 if task.paired else 1)

@@ -50,7 +50,7 @@ def learning_rate(step: Array, settings: TrainSettings) -> Array:
 def optimiser(settings: TrainSettings) -> optax.GradientTransformation:
     """AdamW with the schedule, after clipping to `clip_norm` if there is one."""
     adamw = optax.adamw(
-        lambda step: learning_rate(step, settings),
+        lambda step: learning_rate(jnp.asarray(step), settings),
         b2=settings.beta2,
         eps=settings.epsilon,
         weight_decay=settings.weight_decay,

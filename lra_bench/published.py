@@ -3,6 +3,7 @@
 The files in `lra_bench/published/` hold what the sources print; see docs/published.md.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -54,9 +55,9 @@ def of(attention: str, task: str) -> list[Published]:
 
 def _read(name: str) -> pd.DataFrame:
     with (files("lra_bench") / "published" / f"{name}.csv").open() as file:
-        return pd.read_csv(file)
+        return pd.read_csv(file, dtype=str, keep_default_na=False)
 
 
 def _accuracy(row: dict) -> dict[str, float]:
-    values = {task: pd.to_numeric(row[task], errors="coerce") for task in _TASKS}
-    return {task: float(value) for task, value in values.items() if pd.notna(value)}
+    """The figures; an empty cell or FAIL isn't one."""
+    return {task: float(row[task]) for task in _TASKS if re.fullmatch(r"[0-9.]+", row[task])}

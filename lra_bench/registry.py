@@ -11,10 +11,13 @@ import inspect
 import pkgutil
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
 
 from lra_bench.errors import UsageError
 
@@ -44,6 +47,55 @@ class AttentionTraits:
     exact: bool = False
     equivariant: bool = False
     shares_query_key: bool = False
+
+
+class Task(Protocol):
+    """What a task has; it is a frozen dataclass of its data options, each with a default.
+
+    Attributes:
+        name, num_classes, vocab_size: as they are called.
+        pad_id: the token id that is padding; None where every token is real.
+        max_len: tokens of an example, or of one document if `paired`.
+        paired: whether an example is two documents.
+        sources: where its data can come from; the first is the default.
+        version: raised whenever the same options would give other data.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def num_classes(self) -> int: ...  # noqa: D102
+    @property
+    def vocab_size(self) -> int: ...  # noqa: D102
+    @property
+    def pad_id(self) -> int | None: ...  # noqa: D102
+    @property
+    def max_len(self) -> int: ...  # noqa: D102
+    @property
+    def paired(self) -> bool: ...  # noqa: D102
+    @property
+    def sources(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def version(self) -> int: ...  # noqa: D102
+
+    def data_options(self, source: str) -> dict[str, Any]:
+        """The options that the data from that source depend on."""
+        ...
+
+    def read(self, source: str, path: Path | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Blocks of (split, tokens, labels): train, then validation, then test.
+
+        Tokens are uint8 or uint16 (n, max_len), or (n, 2, max_len) if paired; labels int (n,).
+        """
+        ...
+
+    def to_text(self, tokens: np.ndarray) -> str:
+        """An example as a person reads it."""
+        ...
+
+    def official(self, source: str, sizes: dict[str, int]) -> bool:
+        """Whether these data are the benchmark's published ones."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -159,5 +211,5 @@ def register_attention(
 
 
 def register_task(name: str) -> Callable[[Target], Target]:
-    """Register a task class: see `lra_bench.tasks` for what it must have."""
+    """Register a class whose instances are a `Task`."""
     return lambda target: TASKS.add(name, target, TaskTraits())

@@ -22,7 +22,7 @@ from lra_bench.loop import Diverged, Loop
 from lra_bench.metrics import Metrics
 from lra_bench.programs import Programs
 from lra_bench.progress import Display
-from lra_bench.registry import TASKS
+from lra_bench.registry import TASKS, Task
 from lra_bench.settings import RunSettings
 from lra_bench.stopping import Stopped, StopRequest
 from lra_bench.train import make_learner
@@ -57,7 +57,7 @@ def execute(
     return result
 
 
-def load_data(task: Any, source: str, root: Path, display: Display) -> Store:
+def load_data(task: Task, source: str, root: Path, display: Display) -> Store:
     """The store of a task's data; made first if they come from a generator.
 
     Raises:
@@ -70,7 +70,7 @@ def load_data(task: Any, source: str, root: Path, display: Display) -> Store:
     return stores.open_store(place)
 
 
-def prepare_data(task: Any, source: str, path: Path | None, root: Path, display: Display) -> Path:
+def prepare_data(task: Task, source: str, path: Path | None, root: Path, display: Display) -> Path:
     """Make the store of a task's data, telling of it."""
     with display.bar(f"preparing {task.name}", None) as bar:
         place = stores.prepare(root, task, source, path, lambda split, done: bar(done, split))
@@ -83,7 +83,7 @@ class Run:
     """A run in its folder, filling in its record."""
 
     settings: RunSettings
-    task: Any
+    task: Task
     store: Store
     folder: RunFolder
     display: Display

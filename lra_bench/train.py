@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from lra_bench.model import Classifier
 from lra_bench.optim import optimiser
+from lra_bench.registry import Task
 from lra_bench.settings import RunSettings, TrainSettings
 
 Arrays = dict[str, Array]
@@ -70,9 +71,9 @@ class Learner:
     def init(self, key: Key[Array, ""]) -> State:
         """The state before the first step."""
         _, params, sampled = nnx.split(self.build(key), nnx.Param, ...)
-        params = flat(params)
-        step = jnp.zeros((), jnp.int32)
-        return State(step, params, flat(sampled), self.optimiser.init(params), empty_window())
+        params: Any = flat(params)
+        opt_state, step = self.optimiser.init(params), jnp.zeros((), jnp.int32)
+        return State(step, params, flat(sampled), opt_state, empty_window())
 
     def train_step(
         self, state: State, tokens: Int[Array, "b *two l"], labels: Int[Array, " b"], key: Key
@@ -81,7 +82,7 @@ class Learner:
         key = jax.random.fold_in(key, state.step)
         loss, correct, grads = self._gradients(state, tokens, labels, key)
         updates, opt_state = self.optimiser.update(grads, state.optimiser, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params: Any = optax.apply_updates(state.params, updates)
         window = _extend(state.window, loss, correct / labels.shape[0], state.step + 1)
         return State(state.step + 1, params, state.sampled, opt_state, window), loss
 
@@ -132,9 +133,9 @@ class Learner:
         """Redraw random features and rotations, by `key` folded with the step."""
         model = self.merge(state.params, state.sampled)
         key = jax.random.fold_in(key, state.step)
-        drawn = [m for _, m in nnx.iter_modules(model) if hasattr(m, "resample")]
-        for number, module in enumerate(drawn):
-            module.resample(jax.random.fold_in(key, number))
+        draws = [getattr(module, "resample", None) for _, module in nnx.iter_modules(model)]
+        for number, draw in enumerate(filter(None, draws)):
+            draw(jax.random.fold_in(key, number))
         return state._replace(sampled=flat(nnx.split(model, nnx.Param, ...)[2]))
 
 
@@ -152,7 +153,7 @@ def _extend(window: Window, loss: Array, accuracy: Array, step: Array) -> Window
     return Window(window.loss + loss, window.accuracy + accuracy, window.steps + 1, diverged)
 
 
-def make_learner(task: Any, settings: RunSettings) -> Learner:
+def make_learner(task: Task, settings: RunSettings) -> Learner:
     """The functions of a run of `settings` on `task`.
 
     Raises:

@@ -62,7 +62,7 @@ class ListOps:
                 f"min_length={self.min_length}, max_length={self.max_length}: "
                 "no length lies strictly between them"
             )
-        if not 2 <= self.max_depth or not 2 <= self.max_args <= 200 or self.seed < 0:
+        if self.max_depth < 2 or not 2 <= self.max_args <= 200 or self.seed < 0:
             raise ValueError("max_depth must be at least 2, max_args 2 to 200, seed not negative")
 
     @property

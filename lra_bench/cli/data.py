@@ -2,9 +2,14 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import add_data_dir, add_set
+
+if TYPE_CHECKING:
+    from lra_bench.data.store import Store
+    from lra_bench.progress import Display
+    from lra_bench.registry import Task
 
 NAME = "data"
 HELP = "prepare, check or show the data of a task"
@@ -53,7 +58,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     return 0
 
 
-def _summarise(store: Any, display: Any) -> None:
+def _summarise(store: "Store", display: "Display") -> None:
     official = "official" if store.manifest["official"] else "not official"
     display.line(f"ok: checksums match; source {store.manifest['source']} ({official})")
     for name, split in store.splits.items():
@@ -63,7 +68,7 @@ def _summarise(store: Any, display: Any) -> None:
         )
 
 
-def _show(task: Any, store: Any) -> None:
+def _show(task: "Task", store: "Store") -> None:
     for index in range(3):
         tokens, label = store.example("test", index)
         print(f"test {index}, label {label}: {task.to_text(tokens)}")

@@ -3,9 +3,14 @@
 import argparse
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lra_bench.cli.common import add_data_dir, add_set
+
+if TYPE_CHECKING:
+    from lra_bench.folder import RunFolder
+    from lra_bench.progress import Display
+    from lra_bench.settings import RunSettings
 
 NAME = "run"
 HELP = "train and test one attention on one task"
@@ -54,7 +59,11 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
 
 
 def _execute(
-    settings: Any, folder: Any, data: Path, display: Any, argv: list[str]
+    settings: "RunSettings",
+    folder: "RunFolder",
+    data: Path,
+    display: "Display",
+    argv: list[str],
 ) -> dict[str, Any] | None:
     from lra_bench.run import execute
     from lra_bench.stopping import Stopped
@@ -67,7 +76,7 @@ def _execute(
         return None
 
 
-def _show(record: dict[str, Any], folder: Path, display: Any) -> None:
+def _show(record: dict[str, Any], folder: Path, display: "Display") -> None:
     from lra_bench.published import of
 
     if record["status"] != "ok":
@@ -86,6 +95,8 @@ def _show(record: dict[str, Any], folder: Path, display: Any) -> None:
         ]
         if figures:
             display.line(f"published      {', '.join(figures)}")
-            display.line("               (full-size settings; compare with presets small and paper)")
+            display.line(
+                "               (full-size settings; compare with presets small and paper)"
+            )
         display.line(f"speed          {record['steps_per_second']:.2f} steps/s")
     display.line(f"record         {folder / 'record.json'}")

@@ -66,9 +66,10 @@ class Prefetch(Generic[Item]):
     def _put(self, item: Item | BaseException) -> None:
         while not self._stopped.is_set():
             try:
-                return self._queue.put(item, timeout=0.1)
+                self._queue.put(item, timeout=0.1)
             except queue.Full:
                 continue
+            return
 
     def get(self) -> Item:
         """The next item; raises what making it raised."""

@@ -14,7 +14,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files import locked, sha256, write_json
+from lra_bench.registry import Task
 
 SCHEMA = 1
 Report = Callable[[str, int], None]
@@ -69,14 +70,14 @@ class Store:
         }
 
 
-def location(root: Path, task: Any, source: str) -> Path:
+def location(root: Path, task: Task, source: str) -> Path:
     """Where the store of these data lies."""
     options = {"version": task.version, **task.data_options(source)}
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
     return root / task.name / f"{source}-{digest[:12]}"
 
 
-def prepare(root: Path, task: Any, source: str, path: Path | None, report: Report) -> Path:
+def prepare(root: Path, task: Task, source: str, path: Path | None, report: Report) -> Path:
     """Make the store unless it is there; a second process waits for the first.
 
     Args:
@@ -95,7 +96,7 @@ def prepare(root: Path, task: Any, source: str, path: Path | None, report: Repor
     return place
 
 
-def _write_store(place: Path, task: Any, source: str, path: Path | None, report: Report) -> None:
+def _write_store(place: Path, task: Task, source: str, path: Path | None, report: Report) -> None:
     temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
         splits = _write_splits(temporary, task, source, path, report)
@@ -105,7 +106,7 @@ def _write_store(place: Path, task: Any, source: str, path: Path | None, report:
             "task": task.name,
             "source": source,
             "path": str(path.resolve()) if path else None,
-            "options": asdict(task),
+            "options": task.data_options(source),
             "version": task.version,
             "official": task.official(source, sizes),
             "splits": splits,
@@ -119,7 +120,7 @@ def _write_store(place: Path, task: Any, source: str, path: Path | None, report:
 
 
 def _write_splits(
-    folder: Path, task: Any, source: str, path: Path | None, report: Report
+    folder: Path, task: Task, source: str, path: Path | None, report: Report
 ) -> dict[str, Any]:
     writers: dict[str, _SplitWriter] = {}
     try:

@@ -1,0 +1,138 @@
+"""The contract checks catch the bugs that they exist for: each planted bug fails its check."""
+
+import contract
+import jax
+import jax.numpy as jnp
+import pytest
+from contract import Mechanism
+
+from lra_bench.attentions import _common
+from lra_bench.registry import AttentionTraits
+
+
+def plain(q, k, v, mask):
+    """Correct textbook attention, the healthy original of the mutants."""
+    k, v = (jnp.where(mask[:, :, None, None], x, 0) for x in (k, v))
+    logits = jnp.einsum("bqhd,bkhd->bhqk", q, k) * q.shape[-1] ** -0.5
+    logits = jnp.where(mask[:, None, None, :], logits, -1e30)
+    return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits, axis=-1), v)
+
+
+def mask_ignored(q, k, v, mask):
+    return plain(q, k, v, jnp.ones_like(mask))
+
+
+def mask_only_on_weights(q, k, v, mask):
+    """Zero weight times a NaN value is NaN: padding is read after all."""
+    logits = jnp.einsum("bqhd,bkhd->bhqk", q, k) * q.shape[-1] ** -0.5
+    logits = jnp.where(mask[:, None, None, :], logits, -1e30)
+    return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits, axis=-1), v)
+
+
+def mean_over_length(q, k, v, mask):
+    """Divides by the padded length, not by the number of real tokens."""
+    total = jnp.sum(jnp.where(mask[:, :, None, None], v, 0), axis=1, keepdims=True)
+    return jnp.broadcast_to(total / v.shape[1], v.shape)
+
+
+def maximum_over_batch(q, k, v, mask):
+    """A stabiliser taken over the batch, with an epsilon that then dominates."""
+    k, v = (jnp.where(mask[:, :, None, None], x, 0) for x in (k, v))
+    phi_q, phi_k = (jnp.exp(x - jnp.max(x)) for x in (q, k))
+    phi_k = jnp.where(mask[:, :, None, None], phi_k, 0)
+    weighted = jnp.einsum("bkhm,bkhd->bhmd", phi_k, v)
+    total = jnp.einsum("bqhm,bhm->bqh", phi_q, phi_k.sum(1)) + 1e-3
+    return jnp.einsum("bqhm,bhmd->bqhd", phi_q, weighted) / total[..., None]
+
+
+def no_stabiliser(q, k, v, mask):
+    phi_q, phi_k = (jnp.exp(x) for x in (q, k))
+    phi_k = jnp.where(mask[:, :, None, None], phi_k, 0)
+    v = jnp.where(mask[:, :, None, None], v, 0)
+    weighted = jnp.einsum("bkhm,bkhd->bhmd", phi_k, v)
+    total = jnp.einsum("bqhm,bhm->bqh", phi_q, phi_k.sum(1))
+    return jnp.einsum("bqhm,bhmd->bqhd", phi_q, weighted) / total[..., None]
+
+
+def scores_multiplied_by_root(q, k, v, mask):
+    """Times sqrt(d) instead of divided by it: the original Reformer's bug."""
+    return plain(q * q.shape[-1], k, v, mask)
+
+
+def depends_on_place(q, k, v, mask):
+    return plain(q, k + 0.01 * jnp.arange(k.shape[1])[:, None, None].astype(k.dtype), v, mask)
+
+
+def upcasts(q, k, v, mask):
+    return plain(q, k, v, mask).astype(jnp.float32)
+
+
+def uniform_over_everything(q, k, v, mask):
+    """With nothing real, softmax of equal logits averages the padding."""
+    logits = jnp.einsum("bqhd,bkhd->bhqk", q, jnp.where(mask[:, :, None, None], k, 0))
+    logits = jnp.where(mask[:, None, None, :], logits, -1e30)
+    v = jnp.where(
+        jnp.any(mask, axis=1)[:, None, None, None], jnp.where(mask[:, :, None, None], v, 0), v
+    )
+    return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits, axis=-1), v)
+
+
+MUTANTS = [
+    (mask_ignored, contract.check_padding_is_never_read),
+    (mask_ignored, contract.check_more_padding_changes_nothing),
+    (mask_only_on_weights, contract.check_padding_is_never_read),
+    (mean_over_length, contract.check_more_padding_changes_nothing),
+    (maximum_over_batch, contract.check_examples_do_not_mix),
+    (no_stabiliser, contract.check_finite_at_extremes),
+    (scores_multiplied_by_root, contract.check_equals_softmax),
+    (depends_on_place, contract.check_permuting_tokens_permutes_output),
+    (uniform_over_everything, contract.check_all_masked_gives_nothing),
+]
+EVERY_CHECK = (
+    *contract.ALWAYS,
+    contract.check_equals_softmax,
+    contract.check_permuting_tokens_permutes_output,
+)
+
+
+@pytest.mark.parametrize("check", EVERY_CHECK, ids=lambda check: check.__name__)
+def test_healthy_mechanism_passes(check):
+    check(Mechanism(plain, AttentionTraits()), "float32")
+
+
+@pytest.mark.parametrize(("mutant", "check"), MUTANTS, ids=lambda item: item.__name__)
+def test_planted_bug_is_caught(mutant, check):
+    with pytest.raises(AssertionError):
+        check(Mechanism(mutant, AttentionTraits()), "float32")
+
+
+def test_wrong_dtype_is_caught():
+    with pytest.raises(AssertionError):
+        contract.check_shape_and_dtype(Mechanism(upcasts, AttentionTraits()), "bfloat16")
+
+
+def favor(draw, features, *, norm_term=True):
+    """Positive features written out anew, with or without the term -|x|^2 / 2."""
+    w = jax.random.normal(jax.random.key(draw), (features, contract.DIM))
+
+    def phi(x):
+        x = x * x.shape[-1] ** -0.25
+        half = jnp.sum(x * x, -1, keepdims=True) / 2 if norm_term else 0
+        return jnp.exp(jnp.einsum("blhd,md->bhlm", x, w) - jnp.swapaxes(half, 1, 2) if norm_term
+                       else jnp.einsum("blhd,md->bhlm", x, w))  # fmt: skip
+
+    def call(q, k, v, mask):
+        phi_k = jnp.where(mask[:, None, :, None], phi(k), 0)
+        out = _common.kernel_attention(phi(q), phi_k, _common.head_major(v))
+        return _common.token_major(out)
+
+    return Mechanism(call, AttentionTraits())
+
+
+def test_healthy_features_converge():
+    contract.check_converges_to_softmax(favor)
+
+
+def test_dropped_norm_term_is_caught():
+    with pytest.raises(AssertionError):
+        contract.check_converges_to_softmax(lambda *args: favor(*args, norm_term=False))
