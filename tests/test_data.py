@@ -1,0 +1,202 @@
+"""Batches and the token store."""
+
+import json
+import multiprocessing
+import shutil
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lra_bench.data import store
+from lra_bench.data.batches import Batches, Prefetch, padded_batches
+from lra_bench.errors import RunError, UsageError
+from lra_bench.tasks.listops import ListOps
+
+sizes = st.integers(1, 50)
+
+
+@given(sizes, sizes, st.integers(0, 2**31), st.integers(0, 4))
+def test_every_epoch_holds_every_example_once(examples, size, seed, epoch):
+    batches = Batches(examples, size, seed)
+    first, last = epoch * examples, (epoch + 1) * examples
+    order = np.concatenate([batches.indices(s) for s in range(first // size, -(-last // size))])
+    start = first - first // size * size
+    assert sorted(order[start : start + examples]) == list(range(examples))
+
+
+@given(sizes, sizes, st.integers(0, 2**31), st.integers(0, 100))
+def test_a_batch_depends_on_seed_and_step_alone(examples, size, seed, step):
+    batches = Batches(examples, size, seed)
+    for earlier in range(3):
+        batches.indices(earlier)
+    np.testing.assert_array_equal(
+        batches.indices(step), Batches(examples, size, seed).indices(step)
+    )
+
+
+def test_examples_are_shuffled_not_batches():
+    one, two = (Batches(1000, 100, 0).indices(step) for step in (0, 10))
+    assert len(set(one) & set(two)) < 50
+    assert not np.array_equal(one, np.sort(one))
+    assert not np.array_equal(one, Batches(1000, 100, 1).indices(0))
+
+
+def test_the_frozen_order():
+    """Change this only on purpose: it changes every run's metrics."""
+    assert Batches(10, 4, 0).indices(2).tolist() == GOLDEN
+
+
+GOLDEN = [8, 1, 9, 1]
+
+
+@given(sizes, sizes)
+def test_padded_batches_weigh_every_example_once(examples, size):
+    weight = np.zeros(examples)
+    for indices, weights in padded_batches(examples, size):
+        assert len(indices) == len(weights) == size
+        np.add.at(weight, indices, weights)
+    assert (weight == 1).all()
+
+
+class TestPrefetch:
+    def test_gives_the_steps_in_order(self):
+        ahead = Prefetch(lambda step: step * step, 3)
+        assert [ahead.get() for _ in range(5)] == [9, 16, 25, 36, 49]
+        ahead.close()
+
+    def test_raises_what_making_raised(self):
+        def make(step):
+            raise OSError("disk gone")
+
+        ahead = Prefetch(make, 0)
+        with pytest.raises(OSError, match="disk gone"):
+            ahead.get()
+        ahead.close()
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A paired task without padding, of ids that need 16 bits."""
+
+    size: int = 5
+    name: ClassVar[str] = "paired"
+    num_classes: ClassVar[int] = 3
+    vocab_size: ClassVar[int] = 1000
+    pad_id: ClassVar[int | None] = None
+    paired: ClassVar[bool] = True
+    max_len: ClassVar[int] = 4
+    sources: ClassVar[tuple[str, ...]] = ("generate",)
+    version: ClassVar[int] = 1
+
+    def data_options(self, source):
+        return {"size": self.size}
+
+    def read(self, source, path):
+        for number, split in enumerate(("train", "validation", "test")):
+            rng = np.random.default_rng(number)
+            for _ in range(2):
+                tokens = rng.integers(0, 1000, (self.size, 2, 4)).astype(np.uint16)
+                yield split, tokens, rng.integers(0, 3, self.size)
+
+    def to_text(self, tokens):
+        return str(tokens)
+
+    def official(self, source, sizes):
+        return False
+
+
+def silent(split, done):
+    pass
+
+
+def make(root, task=None):
+    return store.prepare(root, task or ListOps(40, 8, 8, 3, 40), "generate", None, silent)
+
+
+class TestStore:
+    def test_holds_what_the_task_reads(self, tmp_path):
+        opened = store.open_store(make(tmp_path, Paired()))
+        expected = [block for block in Paired().read("generate", None) if block[0] == "train"]
+        tokens = np.concatenate([block[1] for block in expected])
+        labels = np.concatenate([block[2] for block in expected])
+        assert opened.splits["train"].tokens.dtype == np.uint16
+        np.testing.assert_array_equal(opened.splits["train"].tokens, tokens)
+        assert opened.example("train", 7)[1] == labels[7]
+        np.testing.assert_array_equal(opened.example("train", 7)[0], tokens[7])
+        assert opened.provenance()["sizes"] == {"train": 10, "validation": 10, "test": 10}
+        assert opened.provenance()["official"] is False
+
+    def test_is_not_made_twice(self, tmp_path):
+        manifest = make(tmp_path) / "manifest.json"
+        before = manifest.stat().st_mtime_ns
+        make(tmp_path)
+        assert manifest.stat().st_mtime_ns == before
+
+    def test_other_options_are_another_store(self, tmp_path):
+        assert make(tmp_path) != make(tmp_path, ListOps(40, 8, 8, 3, 40, seed=1))
+
+    def test_chance_is_the_commonest_label(self):
+        split = store.Split(np.zeros((5, 1)), np.array([2, 1, 2, 0, 2]))
+        assert split.chance() == 0.6
+
+    @pytest.mark.parametrize("name", ["train/tokens.npy", "test/labels.npy"])
+    @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+    def test_damage_is_noticed(self, tmp_path, name, damage):
+        place = make(tmp_path)
+        file = place / name
+        content = bytearray(file.read_bytes())
+        if damage == "flip":
+            content[-3] ^= 1
+        file.write_bytes(content[:-1] if damage == "truncate" else content)
+        if damage == "remove":
+            file.unlink()
+        with pytest.raises(RunError, match=r"doesn't match its checksum.*remove the folder"):
+            store.open_store(place)
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", '{"splits": 3}', "nonsense"])
+    def test_a_damaged_manifest_is_said(self, tmp_path, text):
+        place = make(tmp_path)
+        (place / "manifest.json").write_text(text)
+        with pytest.raises(RunError, match="damaged"):
+            store.open_store(place)
+
+    def test_a_missing_store_names_the_command(self, tmp_path):
+        with pytest.raises(UsageError, match="lra-bench data prepare"):
+            store.open_store(tmp_path / "listops" / "release-0")
+
+    def test_a_failure_leaves_nothing_that_looks_whole(self, tmp_path):
+        class Failing(Paired):
+            def read(self, source, path):
+                yield from list(super().read(source, path))[:3]
+                raise RunError("the source broke")
+
+        with pytest.raises(RunError, match="broke"):
+            make(tmp_path, Failing())
+        assert not [p for p in tmp_path.rglob("*") if p.is_dir() and p.parent.name == "paired"]
+
+    def test_labels_out_of_range_are_refused(self, tmp_path):
+        class Wrong(Paired):
+            def read(self, source, path):
+                yield "train", np.zeros((1, 2, 4), np.uint16), np.array([3])
+
+        with pytest.raises(RunError, match=r"a label outside 0\.\.2"):
+            make(tmp_path, Wrong())
+
+    def test_what_a_killed_process_left_is_cleared(self, tmp_path):
+        place = make(tmp_path)
+        leftover = place.with_name(f".{place.name}.12345.tmp")
+        shutil.move(place, leftover)
+        make(tmp_path)
+        assert not leftover.exists()
+        store.open_store(place)
+
+    def test_several_processes_make_it_once(self, tmp_path):
+        with multiprocessing.get_context("spawn").Pool(4) as pool:
+            places = pool.map(make, [tmp_path] * 4)
+        assert len(set(places)) == 1
+        store.open_store(places[0])
+        assert json.loads((places[0] / "manifest.json").read_text())["official"] is False
