@@ -35,7 +35,9 @@ class Checkpoints:
             best_fn=_selection,
             enable_async_checkpointing=False,
         )
-        self._manager = ocp.CheckpointManager(directory.resolve(), options=options)
+        self._manager = ocp.CheckpointManager(
+            directory.resolve(), options=options, item_handlers=ocp.StandardCheckpointHandler()
+        )
 
     def save(self, state: State, validation_accuracy: float | None = None) -> None:
         """Write the state; one of the same step without an evaluation is replaced."""

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
@@ -99,7 +100,7 @@ def _split_key(config: Config, item: str) -> tuple[str, str]:
         raise unknown("--set group", group, list(config))
     if name not in config[group]:
         keys = [f"{group}.{known}" for known in config[group]]
-        raise unknown("--set key", key, keys) if keys else UsageError(f"--set {key}: no options")
+        raise unknown("--set key", key, keys) if keys else UsageError(f"--set {item}: no options")
     return group, name
 
 
@@ -116,6 +117,9 @@ def validate(settings: RunSettings) -> None:
     for group, value in (("model", settings.model), ("train", settings.train)):
         for name, hint in get_type_hints(type(value)).items():
             _check(f"{group}.{name}", getattr(value, name), get_args(hint))
+    for name, value in settings.attention_options.items():
+        if isinstance(value, int | float):
+            _check(f"attention.{name}", value, ())
     train = settings.train
     if train.batch_size % train.accumulate:
         raise UsageError(
@@ -140,6 +144,8 @@ def _check(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     if choices:
         if value not in choices:
             raise UsageError(f"{name}={value!r}: valid: {', '.join(choices)}")
+    elif not math.isfinite(value):
+        raise UsageError(f"{name}={value}: must be a finite number")
     elif name in _MAY_BE_ZERO:
         if value < 0:
             raise UsageError(f"{name}={value}: must not be negative")

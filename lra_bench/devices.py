@@ -25,6 +25,9 @@ def choose_devices(settings: TrainSettings) -> Devices:
     Raises:
         UsageError: there aren't so many, or their number doesn't divide a batch.
     """
+    # Overlapping host and device gains nothing on a CPU, and a run whose features were redrawn
+    # at every step has hung there with two programs in flight.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     local = jax.local_devices()
     count = settings.num_devices or len(local)
     if count > len(local):

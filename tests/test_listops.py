@@ -1,6 +1,5 @@
 """ListOps: the generator's distribution and values, and the reader of the release's files."""
 
-import json
 import re
 
 import numpy as np
@@ -24,7 +23,8 @@ from lra_bench.tasks._listops_trees import (
 from lra_bench.tasks.listops import ListOps
 
 # What 16,000 examples of the reference generator measure, lengths 500 to 2,000.
-LABELS = [.17231, .09056, .08119, .08225, .09406, .08062, .07506, .06888, .08600, .16906]  # fmt: skip
+LABELS = [0.17231, 0.09056, 0.08119, 0.08225, 0.09406]
+LABELS += [0.08062, 0.07506, 0.06888, 0.08600, 0.16906]
 LENGTH_MEAN, LENGTH_MEAN_ERROR = 1039.26, 3.11
 LENGTH_QUANTILES = {0.05: 539, 0.25: 706, 0.5: 962, 0.75: 1316, 0.95: 1800}
 LEAF_DEPTH, LEAF_DEPTH_ERROR = 7.4771, 0.0021
@@ -267,8 +267,7 @@ def test_parser_takes_or_refuses_any_line(line):
     """Whatever the bytes: ids within the vocabulary, or a ValueError in words."""
     try:
         ids, value = listops._parse(line, 100)
-    except ValueError as error:
-        assert json.dumps(str(error))
-    else:
-        assert all(0 < token < len(SYMBOLS) for token in ids)
-        assert 0 <= value <= 9
+    except ValueError:
+        return
+    assert all(0 < token < len(SYMBOLS) for token in ids)
+    assert 0 <= value <= 9

@@ -1,0 +1,352 @@
+"""The command line from end to end: what a user types, what comes out, what is left behind."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SMOKE
+
+from lra_bench import record
+from lra_bench.registry import ATTENTIONS
+
+KEYS = [
+    "schema", "status", "error", "task", "attention", "preset", "seed", "config", "parameters",
+    "parameters_vs_softmax", "chance", "best_step", "validation", "test", "steps",
+    "steps_per_second", "tokens_per_second", "flops_per_step", "peak_memory_bytes",
+    "compile_seconds", "data", "environment",
+]  # fmt: skip
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, data_dir):
+    """One finished smoke run, shared by the tests that only look at it or copy it."""
+    from lra_bench.cli import main
+
+    out = tmp_path_factory.mktemp("finished") / "run"
+    assert main([*SMOKE, "--out", str(out), "--data-dir", str(data_dir)]) == 0
+    return out
+
+
+class TestHelp:
+    def test_help_is_fast_to_import(self, environment):
+        """No heavy module is loaded to say what the commands are."""
+        code = (
+            "import sys; from lra_bench.cli import parser; parser().format_help();"
+            "heavy = {'jax', 'flax', 'numpy', 'pandas', 'tensorflow_datasets', 'orbax', 'rich'};"
+            "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+    @pytest.mark.parametrize("command", [(), ("run",), ("table",), ("data",), ("list",)])
+    def test_help(self, cli, command):
+        status, out, _ = cli(*command, "--help")
+        assert status == 0
+        assert "usage: lra-bench" in out
+
+    def test_version(self, cli):
+        assert cli("--version")[1].startswith("lra-bench ")
+
+
+class TestList:
+    def test_all(self, cli):
+        status, out, _ = cli("list")
+        assert status == 0
+        assert all(name in out for name in ("tasks:", "listops", *ATTENTIONS.names(), "mini"))
+
+    def test_json(self, cli):
+        status, out, _ = cli("list", "attentions", "--json")
+        assert status == 0
+        assert list(json.loads(out)["attentions"]) == ATTENTIONS.names()
+
+
+class TestRun:
+    def test_record_is_as_specified(self, finished):
+        found = json.loads((finished / "record.json").read_text())
+        assert list(found) == KEYS
+        assert (found["status"], found["error"], found["steps"]) == ("ok", None, 24)
+        assert found["config"] == json.loads((finished / "config.json").read_text())
+        assert found["parameters_vs_softmax"] == 1
+        assert found["test"]["examples"] == found["validation"]["examples"] == 64
+        assert found["chance"] > 0.1
+        for key in ("steps_per_second", "tokens_per_second", "flops_per_step", "compile_seconds"):
+            assert found[key] > 0
+        assert found["tokens_per_second"] == pytest.approx(found["steps_per_second"] * 16 * 48)
+        assert found["peak_memory_bytes"] > 1e8
+        assert found["data"]["official"] is False
+        assert found["data"]["sizes"] == {"train": 512, "validation": 64, "test": 64}
+        assert found["environment"]["device_count"] >= 1
+
+    def test_metrics_are_as_specified(self, finished):
+        found = lines(finished)
+        assert all(list(x) == ["step", "split", "loss", "accuracy", "seconds"] for x in found)
+        assert [x["step"] for x in found if x["split"] == "train"] == [4, 8, 12, 16, 20, 24]
+        assert [x["step"] for x in found if x["split"] == "validation"] == [8, 16, 24]
+        assert [x["split"] for x in found][-1] == "test"
+
+    def test_the_best_validation_step_is_tested(self, finished):
+        found = record.read(finished / "record.json")
+        validated = {
+            x["step"]: x["accuracy"] for x in lines(finished) if x["split"] == "validation"
+        }
+        best = max(validated, key=lambda step: (validated[step], -step))
+        assert found["best_step"] == best
+        assert found["validation"]["accuracy"] == validated[best]
+        assert lines(finished)[-1]["step"] == best
+        assert lines(finished)[-1]["accuracy"] == found["test"]["accuracy"]
+
+    def test_the_loops_keys_do_what_they_say(self, cli, tmp_path):
+        """--set log_every, eval_every, eval_batch_size and resample_every, seen in the files."""
+        usual = ("train.log_every=5", "train.eval_every=6", "train.eval_batch_size=24")
+        curves = []
+        for every in (0, 3):
+            out = tmp_path / str(every)
+            options = [f"--set={item}" for item in (*usual, f"train.resample_every={every}")]
+            assert cli(*SMOKE, "--out", out, *options)[0] == 0
+            found = lines(out)
+            assert [x["step"] for x in found if x["split"] == "train"] == [5, 10, 15, 20, 24]
+            assert [x["step"] for x in found if x["split"] == "validation"] == [6, 12, 18, 24]
+            curves.append([x["loss"] for x in found if x["split"] == "train"])
+        assert curves[0] != curves[1]
+
+    def test_seeds_differ_and_repeat(self, cli, finished, tmp_path):
+        assert cli(*SMOKE, "--seed", 1, "--out", tmp_path / "other")[0] == 0
+        assert cli(*SMOKE, "--out", tmp_path / "again")[0] == 0
+        keep = ("step", "split", "loss", "accuracy")
+        one, other, again = (
+            [[x[key] for key in keep] for x in lines(folder)]
+            for folder in (finished, tmp_path / "other", tmp_path / "again")
+        )
+        assert one == again
+        assert one != other
+
+    def test_default_folder_and_summary(self, cli, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        status, out, err = cli(*SMOKE, "--attention", "softmax")
+        assert status == 0
+        assert err == ""
+        for word in ("test accuracy", "chance", "published", "36.4 % LRA paper", "steps/s"):
+            assert word in out
+        assert Path("runs/listops-softmax-smoke-seed0/record.json").exists()
+
+    def test_bfloat16_and_accumulation_run(self, cli, tmp_path):
+        options = ("--set", "model.dtype=bfloat16", "--set", "train.accumulate=2")
+        assert cli(*SMOKE, "--out", tmp_path / "run", *options)[0] == 0
+        assert record.read(tmp_path / "run/record.json")["environment"]["dtype"] == "bfloat16"
+
+    def test_divergence_ends_the_run_and_is_recorded(self, cli, tmp_path):
+        options = ("--set", "train.learning_rate=1e30", "--set", "train.clip_norm=0")
+        status, out, _ = cli(*SMOKE, "--out", tmp_path / "run", *options)
+        assert status == 1
+        assert "diverged: the loss is not finite from step" in out
+        found = record.read(tmp_path / "run/record.json")
+        assert found["status"] == "diverged"
+        assert found["test"] is None
+        assert found["steps"] < 8
+
+    def test_out_of_memory_is_recorded(self, cli, tmp_path, monkeypatch):
+        from lra_bench.programs import Programs
+
+        def exhausted(self, state):
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
+
+        monkeypatch.setattr(Programs, "compile", exhausted)
+        status, out, _ = cli(*SMOKE, "--out", tmp_path / "run")
+        assert status == 1
+        assert record.read(tmp_path / "run/record.json")["status"] == "out_of_memory"
+        assert "out of memory: RuntimeError: RESOURCE_EXHAUSTED" in out
+
+    def test_a_crash_is_recorded_with_its_trace_in_a_file(self, cli, tmp_path, monkeypatch):
+        from lra_bench.programs import Programs
+
+        def broken(self, state):
+            raise ZeroDivisionError("inside")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Programs, "compile", broken)
+            status, out, err = cli(*SMOKE, "--out", tmp_path / "run")
+        assert status == 1
+        assert "failed: ZeroDivisionError: inside (see" in out
+        assert "Traceback" not in out + err
+        assert "Traceback" in (tmp_path / "run/error.log").read_text()
+        assert record.read(tmp_path / "run/record.json")["status"] == "failed"
+        assert cli(*SMOKE, "--out", tmp_path / "run", "--resume")[0] == 0
+
+
+class TestReleaseFiles:
+    @pytest.fixture
+    def release(self, tmp_path):
+        from lra_bench.tasks._listops_trees import Limits, generate, to_source
+
+        rng = np.random.default_rng(0)
+        for name, count in (("train", 64), ("val", 32), ("test", 32)):
+            tokens, arities, values = generate(rng, count, Limits(4, 40))
+            rows = zip(tokens, arities, values, strict=True)
+            text = "".join(f"{to_source(*x)}\t{value}\n" for *x, value in rows)
+            (tmp_path / f"basic_{name}.tsv").write_text("Source\tTarget\n" + text)
+        return tmp_path
+
+    def test_prepare_check_show_and_run(self, cli, release, tmp_path):
+        where = ("--data-dir", tmp_path / "store")
+        options = ("--preset", "smoke", *where)
+        prepare = cli("data", "prepare", "listops", "--source", release, *options)
+        assert prepare[0] == 0, prepare[2]
+        assert "prepared listops (release)" in prepare[1]
+        assert "64 examples" in prepare[1]
+        status, out, _ = cli("data", "check", "listops", "--source", "release", *options)
+        assert status == 0
+        assert "ok: checksums match; source release (not official)" in out
+        status, out, _ = cli("data", "show", "listops", "--source", "release", *options)
+        assert status == 0
+        assert out.count("label") == 3
+        out_dir = tmp_path / "run"
+        assert cli(*SMOKE, *where, "--out", out_dir, "--set", "data.source=release")[0] == 0
+        assert record.read(out_dir / "record.json")["data"]["source"] == "release"
+
+    def test_truncated_file(self, cli, release, tmp_path):
+        file = release / "basic_test.tsv"
+        file.write_bytes(file.read_bytes()[:-30])
+        options = ("--preset", "smoke", "--data-dir", tmp_path / "store")
+        status, _, err = cli("data", "prepare", "listops", "--source", release, *options)
+        assert status == 1
+        assert err.startswith("lra-bench: ")
+        assert "basic_test.tsv:33: the last line is cut off: the file is truncated" in err
+
+
+def refused(result, status, *words):
+    """Exit status, one line on standard error that holds the words, no traceback anywhere."""
+    found, out, err = result
+    assert found == status, out + err
+    assert len(err.splitlines()) == 1
+    assert "Traceback" not in out + err
+    for word in words:
+        assert word in err
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("args", "words"),
+        [
+            (("run", "--task", "listop"), ("unknown task 'listop'", "valid: listops")),
+            (("run", "--attention", "preformer"), ("performer-relu", "softmax", "did you mean")),
+            (("run", "--preset", "tiny"), ("unknown preset of listops", "smoke, mini, small")),
+            (("run", "--seed", "one"), ("argument --seed: invalid int value: 'one'",)),
+            (("run", "--seed", "-1"), ("--seed -1: must not be negative",)),
+            (("run", "--set", "train.num_step=3"), ("did you mean 'train.num_steps'",)),
+            (("run", "--set", "train.num_steps=x"), ("must be of type int",)),
+            (("run", "--set", "train.num_devices=64"), ("there are 1 here",)),
+            (("run", "--set", "data.source=release"), ("run lra-bench data prepare listops",)),
+            (("run", "--sed", "1"), ("unrecognized arguments",)),
+            (("rum",), ("invalid choice: 'rum'",)),
+            ((), ("required: COMMAND",)),
+            (("table",), ("required: DIR",)),
+            (("table", "nowhere"), ("no folder nowhere",)),
+            (("table", ".", "--format", "pdf"), ("invalid choice: 'pdf'", "markdown")),
+            (("data", "fetch", "listops"), ("invalid choice: 'fetch'", "prepare")),
+            (("data", "check", "listops"), ("no data at",)),
+            (("list", "models"), ("invalid choice: 'models'",)),
+        ],
+    )
+    def test_usage(self, cli, args, words, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        refused(cli(*args), 2, *words)
+        assert not list(tmp_path.iterdir()), "a refused call leaves nothing behind"
+
+    def test_missing_source(self, cli, tmp_path):
+        result = cli("data", "prepare", "listops", "--source", tmp_path / "nowhere")
+        refused(result, 1, "no basic_train.tsv")
+
+    def test_batch_not_divided_by_devices(self, spawn, tmp_path):
+        flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
+        process = spawn(*SMOKE, "--out", tmp_path / "run", env=flags)
+        out, err = process.communicate(timeout=120)
+        refused((process.returncode, out, err), 2, "3 devices don't divide", "train.num_devices")
+
+    def test_folder_of_another_config(self, cli, finished):
+        result = cli(*SMOKE, "--out", finished, "--resume", "--set", "train.num_steps=25")
+        refused(result, 2, "another config: train.num_steps is 24 there, 25 here")
+        refused(cli(*SMOKE, "--out", finished, "--seed", 3), 2, "seed is 0 there, 3 here")
+
+    def test_folder_of_a_finished_run(self, cli, finished):
+        refused(cli(*SMOKE, "--out", finished), 2, "holds a finished run", "--resume")
+        status, out, _ = cli(*SMOKE, "--out", finished, "--resume")
+        assert status == 0
+        assert "test accuracy" in out
+
+    def test_folder_of_something_else(self, cli, tmp_path):
+        (tmp_path / "thesis.tex").write_text("precious")
+        refused(cli(*SMOKE, "--out", tmp_path), 2, "is not empty and holds no run")
+        refused(cli(*SMOKE, "--out", tmp_path / "thesis.tex"), 2, "is a file")
+
+    def test_unreadable_config(self, cli, finished, tmp_path):
+        out = shutil.copytree(finished, tmp_path / "run")
+        (out / "config.json").write_text("{")
+        refused(cli(*SMOKE, "--out", out, "--resume"), 1, "config.json can't be read")
+
+    def test_checkpoint_of_another_model(self, cli, finished, tmp_path):
+        assert cli(*SMOKE, "--out", tmp_path / "run", "--set", "model.emb_dim=24")[0] == 0
+        shutil.rmtree(tmp_path / "run/checkpoints")
+        shutil.copytree(finished / "checkpoints", tmp_path / "run/checkpoints")
+        (tmp_path / "run/record.json").unlink()
+        again = cli(*SMOKE, "--out", tmp_path / "run", "--set", "model.emb_dim=24", "--resume")
+        assert again[0] == 1
+        assert "is of another model: " in again[1]
+        assert "(32,) there, (24,) here" in again[1] or "32" in again[1]
+
+    def test_unreadable_checkpoint(self, cli, finished, tmp_path):
+        out = shutil.copytree(finished, tmp_path / "run")
+        (out / "record.json").unlink()
+        for file in (out / "checkpoints").rglob("*"):
+            if file.is_file() and file.parent.name == "d":
+                os.truncate(file, file.stat().st_size // 2)
+        status, printed, err = cli(*SMOKE, "--out", out, "--resume")
+        assert status == 1
+        assert "can't be read" in printed
+        assert "Traceback" not in printed + err
+
+    def test_store_with_a_wrong_checksum(self, cli, tmp_path):
+        data = tmp_path / "data"
+        prepare = ("data", "prepare", "listops", "--preset", "smoke", "--data-dir", data)
+        assert cli(*prepare)[0] == 0
+        (file,) = data.rglob("train/tokens.npy")
+        content = bytearray(file.read_bytes())
+        content[500] ^= 1
+        file.write_bytes(content)
+        result = cli(*SMOKE, "--out", tmp_path / "run", "--data-dir", data)
+        refused(result, 1, "tokens.npy doesn't match its checksum", "remove the folder")
+
+    def test_two_runs_in_one_folder(self, cli, tmp_path):
+        from lra_bench.files import locked
+
+        with locked(tmp_path / "run/.lock", wait=False):
+            result = cli(*SMOKE, "--out", tmp_path / "run")
+        refused(result, 2, "another process is running in")
+
+    def test_unwritable_folder(self, cli, tmp_path):
+        (tmp_path / "file").write_text("")
+        result = cli(*SMOKE, "--out", tmp_path / "file" / "run")
+        refused(result, 1, "Not a directory")
+
+
+class TestTable:
+    @pytest.mark.parametrize("style", ["markdown", "csv", "latex", "html"])
+    def test_formats(self, cli, finished, style):
+        status, out, _ = cli("table", finished, "--format", style, "--published")
+        assert status == 0
+        assert "performer-softmax" in out
+        assert "18.01" in out or "0.1801" in out
+
+    def test_into_a_pipe(self, spawn, finished):
+        process = spawn("table", finished)
+        out, err = process.communicate(timeout=60)
+        assert err == ""
+        assert out.startswith("### preset smoke")

@@ -1,0 +1,168 @@
+"""Settings: presets, overrides, and that every key does something."""
+
+import dataclasses
+import hashlib
+import json
+
+import jax
+import pytest
+
+from lra_bench.config import make_settings, presets
+from lra_bench.data import store
+from lra_bench.errors import UsageError
+from lra_bench.registry import ATTENTIONS, TASKS
+from lra_bench.train import make_learner
+
+PRESETS = ("smoke", "mini", "small", "paper")
+
+
+@pytest.mark.parametrize("task", TASKS.names())
+def test_every_task_has_the_presets(task):
+    assert set(presets(task)) >= set(PRESETS) - ({"mini"} if task == "pathx" else set())
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS.names())
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_builds_with_every_attention(attention, preset):
+    settings = make_settings("listops", attention, preset, 0)
+    task = TASKS.get("listops").target(**settings.data)
+    state = jax.eval_shape(make_learner(task, settings).init, jax.random.key(0))
+    assert state.params
+    json.dumps(settings.as_dict(), allow_nan=False)
+
+
+def test_small_is_nystromformers_setting():
+    """Issue text and LRA/code/lra_config.py of that repository."""
+    settings = make_settings("listops", "softmax", "small", 0)
+    model, train = settings.model, settings.train
+    sizes = (model.num_layers, model.emb_dim, model.ffn_dim, model.num_heads, model.head_dim)
+    assert sizes == (2, 64, 128, 2, 32)
+    assert (model.positions, model.pooling, model.dropout) == ("learned", "mean", 0.1)
+    loop = (train.batch_size, train.num_steps, train.learning_rate, train.warmup_steps)
+    assert loop == (32, 5_000, 1e-4, 1_000)
+    assert (train.schedule, train.eval_every) == ("linear", 50)
+    assert settings.data["max_length"] == 2_000
+
+
+# For each key another valid value, and what must change with it.
+CHANGES = {
+    "model.num_layers": "3",
+    "model.emb_dim": "48",
+    "model.ffn_dim": "48",
+    "model.num_heads": "3",
+    "model.head_dim": "8",
+    "model.positions": "sinusoidal",
+    "model.pooling": "cls",
+    "model.dropout": "0.5",
+    "model.dtype": "bfloat16",
+    "train.accumulate": "2",
+    "train.batch_size": "8",
+    "train.schedule": "rsqrt",
+    "train.learning_rate": "0.5",
+    "train.warmup_steps": "9",
+    "train.weight_decay": "0.5",
+    "train.beta2": "0.5",
+    "train.epsilon": "0.5",
+    "train.clip_norm": "0.5",
+    "train.num_steps": "30",
+    "data.train_size": "256",
+    "data.validation_size": "32",
+    "data.test_size": "32",
+    "data.min_length": "4",
+    "data.max_length": "40",
+    "data.max_depth": "3",
+    "data.max_args": "4",
+    "data.seed": "1",
+    "attention.num_features": "32",
+}
+# Keys of the loop, whose effect is seen in a run's files: tests/test_cli.py.
+LOOP = {"train.log_every", "train.eval_every", "train.eval_batch_size", "train.resample_every"}
+# Sources are tried in test_cli.py, device counts in test_train.py.
+ELSEWHERE = {"train.num_devices", "data.source"}
+
+
+def keys():
+    settings = make_settings("listops", "performer-softmax", "smoke", 0)
+    groups = {
+        "model": dataclasses.asdict(settings.model),
+        "train": dataclasses.asdict(settings.train),
+        "data": {**settings.data, "source": ""},
+        "attention": settings.attention_options,
+    }
+    return {f"{group}.{key}" for group, values in groups.items() for key in values}
+
+
+def test_there_is_a_change_for_every_key():
+    assert CHANGES.keys() | LOOP | ELSEWHERE == keys()
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    return fingerprint(tmp_path_factory.mktemp("usual"))
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_every_key_does_something(key, usual, tmp_path):
+    """It changes the data themselves or the compiled training step: no key is for show."""
+    assert fingerprint(tmp_path, f"{key}={CHANGES[key]}") != usual
+
+
+def fingerprint(root, *overrides):
+    """Of the bytes of the data and of the training step's program."""
+    settings = make_settings("listops", "performer-softmax", "smoke", 0, overrides)
+    task = TASKS.get("listops").target(**settings.data)
+    data = store.open_store(store.prepare(root, task, "generate", None, lambda *_: None))
+    learner = make_learner(task, settings)
+    key = jax.random.key(0)
+    state = jax.eval_shape(learner.init, key)
+    size = (settings.train.batch_size, task.max_len)
+    shapes = (jax.ShapeDtypeStruct(size, "uint8"), jax.ShapeDtypeStruct(size[:1], "int32"))
+    program = jax.jit(learner.train_step).lower(state, *shapes, key).as_text()
+    digest = hashlib.sha256(program.encode())
+    digest.update(data.provenance()["sha256"].encode())
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.num_step=10", "unknown --set key 'train.num_step'; did you mean 'train.num_steps'"),
+        ("trian.num_steps=10", "unknown --set group 'trian'; did you mean 'train'"),
+        ("train.num_steps=ten", "train.num_steps=ten: the value must be of type int"),
+        ("train.num_steps=1.5", "must be of type int"),
+        ("train.num_steps=", "must be of type int"),
+        ("train.num_steps", "must be key=value"),
+        ("train.num_steps=0", "must be positive"),
+        ("train.learning_rate=-1", "must be positive"),
+        ("train.clip_norm=-1", "must not be negative"),
+        ("train.learning_rate=fast", "must be of type float"),
+        ("train.learning_rate=nan", "must be a finite number"),
+        ("train.schedule=stairs", "valid: constant, linear, cosine, rsqrt"),
+        ("train.accumulate=3", "train.accumulate=3 does not divide train.batch_size=32"),
+        ("model.dtype=float16", "valid: float32, bfloat16"),
+        ("model.dropout=1.0", "must be below 1"),
+        ("data.max_length=10", "no length lies strictly between"),
+        ("data.train_size=0", "must be positive"),
+        ("data.source=web", "unknown data source of listops 'web'; valid: generate, release"),
+        ("attention.num_feature=9", "did you mean 'attention.num_features'"),
+        ("attention.num_features=0", "attention.num_features=0: must be positive"),
+        ("seed=3", "is an argument of its own, --seed"),
+        ("attention=linear", "is an argument of its own, --attention"),
+        ("=3", "unknown --set group"),
+    ],
+)
+def test_wrong_overrides_are_told(override, message):
+    with pytest.raises(UsageError) as error:
+        make_settings("listops", "performer-softmax", "mini", 0, [override])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_mechanism_without_options_says_so():
+    with pytest.raises(UsageError, match="no options"):
+        make_settings("listops", "softmax", "mini", 0, ["attention.num_features=3"])
+
+
+def test_later_overrides_win():
+    overrides = ["train.num_steps=5", "train.num_steps=6"]
+    assert make_settings("listops", "softmax", "mini", 0, overrides).train.num_steps == 6

@@ -1,0 +1,114 @@
+"""The encoder that all mechanisms share."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from test_data import Paired
+
+from lra_bench.model import Classifier, sinusoids
+from lra_bench.registry import ATTENTIONS
+from lra_bench.settings import ModelSettings
+from lra_bench.tasks.listops import ListOps
+
+TASK = ListOps(min_length=0, max_length=40)
+SIZES = {"num_layers": 2, "emb_dim": 12, "ffn_dim": 20, "num_heads": 3, "head_dim": 5}
+
+
+def settings(**changes):
+    usual = {"positions": "learned", "pooling": "mean", "dropout": 0.0, "dtype": "float32"}
+    return ModelSettings(**{**SIZES, **usual, **changes})
+
+
+def build(task=TASK, attention="softmax", **changes):
+    return Classifier(task, settings(**changes), attention, {}, nnx.Rngs(0))
+
+
+def tokens(length=40, real=25, batch=4):
+    ids = np.random.default_rng(0).integers(1, 16, (batch, length))
+    ids[:, real:] = 0
+    return jnp.asarray(ids, jnp.uint8)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS.names())
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_padding_changes_nothing(attention, pooling):
+    """Fewer padded columns, same logits: attention, positions and pooling all keep the mask."""
+    model = build(attention=attention, pooling=pooling)
+    call = jax.jit(model)
+    full, cut = call(tokens()), call(tokens()[:, :30])
+    np.testing.assert_allclose(full, cut, atol=2e-5)
+
+
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_the_order_of_tokens_matters(positions, pooling):
+    model = jax.jit(build(positions=positions, pooling=pooling))
+    ids = tokens(real=40)
+    assert not np.allclose(model(ids), model(ids[:, ::-1]), atol=1e-4)
+
+
+def test_logits_are_float32_in_every_dtype():
+    logits = jax.jit(build(dtype="bfloat16"))(tokens())
+    assert logits.shape == (4, 10)
+    assert logits.dtype == jnp.float32
+    close = jax.jit(build())(tokens())
+    np.testing.assert_allclose(logits, close, atol=0.05)
+
+
+def test_parameters_stay_float32():
+    for leaf in jax.tree.leaves(nnx.state(build(dtype="bfloat16"), nnx.Param)):
+        assert leaf.dtype == jnp.float32
+
+
+def test_dropout_is_only_where_a_key_is():
+    model = build(dropout=0.5)
+    one, again = model(tokens()), model(tokens())
+    np.testing.assert_array_equal(one, again)
+    dropped = [model(tokens(), nnx.Rngs(dropout=seed)) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(dropped[0], dropped[1])
+    assert not np.allclose(dropped[0], dropped[2])
+    assert not np.allclose(dropped[0], one)
+
+
+def test_pairs_share_the_encoder_and_the_head_sees_their_interaction():
+    """[x1, x2, x1 * x2, x1 - x2]: logits are those of the head on encodings made one by one."""
+    model = build(Paired())
+    ids = jnp.asarray(np.random.default_rng(0).integers(0, 1000, (3, 2, 4)))
+    x1, x2 = model.encoder(ids[:, 0], None), model.encoder(ids[:, 1], None)
+    joined = jnp.concatenate([x1, x2, x1 * x2, x1 - x2], axis=1)
+    expected = model.out(jax.nn.relu(model.hidden(joined)))
+    np.testing.assert_allclose(model(ids), expected, atol=1e-5)
+
+
+def test_without_a_padding_id_every_token_is_real():
+    """A black pixel is no padding: id 0 counts."""
+    model = build(Paired())
+    ids = jnp.ones((1, 4), int)
+    zeroed = ids.at[0, 3].set(0)
+    assert not np.allclose(model.encoder(ids, None), model.encoder(ids[:, :3], None))
+    assert not np.allclose(model.encoder(zeroed, None), model.encoder(ids[:, :3], None))
+
+
+def test_mechanisms_differ_in_nothing_but_attention():
+    """Same parameters outside the mechanism, but for the key that Reformer shares."""
+
+    def shapes(attention):
+        state = nnx.to_flat_state(nnx.state(build(attention=attention), nnx.Param))
+        return {path: leaf.shape for path, leaf in state if "attend" not in path}
+
+    plain = shapes("softmax")
+    for attention in ATTENTIONS.names():
+        found = shapes(attention)
+        if ATTENTIONS.get(attention).traits.shares_query_key:
+            assert found == {path: s for path, s in plain.items() if "key" not in path}
+        else:
+            assert found == plain
+
+
+def test_sinusoids_are_those_of_the_paper():
+    table = sinusoids(7, 6)
+    rate = 1e4 ** (-2 / 6)
+    np.testing.assert_allclose(table[5, 1], np.sin(5 * rate), rtol=1e-5)
+    np.testing.assert_allclose(table[5, 4], np.cos(5 * rate), rtol=1e-5)

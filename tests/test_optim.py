@@ -1,0 +1,68 @@
+"""Schedules by their values at the points that define them."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lra_bench.config import make_settings
+from lra_bench.optim import SCHEDULES, learning_rate, optimiser
+
+SETTINGS = make_settings("listops", "softmax", "small", 0).train
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_warm_up_is_linear(name):
+    settings = dataclasses.replace(SETTINGS, schedule=name, warmup_steps=100)
+    rates = [float(learning_rate(jnp.asarray(step), settings)) for step in (0, 49, 99)]
+    np.testing.assert_allclose(rates, np.array([0.01, 0.5, 1]) * rates[2], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "points"),
+    [
+        ("constant", {1000: 1.0, 4999: 1.0}),
+        ("linear", {999: 1.0, 3000: 0.5, 5000: 0.0}),
+        ("cosine", {1000: 1.0, 3000: 0.5, 2000: (1 + 2**-0.5) / 2, 5000: 0.0}),
+        ("rsqrt", {999: 1000**-0.5, 3999: 4000**-0.5}),
+    ],
+)
+def test_what_follows(name, points):
+    settings = dataclasses.replace(SETTINGS, schedule=name)
+    for step, expected in points.items():
+        found = float(learning_rate(jnp.asarray(step), settings)) / settings.learning_rate
+        assert found == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_the_papers_peak_is_0_0016():
+    settings = make_settings("listops", "softmax", "paper", 0).train
+    assert float(learning_rate(jnp.asarray(999), settings)) == pytest.approx(0.00158, rel=1e-2)
+
+
+@pytest.mark.parametrize("norm", [0.0, 0.5])
+def test_clipping(norm):
+    """AdamW's first step has the size of the rate whatever the gradient, so look at its mean."""
+    settings = dataclasses.replace(SETTINGS, clip_norm=norm)
+    params = {"w": jnp.ones(4)}
+    grads = {"w": jnp.array([3.0, 0, 0, 4.0])}
+    transform = optimiser(settings)
+    _, state = transform.update(grads, transform.init(params), params)
+    moments = [leaf for leaf in _leaves(state) if leaf.shape == (4,)]
+    expected = 0.1 * np.array([3.0, 0, 0, 4.0]) * (norm / 5 if norm else 1)
+    np.testing.assert_allclose(moments[0], expected, rtol=1e-6)
+
+
+def _leaves(state):
+    import jax
+
+    return jax.tree.leaves(state)
+
+
+def test_weight_decay_is_decoupled():
+    settings = dataclasses.replace(SETTINGS, weight_decay=0.1)
+    params = {"w": jnp.full(3, 2.0)}
+    transform = optimiser(settings)
+    updates, _ = transform.update({"w": jnp.zeros(3)}, transform.init(params), params)
+    first_rate = settings.learning_rate / settings.warmup_steps
+    np.testing.assert_allclose(updates["w"], -first_rate * 0.1 * 2.0, rtol=1e-5)

@@ -1,0 +1,127 @@
+"""Registries: decorators, names, duplicates, plug-ins of other packages."""
+
+import subprocess
+import sys
+import textwrap
+import types
+
+import pytest
+
+from lra_bench.errors import UsageError
+from lra_bench.registry import ATTENTIONS, TASKS, AttentionTraits, Registry
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    monkeypatch.setitem(sys.modules, "empty_package", types.ModuleType("empty_package"))
+    sys.modules["empty_package"].__path__ = []
+    return Registry("attention", "empty_package")
+
+
+def mechanism(module):
+    def attend(q, k, v, mask):
+        """Says what it is.
+
+        And more.
+        """
+
+    attend.__module__ = module
+    return attend
+
+
+def test_the_seven_are_there():
+    expected = ["identity", "linear", "linformer", "performer-relu", "performer-softmax"]
+    assert ATTENTIONS.names() == [*expected, "reformer", "softmax"]
+    assert TASKS.names() == ["listops"]
+
+
+def test_every_entry_says_what_it_is():
+    for name in ATTENTIONS.names():
+        assert len(ATTENTIONS.get(name).summary) > 20
+
+
+def test_a_duplicate_names_both_modules(registry):
+    registry.add("mine", mechanism("one.module"), AttentionTraits())
+    with pytest.raises(ValueError, match=r"'mine' .* twice: by one\.module and by other\.module"):
+        registry.add("mine", mechanism("other.module"), AttentionTraits())
+
+
+def test_the_same_module_may_be_loaded_again(registry):
+    registry.add("mine", mechanism("one.module"), AttentionTraits())
+    registry.add("mine", mechanism("one.module"), AttentionTraits())
+    assert registry.names() == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["", "My-Name", "with space", "under_score", "-x"])
+def test_malformed_names_are_refused(registry, name):
+    with pytest.raises(ValueError, match="lower-case words joined by hyphens"):
+        registry.add(name, mechanism("one"), AttentionTraits())
+
+
+def test_an_unknown_name_lists_all_and_suggests_the_nearest():
+    with pytest.raises(UsageError) as error:
+        ATTENTIONS.get("performer-sofmax")
+    message = str(error.value)
+    assert "did you mean 'performer-softmax'?" in message
+    assert all(name in message for name in ATTENTIONS.names())
+
+
+def test_options_are_the_keyword_parameters_with_their_defaults():
+    assert ATTENTIONS.get("reformer").options() == {"bucket_size": 64, "num_hashes": 2}
+    assert ATTENTIONS.get("softmax").options() == {}
+
+
+PLUGIN = '''
+"""A third party's mechanism."""
+from lra_bench.registry import register_attention
+
+
+@register_attention("mean-of-values", equivariant=True)
+def mean_of_values(q, k, v, mask):
+    """The mean of the real values."""
+    weights = mask / mask.sum(axis=1, keepdims=True).clip(1)
+    return (v * weights[:, :, None, None].astype(v.dtype)).sum(1, keepdims=True) + 0 * v
+'''
+PYPROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "tiny-plugin"
+version = "0"
+[project.entry-points."lra_bench.attentions"]
+mean-of-values = "tiny_plugin"
+[project.entry-points."lra_bench.tasks"]
+broken = "no_such_module"
+[tool.setuptools]
+py-modules = ["tiny_plugin"]
+"""
+
+
+@pytest.fixture(scope="module")
+def installed_plugin(tmp_path_factory):
+    """A package with an entry point, installed by pip into a folder of its own."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+    (source / "tiny_plugin.py").write_text(textwrap.dedent(PLUGIN))
+    (source / "pyproject.toml").write_text(PYPROJECT)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    command += ["--no-build-isolation", "--target", str(target), str(source)]
+    subprocess.run(command, check=True, capture_output=True)
+    return target
+
+
+def test_an_installed_package_adds_its_mechanism(installed_plugin, spawn, tmp_path):
+    env = {"PYTHONPATH": str(installed_plugin)}
+    args = ("run", "--preset", "smoke", "--attention", "mean-of-values", "--out", tmp_path / "out")
+    process = spawn(*args, env=env)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "test accuracy" in out
+
+
+def test_a_broken_plugin_is_left_out_with_a_word(installed_plugin, spawn):
+    process = spawn("list", env={"PYTHONPATH": str(installed_plugin)})
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "mean-of-values" in out
+    assert "plug-in 'broken' left out: ModuleNotFoundError" in err

@@ -1,0 +1,172 @@
+"""The training and evaluation steps."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lra_bench.config import make_settings
+from lra_bench.registry import ATTENTIONS, TASKS
+from lra_bench.train import make_learner
+
+KEY = jax.random.key(7)
+
+
+def learner(attention="softmax", *overrides):
+    settings = make_settings("listops", attention, "smoke", 0, overrides)
+    return make_learner(TASKS.get("listops").target(**settings.data), settings)
+
+
+def batch(size=16, length=48, seed=0):
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(1, 16, (size, length)).astype(np.uint8)
+    tokens[size // 2 :, length // 2 :] = 0
+    return tokens, rng.integers(0, 10, size).astype(np.int32)
+
+
+def test_accumulation_changes_only_rounding():
+    one, four = learner(), learner("softmax", "train.accumulate=4")
+    state = jax.jit(one.init)(KEY)
+    (whole, loss), (parts, part_loss) = (
+        jax.jit(x.train_step)(state, *batch(), KEY) for x in (one, four)
+    )
+    assert part_loss == pytest.approx(float(loss), rel=1e-5)
+    for name, value in whole.params.items():
+        np.testing.assert_allclose(value, parts.params[name], atol=2e-5)
+    assert whole.window.accuracy == pytest.approx(float(parts.window.accuracy))
+
+
+def test_accumulated_parts_have_dropout_of_their_own():
+    split = learner("softmax", "train.accumulate=2", "model.dropout=0.5")
+    state = jax.jit(split.init)(KEY)
+    tokens, labels = batch(8)
+    step = jax.jit(split._loss)
+    losses = {
+        float(step(state.params, state.sampled, tokens, labels, jax.random.fold_in(KEY, part))[0])
+        for part in (0, 1)
+    }
+    assert len(losses) == 2
+
+
+def test_dropout_follows_the_step():
+    dropping = learner("softmax", "model.dropout=0.5", "train.learning_rate=1e-12")
+    state = jax.jit(dropping.init)(KEY)
+    step = jax.jit(dropping.train_step)
+    again, loss = step(state, *batch(), KEY)
+    assert step(state, *batch(), KEY)[1] == loss
+    assert step(again, *batch(), KEY)[1] != loss
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS.names())
+def test_resampling_changes_what_is_sampled_and_nothing_else(attention):
+    one = learner(attention)
+    state = jax.jit(one.init)(KEY)
+    resample = jax.jit(one.resample)
+    after = resample(state, KEY)
+    for name, value in state.params.items():
+        np.testing.assert_array_equal(value, after.params[name])
+    assert bool(state.sampled) == (attention in ("performer-relu", "performer-softmax", "reformer"))
+    for name, value in state.sampled.items():
+        assert not np.array_equal(value, after.sampled[name])
+        np.testing.assert_array_equal(after.sampled[name], resample(state, KEY).sampled[name])
+    later = resample(state._replace(step=state.step + 1), KEY)
+    assert all(not np.array_equal(later.sampled[n], after.sampled[n]) for n in state.sampled)
+
+
+def test_layers_draw_different_features():
+    state = jax.jit(learner("performer-softmax", "model.num_layers=2").init)(KEY)
+    first, second = state.sampled.values()
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("attention", ["performer-softmax", "reformer"])
+def test_training_and_evaluation_leave_what_is_sampled_alone(attention):
+    one = learner(attention)
+    state = jax.jit(one.init)(KEY)
+    after, _ = jax.jit(one.train_step)(state, *batch(), KEY)
+    for name, value in state.sampled.items():
+        np.testing.assert_array_equal(value, after.sampled[name])
+
+
+def test_evaluation_weighs_out_what_fills_the_last_batch():
+    one = learner()
+    state = jax.jit(one.init)(KEY)
+    tokens, labels = batch(5)
+    evaluate = jax.jit(one.eval_step)
+    alone = evaluate(state.params, state.sampled, tokens, labels, np.ones(5, np.float32))
+    filled = [np.concatenate([x, x[-1:], x[-1:]]) for x in (tokens, labels)]
+    weights = np.array([1, 1, 1, 1, 1, 0, 0], np.float32)
+    padded = evaluate(state.params, state.sampled, *filled, weights)
+    assert alone.examples == padded.examples == 5
+    assert padded.correct == alone.correct
+    assert padded.loss == pytest.approx(float(alone.loss), rel=1e-5)
+
+
+def test_the_first_step_that_is_not_finite_is_kept():
+    one = learner("softmax", "train.clip_norm=0.0", "train.learning_rate=1e30")
+    state, step = jax.jit(one.init)(KEY), jax.jit(one.train_step)
+    losses = []
+    for _ in range(6):
+        state, loss = step(state, *batch(), KEY)
+        losses.append(bool(jnp.isfinite(loss)))
+    assert not all(losses)
+    assert int(state.window.diverged_at) == losses.index(False) + 1
+
+
+def test_every_mechanism_learns():
+    """Thirty steps on one batch halve the loss of all but the one that attends to nothing."""
+    for attention in ATTENTIONS.names():
+        one = learner(attention, "train.learning_rate=1e-2", "train.schedule=constant")
+        state, step = jax.jit(one.init)(KEY), jax.jit(one.train_step)
+        losses = []
+        for _ in range(30):
+            state, loss = step(state, *batch(4), KEY)
+            losses.append(float(loss))
+        assert losses[-1] < losses[0] / 2, attention
+
+
+_ON_DEVICES = """
+import json, sys, jax, numpy as np
+from pathlib import Path
+from lra_bench.config import make_settings
+from lra_bench.data import store
+from lra_bench.devices import choose_devices
+from lra_bench.programs import Programs
+from lra_bench.registry import TASKS
+from lra_bench.train import make_learner
+settings = make_settings("listops", sys.argv[1], "smoke", 0, [f"train.num_devices={sys.argv[2]}"])
+task = TASKS.get("listops").target(**settings.data)
+place = store.prepare(Path(sys.argv[3]), task, "generate", None, lambda *_: None)
+programs = Programs(
+    make_learner(task, settings), settings, store.open_store(place), choose_devices(settings.train)
+)
+state, losses = programs.init(), []
+programs.compile(state)
+for step in range(20):
+    state, loss = programs.train_step(state, programs.train_batch(step))
+    losses.append(float(loss))
+print(json.dumps(losses))
+"""
+
+
+@pytest.mark.parametrize("attention", ["performer-softmax", "reformer"])
+def test_the_number_of_devices_changes_only_rounding(attention, environment, data_dir):
+    env = {**environment, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    curves = []
+    for count in (1, 8):
+        command = [sys.executable, "-c", _ON_DEVICES, attention, str(count), str(data_dir)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        curves.append(json.loads(done.stdout.splitlines()[-1]))
+    np.testing.assert_allclose(*curves, atol=1e-5)
+
+
+def test_unknown_options_fail_at_construction():
+    settings = make_settings("listops", "reformer", "smoke", 0)
+    wrong = dataclasses.replace(settings, attention_options={"bucket_sise": 3})
+    with pytest.raises(TypeError, match="bucket_sise"):
+        make_learner(TASKS.get("listops").target(**settings.data), wrong)
