@@ -1,6 +1,8 @@
 """Checkpoints of the training state: the latest, and the best by validation accuracy."""
 
+import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,13 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 from lra_bench.errors import RunError
+from lra_bench.files import sha256, write_json
 from lra_bench.train import State
 
 # A tie goes to the earlier step; far below one example in a million.
 _PER_STEP = 1e-12
 _NOT_EVALUATED = -1.0
+_CHECKSUMS = "checksums.json"
 
 
 def _selection(metrics: dict[str, float]) -> float:
@@ -24,11 +28,16 @@ class Checkpoints:
     """The checkpoints of one run, written as a whole or not at all.
 
     The two latest are kept, and the best. A checkpoint that was written between evaluations
-    (when a run is stopped) never counts as best.
+    (when a run is stopped) never counts as best. Each holds the checksums of its files; one that
+    doesn't match them is put aside when the run is opened again, as if it never had been.
+
+    Attributes:
+        damaged: the steps whose checkpoints were put aside.
     """
 
     def __init__(self, directory: Path) -> None:
         logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every step it takes
+        self.damaged = _put_damaged_aside(directory)
         policies = [preserve.LatestN(2), preserve.BestN(n=1, get_metric_fn=_selection)]
         options = ocp.CheckpointManagerOptions(
             preservation_policy=preserve.AnyPreservationPolicy(policies),
@@ -50,6 +59,8 @@ class Checkpoints:
         self._manager.save(
             step, args=ocp.args.StandardSave(_by_name(state)), metrics={"selection": selection}
         )
+        folder = Path(self._manager.directory) / str(step)
+        write_json(folder / _CHECKSUMS, _checksums(folder))
 
     def latest(self) -> int | None:
         """The newest checkpoint's step."""
@@ -69,18 +80,11 @@ class Checkpoints:
         """The state of that step; `like` gives structure, shapes, dtypes and devices.
 
         Raises:
-            RunError: the checkpoint is of another model, or can't be read.
+            RunError: the checkpoint is of another model.
         """
         wanted = _by_name(like)
-        try:
-            metadata = self._manager.item_metadata(step)
-            self._compare(step, wanted, dict(metadata.items()))
-            restored = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))
-        except RunError:
-            raise
-        except Exception as error:
-            problem = f"{type(error).__name__}: {error}".partition("\n")[0]
-            raise RunError(f"{self._where(step)} can't be read: {problem}") from error
+        self._compare(step, wanted, dict(self._manager.item_metadata(step).items()))
+        restored = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))
         leaves = [restored[name] for name in wanted]
         return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
@@ -93,12 +97,33 @@ class Checkpoints:
             shapes = [tuple(x[name].shape) if name in x else "none" for x in (found, wanted)]
             if shapes[0] != shapes[1]:
                 raise RunError(
-                    f"{self._where(step)} is of another model: "
+                    f"checkpoint {self._manager.directory / str(step)} is of another model: "
                     f"{name} is {shapes[0]} there, {shapes[1]} here"
                 )
 
-    def _where(self, step: int) -> str:
-        return f"checkpoint {self._manager.directory / str(step)}"
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file in a checkpoint, by its path in it."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(p.relative_to(folder)): sha256(p) for p in files if p.name != _CHECKSUMS}
+
+
+def _put_damaged_aside(directory: Path) -> list[int]:
+    """Rename checkpoints that aren't as they were written; their steps."""
+    folders = (p for p in directory.glob("*") if p.name.isdigit())
+    damaged = sorted(int(folder.name) for folder in folders if not _is_whole(folder))
+    for step in damaged:
+        aside = directory / f"damaged-{step}"
+        shutil.rmtree(aside, ignore_errors=True)
+        (directory / str(step)).rename(aside)
+    return damaged
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return json.loads((folder / _CHECKSUMS).read_text()) == _checksums(folder)
+    except (OSError, ValueError):  # killed before the checksums were written
+        return False
 
 
 def _by_name(state: State) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Tables of accuracy from run records."""
 
+import hashlib
 import json
 import math
 import statistics
@@ -108,13 +109,13 @@ def _setting(run: Record) -> str:
     try:
         usual = make_settings(run["task"], "identity", run["preset"], 0).as_dict()
     except UsageError:
-        digest = json.dumps(config, sort_keys=True)
-        return f"{run['preset']} of {run['task']}, unknown here: {hash(digest)}"
-    changed = [
-        f"{group}={config[group]}" for group in ("data_source",) if config[group] != usual[group]
-    ]
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+        return f"{run['preset']} of {run['task']}, unknown here ({digest[:8]})"
+    changed = []
+    if config["data_source"] != usual["data_source"]:
+        changed.append(f"data.source={config['data_source']}")
     for group in ("data", "model", "train"):
-        found, known = config[group] or {}, usual[group]
+        found, known = config[group], usual[group]
         changed += [
             f"{group}.{key}={found.get(key)}"
             for key in sorted(found.keys() | known.keys())

@@ -1,10 +1,12 @@
 """The record of a run: what it holds, how it is written and read."""
 
 import json
+import math
 import os
 import platform
 import resource
 import subprocess
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -69,13 +71,59 @@ def read(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: not a run record")
     if record["schema"] != SCHEMA:
         raise RunError(f"{path}: schema {record['schema']!r}, this version reads {SCHEMA}")
-    missing = [key for key in _KEYS if key not in record]
-    if missing or record["status"] not in STATUSES:
-        raise RunError(f"{path}: incomplete: {', '.join(missing) or 'unknown status'}")
+    missing = [key for key in _VALID if key not in record]
+    if missing:
+        raise RunError(f"{path}: incomplete: {', '.join(missing)}")
+    wrong = [key for key, valid in _VALID.items() if not valid(record[key])]
+    if record["status"] == "ok" and record["test"] is None:
+        wrong.append("test")
+    if wrong:
+        raise RunError(f"{path}: not as it should be: {', '.join(wrong)}")
     return record
 
 
-_KEYS = ("status", "error", "task", "attention", "preset", "seed", "config", "test", "chance")
+def _is_share(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_positive_or_none(value: Any) -> bool:
+    return value is None or (_is_number(value) and value > 0)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_config(value: Any) -> bool:
+    groups = ("data", "model", "train", "attention_options")
+    return isinstance(value, dict) and all(isinstance(value.get(g), dict) for g in groups)
+
+
+def _is_evaluation_or_none(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return value is None
+    examples = value.get("examples")
+    return _is_share(value.get("accuracy")) and isinstance(examples, int) and examples > 0
+
+
+# What a reader relies on; the other keys are for people.
+_VALID: dict[str, Callable[[Any], bool]] = {
+    "status": lambda value: value in STATUSES,
+    "task": _is_text,
+    "attention": _is_text,
+    "preset": _is_text,
+    "seed": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "config": _is_config,
+    "chance": _is_share,
+    "test": _is_evaluation_or_none,
+    "parameters": _is_positive_or_none,
+    "parameters_vs_softmax": _is_positive_or_none,
+    "steps_per_second": _is_positive_or_none,
+}
 
 
 def environment(devices: list[Any], dtype: str) -> dict[str, Any]:

@@ -93,6 +93,8 @@ class Run:
         """Train, then test what validation found best."""
         stop = StopRequest()
         with stop.listening(), closing(Checkpoints(self.folder.checkpoints)) as checkpoints:
+            for step in checkpoints.damaged:
+                self.display.line(f"the checkpoint of step {step} is damaged and was put aside")
             state = programs.init()
             self._count_parameters(state.params)
             programs.compile(state)

@@ -18,7 +18,7 @@ import numpy as np
 SYMBOLS = ("<pad>", *"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")
 PAD, DIGIT_0, MIN, MAX, MED, SM, END = 0, 1, 11, 12, 13, 14, 15
 
-_TREES_A_BATCH = 1024
+_TREES_A_BATCH = 512
 _FRUITLESS_BATCHES = 200
 
 
@@ -34,9 +34,9 @@ class Limits:
 
 @dataclass
 class Level:
-    """The nodes of one depth: the tree each belongs to and its number of arguments, 0 a digit."""
+    """The nodes of one depth: which are operators, and how many arguments each of these has."""
 
-    tree: np.ndarray
+    inner: np.ndarray
     arity: np.ndarray
 
 
@@ -77,36 +77,37 @@ def blocks(
 
 
 def _grow(rng: np.random.Generator, limits: Limits) -> tuple[list[Level], int]:
-    """The shapes of the acceptable trees of one batch, renumbered from 0, and their count.
+    """The shapes of the acceptable trees of one batch, and their count.
 
     Only roots that are operators are drawn: a digit alone is always too short. A tree that is
-    too long already stops growing.
+    too long already stops growing, and the last depth, all digits, is only counted.
     """
     tree = np.arange(_TREES_A_BATCH, dtype=np.int32)
-    operator = np.ones(_TREES_A_BATCH, bool)
-    lengths = np.zeros(_TREES_A_BATCH, np.int64)
+    inner = np.ones(_TREES_A_BATCH, bool)
+    lengths = np.ones(_TREES_A_BATCH)
+    grown = []
+    for _ in range(1, limits.max_depth):
+        parent = tree[inner]
+        arity = rng.integers(2, limits.max_args + 1, len(parent), np.uint8)
+        grown.append((tree, inner, parent, arity))
+        lengths += np.bincount(parent, arity + 1.0, _TREES_A_BATCH)
+        going = (lengths < limits.max_length)[parent]
+        tree = np.repeat(parent[going], arity[going])
+        inner = rng.integers(0, 4, len(tree), np.uint8) == 0
+    return _select(grown, (limits.min_length < lengths) & (lengths < limits.max_length))
+
+
+def _select(grown: list[tuple[np.ndarray, ...]], accepted: np.ndarray) -> tuple[list[Level], int]:
+    """Leave out the other trees, and close with the depth that holds only digits."""
     levels = []
-    for depth in range(1, limits.max_depth + 1):
-        arity = np.where(operator, rng.integers(2, limits.max_args + 1, len(tree), np.uint8), 0)
-        levels.append(Level(tree, arity))
-        lengths += np.bincount(tree, 1 + operator, _TREES_A_BATCH).astype(np.int64)
-        going = operator & (lengths < limits.max_length)[tree]
-        tree = np.repeat(tree[going], arity[going])
-        operator = rng.integers(0, 4, len(tree), np.uint8) == 0
-        if depth + 1 == limits.max_depth:
-            operator[:] = False
-        if not len(tree):
+    for tree, inner, parent, arity in grown:
+        levels.append(Level(inner[accepted[tree]], arity[accepted[parent]]))
+        if not len(levels[-1].arity):
             break
-    return _select(levels, (limits.min_length < lengths) & (lengths < limits.max_length))
-
-
-def _select(levels: list[Level], accepted: np.ndarray) -> tuple[list[Level], int]:
-    number = np.cumsum(accepted, dtype=np.int32) - 1
-    kept = []
-    for level in levels:
-        keep = accepted[level.tree]
-        kept.append(Level(number[level.tree[keep]], level.arity[keep]))
-    return [level for level in kept if len(level.tree)], int(accepted.sum())
+    else:
+        digits = int(levels[-1].arity.sum(dtype=np.int64))
+        levels.append(Level(np.zeros(digits, bool), np.empty(0, np.uint8)))
+    return levels, int(accepted.sum())
 
 
 def _lay_out(
@@ -117,22 +118,25 @@ def _lay_out(
     sizes: list[np.ndarray] = []
     value, size = np.empty(0, np.uint8), np.empty(0, np.int32)
     for level in reversed(levels):
-        inner = level.arity > 0
-        arity = level.arity[inner].astype(np.int32)
-        operator = rng.integers(MIN, SM + 1, len(arity), np.uint8)
+        operator = rng.integers(MIN, SM + 1, len(level.arity), np.uint8)
         child_value, child_size = value, size
-        value = rng.integers(0, 10, len(level.arity), np.uint8)
-        size = np.ones(len(level.arity), np.int32)
+        value = rng.integers(0, 10, len(level.inner), np.uint8)
+        size = np.ones(len(level.inner), np.int32)
         symbol = value + np.uint8(DIGIT_0)
-        if len(arity):
-            start = np.cumsum(arity) - arity
-            value[inner] = _evaluate(operator, arity, start, child_value)
-            size[inner] = 2 + np.add.reduceat(child_size, start)
-            symbol[inner] = operator
+        if len(operator):
+            start = _starts(level.arity)
+            value[level.inner] = _evaluate(operator, level.arity, start, child_value)
+            size[level.inner] = 2 + np.add.reduceat(child_size, start)
+            symbol[level.inner] = operator
         symbols.append(symbol)
         sizes.append(size)
     tokens, arities = _place(levels, symbols[::-1], sizes[::-1], trees, width)
     return tokens, arities, value
+
+
+def _starts(arity: np.ndarray) -> np.ndarray:
+    """Where each operator's run of arguments begins in the next depth."""
+    return np.cumsum(arity, dtype=np.int32) - arity
 
 
 def _evaluate(
@@ -142,9 +146,11 @@ def _evaluate(
 
     MED is the floor of the median, SM the sum modulo 10.
     """
-    result = np.minimum.reduceat(child, start)
-    result = np.where(operator == MAX, np.maximum.reduceat(child, start), result)
-    total = np.add.reduceat(child.astype(np.uint16), start) % 10
+    # max(9 - x) = 9 - min(x): one reduction serves both.
+    flip = np.repeat(operator == MIN, arity)
+    largest = np.maximum.reduceat(np.where(flip, 9 - child, child), start)
+    result = np.where(operator == MIN, 9 - largest, largest)
+    total = np.add.reduceat(child, start, dtype=np.uint16) % 10
     result = np.where(operator == SM, total.astype(np.uint8), result)
     median = operator == MED
     result[median] = _medians(arity[median], start[median], child)
@@ -171,24 +177,23 @@ def _place(
     """Write each node at its place in the expression, and each operator's end mark."""
     tokens = np.zeros(trees * width, np.uint8)
     arities = np.zeros(trees * width, np.uint8)
-    position = np.arange(trees, dtype=np.int64) * width
+    position = np.arange(trees, dtype=np.int32) * width
     for depth, (level, symbol, size) in enumerate(zip(levels, symbols, sizes, strict=True)):
         tokens[position] = symbol
-        inner = level.arity > 0
-        place, arity = position[inner], level.arity[inner]
-        if not len(arity):
+        if not len(level.arity):
             break
-        arities[place] = arity
-        tokens[place + size[inner] - 1] = END
-        before = np.cumsum(sizes[depth + 1]) - sizes[depth + 1]
-        first = np.cumsum(arity, dtype=np.int64) - arity
-        position = np.repeat(place + 1 - before[first], arity) + before
+        place = position[level.inner]
+        arities[place] = level.arity
+        tokens[place + size[level.inner] - 1] = END
+        before = np.cumsum(sizes[depth + 1], dtype=np.int32) - sizes[depth + 1]
+        position = np.repeat(place + 1 - before[_starts(level.arity)], level.arity) + before
     return tokens.reshape(trees, width), arities.reshape(trees, width)
 
 
 def to_source(tokens: np.ndarray, arities: np.ndarray) -> str:
     """One expression as the release writes it: "( ( ( [MAX 1 ) 2 ) ] )"."""
-    words = _SOURCE_WORDS[tokens, arities][tokens != PAD]
+    length = np.count_nonzero(tokens)
+    words = _SOURCE_WORDS[tokens[:length], arities[:length]]
     return " ".join(words.tolist()).removesuffix(" )")  # the root is nobody's argument
 
 

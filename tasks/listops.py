@@ -13,7 +13,7 @@ from lra_bench.errors import RunError
 from lra_bench.registry import register_task
 from lra_bench.tasks._listops_trees import END, MIN, SM, SYMBOLS, Limits, blocks
 
-_BLOCK = 256
+_BLOCK = 1024
 _STALE_BLOCKS = 50
 _RELEASE_FILES = {
     "train": "basic_train.tsv",

@@ -302,16 +302,26 @@ class TestBadInput:
         assert "is of another model: " in again[1]
         assert "(32,) there, (24,) here" in again[1] or "32" in again[1]
 
-    def test_unreadable_checkpoint(self, cli, finished, tmp_path):
+    @pytest.mark.parametrize("damage", ["truncated", "bit flipped", "checksums lost"])
+    def test_damaged_checkpoint(self, cli, finished, tmp_path, damage):
+        """It is put aside and said; the one before it takes over, and the result is the same."""
         out = shutil.copytree(finished, tmp_path / "run")
         (out / "record.json").unlink()
-        for file in (out / "checkpoints").rglob("*"):
-            if file.is_file() and file.parent.name == "d":
-                os.truncate(file, file.stat().st_size // 2)
+        file = max((out / "checkpoints/24").rglob("d/*"), key=lambda path: path.stat().st_size)
+        if damage == "truncated":
+            os.truncate(file, file.stat().st_size // 2)
+        elif damage == "bit flipped":
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 1
+            file.write_bytes(content)
+        else:
+            (out / "checkpoints/24/checksums.json").unlink()
         status, printed, err = cli(*SMOKE, "--out", out, "--resume")
-        assert status == 1
-        assert "can't be read" in printed
+        assert status == 0
+        assert "checkpoint of step 24 is damaged and was put aside" in printed
+        assert "going on from step 16" in printed
         assert "Traceback" not in printed + err
+        assert lines(out)[-1]["accuracy"] == lines(finished)[-1]["accuracy"]
 
     def test_store_with_a_wrong_checksum(self, cli, tmp_path):
         data = tmp_path / "data"

@@ -160,7 +160,7 @@ def test_first_example_is_the_frozen_one():
     assert values[0] == evaluate(GOLDEN.split())
 
 
-GOLDEN = "[SM 6 6 [MED 8 3 7 7 6 ] 1 8 6 5 4 ]"
+GOLDEN = "[SM 1 [MAX 1 6 3 2 8 3 7 ] ]"
 
 
 def collect(task, source="generate", path=None):

@@ -1,0 +1,102 @@
+"""How much of a training step's wall time is spent outside the compiled function.
+
+    python benchmarks/overhead.py [ATTENTION ...]
+
+For each attention, on ListOps `mini`: in turn, blocks of steps through the training loop (loader,
+logging, metrics file, Python) and blocks of bare calls of the same compiled function on the same
+batch. The two alternate, so that a drift of the machine hits both. Prints the medians and the
+share of the loop's time that isn't the function's.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+
+from lra_bench.checkpoint import Checkpoints
+from lra_bench.config import make_settings
+from lra_bench.devices import choose_devices
+from lra_bench.files import data_root
+from lra_bench.loop import Loop
+from lra_bench.metrics import Metrics
+from lra_bench.programs import Programs
+from lra_bench.progress import Advance, Display
+from lra_bench.registry import ATTENTIONS, TASKS
+from lra_bench.run import load_data
+from lra_bench.stopping import StopRequest
+from lra_bench.train import State, make_learner
+
+ROUNDS, STEPS = 8, 40
+
+
+def bare(programs: Programs, state: State, steps: int) -> tuple[State, float]:
+    """Seconds a step of the compiled function alone."""
+    batch = programs.train_batch(0)
+    started = time.perf_counter()
+    for _ in range(steps):
+        state, loss = programs.train_step(state, batch)
+        loss.block_until_ready()
+    return state, (time.perf_counter() - started) / steps
+
+
+def looped(loop: Loop, state: State) -> tuple[State, float]:
+    """Seconds a step of the loop from step 0 to its last, validation left out."""
+    started = time.perf_counter()
+    state = loop.fit(state)
+    return state, (time.perf_counter() - started) / loop.settings.num_steps
+
+
+class WithoutValidation(Loop):
+    """The loop but for validation and its checkpoint, which aren't part of a step."""
+
+    def _validate(self, state: State, step: int, bar: Advance) -> None:
+        del state, step, bar
+
+
+def measure(attention: str) -> tuple[float, float]:
+    """Median seconds a step: the loop's and the bare function's."""
+    overrides = [f"train.num_steps={STEPS}"]
+    settings = make_settings("listops", attention, "mini", 0, overrides)
+    devices = choose_devices(settings.train)
+    task = TASKS.get("listops").target(**settings.data)
+    store = load_data(task, "generate", data_root(None), Display())
+    programs = Programs(make_learner(task, settings), settings, store, devices)
+    programs.compile(programs.init())
+    pairs = []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoints = Checkpoints(Path(folder) / "checkpoints")
+            metrics = Metrics(Path(folder), 0)
+            loop = WithoutValidation(
+                programs,
+                store,
+                settings.train,
+                checkpoints,
+                metrics,
+                Display(),
+                StopRequest(),
+            )
+            _, with_loop = looped(loop, programs.init())
+            _, alone = bare(programs, programs.init(), STEPS)
+            pairs.append((with_loop, alone))
+            checkpoints.close()
+            metrics.close()
+    return statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs)
+
+
+def main() -> None:
+    """Measure the attentions named, or all."""
+    print(f"{jax.devices()[0].device_kind}, {ROUNDS} alternating rounds of {STEPS} steps")
+    for attention in sys.argv[1:] or ATTENTIONS.names():
+        loop, function = measure(attention)
+        print(
+            f"{attention:<18} loop {loop * 1e3:7.2f} ms, function {function * 1e3:7.2f} ms, "
+            f"outside {1 - function / loop:6.1%}"
+        )
+
+
+if __name__ == "__main__":
+    main()

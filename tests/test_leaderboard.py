@@ -1,0 +1,211 @@
+"""Tables from records: means, spreads, failures, what may stand together, published rows."""
+
+import copy
+import json
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lra_bench import leaderboard, published, record
+from lra_bench.config import make_settings
+from lra_bench.errors import RunError, UsageError
+
+
+def make(attention="softmax", seed=0, accuracy=0.4, status="ok", preset="mini", overrides=()):
+    settings = make_settings("listops", attention, preset, seed, overrides)
+    run = record.blank(settings)
+    run.update(status=status, chance=0.17, parameters=1000, parameters_vs_softmax=1.0)
+    run.update(steps_per_second=5.0)
+    if status == "ok":
+        run["test"] = {"accuracy": accuracy, "loss": 1.0, "examples": 2000}
+    return run
+
+
+def table(records, **options):
+    return leaderboard.render(records, "markdown", **{"with_published": False, **options})
+
+
+def row(text, name):
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} ")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_mean_and_sd_over_seeds():
+    text = table([make(seed=seed, accuracy=a) for seed, a in enumerate((0.40, 0.42, 0.44))])
+    assert row(text, "softmax") == ["softmax", "42.0 ± 2.0", "3", "1,000", "1.00", "5.00"]
+    assert row(text, "chance")[1] == "17.0"
+
+
+def test_one_seed_has_no_spread():
+    assert row(table([make()]), "softmax")[1:3] == ["40.0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [("diverged", "diverged"), ("out_of_memory", "out of memory"), ("failed", "failed")],
+)
+def test_failures_say_why(status, reason):
+    text = table([make(), make("linear", status=status)])
+    assert row(text, "linear")[1] == f"FAIL ({reason})"
+
+
+def test_at_chance_is_a_failure():
+    """Three standard errors of 2,000 examples at chance 17 % are 2.5 points."""
+    text = table([make(accuracy=0.194), make("linear", accuracy=0.196)])
+    assert row(text, "softmax")[1] == "FAIL (at chance, 19.4%)"
+    assert row(text, "linear")[1] == "19.6"
+    assert "at chance: not 3 standard errors above" in text
+
+
+def test_seeds_that_failed_are_counted_and_not_averaged():
+    text = table([make(seed=0), make(seed=1, accuracy=0.42), make(seed=2, status="diverged")])
+    assert row(text, "softmax")[1:3] == ["41.0 ± 1.4 (1 failed)", "3"]
+
+
+def test_best_first_and_failures_last():
+    runs = [make("linear", accuracy=0.3), make("softmax", accuracy=0.4)]
+    text = table([make("reformer", status="failed"), *runs])
+    names = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
+    assert names == ["attention", "softmax", "linear", "reformer", "chance"]
+
+
+def test_presets_and_changed_settings_never_share_a_table():
+    text = table([
+        make(),
+        make(preset="small"),
+        make(overrides=["train.num_steps=300"]),
+    ])  # fmt: skip
+    titles = [line for line in text.splitlines() if line.startswith("###")]
+    assert titles == [
+        "### preset mini",
+        "### preset mini (train.num_steps=300)",
+        "### preset small",
+    ]
+
+
+def test_options_of_the_attention_are_a_row_of_their_own():
+    text = table([
+        make("performer-softmax"),
+        make("performer-softmax", overrides=["attention.num_features=64"]),
+    ])  # fmt: skip
+    assert row(text, "performer-softmax (num_features=64)")
+    assert text.count("### ") == 1
+
+
+def test_over_the_parameter_budget_is_flagged():
+    heavy = make("linformer")
+    heavy["parameters_vs_softmax"] = 1.11
+    text = table([heavy, make()])
+    assert row(text, "linformer")[4] == "1.11 (!)"
+    assert row(text, "softmax")[4] == "1.00"
+    assert "over 10 % more parameters" in text
+
+
+def test_a_second_record_of_a_seed_is_left_out_aloud(capsys):
+    text = table([make(accuracy=0.4), make(accuracy=0.5)])
+    assert row(text, "softmax")[1:3] == ["40.0", "1"]
+    assert "a second record of softmax on listops, seed 0" in capsys.readouterr().err
+
+
+def test_published_rows_stand_apart_with_their_source():
+    text = table([make(), make("performer-softmax")], with_published=True)
+    assert row(text, "Transformer [LRA paper]")[1] == "36.37"
+    assert row(text, "Performer [LRA paper]")[1] == "18.01"
+    assert row(text, "Favor-256 (redraw) [xformers]")[1] == "19.56"
+    assert "full-size setting" in text
+
+
+def test_published_kernels_are_told_apart():
+    """Nystromformer's Performer has the ReLU kernel: no row of softmax features."""
+    sources = {row.source for row in published.of("performer-softmax", "listops")}
+    assert sources == {"LRA paper", "skyformer", "xformers"}
+    assert "nystromformer" in {row.source for row in published.of("performer-relu", "listops")}
+
+
+def test_published_figures_are_the_sources():
+    rows = {(row.source, row.model): row.accuracy for row in published.results()}
+    assert rows["LRA paper", "BigBird"]["pathfinder"] == 74.87
+    assert "pathx" not in rows["LRA paper", "BigBird"]
+    assert rows["s5", "S5"]["pathx"] == 98.58
+
+
+def test_csv_is_for_programs(tmp_path):
+    text = leaderboard.render([make(), make(seed=1)], "csv", with_published=True)
+    (tmp_path / "t.csv").write_text(text)
+    frame = pd.read_csv(tmp_path / "t.csv")
+    here = frame[frame.source == "here"]
+    assert here.accuracy_mean.tolist() == [0.4]
+    assert here.seeds.tolist() == [2]
+    paper = frame[(frame.source == "LRA paper") & (frame.attention == "Performer")]
+    assert paper[paper.task == "listops"].accuracy_mean.tolist() == [0.1801]
+
+
+def test_latex_is_escaped():
+    text = leaderboard.render(
+        [make(overrides=["train.num_steps=300"])], "latex", with_published=False
+    )
+    assert r"listops \%" in text
+    assert r"train.num\_steps=300" in text
+    assert text.count(r"\begin") == text.count(r"\end") == 2
+
+
+def test_unreadable_records_are_named_and_skipped(tmp_path, capsys):
+    for name, content in {
+        "good": json.dumps(make()),
+        "torn": json.dumps(make())[:-30],
+        "foreign": '{"model": "resnet"}',
+        "future": json.dumps({**make(), "schema": 99}),
+        "partial": json.dumps({k: v for k, v in make().items() if k != "test"}),
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.json").write_text(content)
+    assert len(leaderboard.collect([tmp_path])) == 1
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 4
+    for words in (
+        "torn/record.json: unreadable",
+        "not a run record",
+        "schema 99",
+        "incomplete: test",
+    ):
+        assert words in err
+
+
+def test_a_folder_without_records_is_said(tmp_path):
+    with pytest.raises(UsageError, match="no records in"):
+        leaderboard.collect([tmp_path])
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(sorted(make())), json_values, st.booleans())
+def test_a_record_is_read_or_refused_in_words(tmp_path_factory, key, value, remove):
+    """Whatever stands under a key: a record that can be shown, or a RunError."""
+    run = copy.deepcopy(make())
+    run[key] = value
+    if remove:
+        del run[key]
+    file = tmp_path_factory.mktemp("r") / "record.json"
+    file.write_text(json.dumps(run))
+    try:
+        found = record.read(file)
+    except RunError:
+        return
+    table([found])
+
+
+@given(st.lists(st.floats(0.3, 1.0), min_size=2, max_size=6))
+def test_mean_and_sd_are_those_of_statistics(values):
+    cell = leaderboard.Cell("a", "listops", tuple(make(accuracy=value) for value in values))
+    mean = sum(values) / len(values)
+    sd = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    assert cell.mean == pytest.approx(mean)
+    assert cell.sd == pytest.approx(sd, abs=1e-9)
