@@ -36,7 +36,8 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path) -> None:
-        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every step it takes
+        # Orbax reports every step it takes, and prints the traceback of what it then raises.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.damaged = _put_damaged_aside(directory)
         policies = [preserve.LatestN(2), preserve.BestN(n=1, get_metric_fn=_selection)]
         options = ocp.CheckpointManagerOptions(

@@ -1,6 +1,7 @@
 """The compiled functions of a run, and the batches that they take."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -33,6 +34,7 @@ class Programs:
         self._init_key = init
         self._key = jax.device_put(dropout, self._replicated)
         self._resample_key = jax.device_put(resample, self._replicated)
+        self._learner = learner
         self._train = store.splits["train"]
         self._batches = Batches(len(self._train), settings.train.batch_size, settings.seed)
         self._init = self._jit(learner.init)
@@ -55,7 +57,15 @@ class Programs:
         lowered = self._train_step.lower(state, *self.train_batch(0), self._key)
         self._train_step = lowered.compile()
         self.compile_seconds = time.perf_counter() - started
-        self.flops_per_step = (lowered.cost_analysis() or {}).get("flops")
+        self.flops_per_step = self._flops(state, lowered)
+
+    def _flops(self, state: State, lowered: Any) -> float | None:
+        """XLA counts a loop's body once, so accumulated parts are counted as one batch."""
+        settings = self._learner.settings
+        if settings.accumulate > 1:
+            whole = replace(self._learner, settings=replace(settings, accumulate=1))
+            lowered = self._jit(whole.train_step).lower(state, *self.train_batch(0), self._key)
+        return (lowered.cost_analysis() or {}).get("flops")
 
     def train_batch(self, step: int) -> tuple[Array, Array]:
         """Tokens and labels of the batch that update number `step` (from 0) is made on."""

@@ -141,7 +141,14 @@ class TestRun:
     def test_bfloat16_and_accumulation_run(self, cli, tmp_path):
         options = ("--set", "model.dtype=bfloat16", "--set", "train.accumulate=2")
         assert cli(*SMOKE, "--out", tmp_path / "run", *options)[0] == 0
-        assert record.read(tmp_path / "run/record.json")["environment"]["dtype"] == "bfloat16"
+        found = record.read(tmp_path / "run/record.json")
+        assert found["environment"]["dtype"] == "bfloat16"
+
+    def test_flops_are_of_the_whole_batch(self, cli, finished, tmp_path):
+        """However many parts it is cut into."""
+        assert cli(*SMOKE, "--out", tmp_path / "run", "--set", "train.accumulate=4")[0] == 0
+        parts, whole = (record.read(x / "record.json") for x in (tmp_path / "run", finished))
+        assert parts["flops_per_step"] == whole["flops_per_step"]
 
     def test_divergence_ends_the_run_and_is_recorded(self, cli, tmp_path):
         options = ("--set", "train.learning_rate=1e30", "--set", "train.clip_norm=0")
@@ -244,7 +251,7 @@ class TestBadInput:
             (("run", "--set", "train.num_step=3"), ("did you mean 'train.num_steps'",)),
             (("run", "--set", "train.num_steps=x"), ("must be of type int",)),
             (("run", "--set", "train.num_devices=64"), ("there are 1 here",)),
-            (("run", "--set", "data.source=release"), ("run lra-bench data prepare listops",)),
+            (("run", "--set", "data.source=release"), ("made by lra-bench data prepare listops",)),
             (("run", "--sed", "1"), ("unrecognized arguments",)),
             (("rum",), ("invalid choice: 'rum'",)),
             ((), ("required: COMMAND",)),

@@ -192,7 +192,8 @@ def open_store(place: Path) -> Store:
         RunError: the manifest can't be read, or a file isn't what it says.
     """
     if not (place / "manifest.json").exists():
-        raise UsageError(f"no data at {place}: run lra-bench data prepare {place.parent.name}")
+        command = f"lra-bench data prepare {place.parent.name} [--source PATH] [--preset PRESET]"
+        raise UsageError(f"no data at {place}; they are made by {command}")
     try:
         manifest = json.loads((place / "manifest.json").read_text())
         digests = {

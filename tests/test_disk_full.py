@@ -1,0 +1,61 @@
+"""A disk that is full: one line, nothing lost, and the run goes on when there is room again.
+
+The disk is a small tmpfs, mounted in a namespace of its own.
+"""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import SMOKE
+
+NAMESPACE = ("unshare", "--map-root-user", "--mount", "bash", "-c")
+COMMAND = f"{sys.executable} -m lra_bench"
+
+
+@pytest.fixture(scope="module")
+def namespaces(tmp_path_factory):
+    mount = f"mount -t tmpfs none {tmp_path_factory.mktemp('mount')}"
+    if subprocess.run([*NAMESPACE, mount], capture_output=True).returncode:
+        pytest.skip("no user namespaces here")
+
+
+def script(environment, text):
+    return subprocess.run(
+        [*NAMESPACE, text], env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+# The first fails in a checkpoint, the second already in config.json.
+@pytest.mark.parametrize("size", ["200k", "4k"])
+def test_run(namespaces, environment, tmp_path, size):
+    run = " ".join([COMMAND, *SMOKE, "--out", f"{tmp_path}/disk/run"])
+    done = script(
+        environment,
+        f"mkdir {tmp_path}/disk; mount -t tmpfs -o size={size} none {tmp_path}/disk;"
+        f"{run}; echo status $?; ls {tmp_path}/disk/run;"
+        f"mount -o remount,size=64m {tmp_path}/disk; {run} --resume; echo again $?",
+    )
+    first, _, second = done.stdout.partition("status 1\n")
+    assert second, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("lra-bench: no space left")
+    assert "record.json" not in second.partition("listops with")[0]
+    assert "test accuracy" not in first
+    assert "test accuracy" in second
+    assert second.endswith("again 0\n")
+
+
+def test_data(namespaces, environment, tmp_path):
+    prepare = f"{COMMAND} data prepare listops --preset smoke --data-dir {tmp_path}/disk"
+    done = script(
+        environment,
+        f"mkdir {tmp_path}/disk; mount -t tmpfs -o size=16k none {tmp_path}/disk;"
+        f"{prepare}; echo status $?; find {tmp_path}/disk -name '*.npy';"
+        f"mount -o remount,size=64m {tmp_path}/disk; {prepare}; echo again $?",
+    )
+    assert "status 1\nprepared listops" in done.stdout, done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("lra-bench: no space left")
+    assert done.stdout.endswith("again 0\n")
