@@ -25,11 +25,19 @@ def without_padding(
     return jnp.where(mask[:, :, None, None], x, 0)
 
 
+def dot_products(
+    queries: Float[Array, "*b q d"], keys: Float[Array, "*b k d"]
+) -> Float[Array, "*b q k"]:
+    """Q K^T in float32 or better, whatever the inputs are: exponents need the digits."""
+    dtype = jnp.promote_types(queries.dtype, jnp.float32)
+    return jnp.einsum("...qd,...kd->...qk", queries, keys, preferred_element_type=dtype)
+
+
 def softmax_average(
     logits: Float[Array, "*b q k"], values: Float[Array, "*b k d"]
 ) -> Float[Array, "*b q d"]:
-    """softmax(logits) values, the softmax in float32, the result in the values' dtype."""
-    weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
+    """softmax(logits) values, in the values' dtype."""
+    weights = jax.nn.softmax(logits, axis=-1)
     return weights.astype(values.dtype) @ values
 
 

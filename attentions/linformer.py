@@ -5,6 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._common import (
+    dot_products,
     head_major,
     softmax_average,
     token_major,
@@ -25,7 +26,7 @@ class Linformer(nnx.Module):
 
     Args:
         dims: sizes.
-        num_projected: k, the length that keys and values are projected to.
+        num_projected: k, the length that keys and values are projected to; `max_len` at most.
         rngs: initialises E and F, each element N(0, 1/k).
 
     Raises:
@@ -54,7 +55,7 @@ class Linformer(nnx.Module):
             raise ValueError(f"linformer built for {self.max_len} tokens got {q.shape[1]}")
         keys = self._shorten(without_padding(k, mask), self.key_projection[...])
         values = self._shorten(without_padding(v, mask), self.value_projection[...])
-        logits = jnp.einsum("bhqd,bhkd->bhqk", head_major(q) * q.shape[-1] ** -0.5, keys)
+        logits = dot_products(head_major(q) * q.shape[-1] ** -0.5, keys)
         return token_major(softmax_average(logits, values))
 
     def _shorten(

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
 from lra_bench.attentions._common import (
@@ -66,5 +67,10 @@ class PerformerRelu(nnx.Module):
     def _features(self, x: Float[Array, "b l h d"]) -> Float[Array, "b h l m"]:
         dtype = jnp.promote_types(x.dtype, jnp.float32)
         projection = self.projection[...].astype(dtype) * self.projection.shape[0] ** -0.5
-        projected = jnp.einsum("bhld,md->bhlm", head_major(x).astype(dtype), projection)
+        projected = jnp.einsum(
+            "bhld,md->bhlm",
+            head_major(x).astype(dtype),
+            projection,
+            precision=lax.Precision.HIGHEST,
+        )
         return jax.nn.relu(projected) + self.epsilon

@@ -40,7 +40,6 @@ class PerformerSoftmax(nnx.Module):
     """
 
     def __init__(self, dims: Dims, *, num_features: int = 256, rngs: nnx.Rngs) -> None:
-        self.num_features = num_features
         self.projection = nnx.Variable(orthogonal_gaussian(rngs(), num_features, dims.head_dim))
 
     def resample(self, key: Key[Array, ""]) -> None:
@@ -71,4 +70,9 @@ class PerformerSoftmax(nnx.Module):
         """w^T x for every feature, in float32 or better: exponents of exp need the digits."""
         dtype = jnp.promote_types(x.dtype, jnp.float32)
         projection = self.projection[...].astype(dtype) * scale
-        return jnp.einsum("bhld,md->bhlm", head_major(x).astype(dtype), projection)
+        return jnp.einsum(
+            "bhld,md->bhlm",
+            head_major(x).astype(dtype),
+            projection,
+            precision=lax.Precision.HIGHEST,
+        )

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from lra_bench.attentions._common import MASKED, head_major, token_major, without_padding
+from lra_bench.attentions._common import (
+    MASKED,
+    dot_products,
+    head_major,
+    token_major,
+    without_padding,
+)
 from lra_bench.dims import Dims
 from lra_bench.registry import register_attention
 
@@ -28,7 +34,8 @@ class Reformer(nnx.Module):
 
     There are 2 max_len / bucket_size buckets, whatever the length of a call, padding sorts to
     the end, and the first chunk has none before it: so padding changes nothing.
-    Time O(r l log l + r l c d), memory O(r l (c + d)), for r rounds and chunks of c.
+    Time O(r l (log l + c d + r c + d sqrt(l / c))), the last term hashing's; memory
+    O(r l (c + d)), for r rounds and chunks of c.
 
     Args:
         dims: sizes.
@@ -44,7 +51,6 @@ class Reformer(nnx.Module):
         self, dims: Dims, *, bucket_size: int = 64, num_hashes: int = 2, rngs: nnx.Rngs
     ) -> None:
         self.bucket_size = bucket_size
-        self.num_hashes = num_hashes
         self.factors = _bucket_factors(2 * -(-dims.max_len // bucket_size))
         shape = (dims.num_heads, num_hashes, sum(self.factors) // 2, dims.head_dim)
         self.rotations = nnx.Variable(jax.random.normal(rngs(), shape))
@@ -183,8 +189,7 @@ def _attend_in_chunks(
     """Each round's output o_i^(r) and its log-sum-exp z(i, P_i^(r)), sorted."""
     chunk = bias.shape[-2]
     keys, values = (_with_previous(_chunked(x, chunk), 0) for x in (keys, values))
-    logits = jnp.einsum("bhrncd,bhrnkd->bhrnck", _chunked(queries, chunk), keys)
-    logits = logits.astype(jnp.float32) + bias
+    logits = dot_products(_chunked(queries, chunk), keys) + bias
     totals = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
     weights = jnp.exp(logits - totals).astype(values.dtype)
     outputs = jnp.einsum("bhrnck,bhrnkd->bhrncd", weights, values)

@@ -5,6 +5,7 @@ from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._common import (
     MASKED,
+    dot_products,
     head_major,
     softmax_average,
     token_major,
@@ -29,6 +30,6 @@ def softmax(
     """
     queries = head_major(q) * q.shape[-1] ** -0.5
     keys = head_major(without_padding(k, mask))
-    logits = jnp.einsum("bhqd,bhkd->bhqk", queries, keys)
+    logits = dot_products(queries, keys)
     logits = jnp.where(mask[:, None, None, :], logits, MASKED)
     return token_major(softmax_average(logits, head_major(without_padding(v, mask))))

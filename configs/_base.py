@@ -9,9 +9,9 @@ def one_gpu() -> Any:
     """The one-GPU setting of Nystromformer (Xiong et al. 2021), which Skyformer uses too.
 
     Values: github.com/mlpen/Nystromformer, LRA/code/lra_config.py and run_tasks.py (AdamW with
-    epsilon 1e-6, linear warm-up and decay). Its attention dropout is left out, since the
-    mechanisms that never form attention weights can't have it. Like there, features and hash
-    rotations stay as first drawn.
+    epsilon 1e-6, linear warm-up and decay). Features and hash rotations stay as first drawn, as
+    there. Not as there: no attention dropout, since mechanisms that never form attention weights
+    can't have it; float32; beta1 stays 0.9, where PyTorch's OneCycleLR moves it.
     """
     return ConfigDict(
         {
@@ -61,10 +61,12 @@ def lra_paper() -> Any:
 
     Values: github.com/google-research/long-range-arena, lra_benchmarks/listops/configs and
     utils/train_utils.py: Adam with beta2 0.98, epsilon 1e-9 and decoupled weight decay. How
-    often features are redrawn is ours: there each forward pass did so, even in evaluation.
+    often features are redrawn is ours: there each forward pass did so, even in evaluation. So
+    is the scale of the embeddings, which were N(0, 1) there.
     """
     config = one_gpu()
     config.model.update(num_layers=6, emb_dim=512, ffn_dim=2_048, num_heads=8, head_dim=64)
-    config.train.update(learning_rate=0.05, schedule="rsqrt", weight_decay=0.1)
+    config.model.positions = "sinusoidal"
+    config.train.update(learning_rate=0.05, schedule="rsqrt", weight_decay=0.1, eval_every=20)
     config.train.update(beta2=0.98, epsilon=1e-9, resample_every=1_000)
     return config

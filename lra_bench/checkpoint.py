@@ -29,16 +29,17 @@ class Checkpoints:
 
     The two latest are kept, and the best. A checkpoint that was written between evaluations
     (when a run is stopped) never counts as best. Each holds the checksums of its files; one that
-    doesn't match them is put aside when the run is opened again, as if it never had been.
+    doesn't match them is put aside when the run is opened again, and so is every later one: it
+    may have been the best, and going on from before it makes it again.
 
     Attributes:
-        damaged: the steps whose checkpoints were put aside.
+        put_aside: the steps whose checkpoints were put aside, the first of them damaged.
     """
 
     def __init__(self, directory: Path) -> None:
         # Orbax reports every step it takes, and prints the traceback of what it then raises.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
-        self.damaged = _put_damaged_aside(directory)
+        self.put_aside = _put_damaged_aside(directory)
         policies = [preserve.LatestN(2), preserve.BestN(n=1, get_metric_fn=_selection)]
         options = ocp.CheckpointManagerOptions(
             preservation_policy=preserve.AnyPreservationPolicy(policies),
@@ -110,14 +111,15 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 
 def _put_damaged_aside(directory: Path) -> list[int]:
-    """Rename checkpoints that aren't as they were written; their steps."""
-    folders = (p for p in directory.glob("*") if p.name.isdigit())
-    damaged = sorted(int(folder.name) for folder in folders if not _is_whole(folder))
-    for step in damaged:
-        aside = directory / f"damaged-{step}"
-        shutil.rmtree(aside, ignore_errors=True)
-        (directory / str(step)).rename(aside)
-    return damaged
+    """Rename the first checkpoint that isn't as it was written, and all later; their steps."""
+    steps = sorted(int(p.name) for p in directory.glob("*") if p.name.isdigit())
+    damaged = [step for step in steps if not _is_whole(directory / str(step))]
+    aside = [step for step in steps if damaged and step >= damaged[0]]
+    for step in aside:
+        place = directory / f"aside-{step}"
+        shutil.rmtree(place, ignore_errors=True)
+        (directory / str(step)).rename(place)
+    return aside
 
 
 def _is_whole(folder: Path) -> bool:

@@ -117,17 +117,25 @@ def validate(settings: RunSettings) -> None:
     for group, value in (("model", settings.model), ("train", settings.train)):
         for name, hint in get_type_hints(type(value)).items():
             _check(f"{group}.{name}", getattr(value, name), get_args(hint))
-    for name, value in settings.attention_options.items():
-        if isinstance(value, int | float):
-            _check(f"attention.{name}", value, ())
+    for name, usual in ATTENTIONS.get(settings.attention).options().items():
+        _check_option(f"attention.{name}", settings.attention_options[name], usual)
     train = settings.train
     if train.batch_size % train.accumulate:
         raise UsageError(
             f"train.accumulate={train.accumulate} does not divide "
             f"train.batch_size={train.batch_size}"
         )
-    if settings.seed < 0:
-        raise UsageError(f"--seed {settings.seed}: must not be negative")
+    if not 0 <= settings.seed < 2**32:
+        raise UsageError(f"--seed {settings.seed}: must be from 0 to {2**32 - 1}")
+
+
+def _check_option(name: str, value: Any, usual: Any) -> None:
+    """A mechanism's numbers aren't negative; counts that usually aren't zero never are."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    lowest = 1 if isinstance(usual, int) and usual > 0 else 0
+    if not (math.isfinite(value) and value >= lowest):
+        raise UsageError(f"{name}={value}: must be at least {lowest}")
 
 
 _MAY_BE_ZERO = {

@@ -1,5 +1,6 @@
 """Which devices a run uses, and how its arrays lie on them."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lra_bench.errors import UsageError
+from lra_bench.faults import one_line
 from lra_bench.settings import TrainSettings
 
 
@@ -28,7 +30,7 @@ def choose_devices(settings: TrainSettings) -> Devices:
     # Overlapping host and device gains nothing on a CPU, and a run whose features were redrawn
     # at every step has hung there with two programs in flight.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    local = jax.local_devices()
+    local = _local_devices()
     count = settings.num_devices or len(local)
     if count > len(local):
         raise UsageError(f"train.num_devices={count}: there are {len(local)} here")
@@ -46,3 +48,12 @@ def choose_devices(settings: TrainSettings) -> Devices:
     mesh = jax.make_mesh((count,), ("data",), axis_types=(axis,), devices=local[:count])
     specs = (PartitionSpec(), PartitionSpec("data"))
     return Devices(local[:count], *(NamedSharding(mesh, spec) for spec in specs))
+
+
+def _local_devices() -> list[Any]:
+    try:
+        return jax.local_devices()
+    except (RuntimeError, AssertionError) as error:
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        where = f" (JAX_PLATFORMS={platforms})" if platforms else ""
+        raise UsageError(f"jax finds no device{where}: {one_line(error)}") from None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lra_bench import metrics, record
+from lra_bench import record
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files import locked, write_json
 from lra_bench.settings import RunSettings
@@ -55,8 +55,8 @@ class RunFolder:
         return result if result["status"] in ("ok", "diverged") else None
 
     def _refuse_strangers(self) -> None:
-        ours = {".lock", CONFIG, metrics.FILE}
-        if self.path.is_dir() and any(entry.name not in ours for entry in self.path.iterdir()):
+        names = [entry.name for entry in self.path.iterdir()] if self.path.is_dir() else []
+        if any(name != ".lock" and not name.startswith(f".{CONFIG}.") for name in names):
             raise UsageError(f"--out {self.path} is not empty and holds no run; choose another")
 
     def _refuse_other(self, settings: RunSettings) -> None:
@@ -73,15 +73,17 @@ class RunFolder:
             )
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, settings: RunSettings, *, resume: bool) -> Iterator[None]:
         """Make the folder and keep others out of it.
 
         Raises:
-            UsageError: another process is at work in it.
+            UsageError: another process is at work in it, or was since `check`.
         """
         with locked(self.path / ".lock", wait=False) as ours:
             if not ours:
                 raise UsageError(f"another process is running in {self.path}")
+            if self.check(settings, resume=resume) is not None:
+                raise UsageError(f"another process has just finished the run in {self.path}")
             yield
 
     def start(self, settings: RunSettings) -> None:

@@ -1,6 +1,7 @@
 """Tables of accuracy from run records."""
 
 import hashlib
+import html
 import json
 import math
 import statistics
@@ -17,7 +18,6 @@ from lra_bench import published, record
 from lra_bench.errors import RunError, UsageError
 
 Record = dict[str, Any]
-FORMATS = ("markdown", "csv", "latex", "html")
 _REASONS = {"out_of_memory": "out of memory"}
 # How many binomial standard errors above chance a test accuracy must lie to count as learned.
 _ABOVE_CHANCE = 3
@@ -79,26 +79,50 @@ def collect(folders: Sequence[Path]) -> list[Record]:
     Raises:
         UsageError: a folder is missing, or there is no record at all.
     """
-    records = []
+    paths: dict[Path, None] = {}
     for folder in folders:
         if not folder.exists():
             raise UsageError(f"no folder {folder}")
-        for path in sorted([folder] if folder.is_file() else folder.rglob(record.FILE)):
-            try:
-                records.append(record.read(path))
-            except RunError as error:
-                print(f"lra-bench: left out: {error}", file=sys.stderr)
+        found = [folder] if folder.is_file() else sorted(folder.rglob(record.FILE))
+        paths.update((path.resolve(), None) for path in found)
+    records = []
+    for path in paths:
+        try:
+            records.append(record.read(path))
+        except RunError as error:
+            print(f"lra-bench: left out: {error}", file=sys.stderr)
     if not records:
         raise UsageError(f"no records in {', '.join(map(str, folders))}")
     return records
 
 
 def by_setting(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Records that may stand in one table: same preset, same overrides of it."""
+    """Records that may stand in one table: same preset, same overrides of it, same data."""
     groups: dict[str, list[Record]] = defaultdict(list)
     for run in records:
         groups[_setting(run)].append(run)
-    return dict(sorted(groups.items()))
+    parts: dict[str, list[Record]] = defaultdict(list)
+    for setting, runs in groups.items():
+        data: dict[str, set[str]] = defaultdict(set)
+        for run in runs:
+            data[run["task"]].add(_data(run))
+        for run in runs:
+            several = len(data[run["task"]]) > 1
+            parts[f"{setting}, data {_data(run)}" if several else setting].append(run)
+    return dict(sorted(parts.items()))
+
+
+def _data(run: Record) -> str:
+    """The beginning of the checksum of the data."""
+    return str((run.get("data") or {}).get("sha256", "unknown"))[:8]
+
+
+def _device(run: Record) -> str:
+    """What it ran on, for speeds mean nothing without."""
+    place = run.get("environment") or {}
+    kind = place.get("device_kind", "unknown")
+    name = place.get("host_cpu", kind) if kind == "cpu" else kind
+    return f"{place.get('device_count', '?')} x {name}"
 
 
 def _setting(run: Record) -> str:
@@ -125,9 +149,9 @@ def _setting(run: Record) -> str:
 
 
 def cells(records: Iterable[Record]) -> list[Cell]:
-    """Cells of one setting, by attention and task; one run a seed, the first one found."""
+    """Cells of one setting, by attention and task; one run a seed, one that ended well if any."""
     runs: dict[tuple[str, str], dict[int, Record]] = defaultdict(dict)
-    for run in records:
+    for run in sorted(records, key=lambda run: run["status"] != "ok"):
         key = (_label(run), run["task"])
         if run["seed"] in runs[key]:
             print(
@@ -168,15 +192,16 @@ def wide(records: Iterable[Record], *, with_published: bool) -> pd.DataFrame:
 
 
 def _rank(label: str, found: list[Cell]) -> float:
-    """Best first, by the mean over its tasks; failures last."""
-    means = [c.mean or 0 for c in found if c.attention == label and not c.failure()]
-    return -statistics.fmean(means) if means else 0.0
+    """Best first, by the mean over its tasks, a failure counting as chance."""
+    mine = [cell for cell in found if cell.attention == label]
+    passed = [cell.runs[0]["chance"] if cell.failure() else cell.mean or 0 for cell in mine]
+    return -statistics.fmean(passed)
 
 
 def _columns(cell: Cell, *, many: bool) -> dict[str, str]:
     prefix = f"{cell.task} " if many else ""
     parameters, ratio = cell.median("parameters"), cell.median("parameters_vs_softmax")
-    rate = cell.median("steps_per_second")
+    rate = cell.median("steps_per_second") if len({_device(r) for r in cell.runs}) == 1 else None
     flag = " (!)" if ratio and ratio > _OVER_BUDGET else ""
     return {
         f"{cell.task} %": cell.text(),
@@ -233,14 +258,16 @@ def long(groups: dict[str, list[Record]], *, with_published: bool) -> pd.DataFra
 
 
 def render(records: Sequence[Record], style: str, *, with_published: bool) -> str:
-    """All tables in one of `FORMATS`: a table a setting, except CSV, which is one."""
+    """All tables as markdown, latex or html, a table a setting; or as csv, one for all."""
     groups = by_setting(records)
     if style == "csv":
         return long(groups, with_published=with_published).to_csv(index=False, lineterminator="\n")
     parts = []
     for setting, group in groups.items():
         table = wide(group, with_published=with_published)
-        parts.append(_RENDERERS[style](f"preset {setting}", table))
+        devices = sorted({_device(run) for run in group})
+        notes = f"{_notes(table)} Steps/s on {' and '.join(devices)}."
+        parts.append(_RENDERERS[style](f"preset {setting}", table, notes))
     return "\n".join(parts)
 
 
@@ -257,20 +284,20 @@ def _notes(table: pd.DataFrame) -> str:
     return "; ".join(notes) + "."
 
 
-def _markdown(title: str, table: pd.DataFrame) -> str:
+def _markdown(title: str, table: pd.DataFrame, notes: str) -> str:
     aligned = ["left"] + ["right"] * (len(table.columns) - 1)
     body = table.to_markdown(index=False, disable_numparse=True, colalign=aligned)
-    return f"### {title}\n\n{body}\n\n{_notes(table)}\n"
+    return f"### {title}\n\n{body}\n\n{notes}\n"
 
 
-def _latex(title: str, table: pd.DataFrame) -> str:
+def _latex(title: str, table: pd.DataFrame, notes: str) -> str:
     escaped = table.map(_tex).rename(columns=_tex)
     columns = "l" + "r" * (len(table.columns) - 1)
     rows = [" & ".join(row) + r" \\" for row in escaped.itertuples(index=False)]
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_tex(title)}: {_tex(_notes(table))}}}",
+        rf"\caption{{{_tex(title)}: {_tex(notes)}}}",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         " & ".join(escaped.columns) + r" \\",
@@ -289,8 +316,9 @@ def _tex(text: str) -> str:
     return text.replace("±", r"$\pm$")
 
 
-def _html(title: str, table: pd.DataFrame) -> str:
-    return f"<h3>{title}</h3>\n{table.to_html(index=False, border=0)}\n<p>{_notes(table)}</p>\n"
+def _html(title: str, table: pd.DataFrame, notes: str) -> str:
+    body = table.to_html(index=False, border=0)
+    return f"<h3>{html.escape(title)}</h3>\n{body}\n<p>{html.escape(notes)}</p>\n"
 
 
 _RENDERERS = {"markdown": _markdown, "latex": _latex, "html": _html}

@@ -3,7 +3,7 @@
 import math
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -54,8 +54,9 @@ class Loop:
     display: Display
     stop: StopRequest
     _seconds: float = 0.0
+    _timed_steps: int = 0
     _remark: str = ""
-    _pending: list[Array] = field(default_factory=list)
+    _pending: Array | None = None
 
     def fit(self, state: State) -> State:
         """Train to the last step.
@@ -71,6 +72,7 @@ class Loop:
             try:
                 while True:
                     if self._due(step, self.settings.eval_every) and not saved:
+                        self._settle()
                         self._validate(state, step, bar)
                     if step == self.settings.num_steps:
                         return state
@@ -129,18 +131,27 @@ class Loop:
         if every and step > 0 and step % every == 0:
             state = self.programs.resample(state)
         state, loss = self.programs.train_step(state, batch)
-        self._pending.append(loss)
-        if len(self._pending) > 1:
-            self._pending.pop(0).block_until_ready()
+        if self._pending is not None:
+            self._pending.block_until_ready()
+        self._pending = loss
+        self._timed_steps += 1
         self._seconds += time.perf_counter() - started
         return state
 
+    def _settle(self) -> None:
+        """Wait for the last update, so that its time isn't taken for the evaluation's."""
+        if self._pending is not None:
+            started = time.perf_counter()
+            self._pending.block_until_ready()
+            self._pending = None
+            self._seconds += time.perf_counter() - started
+
     def _log(self, state: State, step: int) -> State:
         """Write the line of training metrics and empty the window."""
-        started = time.perf_counter()
+        self._settle()
         window = jax.device_get(state.window)
-        seconds = self._seconds + time.perf_counter() - started
-        self._seconds = 0.0
+        seconds = self._seconds if self._timed_steps == window.steps else None
+        self._seconds, self._timed_steps = 0.0, 0
         if window.diverged_at >= 0:
             raise Diverged(int(window.diverged_at))
         loss, accuracy = float(window.loss / window.steps), float(window.accuracy / window.steps)

@@ -1,10 +1,13 @@
 """metrics.jsonl: one line a log or evaluation."""
 
 import json
+import os
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from lra_bench.files import write_atomically
 
 FILE = "metrics.jsonl"
 
@@ -13,7 +16,8 @@ class Metrics:
     """Appends lines, each flushed, to the metrics of one run.
 
     A line has `step`, `split` (train, validation or test), `loss`, `accuracy` and `seconds`:
-    how long its steps or its evaluation took, waiting for data left out.
+    how long its steps or its evaluation took, waiting for data left out; null where the run was
+    stopped between, so that not all of it was timed.
     """
 
     def __init__(self, folder: Path, last_step: int) -> None:
@@ -23,20 +27,23 @@ class Metrics:
             line for line in read(path) if line["step"] <= last_step and line["split"] != "test"
         ]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        path.write_text(text)
+        write_atomically(path, text)
         self._file = path.open("a")
 
-    def write(self, step: int, split: str, loss: float, accuracy: float, seconds: float) -> None:
+    def write(
+        self, step: int, split: str, loss: float, accuracy: float, seconds: float | None
+    ) -> None:
         """Append one line."""
         line = {
             "step": step,
             "split": split,
             "loss": loss,
             "accuracy": accuracy,
-            "seconds": round(seconds, 6),
+            "seconds": None if seconds is None else round(seconds, 6),
         }
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self._file.flush()
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""

@@ -19,7 +19,9 @@ def constant(step: Array, warmup_steps: int, total: int) -> Array:
 
 
 def linear(step: Array, warmup_steps: int, total: int) -> Array:
-    """Warm-up, then straight down to 0 at `total`: what Nystromformer's LRA runs use."""
+    """Warm-up, then straight down to 0 at `total`, nearly as in Nystromformer's LRA runs, which
+    start at a 25th of the rate and not at 0.
+    """
     down = (total - step) / max(total - warmup_steps, 1)
     return jnp.minimum(warmup(step, warmup_steps), jnp.clip(down, 0, 1))
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lra_bench import __version__
 from lra_bench.errors import RunError
 from lra_bench.files import write_json
 from lra_bench.settings import RunSettings
@@ -75,8 +76,8 @@ def read(path: Path) -> dict[str, Any]:
     if missing:
         raise RunError(f"{path}: incomplete: {', '.join(missing)}")
     wrong = [key for key, valid in _VALID.items() if not valid(record[key])]
-    if record["status"] == "ok" and record["test"] is None:
-        wrong.append("test")
+    if record["status"] == "ok":
+        wrong += [key for key in ("test", "validation", "best_step") if record[key] is None]
     if wrong:
         raise RunError(f"{path}: not as it should be: {', '.join(wrong)}")
     return record
@@ -119,6 +120,8 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "seed": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "config": _is_config,
     "chance": _is_share,
+    "best_step": lambda value: value is None or isinstance(value, int),
+    "validation": _is_evaluation_or_none,
     "test": _is_evaluation_or_none,
     "parameters": _is_positive_or_none,
     "parameters_vs_softmax": _is_positive_or_none,
@@ -128,9 +131,13 @@ _VALID: dict[str, Callable[[Any], bool]] = {
 
 def environment(devices: list[Any], dtype: str) -> dict[str, Any]:
     """Where a run took place."""
-    packages = ("lra-bench", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "versions": {
+            "python": platform.python_version(),
+            "lra-bench": __version__,
+            **{package: version(package) for package in packages},
+        },
         "device_kind": devices[0].device_kind,
         "platform": devices[0].platform,
         "device_count": len(devices),

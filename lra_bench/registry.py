@@ -99,11 +99,6 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
-class TaskTraits:
-    """Tasks promise nothing beyond their attributes."""
-
-
-@dataclass(frozen=True)
 class Entry(Generic[Traits]):
     """One registered thing: its name, itself, the module that it comes from, its promises."""
 
@@ -191,7 +186,7 @@ class Registry(Generic[Traits]):
 
 
 ATTENTIONS: Registry[AttentionTraits] = Registry("attention", "lra_bench.attentions")
-TASKS: Registry[TaskTraits] = Registry("task", "lra_bench.tasks")
+TASKS: Registry[None] = Registry("task", "lra_bench.tasks")
 
 
 def register_attention(
@@ -212,4 +207,4 @@ def register_attention(
 
 def register_task(name: str) -> Callable[[Target], Target]:
     """Register a class whose instances are a `Task`."""
-    return lambda target: TASKS.add(name, target, TaskTraits())
+    return lambda target: TASKS.add(name, target, None)

@@ -29,7 +29,7 @@ from lra_bench.train import make_learner
 
 
 def execute(
-    settings: RunSettings, folder: RunFolder, data_root: Path, display: Display
+    settings: RunSettings, folder: RunFolder, data_root: Path, display: Display, *, resume: bool
 ) -> dict[str, Any]:
     """Do one run, or what is left of it, and write its record, however it ends.
 
@@ -41,7 +41,7 @@ def execute(
     devices = choose_devices(settings.train)
     task = TASKS.get(settings.task).target(**settings.data)
     store = load_data(task, settings.data_source, data_root, display)
-    with folder.held():
+    with folder.held(settings, resume=resume):
         folder.start(settings)
         result = record.blank(settings)
         result["chance"] = store.splits["test"].chance()
@@ -71,10 +71,17 @@ def load_data(task: Task, source: str, root: Path, display: Display) -> Store:
 
 
 def prepare_data(task: Task, source: str, path: Path | None, root: Path, display: Display) -> Path:
-    """Make the store of a task's data, telling of it."""
+    """Make the store of a task's data, telling of it.
+
+    Raises:
+        RunError: the source's files are missing or broken, or the store holds those of another
+            path.
+    """
+    there = (stores.location(root, task, source) / "manifest.json").exists()
     with display.bar(f"preparing {task.name}", None) as bar:
         place = stores.prepare(root, task, source, path, lambda split, done: bar(done, split))
-    display.line(f"prepared {task.name} ({source}) in {place}")
+    verb = "already there:" if there else "prepared"
+    display.line(f"{verb} {task.name} ({source}) in {place}")
     return place
 
 
@@ -93,8 +100,12 @@ class Run:
         """Train, then test what validation found best."""
         stop = StopRequest()
         with stop.listening(), closing(Checkpoints(self.folder.checkpoints)) as checkpoints:
-            for step in checkpoints.damaged:
-                self.display.line(f"the checkpoint of step {step} is damaged and was put aside")
+            if checkpoints.put_aside:
+                first, *later = checkpoints.put_aside
+                also = f", with those of {', '.join(map(str, later))}" if later else ""
+                self.display.line(
+                    f"the checkpoint of step {first} is damaged and was put aside{also}"
+                )
             state = programs.init()
             self._count_parameters(state.params)
             programs.compile(state)

@@ -101,7 +101,8 @@ class Learner:
             )
             return jax.tree.map(jnp.add, carry, (loss / parts, correct, _scale(grads, parts))), None
 
-        cut = (x.reshape(parts, -1, *x.shape[1:]) for x in (tokens, labels))
+        # Every parts-th example, so that each device's share of the batch is in every part.
+        cut = (x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1) for x in (tokens, labels))
         zero = (jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params))
         batches = (*cut, jnp.arange(parts))
         if parts == 1:
@@ -127,7 +128,7 @@ class Learner:
         logits = self.merge(params, sampled)(tokens)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         correct = _correct(logits, labels)
-        return Sums(losses @ weights, correct @ weights, jnp.sum(weights))
+        return Sums(jnp.sum(losses * weights), jnp.sum(correct * weights), jnp.sum(weights))
 
     def resample(self, state: State, key: Key) -> State:
         """Redraw random features and rotations, by `key` folded with the step."""

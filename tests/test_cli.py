@@ -247,7 +247,7 @@ class TestBadInput:
             (("run", "--attention", "preformer"), ("performer-relu", "softmax", "did you mean")),
             (("run", "--preset", "tiny"), ("unknown preset of listops", "smoke, mini, small")),
             (("run", "--seed", "one"), ("argument --seed: invalid int value: 'one'",)),
-            (("run", "--seed", "-1"), ("--seed -1: must not be negative",)),
+            (("run", "--seed", "-1"), ("--seed -1: must be from 0 to 4294967295",)),
             (("run", "--set", "train.num_step=3"), ("did you mean 'train.num_steps'",)),
             (("run", "--set", "train.num_steps=x"), ("must be of type int",)),
             (("run", "--set", "train.num_devices=64"), ("there are 1 here",)),

@@ -145,7 +145,7 @@ def fingerprint(root, *overrides):
         ("data.train_size=0", "must be positive"),
         ("data.source=web", "unknown data source of listops 'web'; valid: generate, release"),
         ("attention.num_feature=9", "did you mean 'attention.num_features'"),
-        ("attention.num_features=0", "attention.num_features=0: must be positive"),
+        ("attention.num_features=0", "attention.num_features=0: must be at least 1"),
         ("seed=3", "is an argument of its own, --seed"),
         ("attention=linear", "is an argument of its own, --attention"),
         ("=3", "unknown --set group"),

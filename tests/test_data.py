@@ -178,6 +178,20 @@ class TestStore:
             make(tmp_path, Failing())
         assert not [p for p in tmp_path.rglob("*") if p.is_dir() and p.parent.name == "paired"]
 
+    def test_a_missing_split_is_told(self, tmp_path):
+        class Half(Paired):
+            def read(self, source, path):
+                yield "train", np.zeros((1, 2, 4), np.uint16), np.array([0])
+
+        with pytest.raises(RunError, match="paired: no examples in validation, test"):
+            make(tmp_path, Half())
+
+    def test_data_of_another_path_are_not_taken_for_it(self, tmp_path):
+        make(tmp_path)
+        task = ListOps(40, 8, 8, 3, 40)
+        with pytest.raises(RunError, match="holds the data of None; remove the folder"):
+            store.prepare(tmp_path, task, "generate", tmp_path, silent)
+
     def test_labels_out_of_range_are_refused(self, tmp_path):
         class Wrong(Paired):
             def read(self, source, path):

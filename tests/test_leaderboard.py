@@ -18,9 +18,11 @@ def make(attention="softmax", seed=0, accuracy=0.4, status="ok", preset="mini", 
     settings = make_settings("listops", attention, preset, seed, overrides)
     run = record.blank(settings)
     run.update(status=status, chance=0.17, parameters=1000, parameters_vs_softmax=1.0)
-    run.update(steps_per_second=5.0)
+    run.update(steps_per_second=5.0, data={"sha256": "0123456789abcdef"})
+    run["environment"] = {"device_kind": "TPU v5", "device_count": 4}
     if status == "ok":
-        run["test"] = {"accuracy": accuracy, "loss": 1.0, "examples": 2000}
+        run["validation"] = run["test"] = {"accuracy": accuracy, "loss": 1.0, "examples": 2000}
+        run["best_step"] = 7
     return run
 
 
@@ -102,6 +104,33 @@ def test_over_the_parameter_budget_is_flagged():
     assert row(text, "linformer")[4] == "1.11 (!)"
     assert row(text, "softmax")[4] == "1.00"
     assert "over 10 % more parameters" in text
+
+
+def test_a_run_that_ended_well_goes_before_one_that_failed():
+    text = table([make(status="failed"), make(accuracy=0.4)])
+    assert row(text, "softmax")[1:3] == ["40.0", "1"]
+
+
+def test_other_data_are_another_table():
+    other = make(seed=1)
+    other["data"] = {"sha256": "fedcba9876543210"}
+    titles = [line for line in table([make(), other]).splitlines() if line.startswith("###")]
+    assert titles == ["### preset mini, data 01234567", "### preset mini, data fedcba98"]
+
+
+def test_speed_says_where_and_is_left_out_where_that_differs():
+    assert "Steps/s on 4 x TPU v5." in table([make()])
+    other = make(seed=1)
+    other["environment"] = {"device_kind": "cpu", "host_cpu": "EPYC", "device_count": 1}
+    text = table([make(), other])
+    assert row(text, "softmax")[5] == ""
+    assert "Steps/s on 1 x EPYC and 4 x TPU v5." in text
+
+
+def test_the_same_record_given_twice_counts_once(tmp_path, capsys):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/record.json").write_text(json.dumps(make()))
+    assert len(leaderboard.collect([tmp_path, tmp_path / "a"])) == 1
 
 
 def test_a_second_record_of_a_seed_is_left_out_aloud(capsys):

@@ -139,7 +139,7 @@ from lra_bench.devices import choose_devices
 from lra_bench.programs import Programs
 from lra_bench.registry import TASKS
 from lra_bench.train import make_learner
-settings = make_settings("listops", sys.argv[1], "smoke", 0, [f"train.num_devices={sys.argv[2]}"])
+settings = make_settings("listops", sys.argv[1], "smoke", 0, sys.argv[2].split())
 task = TASKS.get("listops").target(**settings.data)
 place = store.prepare(Path(sys.argv[3]), task, "generate", None, lambda *_: None)
 programs = Programs(
@@ -150,19 +150,33 @@ programs.compile(state)
 for step in range(20):
     state, loss = programs.train_step(state, programs.train_batch(step))
     losses.append(float(loss))
-print(json.dumps(losses))
+print(json.dumps([losses, "all-gather" in programs._train_step.as_text()]))
 """
 
 
-@pytest.mark.parametrize("attention", ["performer-softmax", "reformer"])
-def test_the_number_of_devices_changes_only_rounding(attention, environment, data_dir):
+@pytest.fixture
+def on_devices(environment, data_dir):
+    """Train twenty steps on some of eight devices: the losses, and whether data were gathered."""
     env = {**environment, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
-    curves = []
-    for count in (1, 8):
-        command = [sys.executable, "-c", _ON_DEVICES, attention, str(count), str(data_dir)]
+
+    def train(attention, *overrides):
+        command = [sys.executable, "-c", _ON_DEVICES, attention, " ".join(overrides), str(data_dir)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-        curves.append(json.loads(done.stdout.splitlines()[-1]))
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return train
+
+
+@pytest.mark.parametrize("attention", ["performer-softmax", "reformer"])
+def test_the_number_of_devices_changes_only_rounding(attention, on_devices):
+    curves = [on_devices(attention, f"train.num_devices={count}")[0] for count in (1, 8)]
     np.testing.assert_allclose(*curves, atol=1e-5)
+
+
+def test_accumulated_parts_stay_on_their_devices(on_devices):
+    """Each device has its share of every part: nothing but gradients is exchanged."""
+    _, gathered = on_devices("softmax", "train.accumulate=2", "train.batch_size=32")
+    assert not gathered
 
 
 def test_unknown_options_fail_at_construction():

@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("action", choices=_ACTIONS, metavar="ACTION", help=", ".join(_ACTIONS))
     parser.add_argument("task", metavar="TASK", help="such as listops")
-    source = "generate, or the folder of the release's files; default: generate"
-    parser.add_argument("--source", default="generate", metavar="generate|PATH", help=source)
+    source = "generate, or the folder of the release's files; default: that of the settings"
+    parser.add_argument("--source", metavar="generate|PATH", help=source)
     preset = "whose data options to take; default: %(default)s"
     parser.add_argument("--preset", default="paper", help=preset)
     add_data_dir(parser)
@@ -43,9 +43,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.registry import TASKS
     from lra_bench.run import prepare_data
 
-    path = None if args.source == "generate" else Path(args.source)
-    source = "generate" if path is None else "release"
     settings = make_settings(args.task, "identity", args.preset, 0, args.set)
+    source, path = _source(args.source, settings.data_source)
     task = TASKS.get(args.task).target(**settings.data)
     root, display = data_root(args.data_dir), Display()
     if args.action == "prepare":
@@ -56,6 +55,13 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     else:
         _summarise(store, display)
     return 0
+
+
+def _source(argument: str | None, usual: str) -> tuple[str, Path | None]:
+    """Which source is meant, and where its files are."""
+    if argument in (None, "generate", "release"):
+        return argument or usual, None
+    return "release", Path(argument)
 
 
 def _summarise(store: "Store", display: "Display") -> None:
@@ -69,6 +75,6 @@ def _summarise(store: "Store", display: "Display") -> None:
 
 
 def _show(task: "Task", store: "Store") -> None:
-    for index in range(3):
+    for index in range(min(3, len(store.splits["test"]))):
         tokens, label = store.example("test", index)
         print(f"test {index}, label {label}: {task.to_text(tokens)}")

@@ -40,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do the run."""
     from lra_bench.config import make_settings
-    from lra_bench.files import data_root
     from lra_bench.folder import RunFolder
     from lra_bench.progress import Display
 
@@ -51,7 +50,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     record = folder.check(settings, resume=args.resume)
     if record is None:
         display.line(f"{args.task} with {args.attention}, preset {args.preset}, seed {args.seed}")
-        record = _execute(settings, folder, data_root(args.data_dir), display, argv)
+        record = _execute(settings, folder, args, display, argv)
     if record is None:
         return 1
     _show(record, folder.path, display)
@@ -61,15 +60,17 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
 def _execute(
     settings: "RunSettings",
     folder: "RunFolder",
-    data: Path,
+    args: argparse.Namespace,
     display: "Display",
     argv: list[str],
 ) -> dict[str, Any] | None:
+    from lra_bench.files import data_root
     from lra_bench.run import execute
     from lra_bench.stopping import Stopped
 
     try:
-        return execute(settings, folder, data, display)
+        data = data_root(args.data_dir)
+        return execute(settings, folder, data, display, resume=args.resume)
     except Stopped as stopped:
         again = shlex.join(["lra-bench", *(word for word in argv if word != "--resume")])
         display.line(f"{stopped}; go on with: {again} --resume")
@@ -98,5 +99,6 @@ def _show(record: dict[str, Any], folder: Path, display: "Display") -> None:
             display.line(
                 "               (full-size settings; compare with presets small and paper)"
             )
-        display.line(f"speed          {record['steps_per_second']:.2f} steps/s")
+        if record["steps_per_second"]:
+            display.line(f"speed          {record['steps_per_second']:.2f} steps/s")
     display.line(f"record         {folder / 'record.json'}")

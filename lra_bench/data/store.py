@@ -25,6 +25,7 @@ from lra_bench.files import locked, sha256, write_json
 from lra_bench.registry import Task
 
 SCHEMA = 1
+SPLITS = ("train", "validation", "test")
 Report = Callable[[str, int], None]
 
 
@@ -93,7 +94,16 @@ def prepare(root: Path, task: Task, source: str, path: Path | None, report: Repo
             for leftover in place.parent.glob(f".{place.name}.*.tmp"):
                 shutil.rmtree(leftover, ignore_errors=True)
             _write_store(place, task, source, path, report)
+        elif path is not None:
+            _refuse_other_path(place, path)
     return place
+
+
+def _refuse_other_path(place: Path, path: Path) -> None:
+    """Data that are there already aren't replaced by others unasked."""
+    known = json.loads((place / "manifest.json").read_text()).get("path")
+    if known != str(path.resolve()):
+        raise RunError(f"{place} holds the data of {known}; {_remedy(place)}")
 
 
 def _write_store(place: Path, task: Task, source: str, path: Path | None, report: Report) -> None:
@@ -129,6 +139,9 @@ def _write_splits(
                 writers[split] = _SplitWriter(folder / split, task.num_classes)
             writers[split].add(tokens, labels)
             report(split, writers[split].examples)
+        missing = [split for split in SPLITS if split not in writers]
+        if missing:
+            raise RunError(f"{task.name}: no examples in {', '.join(missing)}")
         return {name: writer.finish() for name, writer in writers.items()}
     finally:
         for writer in writers.values():
@@ -170,8 +183,6 @@ class _SplitWriter:
 
     def finish(self) -> dict[str, Any]:
         """Complete the files; what the manifest says of the split."""
-        if not self.examples:
-            raise RunError(f"{self.folder.name}: no examples")
         self._write_header()
         self.close()
         labels = np.concatenate(self.labels).astype(np.int32)
