@@ -99,6 +99,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_group_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
+
+
 def _is_config(value: Any) -> bool:
     groups = ("data", "model", "train", "attention_options")
     return isinstance(value, dict) and all(isinstance(value.get(g), dict) for g in groups)
@@ -126,6 +130,8 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "parameters": _is_positive_or_none,
     "parameters_vs_softmax": _is_positive_or_none,
     "steps_per_second": _is_positive_or_none,
+    "data": _is_group_or_none,
+    "environment": _is_group_or_none,
 }
 
 
