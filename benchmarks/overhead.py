@@ -14,8 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import jax
-
 from lra_bench.checkpoint import Checkpoints
 from lra_bench.config import make_settings
 from lra_bench.devices import choose_devices
@@ -29,7 +27,7 @@ from lra_bench.run import load_data
 from lra_bench.stopping import StopRequest
 from lra_bench.train import State, make_learner
 
-ROUNDS, STEPS = 8, 40
+ROUNDS, STEPS = 5, 40
 
 
 def bare(programs: Programs, state: State, steps: int) -> tuple[State, float]:
@@ -89,7 +87,7 @@ def measure(attention: str) -> tuple[float, float]:
 
 def main() -> None:
     """Measure the attentions named, or all."""
-    print(f"{jax.devices()[0].device_kind}, {ROUNDS} alternating rounds of {STEPS} steps")
+    print(f"{ROUNDS} alternating rounds of {STEPS} steps")
     for attention in sys.argv[1:] or ATTENTIONS.names():
         loop, function = measure(attention)
         print(

@@ -27,8 +27,7 @@ def choose_devices(settings: TrainSettings) -> Devices:
     Raises:
         UsageError: there aren't so many, or their number doesn't divide a batch.
     """
-    # Overlapping host and device gains nothing on a CPU, and a run whose features were redrawn
-    # at every step has hung there with two programs in flight.
+    # Where host and device are the same cores, overlapping them gains nothing.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     local = _local_devices()
     count = settings.num_devices or len(local)
