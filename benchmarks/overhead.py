@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lra_bench.checkpoint import Checkpoints
 from lra_bench.config import make_settings
+from lra_bench.data.obtain import load_data
 from lra_bench.devices import choose_devices
 from lra_bench.files import data_root
 from lra_bench.loop import Loop
@@ -23,7 +24,6 @@ from lra_bench.metrics import Metrics
 from lra_bench.programs import Programs
 from lra_bench.progress import Advance, Display
 from lra_bench.registry import ATTENTIONS, TASKS
-from lra_bench.run import load_data
 from lra_bench.stopping import StopRequest
 from lra_bench.train import State, make_learner
 

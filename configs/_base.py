@@ -56,6 +56,15 @@ def quick() -> Any:
     return config
 
 
+def tiny() -> Any:
+    """A setting for seconds, which shows that everything runs."""
+    config = quick()
+    config.model.update(num_layers=1, emb_dim=32, ffn_dim=32, head_dim=16)
+    config.train.update(num_steps=24, warmup_steps=4, log_every=4, eval_every=8)
+    config.train.update(batch_size=16, eval_batch_size=32, resample_every=6)
+    return config
+
+
 def lra_paper() -> Any:
     """What the LRA paper's configs have in common (Tay et al. 2021).
 
@@ -69,4 +78,15 @@ def lra_paper() -> Any:
     config.model.positions = "sinusoidal"
     config.train.update(learning_rate=0.05, schedule="rsqrt", weight_decay=0.1, eval_every=20)
     config.train.update(beta2=0.98, epsilon=1e-9, resample_every=1_000)
+    return config
+
+
+def lra_paper_image() -> Any:
+    """What the LRA paper's configs of images have in common: one layer, cosine, 200 epochs.
+
+    Values: github.com/google-research/long-range-arena, lra_benchmarks/image/configs.
+    """
+    config = lra_paper()
+    config.model.update(num_layers=1, emb_dim=32, positions="learned")
+    config.train.update(schedule="cosine", weight_decay=0.0)
     return config

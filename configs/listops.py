@@ -3,18 +3,15 @@
 from dataclasses import asdict
 from typing import Any
 
-from lra_bench.configs._base import lra_paper, one_gpu, quick
+from lra_bench.configs._base import lra_paper, one_gpu, quick, tiny
 from lra_bench.tasks.listops import ListOps
 
 
 def smoke() -> Any:
     """Seconds: shows that everything runs, learns next to nothing."""
-    config = quick()
+    config = tiny()
     config.data = dict(FULL, train_size=512, validation_size=64, test_size=64)
     config.data.update(min_length=8, max_length=48)
-    config.model.update(num_layers=1, emb_dim=32, ffn_dim=32, head_dim=16)
-    config.train.update(num_steps=24, warmup_steps=4, log_every=4, eval_every=8)
-    config.train.update(batch_size=16, eval_batch_size=32, resample_every=6)
     return config
 
 

@@ -45,12 +45,12 @@ def make_settings(
     if preset not in choices:
         raise unknown(f"preset of {task}", preset, list(choices))
     config = choices[preset]()
-    sources = make_task(**config.data).sources
+    sources = [source.name for source in make_task(**config.data).sources]
     config.data.source = sources[0]
     config.attention = ATTENTIONS.get(attention).options()
     config = override(config, overrides)
     if config.data.source not in sources:
-        raise unknown(f"data source of {task}", config.data.source, list(sources))
+        raise unknown(f"data source of {task}", config.data.source, sources)
     data = config.data.to_dict()
     settings = RunSettings(
         task=task,

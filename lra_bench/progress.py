@@ -2,17 +2,29 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-Advance = Callable[[int, str], None]
 _REFRESH_SECONDS = 0.2
+_LINE_SECONDS = 30.0
+
+
+class Advance(Protocol):
+    """What a bar is told: how much is done, a remark, and out of how many, if that changed."""
+
+    def __call__(self, done: int, remark: str, total: int | None = None, /) -> None:  # noqa: D102
+        ...
 
 
 class Display:
-    """Lines go to standard output. Bars appear only if that is a terminal."""
+    """Lines go to standard output, with a bar beneath if that is a terminal.
+
+    Elsewhere a line now and then says how far a long step has come.
+    """
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, markup=False, soft_wrap=True)
@@ -21,11 +33,22 @@ class Display:
         """Print a line, above the bar if there is one."""
         self._console.print(text)
 
+    def verdict(self, ok: bool, text: str) -> None:
+        """A line that says ok or WRONG, in colour on a terminal."""
+        word = Text("ok    ", "green") if ok else Text("WRONG ", "bold red")
+        self._console.print(word.append(text, "default" if ok else "red"))
+
+    def example(self, title: str, text: str) -> None:
+        """An example under its title; on a terminal with numbers and brackets in colour."""
+        self._console.print(Text(title, "bold"))
+        self._console.print(text, highlight=True)
+        self._console.print()
+
     @contextlib.contextmanager
     def bar(self, label: str, total: int | None, start: int = 0) -> Iterator[Advance]:
-        """A bar while the block runs; the function it gives takes what is done and a remark."""
+        """A bar while the block runs; the function it gives is told how far that is."""
         if not self._console.is_terminal:
-            yield lambda _done, _remark: None
+            yield self._lines(label, total)
             return
         columns = (
             TextColumn("{task.description}"),
@@ -38,10 +61,23 @@ class Display:
             task = progress.add_task(label, total=total, completed=start, remark="")
             shown = 0.0
 
-            def advance(done: int, remark: str) -> None:
+            def advance(done: int, remark: str, total: int | None = total, /) -> None:
                 nonlocal shown
                 if (now := time.monotonic()) - shown >= _REFRESH_SECONDS:
                     shown = now
+                    progress.tasks[task].total = total  # update() can't make it unknown again
                     progress.update(task, completed=done, remark=remark)
 
             yield advance
+
+    def _lines(self, label: str, total: int | None) -> Advance:
+        shown = time.monotonic()
+
+        def advance(done: int, remark: str, total: int | None = total, /) -> None:
+            nonlocal shown
+            if (now := time.monotonic()) - shown >= _LINE_SECONDS:
+                shown = now
+                of = f" of {total:,}" if total else ""
+                self.line(f"{label}: {done:,}{of} {remark}".rstrip())
+
+        return advance

@@ -24,6 +24,8 @@ from lra_bench.errors import UsageError
 Target = TypeVar("Target", bound=Callable[..., Any])
 Traits = TypeVar("Traits")
 
+SPLITS = ("train", "validation", "test")
+
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -49,14 +51,68 @@ class AttentionTraits:
     shares_query_key: bool = False
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where data of a task come from.
+
+    Attributes:
+        name: what `data.source` is set to.
+        splits: the rule by which examples fall into train, validation and test.
+        files: what a user must have, such as "cifar-10-binary.tar.gz"; empty for a generator.
+        url: where that is to be had.
+        size: of the download, in bytes.
+        sha256: of the one file at `url`, where it can be downloaded as it is.
+    """
+
+    name: str
+    splits: str
+    files: str = ""
+    url: str = ""
+    size: int = 0
+    sha256: str = ""
+
+
+# What is being done, how far, and out of how many, where that is known.
+Report = Callable[[str, int, int | None], None]
+
+
+def silent(*_: object) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a task is given to read its data.
+
+    Attributes:
+        source: the name of the source.
+        path: where the source's files are; None for a generator.
+        scratch: a folder for what should outlive an interruption. It comes back until the store
+            is whole, then it is removed.
+        report: tells people how far the reading is.
+        note: keeps a remark in the manifest, such as a file that was left out.
+    """
+
+    source: str
+    path: Path | None
+    scratch: Path
+    report: Report = silent
+    note: Callable[[str], None] = silent
+
+
+Block = tuple[str, np.ndarray, np.ndarray]
+
+
 class Task(Protocol):
     """What a task has; it is a frozen dataclass of its data options, each with a default.
 
     Attributes:
         name, num_classes, vocab_size: as they are called.
+        class_names: what each label means, in order.
         pad_id: the token id that is padding; None where every token is real.
         max_len: tokens of an example, or of one document if `paired`.
         paired: whether an example is two documents.
+        side: pixels on a side, where an example is a square image of grey values; else None.
         sources: where its data can come from; the first is the default.
         version: raised whenever the same options would give other data.
     """
@@ -66,6 +122,8 @@ class Task(Protocol):
     @property
     def num_classes(self) -> int: ...  # noqa: D102
     @property
+    def class_names(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
     def vocab_size(self) -> int: ...  # noqa: D102
     @property
     def pad_id(self) -> int | None: ...  # noqa: D102
@@ -74,7 +132,9 @@ class Task(Protocol):
     @property
     def paired(self) -> bool: ...  # noqa: D102
     @property
-    def sources(self) -> tuple[str, ...]: ...  # noqa: D102
+    def side(self) -> int | None: ...  # noqa: D102
+    @property
+    def sources(self) -> tuple[Source, ...]: ...  # noqa: D102
     @property
     def version(self) -> int: ...  # noqa: D102
 
@@ -82,7 +142,15 @@ class Task(Protocol):
         """The options that the data from that source depend on."""
         ...
 
-    def read(self, source: str, path: Path | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
+        """The files that are read or that say what is read, whose checksums are kept.
+
+        Raises:
+            RunError: one is missing.
+        """
+        ...
+
+    def read(self, reading: Reading) -> Iterator[Block]:
         """Blocks of (split, tokens, labels): train, then validation, then test.
 
         Tokens are uint8 or uint16 (n, max_len), or (n, 2, max_len) if paired; labels int (n,).
@@ -93,9 +161,34 @@ class Task(Protocol):
         """An example as a person reads it."""
         ...
 
-    def official(self, source: str, sizes: dict[str, int]) -> bool:
-        """Whether these data are the benchmark's published ones."""
+    def features(self, tokens: np.ndarray) -> np.ndarray:
+        """Cheap features, float32 (n, f), from which a linear model tells the label at times.
+
+        They are for the check that the data are no noise, not for accuracy; (n, 0) where none
+        can be had.
+        """
         ...
+
+    def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
+        """Whether these data are the benchmark's published ones.
+
+        Args:
+            checksums: SHA-256 of each of `inputs`.
+            sizes: examples of each split.
+        """
+        ...
+
+
+def source_of(task: Task, name: str) -> Source:
+    """The source of that name.
+
+    Raises:
+        UsageError: the task has none.
+    """
+    for source in task.sources:
+        if source.name == name:
+            return source
+    raise unknown(f"data source of {task.name}", name, [source.name for source in task.sources])
 
 
 @dataclass(frozen=True)

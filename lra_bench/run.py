@@ -12,7 +12,7 @@ import jax
 
 from lra_bench import metrics, record
 from lra_bench.checkpoint import Checkpoints
-from lra_bench.data import store as stores
+from lra_bench.data.obtain import load_data
 from lra_bench.data.store import Store
 from lra_bench.devices import choose_devices
 from lra_bench.errors import RunError, UsageError
@@ -55,34 +55,6 @@ def execute(
         result["peak_memory_bytes"] = record.peak_memory(devices.all[0])
         record.write(folder.path, result)
     return result
-
-
-def load_data(task: Task, source: str, root: Path, display: Display) -> Store:
-    """The store of a task's data; made first if they come from a generator.
-
-    Raises:
-        UsageError: they don't, and nobody has prepared them.
-        RunError: they are broken.
-    """
-    place = stores.location(root, task, source)
-    if source == "generate" and not (place / "manifest.json").exists():
-        prepare_data(task, source, None, root, display)
-    return stores.open_store(place)
-
-
-def prepare_data(task: Task, source: str, path: Path | None, root: Path, display: Display) -> Path:
-    """Make the store of a task's data, telling of it.
-
-    Raises:
-        RunError: the source's files are missing or broken, or the store holds those of another
-            path.
-    """
-    there = (stores.location(root, task, source) / "manifest.json").exists()
-    with display.bar(f"preparing {task.name}", None) as bar:
-        place = stores.prepare(root, task, source, path, lambda split, done: bar(done, split))
-    verb = "already there:" if there else "prepared"
-    display.line(f"{verb} {task.name} ({source}) in {place}")
-    return place
 
 
 @dataclasses.dataclass

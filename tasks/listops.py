@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lra_bench.errors import RunError
-from lra_bench.registry import register_task
+from lra_bench.registry import Block, Reading, Source, register_task
+from lra_bench.tasks import _release
 from lra_bench.tasks._listops_trees import END, MIN, SM, SYMBOLS, Limits, blocks
 
 _BLOCK = 1024
@@ -21,6 +22,7 @@ _RELEASE_FILES = {
     "test": "basic_test.tsv",
 }
 _RELEASE_SIZES = {"train": 96_000, "validation": 2_000, "test": 2_000}
+_DIGITS = [SYMBOLS.index(digit) for digit in "0123456789"]
 _IDS = {symbol.encode(): token for token, symbol in enumerate(SYMBOLS) if token}
 
 
@@ -50,7 +52,12 @@ class ListOps:
     vocab_size: ClassVar[int] = len(SYMBOLS)
     pad_id: ClassVar[int | None] = 0
     paired: ClassVar[bool] = False
-    sources: ClassVar[tuple[str, ...]] = ("generate", "release")
+    side: ClassVar[int | None] = None
+    class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source("generate", splits="each split from a random stream of its own, no duplicates"),
+        _release.source("basic_{train,val,test}.tsv", splits="the release's own files"),
+    )
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -74,29 +81,49 @@ class ListOps:
         """The options that the data depend on: the release's are as they are."""
         return asdict(self) if source == "generate" else {"max_length": self.max_length}
 
-    def read(self, source: str, path: Path | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
+        """The release's three files; nothing for the generator."""
+        if source == "generate":
+            return {}
+        return _release.files("listops", path, ("listops-1000", "listops"), _RELEASE_FILES)
+
+    def read(self, reading: Reading) -> Iterator[Block]:
         """Blocks of (split, tokens uint8 (n, max_len), values int64 (n,)).
 
         Raises:
             RunError: a file is missing or isn't what it should be, said with file and line; or
                 the generator can't find as many different expressions as are asked for.
         """
-        if source == "release":
-            for split, name in _RELEASE_FILES.items():
-                for tokens, values in _read_release(_find(path, name), self.max_len):
-                    yield split, tokens, values
-        else:
+        if reading.source == "generate":
             yield from self._generate()
+            return
+        for split, file in self.inputs(reading.source, reading.path).items():
+            for tokens, values in _read_release(file, self.max_len):
+                yield split, tokens, values
 
-    def official(self, source: str, sizes: dict[str, int]) -> bool:
+    def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
         """Whether these are the release's files, by their numbers of examples."""
+        del checksums
         return source == "release" and sizes == _RELEASE_SIZES
+
+    def features(self, tokens: np.ndarray) -> np.ndarray:
+        """The first operator, and which digits stand at depth one under it; float32 (n, 44).
+
+        MIN and MAX of many digits are nearly always 0 and 9.
+        """
+        opened = np.isin(tokens, range(MIN, SM + 1))
+        depth = np.cumsum(opened.astype(np.int16) - (tokens == END), axis=1)
+        shallow = (tokens > 0) & (depth == 1) & ~opened
+        digits = np.stack([((tokens == d) & shallow).any(axis=1) for d in _DIGITS], axis=1)
+        root = tokens[:, :1] == np.arange(MIN, SM + 1)
+        both = root[:, :, None] & np.pad(digits, ((0, 0), (1, 0)), constant_values=True)[:, None]
+        return both.reshape(len(tokens), -1).astype(np.float32)
 
     def to_text(self, tokens: np.ndarray) -> str:
         """The expression as a person reads it."""
         return " ".join(SYMBOLS[token] for token in tokens if token)
 
-    def _generate(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    def _generate(self) -> Iterator[Block]:
         """Split after split, each without what came before it.
 
         Long expressions never meet by chance; short ones, which small settings ask for, do.
@@ -137,20 +164,6 @@ def _add(seen: set[bytes], item: bytes) -> bool:
     before = len(seen)
     seen.add(item)
     return len(seen) > before
-
-
-def _find(path: Path | None, name: str) -> Path:
-    """The file in `path` itself, or where the unpacked release has it.
-
-    Raises:
-        RunError: there is none.
-    """
-    if path is None:
-        raise RunError("listops: the release's files need their folder: --source PATH")
-    for folder in ("", "listops-1000", "lra_release/listops-1000", "listops"):
-        if (path / folder / name).is_file():
-            return path / folder / name
-    raise RunError(f"listops: no {name} in {path} nor in {path}/listops-1000")
 
 
 def _read_release(file: Path, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -9,6 +9,7 @@ import pytest
 
 from lra_bench.config import make_settings, presets
 from lra_bench.data import store
+from lra_bench.data.prepare import prepare
 from lra_bench.errors import UsageError
 from lra_bench.registry import ATTENTIONS, TASKS
 from lra_bench.train import make_learner
@@ -111,7 +112,7 @@ def fingerprint(root, *overrides):
     """Of the bytes of the data and of the training step's program."""
     settings = make_settings("listops", "performer-softmax", "smoke", 0, overrides)
     task = TASKS.get("listops").target(**settings.data)
-    data = store.open_store(store.prepare(root, task, "generate", None, lambda *_: None))
+    data = store.open_store(prepare(root, task, "generate"))
     learner = make_learner(task, settings)
     key = jax.random.key(0)
     state = jax.eval_shape(learner.init, key)

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from lra_bench.data import store
 from lra_bench.data.batches import Batches, Prefetch, padded_batches
+from lra_bench.data.prepare import prepare
 from lra_bench.errors import RunError, UsageError
+from lra_bench.registry import Reading, Source
 from lra_bench.tasks.listops import ListOps
 
 sizes = st.integers(1, 50)
@@ -89,13 +91,21 @@ class Paired:
     pad_id: ClassVar[int | None] = None
     paired: ClassVar[bool] = True
     max_len: ClassVar[int] = 4
-    sources: ClassVar[tuple[str, ...]] = ("generate",)
+    class_names: ClassVar[tuple[str, ...]] = ("a", "b", "c")
+    side: ClassVar[int | None] = None
+    sources: ClassVar[tuple[Source, ...]] = (Source("generate", "as it comes"),)
     version: ClassVar[int] = 1
 
     def data_options(self, source):
         return {"size": self.size}
 
-    def read(self, source, path):
+    def inputs(self, source, path):
+        return {}
+
+    def features(self, tokens):
+        return tokens.reshape(len(tokens), -1).astype(np.float32)
+
+    def read(self, reading):
         for number, split in enumerate(("train", "validation", "test")):
             rng = np.random.default_rng(number)
             for _ in range(2):
@@ -105,22 +115,22 @@ class Paired:
     def to_text(self, tokens):
         return str(tokens)
 
-    def official(self, source, sizes):
+    def official(self, source, checksums, sizes):
         return False
 
 
-def silent(split, done):
-    pass
-
-
 def make(root, task=None):
-    return store.prepare(root, task or ListOps(40, 8, 8, 3, 40), "generate", None, silent)
+    return prepare(root, task or ListOps(40, 8, 8, 3, 40), "generate")
 
 
 class TestStore:
     def test_holds_what_the_task_reads(self, tmp_path):
         opened = store.open_store(make(tmp_path, Paired()))
-        expected = [block for block in Paired().read("generate", None) if block[0] == "train"]
+        expected = [
+            block
+            for block in Paired().read(Reading("generate", None, tmp_path))
+            if block[0] == "train"
+        ]
         tokens = np.concatenate([block[1] for block in expected])
         labels = np.concatenate([block[2] for block in expected])
         assert opened.splits["train"].tokens.dtype == np.uint16
@@ -170,8 +180,8 @@ class TestStore:
 
     def test_a_failure_leaves_nothing_that_looks_whole(self, tmp_path):
         class Failing(Paired):
-            def read(self, source, path):
-                yield from list(super().read(source, path))[:3]
+            def read(self, reading):
+                yield from list(super().read(reading))[:3]
                 raise RunError("the source broke")
 
         with pytest.raises(RunError, match="broke"):
@@ -180,7 +190,7 @@ class TestStore:
 
     def test_a_missing_split_is_told(self, tmp_path):
         class Half(Paired):
-            def read(self, source, path):
+            def read(self, reading):
                 yield "train", np.zeros((1, 2, 4), np.uint16), np.array([0])
 
         with pytest.raises(RunError, match="paired: no examples in validation, test"):
@@ -190,15 +200,41 @@ class TestStore:
         make(tmp_path)
         task = ListOps(40, 8, 8, 3, 40)
         with pytest.raises(RunError, match="holds the data of None; remove the folder"):
-            store.prepare(tmp_path, task, "generate", tmp_path, silent)
+            prepare(tmp_path, task, "generate", tmp_path)
 
     def test_labels_out_of_range_are_refused(self, tmp_path):
         class Wrong(Paired):
-            def read(self, source, path):
+            def read(self, reading):
                 yield "train", np.zeros((1, 2, 4), np.uint16), np.array([3])
 
-        with pytest.raises(RunError, match=r"a label outside 0\.\.2"):
+        with pytest.raises(RunError, match=r"paired train: a label outside 0\.\.2"):
             make(tmp_path, Wrong())
+
+    def test_tokens_out_of_range_are_refused(self, tmp_path):
+        class Wrong(Paired):
+            def read(self, reading):
+                yield "train", np.full((1, 2, 4), 1000, np.uint16), np.array([0])
+
+        with pytest.raises(RunError, match=r"paired train: a token outside 0\.\.999"):
+            make(tmp_path, Wrong())
+
+    def test_scratch_outlives_a_failure_but_not_success(self, tmp_path):
+        class Interrupted(Paired):
+            seen: ClassVar[list] = []
+
+            def read(self, reading):
+                self.seen.append(reading.scratch.exists())
+                reading.scratch.mkdir(exist_ok=True)
+                if len(self.seen) == 1:
+                    raise RunError("the light went out")
+                yield from super().read(reading)
+
+        task = Interrupted()
+        with pytest.raises(RunError, match="light"):
+            make(tmp_path, task)
+        make(tmp_path, task)
+        assert task.seen == [False, True]
+        assert not list(tmp_path.rglob("*.scratch"))
 
     def test_what_a_killed_process_left_is_cleared(self, tmp_path):
         place = make(tmp_path)

@@ -1,6 +1,7 @@
 """ListOps: the generator's distribution and values, and the reader of the release's files."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lra_bench.errors import RunError
+from lra_bench.registry import Reading
 from lra_bench.tasks import listops
 from lra_bench.tasks._listops_trees import (
     END,
@@ -165,7 +167,7 @@ GOLDEN = "[SM 1 [MAX 1 6 3 2 8 3 7 ] ]"
 
 def collect(task, source="generate", path=None):
     parts = {}
-    for split, tokens, labels in task.read(source, path):
+    for split, tokens, labels in task.read(Reading(source, path, Path("unused"))):
         parts.setdefault(split, []).append((tokens, labels))
     return {k: [np.concatenate(x) for x in zip(*v, strict=True)] for k, v in parts.items()}
 
@@ -256,9 +258,9 @@ def test_missing_release_is_said(tmp_path):
 
 def test_official_are_the_releases_sizes_only():
     sizes = {"train": 96_000, "validation": 2_000, "test": 2_000}
-    assert ListOps().official("release", sizes)
-    assert not ListOps().official("generate", sizes)
-    assert not ListOps().official("release", {**sizes, "train": 95_999})
+    assert ListOps().official("release", {}, sizes)
+    assert not ListOps().official("generate", {}, sizes)
+    assert not ListOps().official("release", {}, {**sizes, "train": 95_999})
 
 
 @settings(max_examples=60, deadline=None)

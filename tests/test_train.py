@@ -135,13 +135,14 @@ import json, sys, jax, numpy as np
 from pathlib import Path
 from lra_bench.config import make_settings
 from lra_bench.data import store
+from lra_bench.data.prepare import prepare
 from lra_bench.devices import choose_devices
 from lra_bench.programs import Programs
 from lra_bench.registry import TASKS
 from lra_bench.train import make_learner
 settings = make_settings("listops", sys.argv[1], "smoke", 0, sys.argv[2].split())
 task = TASKS.get("listops").target(**settings.data)
-place = store.prepare(Path(sys.argv[3]), task, "generate", None, lambda *_: None)
+place = prepare(Path(sys.argv[3]), task, "generate")
 programs = Programs(
     make_learner(task, settings), settings, store.open_store(place), choose_devices(settings.train)
 )

@@ -14,21 +14,29 @@ if TYPE_CHECKING:
 NAME = "data"
 HELP = "prepare, check or show the data of a task"
 DESCRIPTION = """\
-prepare  write the token store of a task: by its generator, or from the files at --source PATH
-check    verify the store's checksums and print what it holds
-show     print a few examples of the test split
+prepare  write the token store of a task: from a generator, a download, or the files at PATH
+check    look for what is wrong with it: checksums, labels, lengths, duplicates, noise
+show     show a few examples of the test split: as a picture (--out), or in words
+
+PATH is an archive (aclImdb_v1.tar.gz, cifar-10-binary.tar.gz) or a folder: what lra_release.gz
+unpacks to, or the part of it that holds the task's files.
 """
 _ACTIONS = ("prepare", "check", "show")
+_IMAGES, _TEXTS = 40, 3
+_SHOWN_TOKENS = 1_500
+_NOTES = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("action", choices=_ACTIONS, metavar="ACTION", help=", ".join(_ACTIONS))
     parser.add_argument("task", metavar="TASK", help="such as listops")
-    source = "generate, or the folder of the release's files; default: that of the settings"
-    parser.add_argument("--source", metavar="generate|PATH", help=source)
+    source = "where the data come from; default: that of the settings"
+    parser.add_argument("--source", metavar="generate|download|PATH", help=source)
     preset = "whose data options to take; default: %(default)s"
     parser.add_argument("--preset", default="paper", help=preset)
+    out = "the picture that show draws; default: TASK-examples.png"
+    parser.add_argument("--out", type=Path, metavar="FILE", help=out)
     add_data_dir(parser)
     add_set(parser)
 
@@ -41,40 +49,102 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.files import data_root
     from lra_bench.progress import Display
     from lra_bench.registry import TASKS
-    from lra_bench.run import prepare_data
 
     settings = make_settings(args.task, "identity", args.preset, 0, args.set)
-    source, path = _source(args.source, settings.data_source)
     task = TASKS.get(args.task).target(**settings.data)
+    source, path = _source(task, args.source, settings.data_source)
     root, display = data_root(args.data_dir), Display()
     if args.action == "prepare":
-        prepare_data(task, source, path, root, display)
+        return _prepare(task, source, path, root, display)
     store = open_store(location(root, task, source))
     if args.action == "show":
-        _show(task, store)
-    else:
-        _summarise(store, display)
+        return _show(task, store, args.out, display)
+    return _check(task, store, display)
+
+
+def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path | None]:
+    """Which source is meant, and where its files are.
+
+    Raises:
+        UsageError: the task has no such source.
+    """
+    from lra_bench.errors import UsageError
+
+    if argument is None or argument in (source.name for source in task.sources):
+        return argument or usual, None
+    if argument == "generate":
+        raise UsageError(f"{task.name} has no generator; {_choices(task)}")
+    if argument == "download":
+        return _downloadable(task), None
+    path = Path(argument).expanduser()
+    if not path.exists():
+        raise UsageError(f"--source {argument}: no such file or folder; {_choices(task)}")
+    return next(source.name for source in task.sources if source.files), path
+
+
+def _choices(task: "Task") -> str:
+    """What may be given, in words."""
+    words = [source.name for source in task.sources if not source.files]
+    words += ["download" for source in task.sources if source.sha256]
+    words += [f"PATH of {source.files}" for source in task.sources if source.files]
+    return f"valid: {', '.join(words)}"
+
+
+def _downloadable(task: "Task") -> str:
+    """The source that can be downloaded as it is.
+
+    Raises:
+        UsageError: there is none; the message says where the files are.
+    """
+    from lra_bench.data.obtain import missing
+    from lra_bench.errors import UsageError
+
+    for source in task.sources:
+        if source.sha256:
+            return source.name
+    source = next((source for source in task.sources if source.url), None)
+    if source is None:
+        raise UsageError(f"{task.name} is no download; {_choices(task)}")
+    raise UsageError(f"can't download {task.name} alone; {missing(task, source)}")
+
+
+def _prepare(task: "Task", source: str, path: Path | None, root: Path, display: "Display") -> int:
+    from lra_bench.data.obtain import prepare_data
+    from lra_bench.data.store import open_store
+
+    store = open_store(prepare_data(task, source, path, root, display))
+    origin = "the published data" if store.manifest["official"] else "not the published data"
+    sizes = ", ".join(f"{name} {len(split):,}" for name, split in store.splits.items())
+    display.line(f"examples: {sizes}; {origin}")
+    notes = store.manifest["notes"]
+    for note in notes[:_NOTES]:
+        display.line(f"note: {note}")
+    if len(notes) > _NOTES:
+        display.line(f"and {len(notes) - _NOTES:,} more notes in the manifest")
     return 0
 
 
-def _source(argument: str | None, usual: str) -> tuple[str, Path | None]:
-    """Which source is meant, and where its files are."""
-    if argument in (None, "generate", "release"):
-        return argument or usual, None
-    return "release", Path(argument)
+def _check(task: "Task", store: "Store", display: "Display") -> int:
+    from lra_bench.data.check import check
+
+    wrong = 0
+    for finding in check(task, store):
+        wrong += not finding.ok
+        display.verdict(finding.ok, f"{finding.what:<18} {finding.text}")
+    return 1 if wrong else 0
 
 
-def _summarise(store: "Store", display: "Display") -> None:
-    official = "official" if store.manifest["official"] else "not official"
-    display.line(f"ok: checksums match; source {store.manifest['source']} ({official})")
-    for name, split in store.splits.items():
-        histogram = " ".join(map(str, store.manifest["splits"][name]["label_histogram"]))
-        display.line(
-            f"{name:<10} {len(split):>8,} examples, chance {split.chance():.1%}, labels {histogram}"
-        )
+def _show(task: "Task", store: "Store", out: Path | None, display: "Display") -> int:
+    from lra_bench.gallery import contact_sheet
 
-
-def _show(task: "Task", store: "Store") -> None:
-    for index in range(min(3, len(store.splits["test"]))):
-        tokens, label = store.example("test", index)
-        print(f"test {index}, label {label}: {task.to_text(tokens)}")
+    split = store.splits["test"]
+    if task.side is not None:
+        path = out or Path(f"{task.name}-examples.png")
+        contact_sheet(task, split, _IMAGES, path, f"{task.name}, test split")
+        display.line(f"wrote {path}")
+        return 0
+    for index in split.spread(_TEXTS):
+        tokens, label = split.example(index)
+        shown = task.to_text(tokens[..., :_SHOWN_TOKENS])
+        display.example(f"test {index}, label {task.class_names[label]}:", shown)
+    return 0

@@ -1,0 +1,112 @@
+"""Rates of reading: the token store, TSV files of any size, an archive like CIFAR-10's.
+
+    python benchmarks/data.py
+
+Each part runs in a process of its own, on data that it makes, and says CPU seconds and the
+largest resident set.
+"""
+
+import argparse
+import io
+import multiprocessing
+import resource
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from lra_bench.data.prepare import prepare
+from lra_bench.data.store import open_store
+from lra_bench.registry import Reading, Task
+from lra_bench.tasks.image import Image
+from lra_bench.tasks.retrieval import Retrieval
+
+_ROWS = {"train": 20_000, "eval": 200, "test": 200}
+_BATCH, _BATCHES = 256, 2_000
+
+
+def made(folder: Path, task: Task, source: str) -> float:
+    """CPU seconds that preparing the store takes."""
+    start = time.process_time()
+    prepare(folder / "data", task, source, folder)
+    return time.process_time() - start
+
+
+def archive(folder: Path) -> None:
+    """An archive in the layout of CIFAR-10's, of the same size, of noise."""
+    rng = np.random.default_rng(0)
+    with tarfile.open(folder / "cifar-10-binary.tar.gz", "w:gz", compresslevel=1) as tar:
+        for name in [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]:
+            records = rng.integers(0, 256, (10_000, 3_073), dtype=np.uint8)
+            records[:, 0] %= 10
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = records.size
+            tar.addfile(member, io.BytesIO(records.tobytes()))
+
+
+def rows(folder: Path, scale: int) -> int:
+    """TSV files in the layout of AAN's, about 50 kB a row; how many bytes they have."""
+    words = np.random.default_rng(0).integers(97, 123, 25_000, dtype=np.uint8).tobytes()
+    for split, count in _ROWS.items():
+        with (folder / f"new_aan_pairs.{split}.tsv").open("wb") as file:
+            for row in range(count * scale):
+                file.write(b"%d.0\tP1\tP2\t%s\t%s\n" % (row % 2, words, words))
+    return sum(file.stat().st_size for file in folder.glob("*.tsv"))
+
+
+def image(folder: Path) -> str:
+    """CIFAR-10 from the archive to the store."""
+    archive(folder)
+    return f"60,000 images to the store in {made(folder, Image(), 'archive'):.1f} s of CPU"
+
+
+def store(folder: Path) -> str:
+    """Batches of 256 examples of 1,024 tokens from the store, in random order."""
+    archive(folder)
+    place = prepare(folder / "data", Image(), "archive", folder)
+    tokens = open_store(place).splits["train"].tokens
+    order = np.random.default_rng(0).integers(0, len(tokens), (_BATCHES, _BATCH))
+    start = time.process_time()
+    for indices in order:
+        np.asarray(tokens[indices])
+    rate = order.size / (time.process_time() - start)
+    return f"{rate:,.0f} examples/s of 1,024 tokens"
+
+
+def retrieval(folder: Path, scale: int = 1) -> str:
+    """Rows of AAN's layout to the store."""
+    size = rows(folder, scale)
+    total = sum(_ROWS.values()) * scale
+    seconds = made(folder, Retrieval(), "release")
+    start = time.process_time()
+    count = sum(
+        len(labels) for _, _, labels in Retrieval().read(Reading("release", folder, folder))
+    )
+    parsed = count / (time.process_time() - start)
+    return (
+        f"{size / 1e9:.1f} GB: parsed at {parsed:,.0f} rows/s of CPU, to the store with "
+        f"checksums at {total / seconds:,.0f} rows/s"
+    )
+
+
+def retrieval_threefold(folder: Path) -> str:
+    """Three times as many rows: the memory must be the same."""
+    return retrieval(folder, 3)
+
+
+def _measure(part: Callable[[Path], str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        text = part(Path(folder))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{part.__name__:<20} {text}; {peak:,.0f} MB at most", flush=True)
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    for part in (store, image, retrieval, retrieval_threefold):
+        process = multiprocessing.get_context("spawn").Process(target=_measure, args=(part,))
+        process.start()
+        process.join()

@@ -1,0 +1,45 @@
+"""Pathfinder."""
+
+from dataclasses import asdict
+from typing import Any
+
+from lra_bench.configs._base import lra_paper_image, one_gpu, quick, tiny
+from lra_bench.tasks.pathfinder import Pathfinder
+
+
+def smoke() -> Any:
+    """Seconds: shows that everything runs, learns next to nothing."""
+    config = tiny()
+    config.data = dict(FULL, contour_length=6, shrink=2, size=640)
+    return config
+
+
+def mini() -> Any:
+    """Minutes on two cores: contours of 6 paddles instead of 14."""
+    config = quick()
+    config.data = dict(FULL, contour_length=6, size=20_000)
+    return config
+
+
+def small() -> Any:
+    """Nystromformer's setting: LRA/code/lra_config.py, "pathfinder32"."""
+    config = one_gpu()
+    config.data = FULL
+    config.train.update(num_steps=62_400, warmup_steps=312, batch_size=256, eval_every=312)
+    config.train.eval_batch_size = 256
+    return config
+
+
+def paper() -> Any:
+    """The LRA paper's: image/configs/pathfinder32/transformer_base.py."""
+    config = lra_paper_image()
+    config.data = FULL
+    config.model.update(emb_dim=128, ffn_dim=128, num_heads=4, head_dim=16, dropout=0.2)
+    config.model.positions = "sinusoidal"
+    config.train.update(num_steps=62_400, warmup_steps=312, batch_size=512, eval_every=312)
+    config.train.update(learning_rate=1e-3, eval_batch_size=512)
+    return config
+
+
+FULL = asdict(Pathfinder())
+PRESETS = {"smoke": smoke, "mini": mini, "small": small, "paper": paper}

@@ -1,0 +1,37 @@
+"""Path-X."""
+
+from dataclasses import asdict
+from typing import Any
+
+from lra_bench.configs._base import lra_paper_image, one_gpu, tiny
+from lra_bench.tasks.pathx import PathX
+
+
+def smoke() -> Any:
+    """Seconds: shows that everything runs, in images shrunk to 16 x 16 pixels."""
+    config = tiny()
+    config.data = dict(FULL, contour_length=6, shrink=8, size=320)
+    return config
+
+
+def small() -> Any:
+    """As Pathfinder's `small`, in parts of 8 examples; Nystromformer doesn't have this task."""
+    config = one_gpu()
+    config.data = FULL
+    config.train.update(num_steps=62_400, warmup_steps=312, batch_size=256, accumulate=32)
+    config.train.update(eval_every=1_000, eval_batch_size=16)
+    return config
+
+
+def paper() -> Any:
+    """The LRA paper's: image/configs/pathfinder128/base_pathfinder128_config.py."""
+    config = lra_paper_image()
+    config.data = FULL
+    config.model.update(ffn_dim=32, num_heads=2, head_dim=8)
+    config.train.update(num_steps=500_000, warmup_steps=2_500, batch_size=64, eval_every=2_500)
+    config.train.update(learning_rate=1e-3, clip_norm=1.0, eval_batch_size=64)
+    return config
+
+
+FULL = asdict(PathX())
+PRESETS = {"smoke": smoke, "small": small, "paper": paper}

@@ -1,0 +1,43 @@
+"""Retrieval."""
+
+from dataclasses import asdict
+from typing import Any
+
+from lra_bench.configs._base import lra_paper, one_gpu, quick, tiny
+from lra_bench.tasks.retrieval import Retrieval
+
+
+def smoke() -> Any:
+    """Seconds: shows that everything runs, learns next to nothing."""
+    config = tiny()
+    config.data = dict(FULL, max_length=64, train_size=256, validation_size=64, test_size=64)
+    return config
+
+
+def mini() -> Any:
+    """Minutes on two cores: the first 128 bytes of each document instead of 4,000."""
+    config = quick()
+    config.data = dict(FULL, max_length=128, validation_size=1_000, test_size=2_000)
+    return config
+
+
+def small() -> Any:
+    """Nystromformer's setting: LRA/code/lra_config.py, "retrieval"."""
+    config = one_gpu()
+    config.data = FULL
+    config.train.update(num_steps=30_000, warmup_steps=800, eval_every=300)
+    return config
+
+
+def paper() -> Any:
+    """The LRA paper's: matching/configs/base_match_config.py, CLS pooling."""
+    config = lra_paper()
+    config.data = FULL
+    config.model.update(num_layers=4, emb_dim=128, ffn_dim=512, num_heads=4, head_dim=32)
+    config.model.pooling = "cls"
+    config.train.update(warmup_steps=8_000, eval_every=100)
+    return config
+
+
+FULL = asdict(Retrieval())
+PRESETS = {"smoke": smoke, "mini": mini, "small": small, "paper": paper}

@@ -1,0 +1,69 @@
+"""The canary: a linear model on cheap features, which must do better than chance on real data."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lra_bench.data.store import Split, Store
+from lra_bench.registry import Task
+
+_TRAIN, _TEST = 2_000, 1_000
+_FEWEST = 200
+_RIDGE = 10.0
+# Chance does as well in one of 30,000 checks.
+STANDARD_ERRORS = 4
+
+
+@dataclass(frozen=True)
+class Canary:
+    """How often the canary is right on examples that it hasn't seen.
+
+    Attributes:
+        accuracy, chance: in [0, 1]; chance is always naming the commonest label.
+        examples: how many it was tried on.
+    """
+
+    accuracy: float
+    chance: float
+    examples: int
+
+    @property
+    def sings(self) -> bool:
+        """Whether it does better than chance by `STANDARD_ERRORS`."""
+        error = math.sqrt(self.chance * (1 - self.chance) / self.examples)
+        return self.accuracy > self.chance + STANDARD_ERRORS * error
+
+
+def try_canary(task: Task, store: Store) -> Canary | None:
+    """Train on some of the train split, try on some of the test split.
+
+    Returns:
+        None where there are too few examples, or the task has no features for such data.
+    """
+    train, test = store.splits["train"], store.splits["test"]
+    if min(len(train), len(test)) < _FEWEST:
+        return None
+    (x, y), (x_test, y_test) = _sample(task, train, _TRAIN), _sample(task, test, _TEST)
+    if not x.shape[1]:
+        return None
+    mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-3
+    weights, bias = _ridge((x - mean) / scale, np.eye(task.num_classes)[y])
+    guesses = np.argmax((x_test - mean) / scale @ weights + bias, axis=1)
+    chance = np.bincount(y_test).max() / len(y_test)
+    return Canary(float((guesses == y_test).mean()), float(chance), len(y_test))
+
+
+def _sample(task: Task, split: Split, size: int) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.sort(np.random.default_rng(0).permutation(len(split))[:size])
+    return task.features(np.asarray(split.tokens[rows])), split.labels[rows]
+
+
+def _ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge regression: weights (f, classes) and bias; solved in the smaller of n and f."""
+    bias = y.mean(axis=0)
+    count, width = x.shape
+    if count < width:
+        kernel = x @ x.T + _RIDGE * width * np.eye(count)
+        return x.T @ np.linalg.solve(kernel, y - bias), bias
+    return np.linalg.solve(x.T @ x + _RIDGE * width * np.eye(width), x.T @ (y - bias)), bias

@@ -1,0 +1,30 @@
+"""A contact sheet: examples of an image task with their labels, as a PNG."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lra_bench.data.store import Split
+from lra_bench.registry import Task
+
+_COLUMNS = 8
+
+
+def contact_sheet(task: Task, split: Split, count: int, path: Path, title: str) -> None:
+    """Draw `count` examples from all over the split, each under the name of its class."""
+    assert task.side is not None
+    chosen = split.spread(count)
+    rows = math.ceil(len(chosen) / _COLUMNS)
+    figure = Figure(figsize=(1.25 * _COLUMNS, 1.45 * rows + 0.5), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(rows, _COLUMNS, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for index, axes in zip(chosen, grid.flat, strict=False):
+        tokens, label = split.example(index)
+        pixels = np.reshape(tokens, (task.side, task.side))
+        axes.imshow(pixels, cmap="gray", vmin=0, vmax=task.vocab_size - 1)
+        axes.set_title(task.class_names[label], fontsize=9)
+    figure.savefig(path, dpi=150)

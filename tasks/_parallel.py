@@ -1,0 +1,82 @@
+"""Blocks made by several processes, kept in a folder so that an interruption loses few."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+Arrays = tuple[np.ndarray, ...]
+_AHEAD = 4
+
+
+def blocks(make: Callable[[int], Arrays], starts: Sequence[int], folder: Path) -> Iterator[Arrays]:
+    """`make(start)` for each start, in order, by as many processes as there are cores.
+
+    What is finished is kept in `folder` and taken from there by a later call. `make` and what it
+    holds must be picklable; with one block it is called in this process.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [start for start in starts if not _file(folder, start).exists()]
+    if len(missing) <= 1:
+        yield from (_made(make, folder, start) for start in starts)
+        return
+    with _executor() as pool:
+        waiting: list[Future[Arrays]] = []
+        for start in starts:
+            waiting.append(pool.submit(_made, make, folder, start))
+            if len(waiting) >= _AHEAD * _cores():
+                yield waiting.pop(0).result()
+        yield from (future.result() for future in waiting)
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _executor() -> Iterator[ProcessPoolExecutor]:
+    context = multiprocessing.get_context("spawn")  # jax's threads don't survive a fork
+    pool = ProcessPoolExecutor(_cores(), context, _start_worker, (os.getpid(),))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(parent: int) -> None:
+    """Leave Ctrl-C to the parent, and end when it is gone, however it ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _file(folder: Path, start: int) -> Path:
+    return folder / f"block-{start}.npz"
+
+
+def _made(make: Callable[[int], Arrays], folder: Path, start: int) -> Arrays:
+    """The block from its file, or made and written there."""
+    file = _file(folder, start)
+    with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile), np.load(file) as found:
+        return tuple(found[name] for name in found.files)
+    arrays = make(start)
+    temporary = file.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("wb") as out:
+        np.savez(out, *arrays)
+    temporary.replace(file)
+    return arrays

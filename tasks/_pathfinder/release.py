@@ -1,0 +1,115 @@
+"""Pathfinder as the Long Range Arena releases it: folders of PNGs with their metadata."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from lra_bench.errors import RunError
+from lra_bench.tasks import _release
+
+Label = tuple[str, int]
+FOLDERS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
+_NUMPY_MAGIC = b"\x93NUMPY"
+
+
+def candidates(task: str, path: Path | None, side: int, contour_length: int) -> list[Path]:
+    """The folders below `path` that hold images of that side and contour length.
+
+    Raises:
+        RunError: there is none.
+    """
+    if contour_length not in FOLDERS:
+        raise RunError(
+            f"{task}: the release has contours of {', '.join(map(str, FOLDERS))} paddles"
+        )
+    name = FOLDERS[contour_length]
+    known = _release.places(task, path, (f"pathfinder{side}/{name}", name))
+    found = [p for p in known if (p / "metadata").is_dir() and (p / "imgs").is_dir()]
+    if not found:
+        wanted = f"pathfinder{side}/{name} with folders imgs and metadata"
+        raise RunError(f"{task}: no {wanted} in {path}")
+    return list({place.resolve(): place for place in found}.values())
+
+
+def metadata_files(folder: Path) -> list[Path]:
+    """The metadata, in the order of their numbers.
+
+    Raises:
+        RunError: there are none.
+    """
+    files = sorted((folder / "metadata").glob("*.npy"), key=lambda f: (len(f.name), f.name))
+    if not files:
+        raise RunError(f"{folder / 'metadata'} holds no .npy file")
+    return files
+
+
+def labels(files: Sequence[Path]) -> list[Label]:
+    """(image, label) of all rows of the files; an image as "imgs/0/sample_0.png".
+
+    Raises:
+        RunError: a row isn't as it should be, or an image is named twice.
+    """
+    found: dict[str, int] = {}
+    for file in files:
+        for number, row in enumerate(_rows(file), 1):
+            image, label = _parse(file, number, row)
+            if image in found:
+                raise RunError(f"{file}:{number}: {image} is named a second time")
+            found[image] = label
+    return list(found.items())
+
+
+def _rows(file: Path) -> Iterator[list[str]]:
+    """Rows of columns. The release's files are text; those of the generator are numpy's."""
+    content = file.read_bytes()
+    if not content.startswith(_NUMPY_MAGIC):
+        yield from (line.split() for line in content.decode("utf-8", "replace").splitlines())
+        return
+    try:
+        array = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise RunError(f"{file}: {error}") from None
+    if array.ndim != 2:
+        raise RunError(f"{file}: an array of shape {array.shape}, must be a table")
+    for row in array:
+        yield [x.decode() if isinstance(x, bytes) else str(x) for x in row]
+
+
+def _parse(file: Path, number: int, row: list[str]) -> Label:
+    """Folder, file and label: columns 0, 1 and 3."""
+    if len(row) < 4:
+        raise RunError(f"{file}:{number}: {len(row)} columns, must be at least 4")
+    if row[3] not in ("0", "1"):
+        raise RunError(f"{file}:{number}: label {row[3]!r}, must be 0 or 1")
+    image = f"{row[0]}/{row[1]}"
+    if image.startswith("/") or ".." in image.split("/"):
+        raise RunError(f"{file}:{number}: {image} leads out of the folder")
+    return image, int(row[3])
+
+
+def read_image(
+    folder: Path, name: str, side: int, note: Callable[[str], None]
+) -> np.ndarray | None:
+    """Pixels uint8 (side, side); None for an empty file, which is noted.
+
+    Raises:
+        RunError: the file is missing, is no image, or has another size.
+    """
+    file = folder / name
+    try:
+        if not file.stat().st_size:
+            note(f"skipped: {file} is empty")
+            return None
+        with Image.open(file) as image:
+            pixels = np.asarray(image.convert("L"))
+    except FileNotFoundError:
+        raise RunError(f"{file} is named in the metadata but is not there") from None
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise RunError(f"{file} can't be read: {error}") from None
+    if pixels.shape != (side, side):
+        height, width = pixels.shape
+        raise RunError(f"{file} has {width} x {height} pixels, must be {side} x {side}")
+    return pixels

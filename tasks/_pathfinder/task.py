@@ -1,0 +1,213 @@
+"""What Pathfinder and Path-X have in common: images of two long contours, two of whose four ends
+are marked.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lra_bench.registry import SPLITS, Block, Reading, Source, silent
+from lra_bench.tasks import _archive, _images, _parallel, _release
+from lra_bench.tasks._pathfinder import generator, probe, release
+
+_BLOCK_PIXELS = 1 << 20
+_OFFICIAL = 200_000
+# Images that tell a folder whose labels fit from one whose labels are noise.
+_PROBED = 1_000
+_PROBE_SIDE = 32
+# Where paddles follow each other more closely than so many pixels, contours can't be followed.
+_FINEST = 2.4
+
+
+@dataclass(frozen=True)
+class PathfinderTask:
+    """Options and data of either task.
+
+    Attributes:
+        resolution: pixels on a side, as generated or released.
+        contour_length: paddles of a contour; 14 is LRA's, 9 and 6 are easier.
+        shrink: averages blocks of so many pixels a side.
+        size: images in all: 80 % train, 10 % validation, 10 % test.
+        seed: of the generator.
+    """
+
+    resolution: int
+    contour_length: int = 14
+    shrink: int = 1
+    size: int = 200_000
+    seed: int = 0
+
+    name: ClassVar[str] = ""
+    num_classes: ClassVar[int] = 2
+    class_names: ClassVar[tuple[str, ...]] = ("apart", "connected")
+    vocab_size: ClassVar[int] = _images.VOCAB_SIZE
+    pad_id: ClassVar[int | None] = None
+    paired: ClassVar[bool] = False
+    version: ClassVar[int] = 1
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source("generate", "image i is train, validation or test by i: 80, 10 and 10 %"),
+        _release.source(
+            "pathfinder*/curv_*/{imgs,metadata}",
+            splits="ranked by SHA-256 of the name, such as imgs/0/sample_0.png: the first 80 % "
+            "train, then 10 % validation, then 10 % test",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        generator.spec(self.resolution, self.contour_length)
+        _images.check_shrink(self.shrink, self.resolution)
+        if self.size < 10 or self.seed < 0:
+            raise ValueError("size must be at least 10, seed not negative")
+
+    @property
+    def side(self) -> int:
+        """Pixels on a side, as read by the model."""
+        return self.resolution // self.shrink
+
+    @property
+    def max_len(self) -> int:
+        """Pixels."""
+        return self.side**2
+
+    def data_options(self, source: str) -> dict[str, Any]:
+        """All of them; a release has no seed."""
+        options = asdict(self)
+        return options if source == "generate" else options | {"seed": 0}
+
+    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
+        """The metadata files of the folder that is read."""
+        if source == "generate":
+            return {}
+        files = release.metadata_files(self._folder(path))
+        return {f"metadata/{file.name}": file for file in files}
+
+    def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
+        """Whether these are all of the release's images of its hardest setting."""
+        del checksums
+        whole = sum(sizes.values()) == _OFFICIAL and self.contour_length == 14
+        return source == "release" and whole
+
+    def to_text(self, tokens: np.ndarray) -> str:
+        """The image in characters."""
+        return _images.to_text(tokens, self.side)
+
+    def features(self, tokens: np.ndarray) -> np.ndarray:
+        """What speaks for "connected", by following contours; float32 (n, 4).
+
+        None, (n, 0), where images are shrunk until paddles can't be told apart.
+        """
+        return self._evidence(tokens.reshape(-1, self.side, self.side), self.shrink)
+
+    def _evidence(self, images: np.ndarray, shrunk: int) -> np.ndarray:
+        """The probe's evidence on images that are shrunk so many times already."""
+        spec = generator.spec(self.resolution, self.contour_length)
+        more = max(1, images.shape[-1] // _PROBE_SIDE)
+        pitch = (spec.paddle_length + 2 * float(np.mean(spec.margins))) / (shrunk * more)
+        if pitch < _FINEST:
+            return np.empty((len(images), 0), np.float32)
+        return probe.evidence(
+            _images.shrink(images, more),
+            pitch=pitch,
+            half=0.6 * spec.paddle_length / (shrunk * more),
+            steps=self.contour_length - 1,
+        )
+
+    def read(self, reading: Reading) -> Iterator[Block]:
+        """Blocks of (split, tokens uint8 (n, max_len), labels int64 (n,)).
+
+        Raises:
+            RunError: a folder or a file is missing or isn't what it should be.
+        """
+        made = self._generate(reading) if reading.source == "generate" else self._release(reading)
+        for split, images, labels in made:
+            yield split, _images.to_tokens(_images.shrink(images, self.shrink)), labels
+
+    def _block(self) -> int:
+        return max(1, _BLOCK_PIXELS // self.resolution**2)
+
+    def _generate(self, reading: Reading) -> Iterator[Block]:
+        spec = generator.spec(self.resolution, self.contour_length)
+        make = functools.partial(_make, spec, self.seed, self._block(), self.size)
+        starts = range(0, self.size, self._block())
+        done = 0
+        for images, labels in _parallel.blocks(make, starts, reading.scratch):
+            for split, rows in _by_split(done, len(labels), self.size):
+                yield split, images[rows], labels[rows]
+            done += len(labels)
+            reading.report("images", done, self.size)
+
+    def _folder(self, path: Path | None) -> Path:
+        """The release's folder: of several the one whose labels fit its images best."""
+        found = release.candidates(self.name, path, self.resolution, self.contour_length)
+        if len(found) == 1:
+            return found[0]
+        return max(found, key=self._fit)
+
+    @functools.cache  # noqa: B019 - tasks are few and small
+    def _fit(self, folder: Path) -> float:
+        """Standard errors by which the labels of a folder fit its images."""
+        rows = _ranked(folder)[:_PROBED]
+        images, labels = _load(folder, rows, self.resolution, silent)
+        return probe.fit(self._evidence(images, 1), labels)
+
+    def _note_others(self, reading: Reading, taken: Path) -> None:
+        """Tell of the folders that were not taken, and why."""
+        for folder in release.candidates(
+            self.name, reading.path, self.resolution, self.contour_length
+        ):
+            if folder != taken:
+                fits = [f"{self._fit(x):.1f}" for x in (taken, folder)]
+                reading.note(
+                    f"taken: {taken}, whose labels fit its images by {fits[0]} standard errors; "
+                    f"not {folder}: {fits[1]}"
+                )
+
+    def _release(self, reading: Reading) -> Iterator[Block]:
+        folder = self._folder(reading.path)
+        self._note_others(reading, folder)
+        ranked = _ranked(folder)[: self.size]
+        for start in range(0, len(ranked), self._block()):
+            rows = ranked[start : start + self._block()]
+            for split, part in _by_split(start, len(rows), len(ranked)):
+                yield split, *_load(folder, rows[part], self.resolution, reading.note)
+            reading.report("images", start + len(rows), len(ranked))
+
+
+def _make(
+    spec: generator.Spec, seed: int, block: int, size: int, start: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The generator's block that begins at `start`; at the top level, so that it is picklable."""
+    return generator.generate(spec, seed, start, min(block, size - start))
+
+
+def _by_split(start: int, count: int, total: int) -> Iterator[tuple[str, slice]]:
+    """Which of the images `start` to `start + count` of `total` are in which split."""
+    edges = (0, total * 8 // 10, total * 9 // 10, total)
+    for split, low, high in zip(SPLITS, edges, edges[1:], strict=False):
+        part = slice(max(low - start, 0), min(high - start, count))
+        if part.start < part.stop:
+            yield split, part
+
+
+def _ranked(folder: Path) -> list[release.Label]:
+    """Images and labels in the fixed order of the split rule."""
+    found = release.labels(release.metadata_files(folder))
+    return sorted(found, key=lambda row: _archive.digest(row[0]))
+
+
+def _load(
+    folder: Path, rows: list[release.Label], side: int, note: Callable[[str], None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (n, side, side) and labels int64 (n,), without those that are empty."""
+    images, labels = [], []
+    for name, label in rows:
+        pixels = release.read_image(folder, name, side, note)
+        if pixels is not None:
+            images.append(pixels)
+            labels.append(label)
+    stacked = np.stack(images) if images else np.empty((0, side, side), np.uint8)
+    return stacked, np.array(labels, np.int64)

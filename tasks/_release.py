@@ -1,0 +1,49 @@
+"""Files of the Long Range Arena release, wherever below a given folder they lie."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lra_bench.errors import RunError
+from lra_bench.registry import Source
+
+URL = "https://storage.googleapis.com/long-range-arena/lra_release.gz"
+# The archive unpacks to lra_release/lra_release/...
+_ROOTS = ("", "lra_release", "lra_release/lra_release")
+
+
+def source(files: str, splits: str) -> Source:
+    """The source "release", which holds `files`."""
+    return Source("release", splits, f"{files} (in lra_release.gz, 8 GB)", URL)
+
+
+def places(task: str, path: Path | None, folders: Sequence[str]) -> list[Path]:
+    """`path` itself and where below it an unpacked release has one of the folders.
+
+    Raises:
+        RunError: there is no such path, or it is a file.
+    """
+    if path is None:
+        raise RunError(f"{task}: the release's files need their folder: --source PATH")
+    if path.is_file():
+        raise RunError(f"{task}: {path} is a file; give the folder that it unpacks to (tar -xf)")
+    if not path.is_dir():
+        raise RunError(f"{task}: no folder {path}")
+    below = [path / root / folder for folder in folders for root in _ROOTS]
+    return [place for place in (path, *below) if place.is_dir()]
+
+
+def files(
+    task: str, path: Path | None, folders: Sequence[str], names: Mapping[str, str]
+) -> dict[str, Path]:
+    """The files of those names, by the keys of `names`, all in one folder.
+
+    Raises:
+        RunError: no folder has them all.
+    """
+    known = places(task, path, folders)
+    best = max(known, key=lambda place: sum((place / n).is_file() for n in names.values()))
+    for name in names.values():
+        if not (best / name).is_file():
+            where = f"{best}" if best != path else f"{path} nor in {path}/{folders[0]}"
+            raise RunError(f"{task}: no {name} in {where}")
+    return {key: best / name for key, name in names.items()}

@@ -1,0 +1,176 @@
+"""Image: what a small photograph shows, read pixel by pixel in grey."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lra_bench.errors import RunError
+from lra_bench.registry import Block, Reading, Source, register_task
+from lra_bench.tasks import _archive, _images
+
+_BLOCK = 5_000
+_SIDE = 32
+_RECORD = 1 + 3 * _SIDE * _SIDE
+_ARCHIVE = "cifar-10-binary.tar.gz"
+# Size and checksum as TensorFlow Datasets publishes them (url_checksums/cifar10.txt).
+_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+_SIZE = 170_052_171
+_FILES = {"train": r"data_batch_[1-5]\.bin", "test": r"test_batch\.bin"}
+_OFFICIAL_PER_CLASS = {"train": 5_000, "test": 1_000}
+
+
+@register_task("image")
+@dataclass(frozen=True)
+class Image:
+    """Classify CIFAR-10 images from their grey values, one token a pixel.
+
+    `shrink` averages blocks of so many pixels a side. The sizes are at most so many examples, 0
+    for all.
+
+    References:
+        Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images"; Tay et al.
+        2021, arXiv:2011.04006, Section 2.2.
+    """
+
+    shrink: int = 1
+    train_size: int = 0
+    validation_size: int = 0
+    test_size: int = 0
+
+    name: ClassVar[str] = "image"
+    num_classes: ClassVar[int] = 10
+    class_names: ClassVar[tuple[str, ...]] = (
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+    )  # fmt: skip
+    vocab_size: ClassVar[int] = _images.VOCAB_SIZE
+    pad_id: ClassVar[int | None] = None
+    paired: ClassVar[bool] = False
+    version: ClassVar[int] = 1
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(
+            "archive",
+            _archive.RULE,
+            _ARCHIVE,
+            f"https://www.cs.toronto.edu/~kriz/{_ARCHIVE}",
+            _SIZE,
+            _SHA256,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        _images.check_shrink(self.shrink, _SIDE)
+        if min(self.train_size, self.validation_size, self.test_size) < 0:
+            raise ValueError("train_size, validation_size and test_size must not be negative")
+
+    @property
+    def side(self) -> int:
+        """Pixels on a side."""
+        return _SIDE // self.shrink
+
+    @property
+    def max_len(self) -> int:
+        """Pixels."""
+        return self.side**2
+
+    def data_options(self, source: str) -> dict[str, Any]:
+        """All of them."""
+        del source
+        return asdict(self)
+
+    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
+        """The archive."""
+        del source
+        return {_ARCHIVE: _archive.find(self.name, path, _ARCHIVE)}
+
+    def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
+        """Whether the archive is the published one."""
+        del source, sizes
+        return checksums[_ARCHIVE] == _SHA256
+
+    def to_text(self, tokens: np.ndarray) -> str:
+        """The image in characters."""
+        return _images.to_text(tokens, self.side)
+
+    def features(self, tokens: np.ndarray) -> np.ndarray:
+        """The image at 8 x 8, its squares, and where it has edges; float32 (n, 256)."""
+        return _images.coarse(tokens.reshape(-1, self.side, self.side))
+
+    def read(self, reading: Reading) -> Iterator[Block]:
+        """Blocks of (split, tokens uint8 (n, max_len), labels int64 (n,)).
+
+        Raises:
+            RunError: the archive is missing, broken or not as it should be.
+        """
+        (archive,) = self.inputs(reading.source, reading.path).values()
+        photographs = _prepare(archive, reading)
+        train_ids, tokens, labels = self._load(photographs["train"])
+        kept, chosen = _archive.held_out(train_ids)
+        for split, rows, size in (
+            ("train", kept, self.train_size),
+            ("validation", chosen, self.validation_size),
+        ):
+            rows = _archive.first(train_ids, rows, size)
+            yield split, tokens[rows], labels[rows]
+        test_ids, tokens, labels = self._load(photographs["test"])
+        rows = _archive.first(test_ids, _archive.by_id(test_ids), self.test_size)
+        yield "test", tokens[rows], labels[rows]
+
+    def _load(self, photographs: Any) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Ids, tokens and labels of a split."""
+        ids, tokens, labels = [], [], []
+        for start in range(0, len(photographs), _BLOCK):
+            rows = range(start, min(start + _BLOCK, len(photographs)))
+            found = photographs.__getitems__(rows)
+            grey = _images.luma(np.stack([x["image"] for x in found]))
+            tokens.append(_images.to_tokens(_images.shrink(grey, self.shrink)))
+            ids += [x["id"].decode() for x in found]
+            labels += [x["label"] for x in found]
+        return ids, np.concatenate(tokens), np.array(labels, np.int64)
+
+
+def _prepare(archive: Path, reading: Reading) -> Any:
+    from lra_bench.tasks import _tfds
+
+    features = {"image": _tfds.image(_SIDE, _SIDE, 3), "label": _tfds.label(Image.class_names)}
+    splits = {split: _photographs(archive, split, reading) for split in _FILES}
+    folder = reading.scratch / _archive.state(archive)
+    return _tfds.prepare(features, splits, folder)
+
+
+def _photographs(archive: Path, split: str, reading: Reading) -> Callable[[], Iterator]:
+    """A function that reads the archive's images of a split, as (id, example)."""
+
+    def read() -> Iterator[tuple[str, dict[str, Any]]]:
+        counts = np.zeros(Image.num_classes, np.int64)
+        for name, content in _archive.members(archive, _FILES[split]):
+            pixels, labels = _decode(archive, name, content)
+            counts += np.bincount(labels, minlength=Image.num_classes)
+            reading.report(f"{split} images", int(counts.sum()), None)
+            for row, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+                yield f"{name}/{row:05d}", {"image": image, "label": int(label)}
+        _check_counts(archive, split, counts)
+
+    return read
+
+
+def _decode(archive: Path, name: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels uint8 (n, y, x, 3) and labels of a file of records: a label, then three planes."""
+    if not content or len(content) % _RECORD:
+        raise RunError(f"{archive}: {name} has {len(content):,} bytes, no multiple of {_RECORD:,}")
+    records = np.frombuffer(content, np.uint8).reshape(-1, _RECORD)
+    labels = records[:, 0].astype(np.int64)
+    if labels.max() >= Image.num_classes:
+        row = int(np.argmax(labels))
+        raise RunError(f"{archive}: {name}: record {row} has label {labels[row]}, not 0 to 9")
+    return records[:, 1:].reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1), labels
+
+
+def _check_counts(archive: Path, split: str, counts: np.ndarray) -> None:
+    if not counts.all():
+        raise RunError(f"{archive}: some class has no {split} image: {counts.tolist()}")
+    official = archive.stat().st_size == _SIZE
+    if official and (counts != _OFFICIAL_PER_CLASS[split]).any():
+        raise RunError(f"{archive}: {split} images of each class: {counts.tolist()}")

@@ -1,0 +1,25 @@
+"""Pathfinder: are two marked ends those of one contour, read pixel by pixel."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lra_bench.registry import register_task
+from lra_bench.tasks._pathfinder.task import PathfinderTask
+
+
+@register_task("pathfinder")
+@dataclass(frozen=True)
+class Pathfinder(PathfinderTask):
+    """Tell whether two marks lie at the ends of one dashed contour, among others.
+
+    Images of 32 x 32 pixels (`resolution` 64 and 256 are there too), contours of 14 paddles
+    (9 and 6 are easier).
+
+    References:
+        Linsley et al. 2018, arXiv:1805.08315; Kim et al. 2020, arXiv:1906.01558; Tay et al. 2021,
+        arXiv:2011.04006, Section 2.2.
+    """
+
+    resolution: int = 32
+
+    name: ClassVar[str] = "pathfinder"

@@ -1,0 +1,149 @@
+"""Retrieval: does one paper cite the other, both read byte by byte."""
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lra_bench.errors import RunError
+from lra_bench.registry import Block, Reading, Source, register_task
+from lra_bench.tasks import _bytes, _release
+
+_BLOCK = 512
+_FILES = {
+    "train": "new_aan_pairs.train.tsv",
+    "validation": "new_aan_pairs.eval.tsv",
+    "test": "new_aan_pairs.test.tsv",
+}
+_SIZES = {"train": 147_086, "validation": 18_090, "test": 17_437}
+_LABEL = re.compile(rb"([01])(\.0*)?")
+# No document of the release is as long; a file without line ends would fill the memory.
+_LONGEST_ROW = 64 << 20
+
+
+@register_task("retrieval")
+@dataclass(frozen=True)
+class Retrieval:
+    """Tell whether one paper of the ACL Anthology Network cites the other.
+
+    A document is its first `max_length` bytes. The sizes are at most so many pairs, the first of
+    each file, 0 for all.
+
+    References:
+        Radev et al. 2013, "The ACL Anthology Network Corpus"; Tay et al. 2021, arXiv:2011.04006,
+        Section 2.2.
+    """
+
+    max_length: int = 4_000
+    train_size: int = 0
+    validation_size: int = 0
+    test_size: int = 0
+
+    name: ClassVar[str] = "retrieval"
+    num_classes: ClassVar[int] = 2
+    class_names: ClassVar[tuple[str, ...]] = ("unrelated", "citing")
+    vocab_size: ClassVar[int] = _bytes.VOCAB_SIZE
+    pad_id: ClassVar[int | None] = 0
+    paired: ClassVar[bool] = True
+    side: ClassVar[int | None] = None
+    version: ClassVar[int] = 1
+    sources: ClassVar[tuple[Source, ...]] = (
+        _release.source("new_aan_pairs.{train,eval,test}.tsv", splits="the release's own files"),
+    )
+
+    def __post_init__(self) -> None:
+        if self.max_length < 1:
+            raise ValueError(f"max_length={self.max_length}: must be positive")
+        if min(self.train_size, self.validation_size, self.test_size) < 0:
+            raise ValueError("train_size, validation_size and test_size must not be negative")
+
+    @property
+    def max_len(self) -> int:
+        """Bytes that are read of each document."""
+        return self.max_length
+
+    def data_options(self, source: str) -> dict[str, Any]:
+        """All of them."""
+        del source
+        return asdict(self)
+
+    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
+        """The release's three files."""
+        del source
+        return _release.files(self.name, path, ("tsv_data", "aan", "retrieval"), _FILES)
+
+    def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
+        """Whether these are the release's files, by their numbers of pairs."""
+        del source, checksums
+        asked = (self.train_size, self.validation_size, self.test_size)
+        return sizes == _SIZES and not any(asked)
+
+    def to_text(self, tokens: np.ndarray) -> str:
+        """Both documents."""
+        return "".join(f"\n[{number}] {_bytes.to_text(x)}" for number, x in enumerate(tokens, 1))
+
+    def features(self, tokens: np.ndarray) -> np.ndarray:
+        """How alike the words of both are, counted and weighed by rarity; float32 (n, 3)."""
+        counts = np.log1p(_bytes.word_counts(tokens.reshape(-1, tokens.shape[-1])))
+        known = (counts > 0).mean(axis=0)
+        weights = np.log((1 + 1 / len(counts)) / (known + 1 / len(counts)))
+        return np.stack([_cosine(counts * weights**power) for power in (0, 1, 2)], axis=1)
+
+    def read(self, reading: Reading) -> Iterator[Block]:
+        """Blocks of (split, tokens uint16 (n, 2, max_len), labels int64 (n,)).
+
+        Raises:
+            RunError: a file is missing or isn't what it should be, said with file and line.
+        """
+        sizes = (self.train_size, self.validation_size, self.test_size)
+        found = self.inputs(reading.source, reading.path)
+        for (split, file), size in zip(found.items(), sizes, strict=True):
+            for documents, labels in _rows(file, size, self.max_length):
+                tokens = _bytes.encode(documents, self.max_length)
+                yield split, tokens.reshape(-1, 2, self.max_length), np.array(labels, np.int64)
+
+
+def _cosine(weighted: np.ndarray) -> np.ndarray:
+    """Cosines of rows 0 and 1, 2 and 3, and so on."""
+    one, two = weighted[::2], weighted[1::2]
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
+    return (np.sum(one * two, axis=1) / np.maximum(norms, 1e-9)).astype(np.float32)
+
+
+def _rows(file: Path, size: int, width: int) -> Iterator[tuple[list[bytes], list[int]]]:
+    """Blocks of (documents, two a row; labels), in constant memory."""
+    with file.open("rb") as lines:
+        every = iter(lambda: lines.readline(_LONGEST_ROW), b"")
+        numbered = enumerate(itertools.islice(every, size or None), 1)
+        while block := list(itertools.islice(numbered, _BLOCK)):
+            documents, labels = [], []
+            for number, line in block:
+                try:
+                    label, *pair = _parse(line, width)
+                except ValueError as error:
+                    raise RunError(f"{file}:{number}: {error}") from None
+                labels.append(label)
+                documents += pair
+            yield documents, labels
+
+
+def _parse(line: bytes, width: int) -> tuple[int, bytes, bytes]:
+    """Label and the beginnings of both documents.
+
+    Raises:
+        ValueError: the row is cut off, too long, or hasn't five columns and a label of 0 or 1.
+    """
+    if not line.endswith(b"\n"):
+        long = len(line) >= _LONGEST_ROW
+        raise ValueError("no line end in 64 MB" if long else "the file is cut off in its last row")
+    columns = line.split(b"\t")
+    if len(columns) != 5:
+        raise ValueError(f"{len(columns)} columns, must be 5: label, id1, id2, text1, text2")
+    label = _LABEL.fullmatch(columns[0])
+    if not label:
+        raise ValueError(f"label {columns[0][:20].decode(errors='replace')!r}, must be 0 or 1")
+    return int(label[1]), columns[3][:width], columns[4].rstrip(b"\r\n")[:width]

@@ -1,0 +1,171 @@
+"""Text: is a movie review positive, read byte by byte."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lra_bench.errors import RunError
+from lra_bench.registry import Block, Reading, Source, register_task
+from lra_bench.tasks import _archive, _bytes
+
+_BLOCK = 1024
+_ARCHIVE = "aclImdb_v1.tar.gz"
+# Size and checksum as TensorFlow Datasets publishes them (imdb_reviews/checksums.tsv).
+_SHA256 = "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"
+_SIZE = 84_125_825
+_OFFICIAL_PER_CLASS = 12_500
+_COMPAT = "paper-compat"
+
+
+@register_task("text")
+@dataclass(frozen=True)
+class Text:
+    """Classify IMDb movie reviews as negative or positive from their bytes.
+
+    `validation` "held-out" takes a tenth of the train set for validation; "paper-compat" does as
+    the Long Range Arena's code did and validates on the test set. The sizes are at most so many
+    examples, 0 for all.
+
+    References:
+        Maas et al. 2011, "Learning Word Vectors for Sentiment Analysis"; Tay et al. 2021,
+        arXiv:2011.04006, Section 2.2.
+    """
+
+    max_length: int = 4_000
+    validation: str = "held-out"
+    train_size: int = 0
+    validation_size: int = 0
+    test_size: int = 0
+
+    name: ClassVar[str] = "text"
+    num_classes: ClassVar[int] = 2
+    class_names: ClassVar[tuple[str, ...]] = ("negative", "positive")
+    vocab_size: ClassVar[int] = _bytes.VOCAB_SIZE
+    pad_id: ClassVar[int | None] = 0
+    paired: ClassVar[bool] = False
+    side: ClassVar[int | None] = None
+    version: ClassVar[int] = 1
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(
+            "archive",
+            f"{_archive.RULE}; with validation=paper-compat validation is the test set",
+            _ARCHIVE,
+            f"https://ai.stanford.edu/~amaas/data/sentiment/{_ARCHIVE}",
+            _SIZE,
+            _SHA256,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if self.max_length < 1:
+            raise ValueError(f"max_length={self.max_length}: must be positive")
+        if self.validation not in ("held-out", _COMPAT):
+            raise ValueError(f"validation={self.validation}: valid: held-out, {_COMPAT}")
+        if min(self.train_size, self.validation_size, self.test_size) < 0:
+            raise ValueError("train_size, validation_size and test_size must not be negative")
+
+    @property
+    def max_len(self) -> int:
+        """Bytes that are read of a review."""
+        return self.max_length
+
+    def data_options(self, source: str) -> dict[str, Any]:
+        """All of them."""
+        del source
+        return asdict(self)
+
+    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
+        """The archive."""
+        del source
+        return {_ARCHIVE: _archive.find(self.name, path, _ARCHIVE)}
+
+    def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
+        """Whether the archive is the published one."""
+        del source, sizes
+        return checksums[_ARCHIVE] == _SHA256
+
+    def to_text(self, tokens: np.ndarray) -> str:
+        """The review."""
+        return _bytes.to_text(tokens)
+
+    def features(self, tokens: np.ndarray) -> np.ndarray:
+        """Which words occur, by hash; float32 (n, 4096)."""
+        return np.minimum(_bytes.word_counts(tokens), 1)
+
+    def read(self, reading: Reading) -> Iterator[Block]:
+        """Blocks of (split, tokens uint16 (n, max_len), labels int64 (n,)).
+
+        Raises:
+            RunError: the archive is missing, broken or not as it should be.
+        """
+        (archive,) = self.inputs(reading.source, reading.path).values()
+        reviews = _prepare(archive, reading)
+        train, test = ([dict(review) for review in reviews[split]] for split in ("train", "test"))
+        ids, test_ids = ([_id(review) for review in part] for part in (train, test))
+        kept, chosen = _archive.held_out(ids)
+        everything = _archive.by_id(test_ids)
+        if self.validation == _COMPAT:
+            kept, validation = _archive.by_id(ids), (test, test_ids, everything)
+        else:
+            validation = (train, ids, chosen)
+        yield from self._blocks("train", train, ids, kept, self.train_size)
+        yield from self._blocks("validation", *validation, self.validation_size)
+        yield from self._blocks("test", test, test_ids, everything, self.test_size)
+
+    def _blocks(
+        self, split: str, reviews: list[dict], ids: list[str], rows: list[int], size: int
+    ) -> Iterator[Block]:
+        rows = _archive.first(ids, rows, size)
+        for start in range(0, len(rows), _BLOCK):
+            block = [reviews[row] for row in rows[start : start + _BLOCK]]
+            tokens = _bytes.encode([review["text"] for review in block], self.max_length)
+            yield split, tokens, np.array([review["label"] for review in block], np.int64)
+
+
+def _id(review: dict) -> str:
+    return review["id"].decode(errors="surrogateescape")
+
+
+def _prepare(archive: Path, reading: Reading) -> Any:
+    from lra_bench.tasks import _tfds
+
+    features = {"text": _tfds.text(), "label": _tfds.label(Text.class_names)}
+    splits = {split: _reviews(archive, split, reading) for split in ("train", "test")}
+    folder = reading.scratch / _archive.state(archive)
+    return _tfds.prepare(features, splits, folder)
+
+
+def _reviews(archive: Path, split: str, reading: Reading) -> Callable[[], Iterator]:
+    """A function that reads the archive's reviews of a split, as (id, example)."""
+
+    def read() -> Iterator[tuple[str, dict[str, Any]]]:
+        counts = Counter()
+        for name, content in _archive.members(archive, rf"{split}/(neg|pos)/\d+_\d+\.txt"):
+            label = name.split("/")[1]
+            _check_rating(archive, name, label)
+            counts[label] += 1
+            reading.report(f"{split} reviews", counts.total(), None)
+            yield name, {"text": content, "label": int(label == "pos")}
+        _check_counts(archive, split, counts, reading)
+
+    return read
+
+
+def _check_rating(archive: Path, name: str, label: str) -> None:
+    """A review's name ends in its rating: 1 to 4 is negative, 7 to 10 positive."""
+    rating = int(name.rpartition("_")[2].removesuffix(".txt"))
+    if not (1 <= rating <= 4 if label == "neg" else 7 <= rating <= 10):
+        raise RunError(f"{archive}: {name}: a rating of {rating} is not {label}")
+
+
+def _check_counts(archive: Path, split: str, counts: Counter, reading: Reading) -> None:
+    if not counts["neg"] or not counts["pos"]:
+        raise RunError(f"{archive}: no {split} reviews in both neg and pos: {dict(counts)}")
+    official = archive.stat().st_size == _SIZE
+    if official and set(counts.values()) != {_OFFICIAL_PER_CLASS}:
+        raise RunError(f"{archive}: {dict(counts)} {split} reviews, not 12,500 of each")
+    reading.report(f"{split} reviews", counts.total(), counts.total())
