@@ -242,6 +242,7 @@ def long(groups: dict[str, list[Record]], *, with_published: bool) -> pd.DataFra
             "parameters": cell.median("parameters"),
             "parameters_vs_softmax": cell.median("parameters_vs_softmax"),
             "steps_per_second": cell.median("steps_per_second"),
+            "official_data": bool((cell.runs[0].get("data") or {}).get("official")),
             "source": "here",
         }
         for setting, records in groups.items()
@@ -266,9 +267,19 @@ def render(records: Sequence[Record], style: str, *, with_published: bool) -> st
     for setting, group in groups.items():
         table = wide(group, with_published=with_published)
         devices = sorted({_device(run) for run in group})
-        notes = f"{_notes(table)} Steps/s on {' and '.join(devices)}."
+        notes = f"{_notes(table)} {_unofficial(group)}Steps/s on {' and '.join(devices)}."
         parts.append(_RENDERERS[style](f"preset {setting}", table, notes))
     return "\n".join(parts)
+
+
+def _unofficial(records: Iterable[Record]) -> str:
+    """Which tasks were run on other data than the benchmark's."""
+    other = {
+        f"{run['task']} ({run['data'].get('source')})"
+        for run in records
+        if run.get("data") and not run["data"].get("official")
+    }
+    return f"Data that are not the published data: {', '.join(sorted(other))}. " if other else ""
 
 
 def _notes(table: pd.DataFrame) -> str:

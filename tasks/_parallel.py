@@ -72,7 +72,8 @@ def _file(folder: Path, start: int) -> Path:
 def _made(make: Callable[[int], Arrays], folder: Path, start: int) -> Arrays:
     """The block from its file, or made and written there."""
     file = _file(folder, start)
-    with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile), np.load(file) as found:
+    broken = contextlib.suppress(OSError, ValueError, zipfile.BadZipFile)
+    with broken, file.open("rb") as content, np.load(content) as found:
         return tuple(found[name] for name in found.files)
     arrays = make(start)
     temporary = file.with_suffix(f".{os.getpid()}.tmp")

@@ -211,7 +211,7 @@ class TestReleaseFiles:
         assert "64 examples" in prepare[1]
         status, out, _ = cli("data", "check", "listops", "--source", "release", *options)
         assert status == 0
-        assert "ok: checksums match; source release (not official)" in out
+        assert "not the published data" in out
         status, out, _ = cli("data", "show", "listops", "--source", "release", *options)
         assert status == 0
         assert out.count("label") == 3
@@ -243,7 +243,10 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("args", "words"),
         [
-            (("run", "--task", "listop"), ("unknown task 'listop'", "valid: listops")),
+            (
+                ("run", "--task", "listop"),
+                ("unknown task 'listop'", "did you mean 'listops'?"),
+            ),
             (("run", "--attention", "preformer"), ("performer-relu", "softmax", "did you mean")),
             (("run", "--preset", "tiny"), ("unknown preset of listops", "smoke, mini, small")),
             (("run", "--seed", "one"), ("argument --seed: invalid int value: 'one'",)),
@@ -251,7 +254,7 @@ class TestBadInput:
             (("run", "--set", "train.num_step=3"), ("did you mean 'train.num_steps'",)),
             (("run", "--set", "train.num_steps=x"), ("must be of type int",)),
             (("run", "--set", "train.num_devices=64"), ("there are 1 here",)),
-            (("run", "--set", "data.source=release"), ("made by lra-bench data prepare listops",)),
+            (("run", "--set", "data.source=release"), ("lra-bench data prepare listops --source",)),
             (("run", "--sed", "1"), ("unrecognized arguments",)),
             (("rum",), ("invalid choice: 'rum'",)),
             ((), ("required: COMMAND",)),
@@ -270,6 +273,10 @@ class TestBadInput:
 
     def test_missing_source(self, cli, tmp_path):
         result = cli("data", "prepare", "listops", "--source", tmp_path / "nowhere")
+        refused(
+            result, 2, "no such file or folder; valid: generate, PATH of basic_{train,val,test}"
+        )
+        result = cli("data", "prepare", "listops", "--source", tmp_path)
         refused(result, 1, "no basic_train.tsv")
 
     def test_batch_not_divided_by_devices(self, spawn, tmp_path):

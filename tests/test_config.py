@@ -22,11 +22,14 @@ def test_every_task_has_the_presets(task):
     assert set(presets(task)) >= set(PRESETS) - ({"mini"} if task == "pathx" else set())
 
 
+EVERY = [(task, preset) for task in TASKS.names() for preset in presets(task)]
+
+
 @pytest.mark.parametrize("attention", ATTENTIONS.names())
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_builds_with_every_attention(attention, preset):
-    settings = make_settings("listops", attention, preset, 0)
-    task = TASKS.get("listops").target(**settings.data)
+@pytest.mark.parametrize(("name", "preset"), EVERY)
+def test_every_preset_builds_with_every_attention(attention, name, preset):
+    settings = make_settings(name, attention, preset, 0)
+    task = TASKS.get(name).target(**settings.data)
     state = jax.eval_shape(make_learner(task, settings).init, jax.random.key(0))
     assert state.params
     json.dumps(settings.as_dict(), allow_nan=False)

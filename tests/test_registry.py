@@ -32,7 +32,7 @@ def mechanism(module):
 def test_the_seven_are_there():
     expected = ["identity", "linear", "linformer", "performer-relu", "performer-softmax"]
     assert ATTENTIONS.names() == [*expected, "reformer", "softmax"]
-    assert TASKS.names() == ["listops"]
+    assert TASKS.names() == ["image", "listops", "pathfinder", "pathx", "retrieval", "text"]
 
 
 def test_every_entry_says_what_it_is():

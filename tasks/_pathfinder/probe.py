@@ -93,9 +93,8 @@ def _follow(
         best[direction, np.arange(count), *first] = 0
     for _ in range(steps):
         best = _step(_spread(best, _SIDESTEP_COST), pitch) + gain
-    tips = [
-        _shift(b, *np.rint(half * u).astype(int), _NEVER) for b, u in zip(best, _UNIT, strict=True)
-    ]
+    ends = np.rint(half * _UNIT).astype(int).tolist()
+    tips = [_shift(b, y, x, _NEVER) for b, (y, x) in zip(best, ends, strict=True)]
     reached = _spread(np.max(tips, axis=0), 0)
     there = reached[np.arange(count), *end]
     y, x = np.mgrid[:side, :side]

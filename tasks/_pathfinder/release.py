@@ -22,9 +22,8 @@ def candidates(task: str, path: Path | None, side: int, contour_length: int) -> 
         RunError: there is none.
     """
     if contour_length not in FOLDERS:
-        raise RunError(
-            f"{task}: the release has contours of {', '.join(map(str, FOLDERS))} paddles"
-        )
+        known = ", ".join(map(str, FOLDERS))
+        raise RunError(f"{task}: the release has contours of {known} paddles, not {contour_length}")
     name = FOLDERS[contour_length]
     known = _release.places(task, path, (f"pathfinder{side}/{name}", name))
     found = [p for p in known if (p / "metadata").is_dir() and (p / "imgs").is_dir()]

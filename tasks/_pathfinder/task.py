@@ -2,6 +2,7 @@
 are marked.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -30,6 +31,7 @@ class PathfinderTask:
     Attributes:
         resolution: pixels on a side, as generated or released.
         contour_length: paddles of a contour; 14 is LRA's, 9 and 6 are easier.
+        distractors: whether short contours lie about; they do in a release.
         shrink: averages blocks of so many pixels a side.
         size: images in all: 80 % train, 10 % validation, 10 % test.
         seed: of the generator.
@@ -37,6 +39,7 @@ class PathfinderTask:
 
     resolution: int
     contour_length: int = 14
+    distractors: bool = True
     shrink: int = 1
     size: int = 200_000
     seed: int = 0
@@ -58,7 +61,7 @@ class PathfinderTask:
     )
 
     def __post_init__(self) -> None:
-        generator.spec(self.resolution, self.contour_length)
+        _ = self._spec  # says what is wrong with its parameters
         _images.check_shrink(self.shrink, self.resolution)
         if self.size < 10 or self.seed < 0:
             raise ValueError("size must be at least 10, seed not negative")
@@ -74,9 +77,15 @@ class PathfinderTask:
         return self.side**2
 
     def data_options(self, source: str) -> dict[str, Any]:
-        """All of them; a release has no seed."""
+        """All of them; a release is as it is."""
         options = asdict(self)
-        return options if source == "generate" else options | {"seed": 0}
+        return options if source == "generate" else options | {"seed": 0, "distractors": True}
+
+    @property
+    def _spec(self) -> generator.Spec:
+        """The generator's parameters."""
+        usual = generator.spec(self.resolution, self.contour_length)
+        return usual if self.distractors else dataclasses.replace(usual, num_distractors=0)
 
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
         """The metadata files of the folder that is read."""
@@ -104,7 +113,7 @@ class PathfinderTask:
 
     def _evidence(self, images: np.ndarray, shrunk: int) -> np.ndarray:
         """The probe's evidence on images that are shrunk so many times already."""
-        spec = generator.spec(self.resolution, self.contour_length)
+        spec = self._spec
         more = max(1, images.shape[-1] // _PROBE_SIDE)
         pitch = (spec.paddle_length + 2 * float(np.mean(spec.margins))) / (shrunk * more)
         if pitch < _FINEST:
@@ -130,8 +139,7 @@ class PathfinderTask:
         return max(1, _BLOCK_PIXELS // self.resolution**2)
 
     def _generate(self, reading: Reading) -> Iterator[Block]:
-        spec = generator.spec(self.resolution, self.contour_length)
-        make = functools.partial(_make, spec, self.seed, self._block(), self.size)
+        make = functools.partial(_make, self._spec, self.seed, self._block(), self.size)
         starts = range(0, self.size, self._block())
         done = 0
         for images, labels in _parallel.blocks(make, starts, reading.scratch):

@@ -1,0 +1,144 @@
+"""What `data check` finds, and what it must not let pass."""
+
+from dataclasses import replace
+
+import layouts
+import numpy as np
+import pytest
+
+from lra_bench.data import canary
+from lra_bench.data.check import check
+from lra_bench.data.prepare import prepare
+from lra_bench.data.store import Split, Store, open_store
+from lra_bench.tasks._pathfinder import generator
+from lra_bench.tasks.image import Image
+from lra_bench.tasks.listops import ListOps
+from lra_bench.tasks.pathfinder import Pathfinder
+from lra_bench.tasks.pathx import PathX
+from lra_bench.tasks.retrieval import Retrieval
+from lra_bench.tasks.text import Text
+
+LISTOPS = ListOps(2_000, 300, 300, min_length=8, max_length=80)
+RETRIEVAL = Retrieval(max_length=80)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """A store of each task, large enough for its canary."""
+    folder = tmp_path_factory.mktemp("stores")
+    layouts.imdb(folder / "aclImdb_v1.tar.gz", train=150, test=120)
+    layouts.cifar(folder / "cifar-10-binary.tar.gz", train=100, test=300)
+    layouts.aan(folder / "tsv_data", (400, 64, 240))
+    places = {
+        LISTOPS: prepare(folder, LISTOPS, "generate"),
+        Text(): prepare(folder, Text(), "archive", folder),
+        Image(): prepare(folder, Image(), "archive", folder),
+        RETRIEVAL: prepare(folder, RETRIEVAL, "release", folder),
+    }
+    return {task.name: (task, open_store(place)) for task, place in places.items()}
+
+
+@pytest.fixture(scope="module")
+def path():
+    """Pathfinder in memory: 1,000 images of 14 paddles."""
+    task = Pathfinder()
+    images, labels = generator.generate(generator.spec(32, 14), 0, 0, 1_000)
+    return task, in_memory(images.reshape(1_000, -1), labels, (600, 100, 300))
+
+
+def in_memory(tokens, labels, sizes):
+    edges = np.cumsum((0, *sizes))
+    names = ("train", "validation", "test")
+    splits = {
+        name: Split(tokens[a:b], labels[a:b].astype(np.int32))
+        for name, a, b in zip(names, edges, edges[1:], strict=False)
+    }
+    manifest = {"official": False, "path": None, "source": "x", "split_rule": "x", "notes": []}
+    return Store(splits, manifest)
+
+
+def noisy(store):
+    """The same examples with their labels shuffled."""
+    rng = np.random.default_rng(0)
+    splits = {k: replace(s, labels=rng.permutation(s.labels)) for k, s in store.splits.items()}
+    return replace(store, splits=splits)
+
+
+def wrong(task, store):
+    return [finding.what for finding in check(task, store) if not finding.ok]
+
+
+@pytest.mark.parametrize("name", ["listops", "text", "image", "retrieval"])
+def test_good_data_pass_and_noise_does_not(stores, name):
+    task, store = stores[name]
+    assert wrong(task, store) == []
+    assert wrong(task, noisy(store)) == ["canary"]
+
+
+def test_pathfinder_passes_and_noise_does_not(path):
+    task, store = path
+    assert wrong(task, store) == []
+    assert wrong(task, noisy(store)) == ["canary"]
+
+
+def test_the_broken_pathfinder_128_fails_the_canary():
+    """Images as they should be, labels that don't belong to them."""
+    images, labels = generator.generate(generator.spec(128, 6), 2, 0, 600)
+    store = in_memory(images.reshape(600, -1), labels, (300, 50, 250))
+    task = PathX(contour_length=6)
+    good, bad = (canary.try_canary(task, x) for x in (store, noisy(store)))
+    assert good is not None
+    assert good.sings
+    assert bad is not None
+    assert not bad.sings
+
+
+def test_images_shrunk_beyond_following_are_not_judged(path):
+    _, store = path
+    coarse = {
+        name: replace(split, tokens=split.tokens.reshape(-1, 16, 2, 16, 2).mean(axis=(2, 4)))
+        for name, split in store.splits.items()
+    }
+    assert canary.try_canary(Pathfinder(shrink=2), replace(store, splits=coarse)) is None
+
+
+def test_tiny_data_are_not_judged(stores):
+    task, store = stores["text"]
+    few = {name: Split(s.tokens[:50], s.labels[:50]) for name, s in store.splits.items()}
+    assert canary.try_canary(task, replace(store, splits=few)) is None
+
+
+def changed(store, split, **parts):
+    return replace(store, splits={**store.splits, split: replace(store.splits[split], **parts)})
+
+
+class TestFindings:
+    def test_duplicates(self, stores):
+        task, store = stores["listops"]
+        test = store.splits["test"].tokens.copy()
+        test[:30] = store.splits["train"].tokens[:30]
+        assert wrong(task, changed(store, "test", tokens=test)) == ["duplicates"]
+
+    def test_one_class_only(self, stores):
+        task, store = stores["text"]
+        labels = np.ones_like(store.splits["validation"].labels)
+        assert wrong(task, changed(store, "validation", labels=labels)) == ["validation labels"]
+
+    def test_padding_before_the_end(self, stores):
+        task, store = stores["listops"]
+        tokens = store.splits["train"].tokens.copy()
+        tokens[3, 2] = 0
+        assert wrong(task, changed(store, "train", tokens=tokens)) == ["train lengths"]
+
+    def test_empty_examples(self, stores):
+        task, store = stores["listops"]
+        tokens = store.splits["train"].tokens.copy()
+        tokens[3] = 0
+        assert wrong(task, changed(store, "train", tokens=tokens)) == ["train lengths"]
+
+    def test_what_is_said(self, stores):
+        said = {finding.what: finding.text for finding in check(*stores["image"])}
+        assert said["train labels"].startswith("450 examples, chance 10.7%: airplane 47, ")
+        assert said["test lengths"] == "1,024 tokens each, none is padding"
+        assert "not the published data" in said["source"]
+        assert "above chance (10.0%)" in said["canary"]

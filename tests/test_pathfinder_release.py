@@ -1,0 +1,230 @@
+"""Pathfinder and Path-X: the release's folders, their quirks, and what is wrong with others."""
+
+import json
+import shutil
+
+import layouts
+import numpy as np
+import pytest
+from PIL import Image
+
+from lra_bench.data.prepare import prepare
+from lra_bench.errors import RunError
+from lra_bench.registry import Reading
+from lra_bench.tasks import _archive
+from lra_bench.tasks._pathfinder import generator, probe, release
+from lra_bench.tasks.pathfinder import Pathfinder
+from lra_bench.tasks.pathx import PathX
+
+SIZE = 60
+
+
+@pytest.fixture(scope="module")
+def images():
+    return generator.generate(generator.spec(32, 14), 0, 0, SIZE)
+
+
+@pytest.fixture
+def folder(images, tmp_path):
+    name = tmp_path / "lra_release/lra_release/pathfinder32/curv_contour_length_14"
+    return layouts.pathfinder(name, *images)
+
+
+def read(path, tmp_path, task=None):
+    notes, parts = [], {}
+    reading = Reading("release", path, tmp_path / "scratch", note=notes.append)
+    for split, tokens, labels in (task or Pathfinder()).read(reading):
+        parts.setdefault(split, []).append((tokens, labels))
+    joined = {k: [np.concatenate(x) for x in zip(*v, strict=True)] for k, v in parts.items()}
+    return joined, notes
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_both_forms_of_metadata(images, tmp_path, text):
+    """Plain text, as released, and true .npy, as the reference generator writes it."""
+    folder = layouts.pathfinder(tmp_path / "curv_contour_length_14", *images, text=text)
+    data, notes = read(folder, tmp_path)
+    assert not notes
+    assert [len(labels) for _, labels in data.values()] == [48, 6, 6]
+    known = {image.tobytes(): label for image, label in zip(*images, strict=True)}
+    for tokens, labels in data.values():
+        assert [known[row.tobytes()] for row in tokens] == labels.tolist()
+
+
+@pytest.mark.parametrize("up", range(4))
+def test_found_from_any_root(folder, tmp_path, up):
+    path = [folder, *folder.parents][up]
+    assert sum(len(labels) for _, labels in read(path, tmp_path)[0].values()) == SIZE
+
+
+def test_easier_contours_lie_in_their_own_folder(images, tmp_path):
+    layouts.pathfinder(tmp_path / "pathfinder32/curv_baseline", *images)
+    assert read(tmp_path, tmp_path, Pathfinder(contour_length=6))[0]
+    with pytest.raises(RunError, match="no pathfinder32/curv_contour_length_14 with folders imgs"):
+        read(tmp_path, tmp_path)
+    with pytest.raises(RunError, match="contours of 6, 9, 14 paddles, not 7"):
+        read(tmp_path, tmp_path, Pathfinder(contour_length=7))
+
+
+def test_the_split_is_a_rule_on_names_alone(folder, tmp_path):
+    """Ranked by SHA-256 of the name: change this only with the task's `version`."""
+    names = [f"imgs/{batch}/sample_{n}.png" for batch in range(2) for n in range(SIZE // 2)]
+    ranked = sorted(names, key=_archive.digest)
+    assert ranked[:3] == GOLDEN
+    data, _ = read(folder, tmp_path)
+    with Image.open(folder / ranked[-1]) as last:
+        np.testing.assert_array_equal(data["test"][0][-1], np.asarray(last).ravel())
+
+
+GOLDEN = ["imgs/1/sample_25.png", "imgs/0/sample_29.png", "imgs/0/sample_9.png"]
+
+
+def test_empty_images_are_skipped_and_listed(folder, tmp_path):
+    """imgs/0/sample_172.png of the release's curv_baseline is one."""
+    (folder / "imgs/0/sample_7.png").write_bytes(b"")
+    data, notes = read(folder, tmp_path)
+    assert sum(len(labels) for _, labels in data.values()) == SIZE - 1
+    assert notes == [f"skipped: {folder}/imgs/0/sample_7.png is empty"]
+    place = prepare(tmp_path / "data", Pathfinder(), "release", folder)
+    assert json.loads((place / "manifest.json").read_text())["notes"] == notes
+
+
+def narrow(folder):
+    Image.fromarray(np.zeros((32, 33), np.uint8)).save(folder / "imgs/1/sample_3.png")
+
+
+def truncated(folder):
+    file = folder / "imgs/1/sample_3.png"
+    file.write_bytes(file.read_bytes()[:60])
+
+
+def edit(change):
+    def damage(folder):
+        file = folder / "metadata/1.npy"
+        file.write_text(change(file.read_text()))
+
+    return damage
+
+
+def pickled(folder):
+    np.save(folder / "metadata/1.npy", np.array([["imgs/0", 1, 2, {}]], object))
+
+
+def remove(folder):
+    (folder / "imgs/1/sample_3.png").unlink()
+
+
+BROKEN = {
+    "33 x 32": (narrow, r"imgs/1/sample_3\.png has 33 x 32 pixels, must be 32 x 32"),
+    "truncated": (truncated, r"imgs/1/sample_3\.png can't be read"),
+    "no image": (remove, r"imgs/1/sample_3\.png is named in the metadata but is not there"),
+    "label of 2": (
+        edit(lambda t: "imgs/1 sample_0.png 0 2\n" + t),
+        r"metadata/1\.npy:1: label '2', must be 0 or 1",
+    ),
+    "three columns": (edit(lambda t: "imgs/1 a 0\n"), r"1\.npy:1: 3 columns, must be at least 4"),
+    "twice": (edit(lambda t: t + t), r"imgs/1/sample_0\.png is named a second time"),
+    "leads out": (edit(lambda t: "../x y.png 0 1\n"), "leads out of the folder"),
+    "pickled": (pickled, "allow_pickle=False"),
+    "no metadata": (lambda f: [x.unlink() for x in (f / "metadata").iterdir()], "holds no .npy"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_folders_are_said(folder, tmp_path, kind):
+    damage, message = BROKEN[kind]
+    damage(folder)
+    with pytest.raises(RunError, match=message):
+        read(folder, tmp_path)
+
+
+def test_images_are_shrunk_by_means(folder, tmp_path):
+    whole, halved = (read(folder, tmp_path, Pathfinder(shrink=s))[0] for s in (1, 2))
+    blocks = whole["train"][0].astype(float).reshape(-1, 16, 2, 16, 2).mean(axis=(2, 4))
+    np.testing.assert_array_equal(halved["train"][0], np.rint(blocks).reshape(-1, 256))
+
+
+def test_official_are_all_of_the_hardest():
+    whole = {"train": 160_000, "validation": 20_000, "test": 20_000}
+    assert Pathfinder().official("release", {}, whole)
+    assert not Pathfinder().official("generate", {}, whole)
+    assert not Pathfinder(contour_length=9).official("release", {}, whole)
+
+
+class TestGenerated:
+    def test_equal_however_many_processes_make_it(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("lra_bench.tasks._pathfinder.task._BLOCK_PIXELS", 20 * 32 * 32)
+        task = Pathfinder(size=100, contour_length=6)
+        reading = Reading("generate", None, tmp_path / "scratch")
+        tokens = np.concatenate([block[1] for block in task.read(reading)])
+        images, labels = generator.generate(generator.spec(32, 6), 0, 0, 100)
+        np.testing.assert_array_equal(tokens, images.reshape(100, -1))
+        splits = [(split, len(x)) for split, _, x in task.read(reading)]
+        assert splits == [("train", 20)] * 4 + [("validation", 10), ("test", 10)]
+        assert labels.mean() == pytest.approx(0.5, abs=0.2)
+
+    def test_finished_blocks_are_not_made_again(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("lra_bench.tasks._pathfinder.task._BLOCK_PIXELS", 20 * 32 * 32)
+        task = Pathfinder(size=60, contour_length=6)
+        reading = Reading("generate", None, tmp_path / "scratch")
+        first = [block[1] for block in task.read(reading)]
+        (tmp_path / "scratch/block-20.npz").unlink()
+        monkeypatch.setattr(generator, "generate", only_from_20(generator.generate))
+        again = [block[1] for block in task.read(reading)]
+        np.testing.assert_array_equal(np.concatenate(first), np.concatenate(again))
+
+    def test_a_truncated_block_is_made_again(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("lra_bench.tasks._pathfinder.task._BLOCK_PIXELS", 20 * 32 * 32)
+        task = Pathfinder(size=40, contour_length=6)
+        reading = Reading("generate", None, tmp_path / "scratch")
+        first = np.concatenate([block[1] for block in task.read(reading)])
+        file = tmp_path / "scratch/block-0.npz"
+        file.write_bytes(file.read_bytes()[:5000])
+        again = np.concatenate([block[1] for block in task.read(reading)])
+        np.testing.assert_array_equal(first, again)
+
+
+def only_from_20(generate):
+    def checked(spec, seed, start, count):
+        assert start == 20, "a block that was there"
+        return generate(spec, seed, start, count)
+
+    return checked
+
+
+@pytest.fixture(scope="module")
+def probed():
+    """Enough images at 128 pixels for the probe to tell labels from noise."""
+    return generator.generate(generator.spec(128, 14), 0, 0, 160)
+
+
+class TestProbe:
+    def test_it_sees_labels_at_32(self):
+        images, labels = generator.generate(generator.spec(32, 14), 1, 0, 400)
+        found = Pathfinder().features(images.reshape(400, -1))
+        noise = np.random.default_rng(0).permutation(labels)
+        assert probe.fit(found, labels) > 5
+        assert abs(probe.fit(found, noise)) < 3
+
+    def test_of_two_folders_the_one_with_fitting_labels_is_taken(self, probed, tmp_path):
+        """The release has a second pathfinder128 on which nothing learns more than chance."""
+        images, labels = probed
+        noise = np.random.default_rng(1).permutation(labels)
+        name = "pathfinder128/curv_contour_length_14"
+        bad = layouts.pathfinder(tmp_path / "lra_release" / name, images, noise)
+        good = layouts.pathfinder(tmp_path / "lra_release/lra_release" / name, images, labels)
+        task = PathX()
+        assert task.inputs("release", tmp_path)["metadata/0.npy"].parent.parent == good
+        data, (note,) = read(tmp_path, tmp_path, task)
+        assert note.startswith(f"taken: {good}, whose labels fit its images by ")
+        assert f"not {bad}" in note
+        known = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
+        tokens, found = data["train"]
+        assert [known[row.tobytes()] for row in tokens] == found.tolist()
+
+    def test_one_folder_reached_by_two_ways_is_one(self, probed, tmp_path):
+        name = "pathfinder128/curv_contour_length_14"
+        folder = layouts.pathfinder(tmp_path / "lra_release" / name, *(x[:10] for x in probed))
+        (tmp_path / "pathfinder128").symlink_to(tmp_path / "lra_release/pathfinder128")
+        assert len(release.candidates("pathx", tmp_path, 128, 14)) == 1
+        shutil.rmtree(folder)

@@ -1,0 +1,265 @@
+"""Every task from the command line, from data in the official layouts to a record and a table."""
+
+import re
+
+import layouts
+import numpy as np
+import pytest
+from test_cli import refused
+
+from lra_bench import record
+from lra_bench.config import make_settings
+from lra_bench.data.prepare import prepare
+from lra_bench.data.store import open_store
+from lra_bench.registry import TASKS
+from lra_bench.tasks._listops_trees import Limits, generate, to_source
+from lra_bench.tasks._pathfinder import generator
+
+OFFICIAL = ["text", "image", "retrieval", "listops", "pathfinder", "pathx"]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """What a user has: two archives and the unpacked release; where each task's data are."""
+    root = tmp_path_factory.mktemp("given")
+    release = root / "lra_release/lra_release"
+    layouts.imdb(root / "aclImdb_v1.tar.gz", train=150, test=40)
+    layouts.cifar(root / "cifar-10-binary.tar.gz", train=80, test=80)
+    layouts.aan(release / "tsv_data")
+    listops(release / "listops-1000")
+    for side, size in ((32, 200), (128, 60)):
+        images = generator.generate(generator.spec(side, 6), 0, 0, size)
+        layouts.pathfinder(release / f"pathfinder{side}/curv_baseline", *images)
+    return {**dict.fromkeys(OFFICIAL, root / "lra_release"), "text": root, "image": root}
+
+
+def listops(folder):
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, count in (("train", 96), ("val", 32), ("test", 32)):
+        rows = zip(*generate(rng, count, Limits(4, 40)), strict=True)
+        text = "".join(f"{to_source(*x)}\t{value}\n" for *x, value in rows)
+        (folder / f"basic_{name}.tsv").write_text("Source\tTarget\n" + text)
+
+
+def source_name(task):
+    return next(s.name for s in TASKS.get(task).target().sources if s.files)
+
+
+@pytest.mark.parametrize("task", OFFICIAL)
+def test_from_the_official_layout_to_a_record(task, given, cli, tmp_path):
+    """prepare, check, show, run and table: the code paths that the real files take."""
+    options = ("--preset", "smoke", "--data-dir", tmp_path / "data")
+    status, out, err = cli("data", "prepare", task, "--source", given[task], *options)
+    assert (status, err) == (0, "")
+    assert f"prepared {task} ({source_name(task)}) in " in out
+    assert "not the published data" in out
+    status, out, _ = cli("data", "check", task, "--source", source_name(task), *options)
+    assert status == 0, out
+    assert "WRONG" not in out
+    shown = tmp_path / "examples.png"
+    status, out, _ = cli(
+        "data", "show", task, "--source", source_name(task), "--out", shown, *options
+    )
+    assert status == 0
+    assert shown.exists() if TASKS.get(task).target().side else out.count("label") == 3
+    run = ("run", "--task", task, "--attention", "linear", "--out", tmp_path / "run", *options)
+    assert cli(*run, "--set", f"data.source={source_name(task)}")[0] == 0
+    found = record.read(tmp_path / "run/record.json")
+    assert found["status"] == "ok"
+    assert found["data"]["source"] == source_name(task)
+    assert found["data"]["official"] is False
+    status, out, _ = cli("table", tmp_path / "run", "--published")
+    assert status == 0
+    assert f"Data that are not the published data: {task} ({source_name(task)})." in out
+
+
+@pytest.mark.parametrize("task", TASKS.names())
+def test_generators_need_nobody(task, cli, tmp_path):
+    if TASKS.get(task).target().sources[0].files:
+        pytest.skip("has no generator")
+    run = ("run", "--task", task, "--preset", "smoke", "--attention", "identity")
+    assert cli(*run, "--out", tmp_path / "run")[0] == 0
+
+
+def test_another_preset_finds_the_files_again(given, cli, tmp_path):
+    """The path is given once; a run of other data options reads them from there."""
+    data = ("--data-dir", tmp_path / "data")
+    assert cli("data", "prepare", "text", "--source", given["text"], *data)[0] == 0
+    run = ("run", "--task", "text", "--preset", "smoke", "--attention", "identity", *data)
+    status, out, _ = cli(*run, "--out", tmp_path / "run")
+    assert status == 0
+    assert "prepared text (archive)" in out
+
+
+def test_paper_compat_is_labelled_in_record_and_table(given, cli, tmp_path):
+    compat = ("--set", "data.validation=paper-compat")
+    options = ("--preset", "smoke", "--data-dir", tmp_path / "data", *compat)
+    assert cli("data", "prepare", "text", "--source", given["text"], *options)[0] == 0
+    run = ("run", "--task", "text", "--attention", "identity", "--out", tmp_path / "run", *options)
+    assert cli(*run)[0] == 0
+    found = record.read(tmp_path / "run/record.json")
+    assert found["config"]["data"]["validation"] == "paper-compat"
+    assert "preset smoke (data.validation=paper-compat)" in cli("table", tmp_path / "run")[1]
+
+
+class TestMissing:
+    """Nothing there and no network: what is missing, from where, and how to give it."""
+
+    @pytest.fixture(autouse=True)
+    def offline(self, monkeypatch):
+        def refuse(*args, **kwargs):
+            raise OSError("Name or service not known")
+
+        monkeypatch.setattr("urllib.request.urlopen", refuse)
+
+    @pytest.mark.parametrize("task", ["text", "image"])
+    def test_archives(self, task, cli, tmp_path):
+        facts = TASKS.get(task).target().sources[0]
+        run = ("run", "--task", task, "--preset", "smoke", "--data-dir", tmp_path / "data")
+        result = cli(*run, "--out", tmp_path / "run")
+        words = (facts.url, f"get {facts.files} elsewhere", f"prepare {task} --source PATH")
+        refused(result, 1, *words, "Name or service not known")
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize("task", ["retrieval", "listops", "pathfinder", "pathx"])
+    def test_the_release(self, task, cli, tmp_path):
+        result = cli("data", "prepare", task, "--source", "download", "--data-dir", tmp_path)
+        words = ("can't download", "lra_release.gz", f"prepare {task} --source PATH")
+        refused(result, 2, *words, TASKS.get(task).target().sources[-1].files)
+
+    def test_retrieval_by_run(self, cli, tmp_path):
+        run = ("run", "--task", "retrieval", "--preset", "smoke", "--data-dir", tmp_path / "data")
+        refused(cli(*run, "--out", tmp_path / "run"), 2, "new_aan_pairs.{train,eval,test}.tsv")
+
+    def test_wrong_sources(self, cli, tmp_path):
+        prepare = ("data", "prepare", "text", "--data-dir", tmp_path, "--source")
+        refused(cli(*prepare, "generate"), 2, "text has no generator; valid: download, PATH of acl")
+        refused(cli(*prepare, tmp_path / "nowhere"), 2, "no such file or folder", "aclImdb_v1")
+        refused(cli(*prepare, tmp_path), 1, "no aclImdb_v1.tar.gz at")
+
+    def test_offline_takes_seconds(self, cli, tmp_path):
+        import time
+
+        start = time.monotonic()
+        refused(cli("data", "prepare", "image", "--source", "download", "--data-dir", tmp_path), 1)
+        assert time.monotonic() - start < 5
+
+
+class TestDownload:
+    """From an address that serves the file, by the same manager as from the real one."""
+
+    @pytest.fixture
+    def served(self, given, tmp_path, monkeypatch):
+        import dataclasses
+        import functools
+        import http.server
+        import threading
+
+        from lra_bench.files import sha256
+        from lra_bench.tasks.text import Text
+
+        handler = functools.partial(Quiet, directory=given["text"])
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        file = given["text"] / "aclImdb_v1.tar.gz"
+        (source,) = Text.sources
+        address = f"http://127.0.0.1:{server.server_port}/{file.name}"
+
+        def publish(digest=None):
+            facts = {"sha256": digest or sha256(file), "size": file.stat().st_size}
+            new = dataclasses.replace(source, url=address, **facts)
+            monkeypatch.setattr(Text, "sources", (new,))
+
+        publish()
+        yield publish
+        server.shutdown()
+        server.server_close()
+
+    def test_prepare(self, served, cli, tmp_path):
+        prepare = ("data", "prepare", "text", "--preset", "smoke", "--data-dir", tmp_path)
+        status, out, err = cli(*prepare, "--source", "download")
+        assert status == 0, err
+        assert re.search(r"downloading http://127.0.0.1:\d+/aclImdb_v1.tar.gz \(0 MB\)", out)
+        assert "prepared text (archive)" in out
+
+    def test_another_checksum_is_refused(self, served, cli, tmp_path):
+        served("0" * 64)
+        prepare = ("data", "prepare", "text", "--preset", "smoke", "--data-dir", tmp_path)
+        result = cli(*prepare, "--source", "download")
+        assert result[0] == 1
+        assert "can't be downloaded" in result[2]
+        assert not list(tmp_path.rglob("manifest.json"))
+
+
+def quiet_handler():
+    import http.server
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    return Handler
+
+
+Quiet = quiet_handler()
+
+# For each option of each task's data another value; those of ListOps are in test_config.py.
+OPTIONS = {
+    "text": {"max_length": 50, "validation": "paper-compat", "train_size": 9,
+             "validation_size": 9, "test_size": 9},
+    "image": {"shrink": 8, "train_size": 9, "validation_size": 9, "test_size": 9},
+    "retrieval": {"max_length": 50, "train_size": 9, "validation_size": 9, "test_size": 9},
+    "pathfinder": {"resolution": 64, "contour_length": 5, "distractors": False, "shrink": 4,
+                   "size": 100, "seed": 1},
+    "pathx": {"resolution": 32, "contour_length": 5, "distractors": False, "shrink": 16,
+              "size": 30, "seed": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", OPTIONS)
+def test_every_data_option_does_something(task, given, tmp_path):
+    """It changes the data: no option is for show."""
+    usual = make_settings(task, "identity", "smoke", 0).data
+    if "size" in usual:
+        usual["size"] = 60
+    assert usual.keys() == OPTIONS[task].keys()
+    before = digest(task, usual, given[task], tmp_path)
+    for name, value in OPTIONS[task].items():
+        assert digest(task, {**usual, name: value}, given[task], tmp_path) != before, name
+
+
+def digest(name, options, path, root):
+    task = TASKS.get(name).target(**options)
+    source = task.sources[0]
+    place = prepare(root, task, source.name, path if source.files else None)
+    return open_store(place).provenance()["sha256"]
+
+
+NYSTROMFORMER = {
+    "text": (4_000, 20_000, 32, 8_000),
+    "retrieval": (4_000, 30_000, 32, 800),
+    "image": (1_024, 35_000, 256, 175),
+    "pathfinder": (1_024, 62_400, 256, 312),
+}
+
+
+@pytest.mark.parametrize("task", NYSTROMFORMER)
+def test_small_is_nystromformers_setting(task):
+    """LRA/code/lra_config.py of that repository."""
+    settings = make_settings(task, "softmax", "small", 0)
+    train = settings.train
+    length = TASKS.get(task).target(**settings.data).max_len
+    assert (length, train.num_steps, train.batch_size, train.warmup_steps) == NYSTROMFORMER[task]
+    assert (train.learning_rate, train.schedule, train.weight_decay) == (1e-4, "linear", 0)
+    assert settings.model.dropout == 0.1
+
+
+def test_paper_image_is_the_papers():
+    """lra_benchmarks/image/configs/cifar10/base_cifar10_config.py."""
+    settings = make_settings("image", "softmax", "paper", 0)
+    model, train = settings.model, settings.train
+    sizes = (model.num_layers, model.emb_dim, model.ffn_dim, model.num_heads, model.head_dim)
+    assert sizes == (1, 32, 64, 1, 32)
+    assert (model.pooling, model.dropout, train.schedule) == ("cls", 0.3, "cosine")
+    assert (train.learning_rate, train.num_steps, train.warmup_steps) == (5e-4, 35_000, 175)
