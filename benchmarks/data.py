@@ -67,7 +67,8 @@ def image(folder: Path) -> str:
 def store(folder: Path) -> str:
     """Batches of 256 examples of 1,024 tokens from the store, in random order."""
     archive(folder)
-    place = prepare(folder / "data", Image(), "archive", folder)
+    task: Any = Image()
+    place = prepare(folder / "data", task, "archive", folder)
     tokens = open_store(place).splits["train"].tokens
     order = np.random.default_rng(0).integers(0, len(tokens), (_BATCHES, _BATCH))
     start = time.process_time()

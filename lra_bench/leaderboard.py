@@ -184,11 +184,16 @@ def wide(records: Iterable[Record], *, with_published: bool) -> pd.DataFrame:
         rows.setdefault(cell.attention, {"attention": cell.attention}).update(
             _columns(cell, many=len(tasks) > 1)
         )
+    if len(tasks) > 1:
+        for label, row in rows.items():
+            row["seeds"] = _seeds(label, found)
     ranked = sorted(rows.values(), key=lambda row: _rank(row["attention"], found))
     ranked.append({"attention": "chance", **_chance(found)})
     if with_published:
         ranked += _published_rows(found, tasks)
-    return pd.DataFrame(ranked).fillna("")
+    table = pd.DataFrame(ranked).fillna("")
+    first = ["attention", *(f"{task} %" for task in tasks)]
+    return table.reindex(columns=[*first, *(c for c in table.columns if c not in first)])
 
 
 def _rank(label: str, found: list[Cell]) -> float:
@@ -199,17 +204,25 @@ def _rank(label: str, found: list[Cell]) -> float:
 
 
 def _columns(cell: Cell, *, many: bool) -> dict[str, str]:
-    prefix = f"{cell.task} " if many else ""
+    """The cell's columns; beside other tasks there is room for the accuracy only."""
     parameters, ratio = cell.median("parameters"), cell.median("parameters_vs_softmax")
-    rate = cell.median("steps_per_second") if len({_device(r) for r in cell.runs}) == 1 else None
     flag = " (!)" if ratio and ratio > _OVER_BUDGET else ""
+    if many:
+        return {f"{cell.task} %": cell.text() + flag}
+    rate = cell.median("steps_per_second") if len({_device(r) for r in cell.runs}) == 1 else None
     return {
         f"{cell.task} %": cell.text(),
-        f"{prefix}seeds": str(len(cell.runs)),
-        f"{prefix}parameters": f"{parameters:,.0f}" if parameters else "",
-        f"{prefix}vs softmax": f"{ratio:.2f}{flag}" if ratio else "",
-        f"{prefix}steps/s": f"{rate:.2f}" if rate else "",
+        "seeds": str(len(cell.runs)),
+        "parameters": f"{parameters:,.0f}" if parameters else "",
+        "vs softmax": f"{ratio:.2f}{flag}" if ratio else "",
+        "steps/s": f"{rate:.2f}" if rate else "",
     }
+
+
+def _seeds(label: str, found: list[Cell]) -> str:
+    """How many seeds a row's cells have, such as "3" or "1 to 3"."""
+    counts = {len(cell.runs) for cell in found if cell.attention == label}
+    return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def _chance(found: list[Cell]) -> dict[str, str]:

@@ -142,6 +142,10 @@ class Task(Protocol):
         """The options that the data from that source depend on."""
         ...
 
+    def sizes(self, source: str) -> dict[str, int]:
+        """Examples of each split, where that is known before the data are read; else {}."""
+        ...
+
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
         """The files that are read or that say what is read, whose checksums are kept.
 

@@ -80,6 +80,11 @@ class Image:
         del source
         return asdict(self)
 
+    def sizes(self, source: str) -> dict[str, int]:
+        """Known when all is read."""
+        del source
+        return {}
+
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
         """The archive."""
         del source

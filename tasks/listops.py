@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lra_bench.errors import RunError
-from lra_bench.registry import Block, Reading, Source, register_task
+from lra_bench.registry import SPLITS, Block, Reading, Source, register_task
 from lra_bench.tasks import _release
 from lra_bench.tasks._listops_trees import END, MIN, SM, SYMBOLS, Limits, blocks
 
@@ -81,6 +81,11 @@ class ListOps:
         """The options that the data depend on: the release's are as they are."""
         return asdict(self) if source == "generate" else {"max_length": self.max_length}
 
+    def sizes(self, source: str) -> dict[str, int]:
+        """As the generator is asked for."""
+        sizes = (self.train_size, self.validation_size, self.test_size)
+        return dict(zip(SPLITS, sizes, strict=True)) if source == "generate" else {}
+
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
         """The release's three files; nothing for the generator."""
         if source == "generate":
@@ -130,9 +135,8 @@ class ListOps:
         """
         limits = Limits(self.min_length, self.max_length, self.max_depth, self.max_args)
         seen: set[bytes] = set()
-        sizes = (self.train_size, self.validation_size, self.test_size)
         try:
-            for number, (split, size) in enumerate(zip(_RELEASE_FILES, sizes, strict=True)):
+            for number, (split, size) in enumerate(self.sizes("generate").items()):
                 for block in _new(blocks(self.seed, number, _BLOCK, limits), size, seen):
                     yield split, *block
         except ValueError as error:

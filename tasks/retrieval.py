@@ -71,6 +71,11 @@ class Retrieval:
         del source
         return asdict(self)
 
+    def sizes(self, source: str) -> dict[str, int]:
+        """Known when all is read."""
+        del source
+        return {}
+
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
         """The release's three files."""
         del source

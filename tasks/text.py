@@ -78,6 +78,11 @@ class Text:
         del source
         return asdict(self)
 
+    def sizes(self, source: str) -> dict[str, int]:
+        """Known when all is read."""
+        del source
+        return {}
+
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
         """The archive."""
         del source

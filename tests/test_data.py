@@ -99,6 +99,9 @@ class Paired:
     def data_options(self, source):
         return {"size": self.size}
 
+    def sizes(self, source):
+        return {}
+
     def inputs(self, source, path):
         return {}
 

@@ -107,12 +107,13 @@ def _describe(task: Task, reading: Reading) -> dict[str, Any]:
 
 def _write_splits(folder: Path, task: Task, reading: Reading) -> dict[str, Any]:
     writers: dict[str, _SplitWriter] = {}
+    sizes = task.sizes(reading.source)
     try:
         for split, tokens, labels in task.read(reading):
             if split not in writers:
                 writers[split] = _SplitWriter(folder / split, task)
             writers[split].add(tokens, labels)
-            reading.report(split, writers[split].examples, None)
+            reading.report(split, writers[split].examples, sizes.get(split))
         missing = [split for split in SPLITS if split not in writers]
         if missing:
             raise RunError(f"{task.name}: no examples in {', '.join(missing)}")

@@ -87,6 +87,12 @@ class PathfinderTask:
         usual = generator.spec(self.resolution, self.contour_length)
         return usual if self.distractors else dataclasses.replace(usual, num_distractors=0)
 
+    def sizes(self, source: str) -> dict[str, int]:
+        """As the generator is asked for."""
+        if source != "generate":
+            return {}
+        return {split: high - low for split, low, high in _edges(self.size)}
+
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
         """The metadata files of the folder that is read."""
         if source == "generate":
@@ -146,7 +152,6 @@ class PathfinderTask:
             for split, rows in _by_split(done, len(labels), self.size):
                 yield split, images[rows], labels[rows]
             done += len(labels)
-            reading.report("images", done, self.size)
 
     def _folder(self, path: Path | None) -> Path:
         """The release's folder: of several the one whose labels fit its images best."""
@@ -182,7 +187,6 @@ class PathfinderTask:
             rows = ranked[start : start + self._block()]
             for split, part in _by_split(start, len(rows), len(ranked)):
                 yield split, *_load(folder, rows[part], self.resolution, reading.note)
-            reading.report("images", start + len(rows), len(ranked))
 
 
 def _make(
@@ -192,10 +196,15 @@ def _make(
     return generator.generate(spec, seed, start, min(block, size - start))
 
 
+def _edges(total: int) -> list[tuple[str, int, int]]:
+    """Each split's first image and the one after its last."""
+    edges = (0, total * 8 // 10, total * 9 // 10, total)
+    return list(zip(SPLITS, edges, edges[1:], strict=False))
+
+
 def _by_split(start: int, count: int, total: int) -> Iterator[tuple[str, slice]]:
     """Which of the images `start` to `start + count` of `total` are in which split."""
-    edges = (0, total * 8 // 10, total * 9 // 10, total)
-    for split, low, high in zip(SPLITS, edges, edges[1:], strict=False):
+    for split, low, high in _edges(total):
         part = slice(max(low - start, 0), min(high - start, count))
         if part.start < part.stop:
             yield split, part
