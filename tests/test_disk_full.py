@@ -6,6 +6,7 @@ The disk is a small tmpfs, mounted in a namespace of its own.
 import subprocess
 import sys
 
+import layouts
 import pytest
 from conftest import SMOKE
 
@@ -47,15 +48,26 @@ def test_run(namespaces, environment, tmp_path, size):
     assert second.endswith("again 0\n")
 
 
-def test_data(namespaces, environment, tmp_path):
-    prepare = f"{COMMAND} data prepare listops --preset smoke --data-dir {tmp_path}/disk"
+@pytest.mark.parametrize("task", ["listops", "text", "image", "pathfinder"])
+def test_data(namespaces, environment, tmp_path, task):
+    source = layouts_of(task, tmp_path)
+    prepare = f"{COMMAND} data prepare {task} --preset smoke --data-dir {tmp_path}/disk {source}"
     done = script(
         environment,
         f"mkdir {tmp_path}/disk; mount -t tmpfs -o size=16k none {tmp_path}/disk;"
-        f"{prepare}; echo status $?; find {tmp_path}/disk -name '*.npy';"
+        f"{prepare}; echo status $?; find {tmp_path}/disk -name manifest.json;"
         f"mount -o remount,size=64m {tmp_path}/disk; {prepare}; echo again $?",
     )
-    assert "status 1\nprepared listops" in done.stdout, done.stdout + done.stderr
+    assert f"status 1\nprepared {task}" in done.stdout, done.stdout + done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("lra-bench: no space left")
     assert done.stdout.endswith("again 0\n")
+
+
+def layouts_of(task, folder):
+    """The --source of an archive that is made there; nothing for a generator."""
+    if task == "text":
+        return f"--source {layouts.imdb(folder / 'aclImdb_v1.tar.gz')}"
+    if task == "image":
+        return f"--source {layouts.cifar(folder / 'cifar-10-binary.tar.gz')}"
+    return ""

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import time
+from pathlib import Path
 
 import layouts
 import numpy as np
@@ -182,6 +184,39 @@ class TestGenerated:
         file.write_bytes(file.read_bytes()[:5000])
         again = np.concatenate([block[1] for block in task.read(reading)])
         np.testing.assert_array_equal(first, again)
+
+
+def test_a_killed_preparation_leaves_no_worker_and_goes_on(spawn, tmp_path):
+    """kill -9 of the parent: its workers end by themselves, finished blocks are kept."""
+    options = ("--set", "data.size=20000", "--data-dir", tmp_path)
+    command = ("data", "prepare", "pathfinder", "--preset", "smoke", *options)
+    process = spawn(*command)
+    wait_for(lambda: len(list(tmp_path.rglob("block-*.npz"))) >= 2)
+    workers = children(process.pid)
+    process.kill()
+    process.communicate()
+    assert workers
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    kept = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("block-*.npz")}
+    assert not list(tmp_path.rglob("manifest.json"))
+    again = spawn(*command)
+    wait_for(lambda: len(list(tmp_path.rglob("block-*.npz"))) > len(kept) + 1)
+    assert all(file.stat().st_mtime_ns == when for file, when in kept.items())
+    again.kill()
+    again.communicate()
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def children(pid):
+    """Process ids of the Python children."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in listed]
 
 
 def only_from_20(generate):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lra_bench import __version__
 from lra_bench.cli import data, listing, run, table
 from lra_bench.errors import RunError, UsageError
-from lra_bench.faults import is_disk_full
+from lra_bench.faults import is_disk_full, one_line
 
 COMMANDS = (run, table, data, listing)
 
@@ -55,6 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"no space left: {error}" if full else error, 1)
     except KeyboardInterrupt:
         return _complain("interrupted", 1)
+    except Exception as error:
+        if not is_disk_full(error):  # libraries raise other types for it
+            raise
+        return _complain(f"no space left: {one_line(error)}", 1)
 
 
 def _complain(what: object, status: int) -> int:
