@@ -51,5 +51,5 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
 def data_root(argument: Path | None) -> Path:
     """Where data live: the argument, else $LRA_BENCH_DATA, else ~/.cache/lra_bench."""
     if argument is not None:
-        return argument
-    return Path(os.environ.get("LRA_BENCH_DATA") or Path.home() / ".cache" / "lra_bench")
+        return argument.expanduser()
+    return Path(os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench").expanduser()

@@ -1,6 +1,7 @@
 """What a person sees: lines, and on a terminal a bar beneath them."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from typing import Protocol
@@ -27,16 +28,22 @@ class Display:
     """
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, markup=False, soft_wrap=True)
+        # The stream of now: some libraries redirect standard output to be quiet.
+        out = sys.stdout
+        self._console = Console(file=out, highlight=False, markup=False, soft_wrap=True)
 
     def line(self, text: str = "") -> None:
         """Print a line, above the bar if there is one."""
         self._console.print(text)
 
-    def verdict(self, ok: bool, text: str) -> None:
-        """A line that says ok or WRONG, in colour on a terminal."""
-        word = Text("ok    ", "green") if ok else Text("WRONG ", "bold red")
-        self._console.print(word.append(text, "default" if ok else "red"))
+    def verdict(self, ok: bool | None, text: str) -> None:
+        """A line that says ok, WRONG or, for None, note; in colour on a terminal."""
+        words = {
+            True: ("ok    ", "green"),
+            False: ("WRONG ", "bold red"),
+            None: ("note  ", "yellow"),
+        }
+        self._console.print(Text(*words[ok]).append(text, "red" if ok is False else "default"))
 
     def example(self, title: str, text: str) -> None:
         """An example under its title; on a terminal with numbers and brackets in colour."""

@@ -9,22 +9,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from lra_bench.errors import RunError
+from lra_bench.registry import Source
 
 _HELD_OUT = 10
 RULE = "train: a tenth of the archive's train set, the first by SHA-256 of the id, is validation"
 
 
-def find(task: str, path: Path | None, name: str) -> Path:
-    """The archive: `path` itself, or the file of that name in it.
+def find(task: str, path: Path | None, source: Source) -> Path:
+    """The source's archive: `path` itself, or the file of that name in it.
 
     Raises:
         RunError: there is none.
     """
     if path is None:
         raise RunError(f"{task}: the archive is needed: --source PATH")
-    archive = path / name if path.is_dir() else path
+    archive = path / source.files if path.is_dir() else path
     if not archive.is_file():
-        raise RunError(f"{task}: no {name} at {path}")
+        raise RunError(f"{task}: no {source.files} at {path}; it is at {source.url}")
     return archive
 
 
@@ -63,6 +64,12 @@ def _refuse_escapes(archive: Path, member: tarfile.TarInfo) -> None:
 def digest(name: str) -> bytes:
     """What examples are ranked by: the SHA-256 of the id, the same with any library, for ever."""
     return hashlib.sha256(name.encode(errors="surrogateescape")).digest()
+
+
+def check_sizes(*sizes: int) -> None:
+    """Raise ValueError where the number of examples that are wanted of a split is negative."""
+    if min(sizes) < 0:
+        raise ValueError("train_size, validation_size and test_size must not be negative")
 
 
 def by_id(ids: Sequence[str]) -> list[int]:

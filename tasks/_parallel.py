@@ -9,9 +9,12 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
+
+from lra_bench.errors import RunError
 
 Arrays = tuple[np.ndarray, ...]
 _AHEAD = 4
@@ -22,19 +25,26 @@ def blocks(make: Callable[[int], Arrays], starts: Sequence[int], folder: Path) -
 
     What is finished is kept in `folder` and taken from there by a later call. `make` and what it
     holds must be picklable; with one block it is called in this process.
+
+    Raises:
+        RunError: a process was killed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [start for start in starts if not _file(folder, start).exists()]
     if len(missing) <= 1:
         yield from (_made(make, folder, start) for start in starts)
         return
-    with _executor() as pool:
-        waiting: list[Future[Arrays]] = []
-        for start in starts:
-            waiting.append(pool.submit(_made, make, folder, start))
-            if len(waiting) >= _AHEAD * _cores():
-                yield waiting.pop(0).result()
-        yield from (future.result() for future in waiting)
+    try:
+        with _executor() as pool:
+            waiting: list[Future[Arrays]] = []
+            for start in starts:
+                waiting.append(pool.submit(_made, make, folder, start))
+                if len(waiting) >= _AHEAD * _cores():
+                    yield waiting.pop(0).result()
+            yield from (future.result() for future in waiting)
+    except BrokenProcessPool:
+        text = "a worker process was killed (out of memory?); what is finished is kept"
+        raise RunError(text) from None
 
 
 def _cores() -> int:

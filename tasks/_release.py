@@ -23,7 +23,7 @@ def places(task: str, path: Path | None, folders: Sequence[str]) -> list[Path]:
         RunError: there is no such path, or it is a file.
     """
     if path is None:
-        raise RunError(f"{task}: the release's files need their folder: --source PATH")
+        raise RunError(f"{task}: give the release's folder (of {URL}): --source PATH")
     if path.is_file():
         raise RunError(f"{task}: {path} is a file; give the folder that it unpacks to (tar -xf)")
     if not path.is_dir():
@@ -45,5 +45,5 @@ def files(
     for name in names.values():
         if not (best / name).is_file():
             where = f"{best}" if best != path else f"{path} nor in {path}/{folders[0]}"
-            raise RunError(f"{task}: no {name} in {where}")
+            raise RunError(f"{task}: no {name} in {where}; it is in {URL}")
     return {key: best / name for key, name in names.items()}

@@ -5,6 +5,7 @@ The stock builders of these sets need TensorFlow to prepare. Records are array_r
 
 import contextlib
 import io
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -57,6 +58,18 @@ def label(names: Sequence[str]) -> Any:
     return tfds.features.ClassLabel(names=list(names))
 
 
+@contextlib.contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """TensorFlow Datasets leaves some behind."""
+    before = tempfile.tempdir
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
 def prepare(
     features: Mapping[str, Any], splits: Mapping[str, Examples], folder: Path
 ) -> dict[str, Any]:
@@ -66,6 +79,6 @@ def prepare(
     """
     builder: Any = LraBench({**features, "id": text()}, splits, folder)
     tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), _temporary_files_in(folder):
         builder.download_and_prepare()
     return {split: builder.as_data_source(split) for split in splits}

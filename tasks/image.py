@@ -62,8 +62,7 @@ class Image:
 
     def __post_init__(self) -> None:
         _images.check_shrink(self.shrink, _SIDE)
-        if min(self.train_size, self.validation_size, self.test_size) < 0:
-            raise ValueError("train_size, validation_size and test_size must not be negative")
+        _archive.check_sizes(self.train_size, self.validation_size, self.test_size)
 
     @property
     def side(self) -> int:
@@ -88,7 +87,7 @@ class Image:
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
         """The archive."""
         del source
-        return {_ARCHIVE: _archive.find(self.name, path, _ARCHIVE)}
+        return {_ARCHIVE: _archive.find(self.name, path, self.sources[0])}
 
     def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
         """Whether the archive is the published one."""

@@ -103,7 +103,10 @@ class ListOps:
             yield from self._generate()
             return
         for split, file in self.inputs(reading.source, reading.path).items():
+            done = 0
             for tokens, values in _read_release(file, self.max_len):
+                done += len(values)
+                reading.report(f"{split} expressions", done, None)
                 yield split, tokens, values
 
     def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:

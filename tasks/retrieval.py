@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ import numpy as np
 
 from lra_bench.errors import RunError
 from lra_bench.registry import Block, Reading, Source, register_task
-from lra_bench.tasks import _bytes, _release
+from lra_bench.tasks import _archive, _bytes, _release
 
 _BLOCK = 512
 _FILES = {
@@ -58,8 +58,7 @@ class Retrieval:
     def __post_init__(self) -> None:
         if self.max_length < 1:
             raise ValueError(f"max_length={self.max_length}: must be positive")
-        if min(self.train_size, self.validation_size, self.test_size) < 0:
-            raise ValueError("train_size, validation_size and test_size must not be negative")
+        _archive.check_sizes(self.train_size, self.validation_size, self.test_size)
 
     @property
     def max_len(self) -> int:
@@ -107,7 +106,10 @@ class Retrieval:
         sizes = (self.train_size, self.validation_size, self.test_size)
         found = self.inputs(reading.source, reading.path)
         for (split, file), size in zip(found.items(), sizes, strict=True):
-            for documents, labels in _rows(file, size, self.max_length):
+            done = 0
+            for documents, labels in _rows(file, size, self.max_length, reading.note):
+                done += len(labels)
+                reading.report(f"{split} pairs", done, None)
                 tokens = _bytes.encode(documents, self.max_length)
                 yield split, tokens.reshape(-1, 2, self.max_length), np.array(labels, np.int64)
 
@@ -119,7 +121,9 @@ def _cosine(weighted: np.ndarray) -> np.ndarray:
     return (np.sum(one * two, axis=1) / np.maximum(norms, 1e-9)).astype(np.float32)
 
 
-def _rows(file: Path, size: int, width: int) -> Iterator[tuple[list[bytes], list[int]]]:
+def _rows(
+    file: Path, size: int, width: int, note: Callable[[str], None]
+) -> Iterator[tuple[list[bytes], list[int]]]:
     """Blocks of (documents, two a row; labels), in constant memory."""
     with file.open("rb") as lines:
         every = iter(lambda: lines.readline(_LONGEST_ROW), b"")
@@ -133,6 +137,8 @@ def _rows(file: Path, size: int, width: int) -> Iterator[tuple[list[bytes], list
                     raise RunError(f"{file}:{number}: {error}") from None
                 labels.append(label)
                 documents += pair
+                if not line.endswith(b"\n"):
+                    note(f"{file}:{number}: the last row has no line end: is the file cut off?")
             yield documents, labels
 
 
@@ -142,10 +148,11 @@ def _parse(line: bytes, width: int) -> tuple[int, bytes, bytes]:
     Raises:
         ValueError: the row is cut off, too long, or hasn't five columns and a label of 0 or 1.
     """
-    if not line.endswith(b"\n"):
-        long = len(line) >= _LONGEST_ROW
-        raise ValueError("no line end in 64 MB" if long else "the file is cut off in its last row")
+    if len(line) >= _LONGEST_ROW:
+        raise ValueError("no line end in 64 MB")
     columns = line.split(b"\t")
+    if len(columns) != 5 and not line.endswith(b"\n"):
+        raise ValueError("the file is cut off in its last row")
     if len(columns) != 5:
         raise ValueError(f"{len(columns)} columns, must be 5: label, id1, id2, text1, text2")
     label = _LABEL.fullmatch(columns[0])

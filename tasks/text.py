@@ -65,8 +65,7 @@ class Text:
             raise ValueError(f"max_length={self.max_length}: must be positive")
         if self.validation not in ("held-out", _COMPAT):
             raise ValueError(f"validation={self.validation}: valid: held-out, {_COMPAT}")
-        if min(self.train_size, self.validation_size, self.test_size) < 0:
-            raise ValueError("train_size, validation_size and test_size must not be negative")
+        _archive.check_sizes(self.train_size, self.validation_size, self.test_size)
 
     @property
     def max_len(self) -> int:
@@ -86,7 +85,7 @@ class Text:
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
         """The archive."""
         del source
-        return {_ARCHIVE: _archive.find(self.name, path, _ARCHIVE)}
+        return {_ARCHIVE: _archive.find(self.name, path, self.sources[0])}
 
     def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
         """Whether the archive is the published one."""

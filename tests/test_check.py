@@ -57,6 +57,12 @@ def in_memory(tokens, labels, sizes):
     return Store(splits, manifest)
 
 
+def whole(store):
+    """All examples of the store, and their labels."""
+    splits = store.splits.values()
+    return [np.concatenate(x) for x in ([s.tokens for s in splits], [s.labels for s in splits])]
+
+
 def noisy(store):
     """The same examples with their labels shuffled."""
     rng = np.random.default_rng(0)
@@ -65,6 +71,7 @@ def noisy(store):
 
 
 def wrong(task, store):
+    """What isn't ok: WRONG, or a note that it can't be said."""
     return [finding.what for finding in check(task, store) if not finding.ok]
 
 
@@ -118,6 +125,22 @@ class TestFindings:
         test = store.splits["test"].tokens.copy()
         test[:30] = store.splits["train"].tokens[:30]
         assert wrong(task, changed(store, "test", tokens=test)) == ["duplicates"]
+
+    def test_noise_is_wrong_where_it_can_be_told(self, path):
+        """And a note where test examples are too few."""
+        task, store = path
+        few = {f.what: f.ok for f in check(task, noisy(store))}
+        assert few["canary"] is None
+        many = noisy(in_memory(*whole(store), (400, 50, 550)))
+        assert {f.what: f.ok for f in check(task, many)}["canary"] is False
+
+    def test_a_validation_set_that_is_the_test_set_is_said(self, stores):
+        task, store = stores["text"]
+        test = store.splits["test"]
+        compat = changed(store, "validation", tokens=test.tokens, labels=test.labels)
+        found = [f for f in check(task, compat) if f.what == "duplicates"]
+        assert [f.ok for f in found] == [True, True, None]
+        assert found[2].text == "validation is the test set"
 
     def test_one_class_only(self, stores):
         task, store = stores["text"]

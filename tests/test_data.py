@@ -199,11 +199,17 @@ class TestStore:
         with pytest.raises(RunError, match="paired: no examples in validation, test"):
             make(tmp_path, Half())
 
-    def test_data_of_another_path_are_not_taken_for_it(self, tmp_path):
-        make(tmp_path)
-        task = ListOps(40, 8, 8, 3, 40)
-        with pytest.raises(RunError, match="holds the data of None; remove the folder"):
-            prepare(tmp_path, task, "generate", tmp_path)
+    def test_other_files_are_not_taken_for_those_that_are_there(self, tmp_path):
+        @dataclass(frozen=True)
+        class Given(Paired):
+            def inputs(self, source, path):
+                return {"file": path} if path else {}
+
+        make(tmp_path, Given())
+        task, tmp_file = Given(), tmp_path / "file"
+        tmp_file.write_text("x")
+        with pytest.raises(RunError, match="holds other data, of None; remove the folder"):
+            prepare(tmp_path, task, "generate", tmp_file)
 
     def test_labels_out_of_range_are_refused(self, tmp_path):
         class Wrong(Paired):

@@ -153,17 +153,49 @@ def test_official_are_all_of_the_hardest():
     assert not Pathfinder(contour_length=9).official("release", {}, whole)
 
 
+def test_fewer_images_are_the_first_of_each_split(folder, tmp_path):
+    """So that no image is test here and train there."""
+    whole, fewer = (read(folder, tmp_path, Pathfinder(size=size))[0] for size in (200, 20))
+    for split, count in (("train", 16), ("validation", 2), ("test", 2)):
+        np.testing.assert_array_equal(fewer[split][0], whole[split][0][:count])
+
+
+@pytest.mark.parametrize("length", [6, 9])
+def test_contours_of_another_length_are_not_taken_for_14(folder, tmp_path, length):
+    other = folder.with_name(release.FOLDERS[length])
+    folder.rename(other)
+    with pytest.raises(RunError, match=rf"is for --set data\.contour_length={length}"):
+        read(other, tmp_path)
+
+
+def test_a_blank_line_in_the_metadata_is_harmless(folder, tmp_path):
+    file = folder / "metadata/1.npy"
+    file.write_text(file.read_text() + "\n")
+    assert sum(len(labels) for _, labels in read(folder, tmp_path)[0].values()) == SIZE
+
+
 class TestGenerated:
+    def test_what_cannot_be_generated_is_said(self, tmp_path, monkeypatch):
+        def fruitless(*args):
+            raise ValueError("no two snakes")
+
+        monkeypatch.setattr(generator, "generate", fruitless)
+        with pytest.raises(RunError, match="pathfinder: no two snakes"):
+            list(Pathfinder(size=10).read(Reading("generate", None, tmp_path)))
+
     def test_equal_however_many_processes_make_it(self, tmp_path, monkeypatch):
         monkeypatch.setattr("lra_bench.tasks._pathfinder.task._BLOCK_PIXELS", 20 * 32 * 32)
         task = Pathfinder(size=100, contour_length=6)
         reading = Reading("generate", None, tmp_path / "scratch")
-        tokens = np.concatenate([block[1] for block in task.read(reading)])
+        tokens = {}
+        for split, block, _ in task.read(reading):
+            tokens[split] = np.concatenate([tokens[split], block]) if split in tokens else block
         images, labels = generator.generate(generator.spec(32, 6), 0, 0, 100)
-        np.testing.assert_array_equal(tokens, images.reshape(100, -1))
-        splits = [(split, len(x)) for split, _, x in task.read(reading)]
-        assert splits == [("train", 20)] * 4 + [("validation", 10), ("test", 10)]
+        numbers = np.arange(100)
+        for split, kept in (("train", numbers % 10 < 8), ("validation", numbers % 10 == 8)):
+            np.testing.assert_array_equal(tokens[split], images[kept].reshape(-1, 1024))
         assert labels.mean() == pytest.approx(0.5, abs=0.2)
+        assert task.sizes("generate") == {"train": 80, "validation": 10, "test": 10}
 
     def test_finished_blocks_are_not_made_again(self, tmp_path, monkeypatch):
         monkeypatch.setattr("lra_bench.tasks._pathfinder.task._BLOCK_PIXELS", 20 * 32 * 32)
@@ -256,6 +288,22 @@ class TestProbe:
         known = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
         tokens, found = data["train"]
         assert [known[row.tobytes()] for row in tokens] == found.tolist()
+
+    def test_a_large_folder_of_noise_is_refused(self, tmp_path):
+        images, labels = generator.generate(generator.spec(32, 14), 0, 0, 500)
+        noise = np.random.default_rng(1).permutation(labels)
+        folder = layouts.pathfinder(tmp_path / "curv_contour_length_14", images, noise)
+        with pytest.raises(RunError, match=r"don't fit its images .* the release's broken folder"):
+            read(folder, tmp_path)
+
+    def test_folders_that_cannot_be_told_apart_are_not_guessed(self, tmp_path):
+        """At 256 pixels paddles follow each other too closely for the probe."""
+        images = np.zeros((10, 256, 256), np.uint8)
+        name = "pathfinder256/curv_contour_length_14"
+        for root in ("lra_release", "lra_release/lra_release"):
+            layouts.pathfinder(tmp_path / root / name, images, np.zeros(10))
+        with pytest.raises(RunError, match="pathfinder: give one of /"):
+            read(tmp_path, tmp_path, Pathfinder(resolution=256))
 
     def test_one_folder_reached_by_two_ways_is_one(self, probed, tmp_path):
         name = "pathfinder128/curv_contour_length_14"

@@ -65,7 +65,7 @@ BROKEN = {
     "no label": (b"x\tA\tB\tone\ttwo\n", "tsv:2: label 'x', must be 0 or 1"),
     "label of 2": (b"2.0\tA\tB\tone\ttwo\n", r"tsv:2: label '2\.0', must be 0 or 1"),
     "label of a half": (b"0.5\tA\tB\tone\ttwo\n", r"tsv:2: label '0\.5'"),
-    "cut off": (b"1.0\tA\tB\tone\ttw", "tsv:2: the file is cut off in its last row"),
+    "cut off": (b"1.0\tA\tB\ton", "tsv:2: the file is cut off in its last row"),
     "empty line": (b"\n", "tsv:2: 1 columns"),
 }
 
@@ -77,6 +77,17 @@ def test_broken_rows_are_said_with_their_line(release, tmp_path, kind):
     (folder / "new_aan_pairs.eval.tsv").write_bytes(GOOD + row)
     with pytest.raises(RunError, match=message):
         read(folder)
+
+
+def test_a_last_row_without_line_end_is_taken_with_a_note(tmp_path):
+    folder = layouts.aan(tmp_path / "tsv_data", (4, 4, 4))
+    (folder / "new_aan_pairs.eval.tsv").write_bytes(GOOD + GOOD[:-1])
+    notes = []
+    blocks = Retrieval().read(Reading("release", folder, folder, note=notes.append))
+    assert [len(labels) for _, _, labels in blocks] == [4, 2, 4]
+    assert notes == [
+        f"{folder}/new_aan_pairs.eval.tsv:2: the last row has no line end: is the file cut off?"
+    ]
 
 
 def test_a_file_without_line_ends_is_refused_before_memory_is_full(tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """Every task from the command line, from data in the official layouts to a record and a table."""
 
 import re
+import time
+from contextlib import nullcontext
 
 import layouts
 import numpy as np
@@ -103,6 +105,46 @@ def test_paper_compat_is_labelled_in_record_and_table(given, cli, tmp_path):
     assert "preset smoke (data.validation=paper-compat)" in cli("table", tmp_path / "run")[1]
 
 
+def test_the_same_files_given_another_way_are_the_same(given, cli, tmp_path):
+    options = ("--preset", "smoke", "--data-dir", tmp_path / "data")
+    for path in (given["text"], given["text"] / "aclImdb_v1.tar.gz"):
+        assert cli("data", "prepare", "text", "--source", path, *options)[0] == 0
+    for path in (given["retrieval"], given["retrieval"] / "lra_release/tsv_data"):
+        assert cli("data", "prepare", "retrieval", "--source", path, *options)[0] == 0
+
+
+def test_a_changed_archive_under_the_same_name_is_noticed(cli, tmp_path):
+    options = ("--preset", "smoke", "--data-dir", tmp_path / "data")
+    archive = layouts.imdb(tmp_path / "aclImdb_v1.tar.gz")
+    assert cli("data", "prepare", "text", "--source", archive, *options)[0] == 0
+    layouts.imdb(archive, train=120)
+    result = cli("data", "prepare", "text", "--source", archive, *options)
+    refused(result, 1, "holds other data", "remove the folder")
+
+
+def test_files_that_are_gone_are_told_as_missing(cli, tmp_path):
+    """A path is remembered while the files are there."""
+    folder = layouts.aan(tmp_path / "tsv_data")
+    prepare = ("data", "prepare", "retrieval", "--data-dir", tmp_path / "data")
+    assert cli(*prepare, "--preset", "smoke", "--source", folder)[0] == 0
+    (folder / "new_aan_pairs.test.tsv").unlink()
+    refused(cli(*prepare), 2, "no data for retrieval yet: get new_aan_pairs", "--source PATH")
+
+
+def test_the_next_command_is_named(given, cli, tmp_path):
+    options = ("--preset", "smoke", "--data-dir", tmp_path / "data")
+    out = cli("data", "prepare", "listops", "--source", given["listops"], *options)[1]
+    assert "lra-bench run --task listops --set data.source=release" in out
+    refused(cli("data", "check", "listops", *options), 2, "there are some of --source release")
+
+
+def test_a_picture_of_an_unknown_kind_is_refused(cli, tmp_path):
+    options = ("--preset", "smoke", "--data-dir", tmp_path / "data")
+    assert cli("data", "prepare", "pathfinder", *options)[0] == 0
+    result = cli("data", "show", "pathfinder", "--out", tmp_path / "x.xyz", *options)
+    refused(result, 2, "must end in one of .png, .pdf, .svg")
+
+
 class TestMissing:
     """Nothing there and no network: what is missing, from where, and how to give it."""
 
@@ -138,11 +180,13 @@ class TestMissing:
         refused(cli(*prepare, tmp_path / "nowhere"), 2, "no such file or folder", "aclImdb_v1")
         refused(cli(*prepare, tmp_path), 1, "no aclImdb_v1.tar.gz at")
 
-    def test_offline_takes_seconds(self, cli, tmp_path):
-        import time
-
+    def test_a_name_server_that_hangs_costs_seconds(self, cli, tmp_path, monkeypatch):
+        monkeypatch.setattr(
+            "urllib.request.urlopen", lambda *_, **__: time.sleep(20) or nullcontext()
+        )
         start = time.monotonic()
-        refused(cli("data", "prepare", "image", "--source", "download", "--data-dir", tmp_path), 1)
+        result = cli("data", "prepare", "image", "--source", "download", "--data-dir", tmp_path)
+        refused(result, 1, "no answer in 4 s", "cifar-10-binary.tar.gz")
         assert time.monotonic() - start < 5
 
 
@@ -189,7 +233,22 @@ class TestDownload:
         result = cli(*prepare, "--source", "download")
         assert result[0] == 1
         assert "can't be downloaded" in result[2]
-        assert not list(tmp_path.rglob("manifest.json"))
+        assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".lock"]
+
+    def test_a_kept_file_needs_no_network(self, served, cli, tmp_path, monkeypatch):
+        prepare = ("data", "prepare", "text", "--data-dir", tmp_path, "--source", "download")
+        assert cli(*prepare, "--preset", "smoke")[0] == 0
+        monkeypatch.setattr("urllib.request.urlopen", None)
+        status, out, _ = cli(*prepare, "--set", "data.max_length=100")
+        assert status == 0
+        assert "downloading" not in out
+
+    def test_it_is_not_mistaken_for_data_of_another_path(self, served, cli, tmp_path):
+        """What is there already of other files is refused, not called a download."""
+        other = layouts.imdb(tmp_path / "aclImdb_v1.tar.gz", train=150, test=30)
+        prepare = ("data", "prepare", "text", "--preset", "smoke", "--data-dir", tmp_path / "d")
+        assert cli(*prepare, "--source", other)[0] == 0
+        refused(cli(*prepare, "--source", "download"), 1, "holds other data")
 
 
 def quiet_handler():

@@ -1,6 +1,7 @@
 """The command line. Nothing heavy is imported before a command is chosen."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit status: 0 done, 1 a run or check failed, 2 the call was wrong."""
     argv = list(sys.argv[1:] if argv is None else argv)
     args = parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # examples may hold any character
     try:
         return args.command.main(args, argv)
     except UsageError as error:

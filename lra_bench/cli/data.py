@@ -25,6 +25,7 @@ _ACTIONS = ("prepare", "check", "show")
 _IMAGES, _TEXTS = 40, 3
 _SHOWN_TOKENS = 1_500
 _NOTES = 10
+_PICTURES = (".png", ".pdf", ".svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,9 +54,10 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     settings = make_settings(args.task, "identity", args.preset, 0, args.set)
     task = TASKS.get(args.task).target(**settings.data)
     source, path = _source(task, args.source, settings.data_source)
+    download = args.source == "download"
     root, display = data_root(args.data_dir), Display()
     if args.action == "prepare":
-        return _prepare(task, source, path, root, display)
+        return _prepare(task, source, path, root, display, download=download)
     store = open_store(location(root, task, source))
     if args.action == "show":
         return _show(task, store, args.out, display)
@@ -108,17 +110,21 @@ def _downloadable(task: "Task") -> str:
     raise UsageError(f"can't download {task.name} alone; {missing(task, source)}")
 
 
-def _prepare(task: "Task", source: str, path: Path | None, root: Path, display: "Display") -> int:
+def _prepare(
+    task: "Task", source: str, path: Path | None, root: Path, display: "Display", *, download: bool
+) -> int:
     from lra_bench.data.obtain import prepare_data
     from lra_bench.data.store import open_store
 
-    store = open_store(prepare_data(task, source, path, root, display))
+    store = open_store(prepare_data(task, source, path, root, display, download=download))
     origin = "the published data" if store.manifest["official"] else "not the published data"
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in store.splits.items())
     display.line(f"examples: {sizes}; {origin}")
     notes = store.manifest["notes"]
     for note in notes[:_NOTES]:
         display.line(f"note: {note}")
+    if source != task.sources[0].name:
+        display.line(f"for runs on it: lra-bench run --task {task.name} --set data.source={source}")
     if len(notes) > _NOTES:
         display.line(f"and {len(notes) - _NOTES:,} more notes in the manifest")
     return 0
@@ -129,17 +135,20 @@ def _check(task: "Task", store: "Store", display: "Display") -> int:
 
     wrong = 0
     for finding in check(task, store):
-        wrong += not finding.ok
+        wrong += finding.ok is False
         display.verdict(finding.ok, f"{finding.what:<18} {finding.text}")
     return 1 if wrong else 0
 
 
 def _show(task: "Task", store: "Store", out: Path | None, display: "Display") -> int:
+    from lra_bench.errors import UsageError
     from lra_bench.gallery import contact_sheet
 
     split = store.splits["test"]
     if task.side is not None:
         path = out or Path(f"{task.name}-examples.png")
+        if path.suffix.lower() not in _PICTURES:
+            raise UsageError(f"--out {path}: must end in one of {', '.join(_PICTURES)}")
         contact_sheet(task, split, _IMAGES, path, f"{task.name}, test split")
         display.line(f"wrote {path}")
         return 0

@@ -2,30 +2,47 @@
 
 import contextlib
 import io
-import urllib.error
+import shutil
+import threading
 import urllib.request
 from pathlib import Path
 
 from lra_bench.errors import RunError
 from lra_bench.faults import is_disk_full, one_line
+from lra_bench.files import locked, sha256
 from lra_bench.progress import Display
 from lra_bench.registry import Source, Task
 
-_PROBE_SECONDS = 4
+_PROBE_SECONDS = 4.0
 _AGENT = {"User-Agent": "lra-bench"}
 
 
 def fetch(task: Task, source: Source, root: Path, display: Display) -> Path:
-    """The file at the source's address, in `root/downloads`; kept from an earlier call.
+    """The file at the source's address, in `root/downloads`; one that is there is taken.
 
     Raises:
         RunError: it can't be reached, within seconds; or it isn't what its checksum says.
     """
-    _probe(task, source)
-    display.line(f"downloading {source.url} ({source.size / 1e6:,.0f} MB)")
+    folder = root / "downloads"
+    file = folder / source.files
+    with locked(folder / f".{source.files}.lock", wait=True):
+        if file.exists() and sha256(file) == source.sha256:
+            return file
+        _probe(task, source)
+        display.line(f"downloading {source.url} ({source.size / 1e6:,.0f} MB)")
+        parts = folder / f".{source.files}.parts"
+        shutil.rmtree(parts, ignore_errors=True)  # of a download that was cut off
+        try:
+            _download(task, source, parts).replace(file)
+        finally:
+            shutil.rmtree(parts, ignore_errors=True)
+    return file
+
+
+def _download(task: Task, source: Source, folder: Path) -> Path:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            return Path(_manager(source, root / "downloads").download(source.url))
+            return Path(_manager(source, folder).download(source.url))
     except Exception as error:  # the manager raises whatever its transport does
         if is_disk_full(error):
             raise
@@ -34,13 +51,24 @@ def fetch(task: Task, source: Source, root: Path, display: Display) -> Path:
 
 def _probe(task: Task, source: Source) -> None:
     """Ask for the headers only: the manager itself tries for minutes where there is no network."""
-    request = urllib.request.Request(source.url, headers=_AGENT, method="HEAD")
+    answer: list[BaseException | None] = []
+    thread = threading.Thread(target=lambda: answer.append(_ask(source.url)), daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS)  # a name server that hangs obeys no time limit
+    error = answer[0] if answer else TimeoutError(f"no answer in {_PROBE_SECONDS:.0f} s")
+    if error is not None:
+        why = getattr(error, "reason", error)
+        raise RunError(_refusal(task, source, str(why)))
+
+
+def _ask(url: str) -> BaseException | None:
+    """What goes wrong when the headers are asked for."""
+    request = urllib.request.Request(url, headers=_AGENT, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=_PROBE_SECONDS):
-            return
-    except (OSError, urllib.error.URLError) as error:
-        why = getattr(error, "reason", error)
-        raise RunError(_refusal(task, source, str(why))) from None
+            return None
+    except OSError as error:  # of which urllib's errors are some
+        return error
 
 
 def _refusal(task: Task, source: Source, why: str) -> str:

@@ -23,12 +23,21 @@ def load_data(task: Task, source: str, root: Path, display: Display) -> Store:
     return open_store(place)
 
 
-def prepare_data(task: Task, source: str, path: Path | None, root: Path, display: Display) -> Path:
+def prepare_data(
+    task: Task,
+    source: str,
+    path: Path | None,
+    root: Path,
+    display: Display,
+    *,
+    download: bool = False,
+) -> Path:
     """Make the store of a task's data, telling of it.
 
     Args:
         path: where the source's files are; if None, they are generated, or taken from where they
             were found before, or downloaded.
+        download: take the download, whatever was found before.
 
     Raises:
         UsageError: the source's files are to be given, and nobody has.
@@ -37,7 +46,9 @@ def prepare_data(task: Task, source: str, path: Path | None, root: Path, display
     """
     facts = source_of(task, source)
     there = exists(location(root, task, source))
-    if not there and path is None and facts.files:
+    if download:
+        path = fetch(task, facts, root, display)
+    elif not there and path is None and facts.files:
         path = _find(task, facts, root, display)
     with display.bar(f"preparing {task.name}", None) as bar:
 

@@ -1,14 +1,16 @@
 """Making a token store from what a task reads."""
 
+import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lra_bench.data.store import SCHEMA, exists, location, remedy
+from lra_bench.data.store import SCHEMA, exists, location, read_manifest, remedy
 from lra_bench.errors import RunError
 from lra_bench.files import locked, sha256, write_json
 from lra_bench.registry import SPLITS, Reading, Report, Task, silent, source_of
@@ -27,32 +29,48 @@ def prepare(
         RunError: the source's files are missing or broken.
     """
     place = location(root, task, source)
-    with locked(_beside(place, "lock"), wait=True):
+    if exists(place):
+        if path is not None:
+            _refuse_other_files(place, task, source, path)
+        return place
+    with _locked_telling(_beside(place, "lock"), report):
+        scratch = _beside(place, "scratch")
         if not exists(place):
             for leftover in place.parent.glob(f".{place.name}.*.tmp"):
                 shutil.rmtree(leftover, ignore_errors=True)
             notes: list[str] = []
-            scratch = _beside(place, "scratch")
             reading = Reading(source, path, scratch, report, notes.append)
             _write_store(place, task, reading, notes)
-            shutil.rmtree(scratch, ignore_errors=True)
-        elif path is not None:
-            _refuse_other_path(place, path)
+        shutil.rmtree(scratch, ignore_errors=True)
     return place
+
+
+@contextlib.contextmanager
+def _locked_telling(lock: Path, report: Report) -> Iterator[None]:
+    """Hold the lock; say so where another process has it."""
+    with locked(lock, wait=False) as ours:
+        if ours:
+            yield
+            return
+    report("waiting for another process", 0, None)
+    with locked(lock, wait=True):
+        yield
 
 
 def remember(root: Path, task: Task, source: str, path: Path) -> None:
     """Keep in mind where a source's files are, for the stores of other presets."""
-    write_json(_memory(root, task, source), {"path": str(path.resolve())})
+    with contextlib.suppress(PermissionError):  # a data directory that others keep
+        write_json(_memory(root, task, source), {"path": str(path.resolve())})
 
 
 def remembered(root: Path, task: Task, source: str) -> Path | None:
     """Where the source's files were when they were last read; None if they aren't any more."""
     try:
         path = Path(json.loads(_memory(root, task, source).read_text())["path"])
-    except (OSError, ValueError, KeyError, TypeError):
+        task.inputs(source, path)
+    except (OSError, ValueError, KeyError, TypeError, RunError):
         return None
-    return path if path.exists() else None
+    return path
 
 
 def _memory(root: Path, task: Task, source: str) -> Path:
@@ -63,11 +81,12 @@ def _beside(place: Path, suffix: str) -> Path:
     return place.with_name(f".{place.name}.{suffix}")
 
 
-def _refuse_other_path(place: Path, path: Path) -> None:
+def _refuse_other_files(place: Path, task: Task, source: str, path: Path) -> None:
     """Data that are there already aren't replaced by others unasked."""
-    known = json.loads((place / "manifest.json").read_text()).get("path")
-    if known != str(path.resolve()):
-        raise RunError(f"{place} holds the data of {known}; {remedy(place)}")
+    known = read_manifest(place)
+    found = {name: sha256(file) for name, file in task.inputs(source, path).items()}
+    if known.get("inputs") != found:
+        raise RunError(f"{place} holds other data, of {known.get('path')}; {remedy(place)}")
 
 
 def _write_store(place: Path, task: Task, reading: Reading, notes: list[str]) -> None:
@@ -113,7 +132,8 @@ def _write_splits(folder: Path, task: Task, reading: Reading) -> dict[str, Any]:
             if split not in writers:
                 writers[split] = _SplitWriter(folder / split, task)
             writers[split].add(tokens, labels)
-            reading.report(split, writers[split].examples, sizes.get(split))
+            if sizes:
+                reading.report(split, writers[split].examples, sizes[split])
         missing = [split for split in SPLITS if split not in writers]
         if missing:
             raise RunError(f"{task.name}: no examples in {', '.join(missing)}")

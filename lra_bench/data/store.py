@@ -91,20 +91,46 @@ def open_store(place: Path) -> Store:
     """
     if not exists(place):
         command = f"lra-bench data prepare {place.parent.name} [--source PATH] [--preset PRESET]"
-        raise UsageError(f"no data at {place}; they are made by {command}")
+        raise UsageError(f"no data at {place}; they are made by {command}{_others(place)}")
+    manifest = read_manifest(place)
     try:
-        manifest = json.loads((place / "manifest.json").read_text())
         digests = {
             place / split / name: digest
             for split, facts in manifest["splits"].items()
             for name, digest in facts["files"].items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise RunError(f"{place / 'manifest.json'} is damaged; {remedy(place)}") from None
+    except (KeyError, TypeError, AttributeError):
+        raise _damaged(place) from None
     for file, digest in digests.items():
         if not file.exists() or sha256(file) != digest:
             raise RunError(f"{file} doesn't match its checksum; {remedy(place)}")
     return Store({split: _open_split(place / split) for split in manifest["splits"]}, manifest)
+
+
+def _others(place: Path) -> str:
+    """Which other sources of the task there are stores of."""
+    stores = {path.parent.name.rpartition("-")[0] for path in place.parent.glob("*/manifest.json")}
+    others = sorted(stores - {place.name.rpartition("-")[0]})
+    return f"; there are some of --source {' and '.join(others)}" if others else ""
+
+
+def read_manifest(place: Path) -> dict[str, Any]:
+    """The manifest of a store.
+
+    Raises:
+        RunError: it can't be read.
+    """
+    try:
+        manifest = json.loads((place / "manifest.json").read_text())
+    except ValueError:
+        raise _damaged(place) from None
+    if not isinstance(manifest, dict):
+        raise _damaged(place)
+    return manifest
+
+
+def _damaged(place: Path) -> RunError:
+    return RunError(f"{place / 'manifest.json'} is damaged; {remedy(place)}")
 
 
 def _open_split(folder: Path) -> Split:

@@ -25,12 +25,20 @@ def candidates(task: str, path: Path | None, side: int, contour_length: int) -> 
         known = ", ".join(map(str, FOLDERS))
         raise RunError(f"{task}: the release has contours of {known} paddles, not {contour_length}")
     name = FOLDERS[contour_length]
+    _refuse_other_contours(task, path, contour_length)
     known = _release.places(task, path, (f"pathfinder{side}/{name}", name))
     found = [p for p in known if (p / "metadata").is_dir() and (p / "imgs").is_dir()]
     if not found:
         wanted = f"pathfinder{side}/{name} with folders imgs and metadata"
         raise RunError(f"{task}: no {wanted} in {path}")
     return list({place.resolve(): place for place in found}.values())
+
+
+def _refuse_other_contours(task: str, path: Path | None, contour_length: int) -> None:
+    """A folder of other contours is not taken for the one that is meant."""
+    for length, name in FOLDERS.items():
+        if path is not None and path.name == name and length != contour_length:
+            raise RunError(f"{task}: {path} is for --set data.contour_length={length}")
 
 
 def metadata_files(folder: Path) -> list[Path]:
@@ -65,7 +73,8 @@ def _rows(file: Path) -> Iterator[list[str]]:
     """Rows of columns. The release's files are text; those of the generator are numpy's."""
     content = file.read_bytes()
     if not content.startswith(_NUMPY_MAGIC):
-        yield from (line.split() for line in content.decode("utf-8", "replace").splitlines())
+        lines = content.decode("utf-8", "replace").splitlines()
+        yield from (line.split() for line in lines if line.strip())
         return
     try:
         array = np.load(io.BytesIO(content), allow_pickle=False)

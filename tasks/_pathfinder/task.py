@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lra_bench.errors import RunError
 from lra_bench.registry import SPLITS, Block, Reading, Source, silent
 from lra_bench.tasks import _archive, _images, _parallel, _release
 from lra_bench.tasks._pathfinder import generator, probe, release
@@ -20,6 +21,8 @@ _OFFICIAL = 200_000
 # Images that tell a folder whose labels fit from one whose labels are noise.
 _PROBED = 1_000
 _PROBE_SIDE = 32
+# Good folders fit by 12 and more where so many images are probed.
+_FITS, _TELLING = 3.0, 500
 # Where paddles follow each other more closely than so many pixels, contours can't be followed.
 _FINEST = 2.4
 
@@ -52,11 +55,13 @@ class PathfinderTask:
     paired: ClassVar[bool] = False
     version: ClassVar[int] = 1
     sources: ClassVar[tuple[Source, ...]] = (
-        Source("generate", "image i is train, validation or test by i: 80, 10 and 10 %"),
+        Source(
+            "generate", "of each ten images in a row, eight are train, one validation, one test"
+        ),
         _release.source(
             "pathfinder*/curv_*/{imgs,metadata}",
             splits="ranked by SHA-256 of the name, such as imgs/0/sample_0.png: the first 80 % "
-            "train, then 10 % validation, then 10 % test",
+            "train, then 10 % validation, then 10 % test; of each the first, if fewer are wanted",
         ),
     )
 
@@ -91,7 +96,8 @@ class PathfinderTask:
         """As the generator is asked for."""
         if source != "generate":
             return {}
-        return {split: high - low for split, low, high in _edges(self.size)}
+        splits, counts = np.unique(_split_of(np.arange(self.size)), return_counts=True)
+        return dict(zip(splits.tolist(), counts.tolist(), strict=True))
 
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
         """The metadata files of the folder that is read."""
@@ -148,45 +154,64 @@ class PathfinderTask:
         make = functools.partial(_make, self._spec, self.seed, self._block(), self.size)
         starts = range(0, self.size, self._block())
         done = 0
-        for images, labels in _parallel.blocks(make, starts, reading.scratch):
-            for split, rows in _by_split(done, len(labels), self.size):
-                yield split, images[rows], labels[rows]
-            done += len(labels)
+        try:
+            for images, labels in _parallel.blocks(make, starts, reading.scratch):
+                of_ten = _split_of(np.arange(done, done + len(labels)))
+                for split in SPLITS:
+                    yield split, images[of_ten == split], labels[of_ten == split]
+                done += len(labels)
+                reading.report("images", done, self.size)
+        except ValueError as error:
+            raise RunError(f"{self.name}: {error}") from None
 
     def _folder(self, path: Path | None) -> Path:
-        """The release's folder: of several the one whose labels fit its images best."""
+        """The release's folder: of several the one whose labels fit its images best.
+
+        Raises:
+            RunError: there is none, they can't be told apart, or its labels are noise.
+        """
         found = release.candidates(self.name, path, self.resolution, self.contour_length)
-        if len(found) == 1:
-            return found[0]
-        return max(found, key=self._fit)
+        fits = {folder: self._fit(folder) for folder in found}
+        best = max(found, key=lambda folder: fits[folder] or 0.0)
+        fit = fits[best]
+        if fit is None and len(found) > 1:
+            raise RunError(f"{self.name}: give one of {', '.join(map(str, found))}")
+        if fit is not None and fit < _FITS and len(_ranked(best)) >= _TELLING:
+            raise RunError(
+                f"{self.name}: the labels of {best} don't fit its images ({fit:.1f} standard "
+                "errors): it looks like the release's broken folder, take the other one"
+            )
+        return best
 
     @functools.cache  # noqa: B019 - tasks are few and small
-    def _fit(self, folder: Path) -> float:
-        """Standard errors by which the labels of a folder fit its images."""
+    def _fit(self, folder: Path) -> float | None:
+        """Standard errors by which the labels of a folder fit its images, if that can be told."""
         rows = _ranked(folder)[:_PROBED]
         images, labels = _load(folder, rows, self.resolution, silent)
-        return probe.fit(self._evidence(images, 1), labels)
+        found = self._evidence(images, 1)
+        return probe.fit(found, labels) if found.shape[1] else None
 
     def _note_others(self, reading: Reading, taken: Path) -> None:
         """Tell of the folders that were not taken, and why."""
-        for folder in release.candidates(
-            self.name, reading.path, self.resolution, self.contour_length
-        ):
+        found = release.candidates(self.name, reading.path, self.resolution, self.contour_length)
+        for folder in found:
             if folder != taken:
-                fits = [f"{self._fit(x):.1f}" for x in (taken, folder)]
                 reading.note(
-                    f"taken: {taken}, whose labels fit its images by {fits[0]} standard errors; "
-                    f"not {folder}: {fits[1]}"
+                    f"taken: {taken}, whose labels fit its images by {self._fit(taken):.1f} "
+                    f"standard errors; not {folder}: {self._fit(folder):.1f}"
                 )
 
     def _release(self, reading: Reading) -> Iterator[Block]:
         folder = self._folder(reading.path)
         self._note_others(reading, folder)
-        ranked = _ranked(folder)[: self.size]
-        for start in range(0, len(ranked), self._block()):
-            rows = ranked[start : start + self._block()]
-            for split, part in _by_split(start, len(rows), len(ranked)):
-                yield split, *_load(folder, rows[part], self.resolution, reading.note)
+        ranked = _ranked(folder)
+        wanted = _edges(min(self.size, len(ranked)))
+        for (split, low, high), (_, first, last) in zip(_edges(len(ranked)), wanted, strict=True):
+            rows = ranked[low : min(high, low + last - first)]
+            for start in range(0, len(rows), self._block()):
+                block = rows[start : start + self._block()]
+                yield split, *_load(folder, block, self.resolution, reading.note)
+                reading.report(f"{split} images", start + len(block), len(rows))
 
 
 def _make(
@@ -202,14 +227,12 @@ def _edges(total: int) -> list[tuple[str, int, int]]:
     return list(zip(SPLITS, edges, edges[1:], strict=False))
 
 
-def _by_split(start: int, count: int, total: int) -> Iterator[tuple[str, slice]]:
-    """Which of the images `start` to `start + count` of `total` are in which split."""
-    for split, low, high in _edges(total):
-        part = slice(max(low - start, 0), min(high - start, count))
-        if part.start < part.stop:
-            yield split, part
+def _split_of(numbers: np.ndarray) -> np.ndarray:
+    """The split of each generated image: of ten in a row eight are train, then one, then one."""
+    return np.array(SPLITS)[np.clip(numbers % 10 - 7, 0, 2)]
 
 
+@functools.lru_cache(maxsize=4)
 def _ranked(folder: Path) -> list[release.Label]:
     """Images and labels in the fixed order of the split rule."""
     found = release.labels(release.metadata_files(folder))
