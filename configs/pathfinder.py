@@ -22,7 +22,7 @@ def mini() -> Any:
     config = quick()
     config.data = dict(FULL, contour_length=3, distractors=False, shrink=4, size=40_000)
     config.model.num_layers = 1
-    config.train.update(num_steps=2_000, batch_size=64, learning_rate=1e-3, eval_every=500)
+    config.train.update(num_steps=3_000, batch_size=64, learning_rate=1e-3, eval_every=500)
     return config
 
 
