@@ -280,7 +280,8 @@ def render(records: Sequence[Record], style: str, *, with_published: bool) -> st
     for setting, group in groups.items():
         table = wide(group, with_published=with_published)
         devices = sorted({_device(run) for run in group})
-        notes = f"{_notes(table)} {_unofficial(group)}Steps/s on {' and '.join(devices)}."
+        speed = f"Steps/s on {' and '.join(devices)}." if "steps/s" in table.columns else ""
+        notes = f"{_notes(table)} {_unofficial(group)}{speed}".rstrip()
         parts.append(_RENDERERS[style](f"preset {setting}", table, notes))
     return "\n".join(parts)
 

@@ -208,7 +208,7 @@ class TestReleaseFiles:
         prepare = cli("data", "prepare", "listops", "--source", release, *options)
         assert prepare[0] == 0, prepare[2]
         assert "prepared listops (release)" in prepare[1]
-        assert "64 examples" in prepare[1]
+        assert "examples: train 64, validation 32, test 32" in prepare[1]
         status, out, _ = cli("data", "check", "listops", "--source", "release", *options)
         assert status == 0
         assert "not the published data" in out
