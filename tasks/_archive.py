@@ -66,12 +66,6 @@ def digest(name: str) -> bytes:
     return hashlib.sha256(name.encode(errors="surrogateescape")).digest()
 
 
-def check_sizes(*sizes: int) -> None:
-    """Raise ValueError where the number of examples that are wanted of a split is negative."""
-    if min(sizes) < 0:
-        raise ValueError("train_size, validation_size and test_size must not be negative")
-
-
 def by_id(ids: Sequence[str]) -> list[int]:
     """All rows, in order of their ids: the archive's own order says nothing."""
     return sorted(range(len(ids)), key=lambda row: ids[row])

@@ -1,7 +1,7 @@
 """Image: what a small photograph shows, read pixel by pixel in grey."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ import numpy as np
 from lra_bench.errors import RunError
 from lra_bench.registry import Block, Reading, Source, register_task
 from lra_bench.tasks import _archive, _images
+from lra_bench.tasks._given import FromArchive
 
 _BLOCK = 5_000
 _SIDE = 32
@@ -24,7 +25,7 @@ _OFFICIAL_PER_CLASS = {"train": 5_000, "test": 1_000}
 
 @register_task("image")
 @dataclass(frozen=True)
-class Image:
+class Image(FromArchive):
     """Classify CIFAR-10 images from their grey values, one token a pixel.
 
     `shrink` averages blocks of so many pixels a side. The sizes are at most so many examples, 0
@@ -36,9 +37,6 @@ class Image:
     """
 
     shrink: int = 1
-    train_size: int = 0
-    validation_size: int = 0
-    test_size: int = 0
 
     name: ClassVar[str] = "image"
     num_classes: ClassVar[int] = 10
@@ -48,7 +46,6 @@ class Image:
     vocab_size: ClassVar[int] = _images.VOCAB_SIZE
     pad_id: ClassVar[int | None] = None
     paired: ClassVar[bool] = False
-    version: ClassVar[int] = 1
     sources: ClassVar[tuple[Source, ...]] = (
         Source(
             "archive",
@@ -61,8 +58,8 @@ class Image:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _images.check_shrink(self.shrink, _SIDE)
-        _archive.check_sizes(self.train_size, self.validation_size, self.test_size)
 
     @property
     def side(self) -> int:
@@ -73,26 +70,6 @@ class Image:
     def max_len(self) -> int:
         """Pixels."""
         return self.side**2
-
-    def data_options(self, source: str) -> dict[str, Any]:
-        """All of them."""
-        del source
-        return asdict(self)
-
-    def sizes(self, source: str) -> dict[str, int]:
-        """Known when all is read."""
-        del source
-        return {}
-
-    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
-        """The archive."""
-        del source
-        return {_ARCHIVE: _archive.find(self.name, path, self.sources[0])}
-
-    def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
-        """Whether the archive is the published one."""
-        del source, sizes
-        return checksums[_ARCHIVE] == _SHA256
 
     def to_text(self, tokens: np.ndarray) -> str:
         """The image in characters."""

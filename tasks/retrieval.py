@@ -3,15 +3,16 @@
 import itertools
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from lra_bench.errors import RunError
 from lra_bench.registry import Block, Reading, Source, register_task
-from lra_bench.tasks import _archive, _bytes, _release
+from lra_bench.tasks import _bytes, _release
+from lra_bench.tasks._given import Given
 
 _BLOCK = 512
 _FILES = {
@@ -27,7 +28,7 @@ _LONGEST_ROW = 64 << 20
 
 @register_task("retrieval")
 @dataclass(frozen=True)
-class Retrieval:
+class Retrieval(Given):
     """Tell whether one paper of the ACL Anthology Network cites the other.
 
     A document is its first `max_length` bytes. The sizes are at most so many pairs, the first of
@@ -39,9 +40,6 @@ class Retrieval:
     """
 
     max_length: int = 4_000
-    train_size: int = 0
-    validation_size: int = 0
-    test_size: int = 0
 
     name: ClassVar[str] = "retrieval"
     num_classes: ClassVar[int] = 2
@@ -50,30 +48,19 @@ class Retrieval:
     pad_id: ClassVar[int | None] = 0
     paired: ClassVar[bool] = True
     side: ClassVar[int | None] = None
-    version: ClassVar[int] = 1
     sources: ClassVar[tuple[Source, ...]] = (
         _release.source("new_aan_pairs.{train,eval,test}.tsv", splits="the release's own files"),
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.max_length < 1:
             raise ValueError(f"max_length={self.max_length}: must be positive")
-        _archive.check_sizes(self.train_size, self.validation_size, self.test_size)
 
     @property
     def max_len(self) -> int:
         """Bytes that are read of each document."""
         return self.max_length
-
-    def data_options(self, source: str) -> dict[str, Any]:
-        """All of them."""
-        del source
-        return asdict(self)
-
-    def sizes(self, source: str) -> dict[str, int]:
-        """Known when all is read."""
-        del source
-        return {}
 
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
         """The release's three files."""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ import numpy as np
 from lra_bench.errors import RunError
 from lra_bench.registry import Block, Reading, Source, register_task
 from lra_bench.tasks import _archive, _bytes
+from lra_bench.tasks._given import FromArchive
 
 _BLOCK = 1024
 _ARCHIVE = "aclImdb_v1.tar.gz"
@@ -23,7 +24,7 @@ _COMPAT = "paper-compat"
 
 @register_task("text")
 @dataclass(frozen=True)
-class Text:
+class Text(FromArchive):
     """Classify IMDb movie reviews as negative or positive from their bytes.
 
     `validation` "held-out" takes a tenth of the train set for validation; "paper-compat" does as
@@ -37,9 +38,6 @@ class Text:
 
     max_length: int = 4_000
     validation: str = "held-out"
-    train_size: int = 0
-    validation_size: int = 0
-    test_size: int = 0
 
     name: ClassVar[str] = "text"
     num_classes: ClassVar[int] = 2
@@ -48,7 +46,6 @@ class Text:
     pad_id: ClassVar[int | None] = 0
     paired: ClassVar[bool] = False
     side: ClassVar[int | None] = None
-    version: ClassVar[int] = 1
     sources: ClassVar[tuple[Source, ...]] = (
         Source(
             "archive",
@@ -61,36 +58,16 @@ class Text:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.max_length < 1:
             raise ValueError(f"max_length={self.max_length}: must be positive")
         if self.validation not in ("held-out", _COMPAT):
             raise ValueError(f"validation={self.validation}: valid: held-out, {_COMPAT}")
-        _archive.check_sizes(self.train_size, self.validation_size, self.test_size)
 
     @property
     def max_len(self) -> int:
         """Bytes that are read of a review."""
         return self.max_length
-
-    def data_options(self, source: str) -> dict[str, Any]:
-        """All of them."""
-        del source
-        return asdict(self)
-
-    def sizes(self, source: str) -> dict[str, int]:
-        """Known when all is read."""
-        del source
-        return {}
-
-    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
-        """The archive."""
-        del source
-        return {_ARCHIVE: _archive.find(self.name, path, self.sources[0])}
-
-    def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
-        """Whether the archive is the published one."""
-        del source, sizes
-        return checksums[_ARCHIVE] == _SHA256
 
     def to_text(self, tokens: np.ndarray) -> str:
         """The review."""

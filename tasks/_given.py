@@ -1,0 +1,57 @@
+"""What tasks have in common whose data are given as files."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lra_bench.registry import Source
+from lra_bench.tasks import _archive
+
+
+@dataclass(frozen=True)
+class Given:
+    """A task of given files.
+
+    Attributes:
+        train_size, validation_size, test_size: at most so many examples, 0 for all.
+    """
+
+    train_size: int = 0
+    validation_size: int = 0
+    test_size: int = 0
+
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if min(self.train_size, self.validation_size, self.test_size) < 0:
+            raise ValueError("train_size, validation_size and test_size must not be negative")
+
+    def data_options(self, source: str) -> dict[str, Any]:
+        """All of them."""
+        del source
+        return asdict(self)
+
+    def sizes(self, source: str) -> dict[str, int]:
+        """Known when all is read."""
+        del source
+        return {}
+
+
+@dataclass(frozen=True)
+class FromArchive(Given):
+    """A task whose files are one archive with a published checksum."""
+
+    name: ClassVar[str]
+    sources: ClassVar[tuple[Source, ...]]
+
+    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
+        """The archive."""
+        del source
+        (facts,) = self.sources
+        return {facts.files: _archive.find(self.name, path, facts)}
+
+    def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
+        """Whether the archive is the published one."""
+        del source, sizes
+        (facts,) = self.sources
+        return checksums[facts.files] == facts.sha256
