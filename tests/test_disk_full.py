@@ -39,9 +39,11 @@ def test_run(namespaces, environment, tmp_path, size):
     )
     first, _, second = done.stdout.partition("status 1\n")
     assert second, done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("lra-bench: no space left")
+    assert "Traceback" not in done.stdout
+    # A thread of the checkpoint library may complain of the disk, too, at its own time.
+    said = [line for line in done.stderr.splitlines() if line.startswith("lra-bench: ")]
+    assert len(said) == 1
+    assert said[0].startswith("lra-bench: no space left")
     assert "record.json" not in second.partition("listops with")[0]
     assert "test accuracy" not in first
     assert "test accuracy" in second
