@@ -25,9 +25,16 @@ def test_every_task_has_the_presets(task):
 EVERY = [(task, preset) for task in TASKS.names() for preset in presets(task)]
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS.names())
-@pytest.mark.parametrize(("name", "preset"), EVERY)
-def test_every_preset_builds_with_every_attention(attention, name, preset):
+# Every attention on one task, and on the others the one that is built for their length.
+CASES = [
+    (*case, attention)
+    for case in EVERY
+    for attention in (ATTENTIONS.names() if case[0] == "listops" else ["linformer"])
+]
+
+
+@pytest.mark.parametrize(("name", "preset", "attention"), CASES)
+def test_every_preset_builds(name, preset, attention):
     settings = make_settings(name, attention, preset, 0)
     task = TASKS.get(name).target(**settings.data)
     state = jax.eval_shape(make_learner(task, settings).init, jax.random.key(0))
