@@ -85,7 +85,7 @@ class Text(FromArchive):
         """
         (archive,) = self.inputs(reading.source, reading.path).values()
         reviews = _prepare(archive, reading)
-        train, test = ([dict(review) for review in reviews[split]] for split in ("train", "test"))
+        train, test = (list(reviews[split]) for split in ("train", "test"))
         ids, test_ids = ([_id(review) for review in part] for part in (train, test))
         kept, chosen = _archive.held_out(ids)
         everything = _archive.by_id(test_ids)
@@ -131,7 +131,7 @@ def _reviews(archive: Path, split: str, reading: Reading) -> Callable[[], Iterat
             counts[label] += 1
             reading.report(f"{split} reviews", counts.total(), None)
             yield name, {"text": content, "label": int(label == "pos")}
-        _check_counts(archive, split, counts, reading)
+        _check_counts(archive, split, counts)
 
     return read
 
@@ -143,10 +143,9 @@ def _check_rating(archive: Path, name: str, label: str) -> None:
         raise RunError(f"{archive}: {name}: a rating of {rating} is not {label}")
 
 
-def _check_counts(archive: Path, split: str, counts: Counter, reading: Reading) -> None:
+def _check_counts(archive: Path, split: str, counts: Counter) -> None:
     if not counts["neg"] or not counts["pos"]:
         raise RunError(f"{archive}: no {split} reviews in both neg and pos: {dict(counts)}")
     official = archive.stat().st_size == _SIZE
     if official and set(counts.values()) != {_OFFICIAL_PER_CLASS}:
         raise RunError(f"{archive}: {dict(counts)} {split} reviews, not 12,500 of each")
-    reading.report(f"{split} reviews", counts.total(), counts.total())

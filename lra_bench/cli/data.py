@@ -114,19 +114,19 @@ def _prepare(
     task: "Task", source: str, path: Path | None, root: Path, display: "Display", *, download: bool
 ) -> int:
     from lra_bench.data.obtain import prepare_data
-    from lra_bench.data.store import open_store
+    from lra_bench.data.store import origin, read_manifest
 
-    store = open_store(prepare_data(task, source, path, root, display, download=download))
-    origin = "the published data" if store.manifest["official"] else "not the published data"
-    sizes = ", ".join(f"{name} {len(split):,}" for name, split in store.splits.items())
-    display.line(f"examples: {sizes}; {origin}")
-    notes = store.manifest["notes"]
+    manifest = read_manifest(prepare_data(task, source, path, root, display, download=download))
+    splits = manifest["splits"].items()
+    sizes = ", ".join(f"{name} {split['examples']:,}" for name, split in splits)
+    display.line(f"examples: {sizes}; {origin(manifest)}")
+    notes = manifest["notes"]
     for note in notes[:_NOTES]:
         display.line(f"note: {note}")
-    if source != task.sources[0].name:
-        display.line(f"for runs on it: lra-bench run --task {task.name} --set data.source={source}")
     if len(notes) > _NOTES:
         display.line(f"and {len(notes) - _NOTES:,} more notes in the manifest")
+    if source != task.sources[0].name:
+        display.line(f"for runs on it: lra-bench run --task {task.name} --set data.source={source}")
     return 0
 
 

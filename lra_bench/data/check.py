@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from lra_bench.data.canary import STANDARD_ERRORS, try_canary
-from lra_bench.data.store import Split, Store
+from lra_bench.data.store import Split, Store, origin
 from lra_bench.registry import Task
 
 _BLOCK = 4_096
@@ -34,9 +34,8 @@ def check(task: Task, store: Store) -> Iterator[Finding]:
     """All findings on a store whose checksums match, one after the other."""
     manifest = store.manifest
     yield Finding("checksums", True, "all files are as they were written")
-    origin = "the published data" if manifest["official"] else "not the published data"
     where = f" from {manifest['path']}" if manifest["path"] else ""
-    yield Finding("source", True, f"{manifest['source']}{where}: {origin}")
+    yield Finding("source", True, f"{manifest['source']}{where}: {origin(manifest)}")
     yield Finding("splits", True, manifest["split_rule"])
     yield from (Finding("left out", None, note) for note in manifest["notes"])
     for name, split in store.splits.items():

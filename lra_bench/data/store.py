@@ -129,6 +129,11 @@ def read_manifest(place: Path) -> dict[str, Any]:
     return manifest
 
 
+def origin(manifest: dict[str, Any]) -> str:
+    """Whose data these are, in words."""
+    return "the published data" if manifest["official"] else "not the published data"
+
+
 def _damaged(place: Path) -> RunError:
     return RunError(f"{place / 'manifest.json'} is damaged; {remedy(place)}")
 
