@@ -1,4 +1,4 @@
-"""What several mechanisms share: head-major layout, masked softmax, kernel attention."""
+"""What several mechanisms share: head-major layout, masked softmax."""
 
 import jax
 import jax.numpy as jnp
@@ -39,24 +39,3 @@ def softmax_average(
     """softmax(logits) values, in the values' dtype."""
     weights = jax.nn.softmax(logits, axis=-1)
     return weights.astype(values.dtype) @ values
-
-
-def kernel_attention(
-    phi_q: Float[Array, "b h l m"],
-    phi_k: Float[Array, "b h l m"],
-    v: Float[Array, "b h l d"],
-) -> Float[Array, "b h l d"]:
-    """D^-1 (Q' ((K')^T V)) with D = diag(Q' ((K')^T 1)), Eq. (4) of the Performer paper.
-
-    Where a query's normaliser is zero (no real key) the output is zero.
-    Time O(l m d), memory O(l m + m d).
-    """
-    dtype = jnp.promote_types(v.dtype, jnp.float32)
-    weighted = jnp.einsum("bhlm,bhld->bhmd", phi_k, v, preferred_element_type=dtype)
-    totals = jnp.sum(phi_k, axis=2, dtype=dtype)
-    numerator = jnp.einsum(
-        "bhlm,bhmd->bhld", phi_q, weighted.astype(phi_q.dtype), preferred_element_type=dtype
-    )
-    denominator = jnp.einsum("bhlm,bhm->bhl", phi_q.astype(dtype), totals)[..., None]
-    empty = denominator == 0
-    return jnp.where(empty, 0, numerator / jnp.where(empty, 1, denominator)).astype(v.dtype)

@@ -1,5 +1,7 @@
 """Linformer: keys and values projected along the sequence to a fixed length."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
@@ -19,7 +21,7 @@ from lra_bench.registry import register_attention
 class Linformer(nnx.Module):
     """softmax(Q (E K)^T / sqrt(d)) (F V), Eq. (7) of Wang et al.
 
-    E and F, learned, of shape (num_projected, max_len), are shared by the heads of a layer.
+    E and F are learned, of shape (max_len, num_projected) for each head or for all of a layer.
     Padded keys and values are zero before they are projected, and a sequence shorter than
     `max_len` uses the first columns only.
     Time O(l k d), memory O(l k), with k = `num_projected`.
@@ -27,6 +29,9 @@ class Linformer(nnx.Module):
     Args:
         dims: sizes.
         num_projected: k, the length that keys and values are projected to; `max_len` at most.
+        sharing: "headwise": E and F serve all heads of a layer; "key-value": so does E, and F = E;
+            "none": each head has its own. Section 4 of the paper, which uses `headwise` in Eq. (7)
+            and finds all alike.
         rngs: initialises E and F, each element N(0, 1/k).
 
     Raises:
@@ -36,12 +41,23 @@ class Linformer(nnx.Module):
         Wang et al. 2020, arXiv:2006.04768.
     """
 
-    def __init__(self, dims: Dims, *, num_projected: int = 256, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self,
+        dims: Dims,
+        *,
+        num_projected: int = 256,
+        sharing: Literal["headwise", "key-value", "none"] = "headwise",
+        rngs: nnx.Rngs,
+    ) -> None:
         self.max_len = dims.max_len
-        shape = (dims.max_len, min(num_projected, dims.max_len))
-        init = nnx.initializers.normal(shape[1] ** -0.5)
+        length = min(num_projected, dims.max_len)
+        heads = dims.num_heads if sharing == "none" else 1
+        init = nnx.initializers.normal(length**-0.5)
+        shape = (heads, dims.max_len, length)
         self.key_projection = nnx.Param(init(rngs.params(), shape))
-        self.value_projection = nnx.Param(init(rngs.params(), shape))
+        self.value_projection = (
+            None if sharing == "key-value" else nnx.Param(init(rngs.params(), shape))
+        )
 
     def __call__(
         self,
@@ -53,13 +69,15 @@ class Linformer(nnx.Module):
         """Attend to the projected keys and values."""
         if q.shape[1] > self.max_len:
             raise ValueError(f"linformer built for {self.max_len} tokens got {q.shape[1]}")
-        keys = self._shorten(without_padding(k, mask), self.key_projection[...])
-        values = self._shorten(without_padding(v, mask), self.value_projection[...])
+        of_values = self.value_projection or self.key_projection
+        keys = _shortened(without_padding(k, mask), self.key_projection[...])
+        values = _shortened(without_padding(v, mask), of_values[...])
         logits = dot_products(head_major(q) * q.shape[-1] ** -0.5, keys)
         return token_major(softmax_average(logits, values))
 
-    def _shorten(
-        self, x: Float[Array, "b l h d"], projection: Float[Array, "max_len k"]
-    ) -> Float[Array, "b h k d"]:
-        used = projection[: x.shape[1]].astype(x.dtype)
-        return jnp.einsum("blhd,lk->bhkd", x, used)
+
+def _shortened(
+    x: Float[Array, "b l h d"], projection: Float[Array, "h_or_1 max_len k"]
+) -> Float[Array, "b h k d"]:
+    used = projection[:, : x.shape[1]].astype(x.dtype)
+    return jnp.einsum("blhd,hlk->bhkd", x, jnp.broadcast_to(used, (x.shape[2], *used.shape[1:])))

@@ -32,6 +32,9 @@ class Reformer(nnx.Module):
     j is in P~_i, so that the rounds together are one softmax over the union of the sets; they
     are combined by their log-sum-exps. A token attends to itself only if it has nobody else.
 
+    If `causal`, the set is the last c tokens up to oneself that are in one's own bucket, which
+    lie in those two chunks: unlike P~_i, it doesn't depend on later tokens.
+
     There are 2 max_len / bucket_size buckets, whatever the length of a call, padding sorts to
     the end, and the first chunk has none before it: so padding changes nothing.
     Time O(r l (log l + c d + r c + d sqrt(l / c))), the last term hashing's; memory
@@ -41,6 +44,7 @@ class Reformer(nnx.Module):
         dims: sizes.
         bucket_size: c, tokens a chunk: fixed, so that the cost isn't quadratic.
         num_hashes: r, rounds of hashing.
+        causal: whether a token sees itself and those before it only.
         rngs: draws the rotations.
 
     References:
@@ -48,9 +52,15 @@ class Reformer(nnx.Module):
     """
 
     def __init__(
-        self, dims: Dims, *, bucket_size: int = 64, num_hashes: int = 2, rngs: nnx.Rngs
+        self,
+        dims: Dims,
+        *,
+        bucket_size: int = 64,
+        num_hashes: int = 2,
+        causal: bool = False,
+        rngs: nnx.Rngs,
     ) -> None:
-        self.bucket_size = bucket_size
+        self.bucket_size, self.causal = bucket_size, causal
         self.factors = _bucket_factors(2 * -(-dims.max_len // bucket_size))
         shape = (dims.num_heads, num_hashes, sum(self.factors) // 2, dims.head_dim)
         self.rotations = nnx.Variable(jax.random.normal(rngs(), shape))
@@ -75,13 +85,18 @@ class Reformer(nnx.Module):
         mask = jnp.pad(mask, fill[:2])
         queries, values = head_major(q), head_major(v)
         keys = _unit(queries)
-        order = jnp.argsort(self._hash(keys, mask), axis=-1, stable=True)
+        bucket = self._hash(keys, mask)
+        order = jnp.argsort(bucket, axis=-1, stable=True)
         rank = jnp.argsort(order, axis=-1)
         sorted_q, sorted_k, sorted_v = (
             _permute(jnp.broadcast_to(x[:, :, None], (*order.shape, x.shape[-1])), order, rank)
             for x in (queries * q.shape[-1] ** -0.5, keys, values)
         )
-        bias = _pair_bias(order, rank, mask, chunk)
+        # Within how many places of the query's a key is in its set.
+        place, span = rank // chunk, 2
+        if self.causal:
+            place, span = rank + bucket * (rank.shape[-1] + chunk), chunk
+        bias = _pair_bias(order, place, span, mask, chunk)
         outputs, totals = _attend_in_chunks(sorted_q, sorted_k, sorted_v, bias)
         outputs, totals = (_permute(x, rank, order) for x in (outputs, totals))
         weights = jax.nn.softmax(totals, axis=2).astype(v.dtype)
@@ -153,31 +168,35 @@ def _with_previous(x: Array, fill: float | bool) -> Array:
 
 
 def _pair_bias(
-    order: Int[Array, "b h r l"], rank: Int[Array, "b h r l"], mask: Bool[Array, "b l"], chunk: int
+    order: Int[Array, "b h r l"],
+    place: Int[Array, "b h r l"],
+    span: int,
+    mask: Bool[Array, "b l"],
+    chunk: int,
 ) -> Float[Array, "b h r n c two_c"]:
     """What is added to the logit of each sorted (query, key): -m_ij of Eq. (3), -log N_ij.
 
-    Token numbers are positions; -1 stands for the key before the first chunk.
+    Token j is in the set of i in a round if 0 <= place_i - place_j < span there. Token numbers
+    are positions; -1 stands for the key before the first chunk.
     """
     token = _chunked(order, chunk)
     real = jnp.take_along_axis(mask[:, None, None, :], order, axis=3)
     key_token = _with_previous(token, -1)[..., None, :]
-    bias = -jnp.log(_rounds_together(order, rank, chunk).astype(jnp.float32))
+    rounds = [place[:, :, r, None, :] for r in range(order.shape[2])]
+    together = sum(_in_set(one, order, span, chunk).astype(jnp.int32) for one in rounds)
+    bias = -jnp.log(jnp.maximum(together, 1).astype(jnp.float32))
     bias = jnp.where(token[..., :, None] == key_token, bias - _SELF_PENALTY, bias)
-    return jnp.where(_with_previous(_chunked(real, chunk), False)[..., None, :], bias, MASKED)
+    seen = _with_previous(_chunked(real, chunk), False)[..., None, :]
+    return jnp.where(seen & _in_set(place, order, span, chunk), bias, MASKED)
 
 
-def _rounds_together(
-    order: Int[Array, "b h r l"], rank: Int[Array, "b h r l"], chunk: int
-) -> Int[Array, "b h r n c two_c"]:
-    """N_ij: in how many rounds the sorted query i has the sorted key j in its set; at least 1."""
-    together = jnp.zeros((), jnp.int32)
-    for other in range(order.shape[2]):
-        place = rank[:, :, other, None, :] // chunk
-        place = _chunked(jnp.take_along_axis(place, order, axis=3), chunk)
-        behind = place[..., :, None] - _with_previous(place, 0)[..., None, :]
-        together += (behind == 0) | (behind == 1)
-    return jnp.maximum(together, 1)
+def _in_set(
+    place: Int[Array, "b h r_or_1 l"], order: Int[Array, "b h r l"], span: int, chunk: int
+) -> Bool[Array, "b h r n c two_c"]:
+    """Whether the sorted query has the sorted key in its set, by the places of some round."""
+    place = _chunked(jnp.take_along_axis(place, order, axis=3), chunk)
+    behind = place[..., :, None] - _with_previous(place, 0)[..., None, :]
+    return (behind >= 0) & (behind < span)
 
 
 def _attend_in_chunks(

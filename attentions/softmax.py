@@ -20,16 +20,21 @@ def softmax(
     k: Float[Array, "b l h d"],
     v: Float[Array, "b l h d"],
     mask: Bool[Array, "b l"],
+    *,
+    causal: bool = False,
 ) -> Float[Array, "b l h d"]:
     """Exact softmax attention: D^-1 A V with A = exp(Q K^T / sqrt(d)), Eq. (1).
 
+    If `causal`, A is its lower triangle: Eq. (2).
     Time O(l^2 d), memory O(l^2).
 
     References:
-        Vaswani et al. 2017, arXiv:1706.03762; the equation as numbered in arXiv:2009.14794.
+        Vaswani et al. 2017, arXiv:1706.03762; equations as numbered in arXiv:2009.14794.
     """
     queries = head_major(q) * q.shape[-1] ** -0.5
     keys = head_major(without_padding(k, mask))
-    logits = dot_products(queries, keys)
-    logits = jnp.where(mask[:, None, None, :], logits, MASKED)
+    seen = mask[:, None, None, :]
+    if causal:
+        seen = seen & jnp.tri(q.shape[1], dtype=bool)
+    logits = jnp.where(seen, dot_products(queries, keys), MASKED)
     return token_major(softmax_average(logits, head_major(without_padding(v, mask))))

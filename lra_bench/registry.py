@@ -15,7 +15,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 
@@ -209,12 +218,29 @@ class Entry(Generic[Traits]):
         """The first line of the docstring."""
         return (inspect.getdoc(self.target) or "").partition("\n")[0]
 
+    @property
+    def supports_causal(self) -> bool:
+        """Whether it has the option that makes it unidirectional."""
+        return "causal" in self.options()
+
     def options(self) -> dict[str, Any]:
         """The options that a user may set, with their defaults: keyword-only parameters."""
-        target = self.target.__init__ if isinstance(self.target, type) else self.target
-        parameters = inspect.signature(target).parameters.values()
+        parameters = inspect.signature(self._built_by).parameters.values()
         named = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "rngs"]
         return {p.name: p.default for p in named}
+
+    def choices(self) -> dict[str, tuple[Any, ...]]:
+        """The valid values of each option that is annotated as a `Literal`."""
+        hints = get_type_hints(self._built_by)
+        return {
+            name: get_args(hints[name])
+            for name in self.options()
+            if get_origin(hints.get(name)) is Literal
+        }
+
+    @property
+    def _built_by(self) -> Callable[..., Any]:
+        return self.target.__init__ if isinstance(self.target, type) else self.target
 
 
 class Registry(Generic[Traits]):

@@ -48,9 +48,15 @@ class Mechanism:
     def gradients(self):
         """Of a bounded function of the real outputs, with respect to q, k and v."""
 
-        def total(q, k, v, mask):
+        return lambda q, k, v, mask: self.gradients_of(q, k, v, mask, mask)
+
+    @functools.cached_property
+    def gradients_of(self):
+        """The same, of the outputs that the last argument selects."""
+
+        def total(q, k, v, mask, chosen):
             out = self._apply(q, k, v, mask).astype(jnp.float32)
-            return jnp.sum(jnp.where(mask[:, :, None, None], jnp.sin(out), 0))
+            return jnp.sum(jnp.where(chosen[:, :, None, None], jnp.sin(out), 0))
 
         return jax.jit(jax.grad(total, argnums=(0, 1, 2)))
 
@@ -129,6 +135,21 @@ def check_permuting_tokens_permutes_output(mechanism, dtype):
     close(mechanism(*qkv, mask)[:, order][mask[:, order]], out[mask[:, order]], dtype)
 
 
+def check_never_looks_ahead(mechanism, dtype):
+    """What comes after a token changes neither its output nor the gradients of the output."""
+    mask = lengths_mask(LENGTH, REAL)
+    qkv = inputs(dtype)
+    for cut in (1, 70):
+        other = [
+            jnp.where((jnp.arange(LENGTH) < cut)[:, None, None], x, y).astype(x.dtype)
+            for x, y in zip(qkv, inputs(dtype, seed=1, scale=2.0), strict=True)
+        ]
+        close(mechanism(*qkv, mask)[:, :cut], mechanism(*other, mask)[:, :cut], dtype)
+    before = lengths_mask(70, 70)
+    for x in mechanism.gradients_of(*qkv, mask, before):
+        assert not x[:, 70:].any()
+
+
 def check_finite_at_extremes(mechanism, dtype):
     """Norms 0 to 100, all, one or no real tokens: outputs and gradients are finite."""
     masks = (lengths_mask(LENGTH, REAL), lengths_mask(1, LENGTH), lengths_mask(0, 0))
@@ -151,20 +172,22 @@ def check_all_masked_gives_nothing(mechanism, dtype):
     close(mechanism(q, k, v, mask), mechanism(q, k, 2 * v, mask), dtype)
 
 
-def check_equals_softmax(mechanism, dtype):
+def check_equals_softmax(mechanism, dtype, *, causal=False):
     mask = lengths_mask(LENGTH, REAL)
     qkv = inputs(dtype)
-    expected = softmax_float64(*qkv, mask)
+    expected = softmax_float64(*qkv, mask, causal=causal)
     found = np.asarray(mechanism(*qkv, mask).astype(jnp.float32), np.float64)
     tolerance = TOLERANCE[dtype]
     np.testing.assert_allclose(found[mask], expected[mask], rtol=tolerance, atol=tolerance)
 
 
-def softmax_float64(q, k, v, mask):
-    """Eq. (1) of the Performer paper, in float64."""
+def softmax_float64(q, k, v, mask, *, causal=False):
+    """Eq. (1) of the Performer paper or, if causal, Eq. (2), in float64."""
     q, k, v = (np.asarray(x.astype(jnp.float32), np.float64) for x in (q, k, v))
     logits = np.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(q.shape[-1])
     weights = np.exp(logits - logits.max(-1, keepdims=True)) * np.asarray(mask)[:, None, None, :]
+    if causal:
+        weights = np.tril(weights)
     return np.einsum("bhqk,bkhd->bqhd", weights / weights.sum(-1, keepdims=True), v)
 
 

@@ -1,19 +1,34 @@
 """The mechanisms against closed forms, dense references and the theory of their papers."""
 
+import functools
+
 import contract
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 from contract import DIM, DIMS, HEADS, LENGTH, REAL, Mechanism, inputs, lengths_mask
 from flax import nnx
 
-from lra_bench.attentions._random_features import orthogonal_gaussian
+from lra_bench.attentions._favor import chunks
+from lra_bench.attentions._favor.features import (
+    KERNELS,
+    generalized_features,
+    softmax_features,
+)
+from lra_bench.attentions._favor.projections import (
+    PROJECTIONS,
+    orthogonal_gaussian,
+    walsh_hadamard,
+)
 from lra_bench.attentions.linformer import Linformer
+from lra_bench.attentions.performer_generalized import PerformerGeneralized
 from lra_bench.attentions.performer_relu import PerformerRelu
 from lra_bench.attentions.performer_softmax import PerformerSoftmax
 from lra_bench.attentions.reformer import Reformer
 from lra_bench.dims import Dims
+from lra_bench.model import build_attention
 from lra_bench.registry import AttentionTraits
 
 MASK = lengths_mask(LENGTH, REAL)
@@ -23,9 +38,10 @@ def float64(*arrays):
     return [np.asarray(x, np.float64) for x in arrays]
 
 
-def dense_kernel(phi_q, phi_k, v, mask):
+def dense_kernel(phi_q, phi_k, v, mask, *, causal=False):
     """Kernel attention as an L x L matrix, in float64; features are (b, l, h, m)."""
     weights = np.einsum("bqhm,bkhm->bhqk", phi_q, phi_k) * np.asarray(mask)[:, None, None, :]
+    weights = np.tril(weights) if causal else weights
     return np.einsum("bhqk,bkhd->bqhd", weights / weights.sum(-1, keepdims=True), v)
 
 
@@ -38,14 +54,104 @@ def agree(found, expected, tolerance=2e-5):
     )
 
 
-def test_linear_equals_its_dense_form():
+@pytest.fixture
+def short_chunks(monkeypatch):
+    """So that the test's 141 tokens are several chunks, the last of them not full."""
+    monkeypatch.setattr(chunks, "_CHUNK", 48)
+    monkeypatch.setattr(chunks, "_CAUSAL_CHUNK", 32)
+    monkeypatch.setattr(chunks, "_BLOCK", 8)
+
+
+def exact_kernel(module, q, k, v, *, causal=False):
+    """What a mechanism of kernel features says, from its L x L matrix, in float64 under x64."""
+    features, drawn = module.features, getattr(module, "projection", None)
+    drawn = None if drawn is None else jnp.asarray(drawn[...], jnp.float64)
+    phi = [features(jnp.swapaxes(x, 1, 2), drawn).value() for x in (q, k)]
+    pairs = jnp.einsum("bhqm,bhkm->bhqk", *phi)
+    pairs = jnp.where(MASK[:, None, None, :], pairs, 0)
+    pairs = jnp.tril(pairs) if causal else pairs
+    total = jnp.sum(pairs, -1, keepdims=True) if module.renormalize else module.num_features
+    return jnp.einsum("bhqk,bkhd->bqhd", pairs / total, v)
+
+
+def outcome(function, *qkv):
+    """Output and gradients of a bounded function of it, at real tokens."""
+
+    def total(*qkv):
+        out = function(*qkv)
+        # Unnormalised outputs are in the hundreds, where the sine of a rounded number is noise.
+        return jnp.sum(jnp.where(MASK[:, :, None, None], jnp.sin(0.01 * out), 0)), out
+
+    gradients, out = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(*qkv)
+    return [np.asarray(x)[np.asarray(MASK)] for x in (out, *gradients)]
+
+
+KERNEL_ATTENTIONS = [
+    (PerformerSoftmax, {"estimator": "positive", "projection": "orthogonal"}),
+    (PerformerSoftmax, {"estimator": "positive", "projection": "hadamard"}),
+    (PerformerSoftmax, {"estimator": "positive", "regularized": True}),
+    (PerformerSoftmax, {"estimator": "hyperbolic", "projection": "givens"}),
+    (PerformerSoftmax, {"estimator": "trigonometric", "projection": "iid", "num_features": 512}),
+    (PerformerSoftmax, {"estimator": "positive", "renormalize": False}),
+    (PerformerSoftmax, {"estimator": "hyperbolic", "renormalize": False}),
+    (PerformerSoftmax, {"estimator": "trigonometric", "renormalize": False}),
+    (PerformerRelu, {}),
+    (PerformerRelu, {"projection": "none"}),
+    *((PerformerGeneralized, {"kernel": name}) for name in ("exp", "abs", "gelu", "elu+1")),
+]
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    KERNEL_ATTENTIONS,
+    ids=lambda x: "-".join(map(str, x.values())) if isinstance(x, dict) else x.__name__,
+)
+@pytest.mark.usefixtures("short_chunks")
+def test_kernel_attention_equals_its_dense_form(kind, options, causal):
+    """Forward and backward, over several chunks: shifts cancel, the hand-written VJP is right."""
+    module = kind(DIMS, **{"num_features": 24, **options}, causal=causal, rngs=nnx.Rngs(0))
+    qkv = inputs(scale=0.7)
+    found = outcome(lambda *qkv: module(*qkv, MASK), *qkv)
+    with jax.enable_x64(True):
+        exact = functools.partial(exact_kernel, module, causal=causal)
+        expected = outcome(exact, *(jnp.asarray(x, jnp.float64) for x in qkv))
+    for one, other in zip(found, expected, strict=True):
+        scale = np.abs(other).max()
+        np.testing.assert_allclose(one / scale, other / scale, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_kernels_are_what_their_names_say(kernel):
+    """Against numpy, Appendix D.3's list of them."""
+    x = np.linspace(-3, 3, 31)
+    named = {
+        "relu": np.maximum(x, 0),
+        "exp": np.exp(x),
+        "sigmoid": 1 / (1 + np.exp(-x)),
+        "abs": np.abs(x),
+        "gelu": 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+        "cos": np.cos(x),
+        "tanh": np.tanh(x),
+        "identity": x,
+        "square-relu": np.maximum(x, 0) ** 2,
+        "elu+1": np.where(x > 0, x + 1, np.exp(np.minimum(x, 0))),
+    }
+    made = generalized_features(kernel, "none", 1, 0.0)(jnp.asarray(x)[:, None], None)
+    np.testing.assert_allclose(made.value()[:, 0], named[kernel], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.usefixtures("short_chunks")
+def test_linear_equals_its_dense_form(causal):
     qkv = inputs()
     q, k, v = float64(*qkv)
     phi = [np.where(x > 0, x + 1, np.exp(np.minimum(x, 0))) for x in (q, k)]
-    agree(contract.registered("linear")(*qkv, MASK), dense_kernel(*phi, v, MASK))
+    found = build_attention("linear", DIMS, {"causal": causal}, nnx.Rngs(0))
+    agree(jax.jit(found)(*qkv, MASK), dense_kernel(*phi, v, MASK, causal=causal))
 
 
-def test_performer_relu_equals_its_dense_form():
+def test_performer_relu_equals_its_equation():
     module = PerformerRelu(DIMS, num_features=24, rngs=nnx.Rngs(0))
     qkv = inputs()
     q, k, v, w = float64(*qkv, module.projection[...])
@@ -53,8 +159,8 @@ def test_performer_relu_equals_its_dense_form():
     agree(module(*qkv, MASK), dense_kernel(*phi, v, MASK))
 
 
-def test_performer_softmax_equals_its_dense_form():
-    """The shifts of the exponents cancel: Lemma 1's features, unshifted in float64, agree."""
+def test_performer_softmax_equals_its_equation():
+    """Lemma 1's features, unshifted in float64."""
     module = PerformerSoftmax(DIMS, num_features=24, rngs=nnx.Rngs(0))
     qkv = inputs()
     q, k, v, w = float64(*qkv, module.projection[...])
@@ -64,6 +170,40 @@ def test_performer_softmax_equals_its_dense_form():
         for x in (q, k)
     ]
     agree(module(*qkv, MASK), dense_kernel(*phi, v, MASK))
+
+
+@pytest.mark.parametrize("estimator", ["positive", "hyperbolic", "trigonometric"])
+def test_estimators_are_unbiased(estimator):
+    """phi(x)^T phi(y) / m is SM(x, y) = exp(x^T y / sqrt(d)) on average: Lemma 1."""
+    q, k = (0.6 * jax.random.normal(jax.random.key(n), (5, DIM)) for n in (1, 2))
+    rows = 200_000
+    drawn = jax.random.normal(jax.random.key(3), (rows, DIM))
+    features = softmax_features(estimator, "iid", rows)
+    phi_q, phi_k = (np.asarray(features(x, drawn).value(), np.float64) for x in (q, k))
+    terms = (phi_q * phi_k).reshape(5, -1, rows).sum(1)
+    error = terms.std(1) / np.sqrt(rows)
+    expected = np.exp(np.sum(np.asarray(q, np.float64) * np.asarray(k), -1) / np.sqrt(DIM))
+    assert (np.abs(terms.mean(1) - expected) < 4 * error).all()
+
+
+def test_one_early_key_is_not_drowned_by_later_chunks(monkeypatch):
+    """The shift of features grows from chunk to chunk, by e^60 here; earlier queries don't mind."""
+    monkeypatch.setattr(chunks, "_CAUSAL_CHUNK", 16)
+    monkeypatch.setattr(chunks, "_BLOCK", 8)
+    module = PerformerSoftmax(DIMS, num_features=64, causal=True, rngs=nnx.Rngs(0))
+    q, k, v = inputs()
+    early = k[:, :16]
+    k = k.at[:, :16].set(19 * early / jnp.linalg.norm(early, axis=-1, keepdims=True))
+    alone = jax.jit(module)(q, k, v, jnp.ones((2, LENGTH), bool))[:, :16]
+    with jax.enable_x64(True):
+        qkv = [jnp.asarray(x[:, :16], jnp.float64) for x in (q, k, v)]
+        phi = [
+            module.features(jnp.swapaxes(x, 1, 2), jnp.asarray(module.projection[...], jnp.float64))
+            for x in qkv[:2]
+        ]
+        pairs = jnp.tril(jnp.einsum("bhqm,bhkm->bhqk", phi[0].value(), phi[1].value()))
+        expected = jnp.einsum("bhqk,bkhd->bqhd", pairs / pairs.sum(-1, keepdims=True), qkv[2])
+    np.testing.assert_allclose(alone, expected, rtol=0, atol=1e-4)
 
 
 def performer(draw, features):
@@ -106,23 +246,49 @@ def test_lemma_2_variance_of_positive_features():
     assert abs(errors.mean() - expected) < 4 * standard_error
 
 
+def rows_of(projection, drawn, dim=DIM):
+    """What multiplying by it multiplies by."""
+    return np.asarray(PROJECTIONS[projection].apply(jnp.eye(dim), drawn), np.float64).T
+
+
+ORTHOGONAL = pytest.mark.parametrize("projection", ["orthogonal", "givens", "hadamard"])
+
+
 class TestOrthogonalFeatures:
-    def test_blocks_are_orthogonal(self):
-        w = np.asarray(orthogonal_gaussian(jax.random.key(0), 3 * DIM, DIM), np.float64)
+    @ORTHOGONAL
+    def test_blocks_are_orthogonal(self, projection):
+        drawn = PROJECTIONS[projection].draw(jax.random.key(0), 3 * DIM, DIM)
+        w = rows_of(projection, drawn)
         for block in w.reshape(3, DIM, DIM):
             gram = block @ block.T
             off_diagonal = gram - np.diag(np.diag(gram))
             assert np.abs(off_diagonal).max() < 1e-4
 
-    def test_marginals_are_standard_normal(self):
-        """Mean 0, covariance I, and the fourth moment 3 that unit-length rows would lack."""
+    @ORTHOGONAL
+    def test_marginals_are_standard_normal(self, projection):
+        """Mean 0, covariance I, and the fourth moment 3 that unit-length rows would lack.
+
+        The fourth moment of Hadamard rows is 0.2 lower in 8 dimensions: they are no Gaussians.
+        """
         keys = jax.random.split(jax.random.key(0), 4000)
-        w = jax.vmap(lambda key: orthogonal_gaussian(key, DIM, DIM))(keys)
-        rows = np.asarray(w, np.float64).reshape(-1, DIM)
+        draw = jax.vmap(lambda key: PROJECTIONS[projection].draw(key, DIM, DIM))
+        apply = jax.vmap(lambda drawn: PROJECTIONS[projection].apply(jnp.eye(DIM), drawn).T)
+        rows = np.asarray(apply(draw(keys)), np.float64).reshape(-1, DIM)
         error = 1 / np.sqrt(len(rows))
         assert np.abs(rows.mean(0)).max() < 4.5 * error
         assert np.abs(np.cov(rows.T) - np.eye(DIM)).max() < 4.5 * np.sqrt(2) * error
-        assert abs((rows**4).mean() - 3) < 4.5 * np.sqrt(96 / rows.size)
+        off = 0.3 if projection == "hadamard" else 0
+        assert abs((rows**4).mean() - 3) < 4.5 * np.sqrt(96 / rows.size) + off
+
+    def test_walsh_hadamard_is_the_matrix(self):
+        matrix = scipy.linalg.hadamard(16) / 4
+        np.testing.assert_allclose(walsh_hadamard(jnp.eye(16)), matrix, atol=1e-6)
+
+    @pytest.mark.parametrize("projection", PROJECTIONS)
+    def test_regular_rows_have_length_root_d(self, projection):
+        drawn = PROJECTIONS[projection].draw(jax.random.key(0), 3 * DIM, DIM)
+        rows = rows_of(projection, PROJECTIONS[projection].regular(drawn))
+        np.testing.assert_allclose(np.square(rows).sum(1), DIM, rtol=1e-5)
 
     def test_a_part_of_a_block_is_drawn_too(self):
         assert orthogonal_gaussian(jax.random.key(0), DIM + 3, DIM).shape == (DIM + 3, DIM)
@@ -143,13 +309,19 @@ class TestOrthogonalFeatures:
         assert gap > 3 * np.sqrt((independent.var() + orthogonal.var()) / len(keys))
 
 
-def test_linformer_equals_its_dense_form():
-    module = Linformer(DIMS, num_projected=7, rngs=nnx.Rngs(0))
+@pytest.mark.parametrize("sharing", ["headwise", "key-value", "none"])
+def test_linformer_equals_its_dense_form(sharing):
+    module = Linformer(DIMS, num_projected=7, sharing=sharing, rngs=nnx.Rngs(0))
     qkv = inputs()
-    q, k, v, e, f = float64(*qkv, module.key_projection[...], module.value_projection[...])
+    e = module.key_projection
+    assert e.shape == (HEADS if sharing == "none" else 1, DIMS.max_len, 7)
+    f = e if sharing == "key-value" else module.value_projection
+    q, k, v, e, f = float64(*qkv, e[...], f[...])
+    e, f = (np.broadcast_to(x, (HEADS, DIMS.max_len, 7)) for x in (e, f))
     real = np.asarray(MASK)[:, :, None, None]
     keys, values = (
-        np.einsum("blhd,lk->bkhd", np.where(real, x, 0), w[:LENGTH]) for x, w in ((k, e), (v, f))
+        np.einsum("blhd,hlk->bkhd", np.where(real, x, 0), w[:, :LENGTH])
+        for x, w in ((k, e), (v, f))
     )
     logits = np.einsum("bqhd,bkhd->bhqk", q, keys) / np.sqrt(DIM)
     weights = np.exp(logits - logits.max(-1, keepdims=True))
@@ -194,6 +366,36 @@ class TestReformer:
         behind = place[..., :, None] - place[..., None, :]
         allowed = ((behind == 0) | (behind == 1)).any(axis=2) & np.asarray(MASK)[:, None, None, :]
         agree(jax.jit(module)(q, q, v, MASK), shared_softmax(q, v, MASK, allowed))
+
+    @pytest.mark.parametrize("rounds", [1, 3])
+    def test_causal_sees_the_last_of_its_bucket(self, rounds):
+        """The union over rounds of the last c tokens up to oneself in one's bucket."""
+        chunk = 8
+        module = Reformer(DIMS, bucket_size=chunk, num_hashes=rounds, causal=True, rngs=nnx.Rngs(0))
+        q, _, v = inputs()
+        keys = jnp.swapaxes(q / jnp.linalg.norm(q, axis=-1, keepdims=True), 1, 2)
+        bucket = np.asarray(module._hash(keys, MASK))
+        same = np.tril(bucket[..., :, None] == bucket[..., None, :])
+        recent = same[..., ::-1].cumsum(-1)[..., ::-1] <= chunk
+        allowed = (same & recent).any(axis=2) & np.asarray(MASK)[:, None, None, :]
+        assert allowed.sum(-1).max() > 1
+        agree(jax.jit(module)(q, q, v, MASK), shared_softmax(q, v, MASK, allowed))
+
+    def test_collisions_follow_the_angle_with_many_buckets(self):
+        """argmax([xR; -xR]) of n columns agrees as n pairs of correlated Gaussians do."""
+        angle, columns, draws = 0.8, 4, 20_000
+        x = jnp.array([[1.0, 0, 0], [np.cos(angle), np.sin(angle), 0]])[None, None]
+        dims = Dims(1, 3, columns * 64)
+        module = Reformer(dims, bucket_size=64, num_hashes=draws, rngs=nnx.Rngs(0))
+        assert module.factors == (2 * columns,)
+        bucket = np.asarray(module._hash(x, jnp.ones((1, 2), bool)))[0, 0]
+        rng = np.random.default_rng(0)
+        one, other = rng.standard_normal((2, draws, columns))
+        other = np.cos(angle) * one + np.sin(angle) * other
+        hashes = [np.argmax(np.concatenate([z, -z], 1), 1) for z in (one, other)]
+        expected = (hashes[0] == hashes[1]).mean()
+        same = (bucket[:, 0] == bucket[:, 1]).mean()
+        assert abs(same - expected) < 4 * np.sqrt(2 * expected * (1 - expected) / draws)
 
     def test_collisions_follow_the_angle(self):
         """Two buckets are the two sides of a hyperplane: P(same) = 1 - angle / pi."""

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import pytest
 from contract import Mechanism
 
-from lra_bench.attentions import _common
 from lra_bench.registry import AttentionTraits
 
 
@@ -122,9 +121,8 @@ def favor(draw, features, *, norm_term=True):
                        else jnp.einsum("blhd,md->bhlm", x, w))  # fmt: skip
 
     def call(q, k, v, mask):
-        phi_k = jnp.where(mask[:, None, :, None], phi(k), 0)
-        out = _common.kernel_attention(phi(q), phi_k, _common.head_major(v))
-        return _common.token_major(out)
+        pairs = jnp.einsum("bhqm,bhkm->bhqk", phi(q), phi(k)) * mask[:, None, None, :]
+        return jnp.einsum("bhqk,bkhd->bqhd", pairs / pairs.sum(-1, keepdims=True), v)
 
     return Mechanism(call, AttentionTraits())
 

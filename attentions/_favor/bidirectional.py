@@ -1,0 +1,102 @@
+"""Every query sees every key: two loops over chunks, one over keys and one over queries."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from lra_bench.attentions._favor.chunks import (
+    Plan,
+    Residuals,
+    cut,
+    gain_of,
+    gradient_of_parts,
+    keys_of,
+    no_shift,
+    opposite,
+    product,
+    queries_of,
+    raised,
+    real_keys,
+    rescaled,
+    usable,
+)
+from lra_bench.attentions._favor.features import FeatureMap
+
+
+def forward(
+    features: FeatureMap, plan: Plan, q: Array, k: Array, v: Array, mask: Array, drawn: Any
+) -> tuple[Array, Array, Any]:
+    """The output in chunks, each query's gain, and what the backward pass needs besides."""
+    shift, weighted, totals = _summarise(features, plan, k, v, mask, drawn)
+
+    def queries(q: Array) -> tuple[Array, Array]:
+        phi, largest = queries_of(features, q, shift, drawn)
+        gain = gain_of(plan, jnp.einsum("bhcm,bhm->bhc", phi, totals)[..., None], largest)
+        out = product("bhcm,bhdm->bhcd", phi, weighted, v.dtype) * gain
+        return jnp.swapaxes(out, 1, 2).astype(v.dtype), gain
+
+    out, gain = lax.map(queries, cut(q, plan.chunk))
+    return out, gain, (shift, weighted, totals)
+
+
+def _summarise(
+    features: FeatureMap, plan: Plan, k: Array, v: Array, mask: Array, drawn: Any
+) -> tuple[Array | None, Array, Array]:
+    """The shift of each feature, (K')^T V as (b, h, d, m), and (K')^T 1."""
+
+    def keys(carry: Any, chunk: Any) -> tuple[Any, None]:
+        shift, weighted, totals = carry
+        k, v, mask = chunk
+        made = keys_of(features, k, mask, drawn)
+        higher = raised(shift, made)
+        weighted, totals = rescaled(weighted, totals, shift, higher)
+        phi = made.shifted(opposite(higher)).value()
+        v = jnp.where(real_keys(mask), jnp.swapaxes(v, 1, 2), 0)
+        weighted += product("bhcd,bhcm->bhdm", v, phi, v.dtype)
+        return (higher, weighted, totals + jnp.sum(phi, axis=2)), None
+
+    batch, _, heads, dim = v.shape
+    dtype = jnp.promote_types(v.dtype, jnp.float32)
+    weighted = jnp.zeros((batch, heads, dim, plan.dim), dtype)
+    start = (no_shift(plan, k.shape), weighted, weighted[:, :, 0])
+    chunks = tuple(cut(x, plan.chunk) for x in (k, v, mask))
+    (shift, weighted, totals), _ = lax.scan(keys, start, chunks)
+    return usable(shift), weighted, totals
+
+
+def backward(
+    features: FeatureMap, plan: Plan, residuals: Residuals, gradient: Array
+) -> tuple[Array, Array, Array]:
+    """The gradients of q, k and v, in chunks."""
+    drawn, (shift, weighted, totals) = residuals.drawn, residuals.kept
+
+    def queries(carry: Any, chunk: Any) -> tuple[Any, Array]:
+        d_weighted, d_totals = carry
+        q, out, gain, gradient = chunk
+        phi, pull, _ = jax.vjp(lambda q: queries_of(features, q, shift, drawn), q, has_aux=True)
+        d_numerator, d_normaliser = gradient_of_parts(plan, gain, out, gradient)
+        d_phi = product("bhcd,bhdm->bhcm", d_numerator, weighted, v.dtype)
+        d_weighted += product("bhcd,bhcm->bhdm", d_numerator, phi, v.dtype)
+        d_totals += jnp.einsum("bhcm,bhc->bhm", phi, d_normaliser[..., 0])
+        return (d_weighted, d_totals), pull(d_phi + d_normaliser * totals[:, :, None])[0]
+
+    def keys(chunk: Any) -> tuple[Array, Array]:
+        k, v, mask = chunk
+        phi, pull = jax.vjp(
+            lambda k: keys_of(features, k, mask, drawn).shifted(opposite(shift)).value(), k
+        )
+        v = jnp.where(real_keys(mask), jnp.swapaxes(v, 1, 2), 0)
+        d_phi = product("bhcd,bhdm->bhcm", v, d_weighted, v.dtype)
+        dv = product("bhcm,bhdm->bhcd", phi, d_weighted, v.dtype)
+        (dk,) = pull(d_phi + d_totals[:, :, None])
+        return dk, jnp.swapaxes(dv, 1, 2).astype(v.dtype)
+
+    start = (jnp.zeros_like(weighted), jnp.zeros_like(totals))
+    q, k, v, mask, out = residuals.by_token(plan.chunk)
+    gradients = cut(gradient, plan.chunk)
+    (d_weighted, d_totals), dq = lax.scan(queries, start, (q, out, residuals.gain, gradients))
+    dk, dv = lax.map(keys, (k, v, mask))
+    return dq, dk, dv

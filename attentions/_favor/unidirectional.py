@@ -1,0 +1,173 @@
+"""Every query sees the keys up to itself: a running state between chunks, products within one.
+
+A chunk is a row of blocks, whose products are taken side by side. Only what the blocks before add
+up to is kept of them, so that the products of all pairs stay within a block.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from lra_bench.attentions._favor.chunks import (
+    Plan,
+    Residuals,
+    cut,
+    gain_of,
+    gradient_of_parts,
+    keys_of,
+    no_shift,
+    opposite,
+    product,
+    queries_of,
+    raised,
+    real_keys,
+    rescaled,
+    usable,
+)
+from lra_bench.attentions._favor.features import FeatureMap
+
+
+class State(NamedTuple):
+    """Sums over the keys before a chunk, shifted by the chunk's own largest exponents."""
+
+    shift: Float[Array, "b h 1 m"] | None
+    weighted: Float[Array, "b h d m"]
+    totals: Float[Array, "b h m"]
+
+
+def forward(
+    features: FeatureMap, plan: Plan, q: Array, k: Array, v: Array, mask: Array, drawn: Any
+) -> tuple[Array, Array, State]:
+    """The output in chunks, each query's gain, and the state before each chunk.
+
+    Eq. (11): out_i = phi(q_i)^T G_i / phi(q_i)^T g_i with the prefix sums G_i = sum_{j <= i}
+    phi(k_j) v_j^T, g_i = sum_{j <= i} phi(k_j). Only those before each block are formed; what
+    the block's own keys add is a masked product of its features.
+    """
+
+    def chunk(carry: State, x: Any) -> tuple[State, Any]:
+        q, k, v, mask = x
+        made = keys_of(features, k, mask, drawn)
+        shift = raised(carry.shift, made)
+        state = State(shift, *rescaled(carry.weighted, carry.totals, carry.shift, shift))
+        phi_k = _blocks(plan, made.shifted(opposite(usable(shift))).value())
+        phi_q, largest = queries_of(features, q, usable(shift), drawn)
+        phi_q = _blocks(plan, phi_q)
+        v = _values(plan, v, mask)
+        weighted, totals, after = _before_blocks(state, phi_k, v)
+        pairs = _pairs(phi_q, phi_k, v.dtype)
+        normaliser = jnp.sum(pairs, -1) + jnp.einsum("bhntm,bhnm->bhnt", phi_q, totals)
+        gain = gain_of(plan, normaliser.reshape(largest.shape), largest)
+        out = product("bhntm,bhndm->bhntd", phi_q, weighted, v.dtype)
+        out += product("bhnts,bhnsd->bhntd", pairs, v, v.dtype)
+        out = jnp.swapaxes(_tokens(out) * gain, 1, 2).astype(v.dtype)
+        return after, (out, gain, state)
+
+    batch, _, heads, dim = v.shape
+    weighted = jnp.zeros((batch, heads, dim, plan.dim), jnp.promote_types(v.dtype, jnp.float32))
+    start = State(no_shift(plan, k.shape), weighted, weighted[:, :, 0])
+    chunks = tuple(cut(x, plan.chunk) for x in (q, k, v, mask))
+    out, gain, states = lax.scan(chunk, start, chunks)[1]
+    return out, gain, states
+
+
+def backward(
+    features: FeatureMap, plan: Plan, residuals: Residuals, gradient: Array
+) -> tuple[Array, Array, Array]:
+    """The gradients of q, k and v, in chunks, from the last chunk to the first.
+
+    What runs backward is the gradient of the state, summed over the later chunks' queries. Their
+    features are shifted by their own chunk's exponents, which are no lower: so the sum shrinks
+    when it is brought to an earlier chunk's.
+    """
+    drawn = residuals.drawn
+
+    def chunk(carry: State, x: Any) -> tuple[State, tuple[Array, Array, Array]]:
+        q, k, v, mask, out, gain, gradient, state = x
+        later = rescaled(carry.weighted, carry.totals, state.shift, carry.shift)
+        by = usable(state.shift)
+        phi_q, pull_q, _ = jax.vjp(lambda q: queries_of(features, q, by, drawn), q, has_aux=True)
+        phi_k, pull_k = jax.vjp(
+            lambda k: keys_of(features, k, mask, drawn).shifted(opposite(by)).value(), k
+        )
+        phi_q, phi_k, v = _blocks(plan, phi_q), _blocks(plan, phi_k), _values(plan, v, mask)
+        parts = gradient_of_parts(plan, gain, out, gradient)
+        d_numerator, d_normaliser = (_blocks(plan, part) for part in parts)
+        weighted, totals, _ = _before_blocks(state, phi_k, v)
+        after, d_weighted, d_totals = _after_blocks(
+            State(state.shift, *later), phi_q, d_numerator, d_normaliser, v.dtype
+        )
+        d_pairs = product("bhntd,bhnsd->bhnts", d_numerator, v, v.dtype) + d_normaliser
+        d_pairs = _seen(d_pairs)
+        d_phi_q = product("bhntd,bhndm->bhntm", d_numerator, weighted, v.dtype)
+        d_phi_q += product("bhnts,bhnsm->bhntm", d_pairs, phi_k, v.dtype)
+        d_phi_q += d_normaliser * totals[:, :, :, None]
+        d_phi_k = product("bhnsd,bhndm->bhnsm", v, d_weighted, v.dtype)
+        d_phi_k += product("bhnts,bhntm->bhnsm", d_pairs, phi_q, v.dtype)
+        d_phi_k += d_totals[:, :, :, None]
+        dv = product("bhnsm,bhndm->bhnsd", phi_k, d_weighted, v.dtype)
+        pairs = _pairs(phi_q, phi_k, v.dtype)
+        dv += product("bhnts,bhntd->bhnsd", pairs, d_numerator, v.dtype)
+        (dq,), (dk,) = pull_q(_tokens(d_phi_q)), pull_k(_tokens(d_phi_k))
+        return after, (dq, dk, jnp.swapaxes(_tokens(dv), 1, 2).astype(v.dtype))
+
+    states = residuals.kept
+    last = None if states.shift is None else states.shift[-1]
+    start = State(last, jnp.zeros_like(states.weighted[0]), jnp.zeros_like(states.totals[0]))
+    q, k, v, mask, out = residuals.by_token(plan.chunk)
+    chunks = (q, k, v, mask, out, residuals.gain, cut(gradient, plan.chunk), states)
+    return lax.scan(chunk, start, chunks, reverse=True)[1]
+
+
+def _blocks(plan: Plan, x: Float[Array, "b h c m"]) -> Float[Array, "b h n t m"]:
+    return x.reshape(*x.shape[:2], -1, plan.block, x.shape[-1])
+
+
+def _tokens(x: Float[Array, "b h n t m"]) -> Float[Array, "b h c m"]:
+    return x.reshape(*x.shape[:2], -1, x.shape[-1])
+
+
+def _values(plan: Plan, v: Float[Array, "b c h d"], mask: Array) -> Float[Array, "b h n t d"]:
+    """Zero at padding."""
+    return _blocks(plan, jnp.where(real_keys(mask), jnp.swapaxes(v, 1, 2), 0))
+
+
+def _pairs(phi_q: Array, phi_k: Array, dtype: Any) -> Float[Array, "b h n t t"]:
+    """phi(q_i)^T phi(k_j) for j <= i within a block, else 0."""
+    return _seen(product("bhntm,bhnsm->bhnts", phi_q, phi_k, dtype))
+
+
+def _seen(pairs: Float[Array, "b h n t t"]) -> Float[Array, "b h n t t"]:
+    return jnp.where(jnp.tri(pairs.shape[-1], dtype=bool), pairs, 0)
+
+
+def _before_blocks(
+    state: State, phi_k: Float[Array, "b h n t m"], v: Float[Array, "b h n t d"]
+) -> tuple[Float[Array, "b h n d m"], Float[Array, "b h n m"], State]:
+    """The sums before each block, and the state after the chunk."""
+    sums = product("bhntd,bhntm->bhndm", v, phi_k, v.dtype)
+    weighted, last = _running(state.weighted, sums)
+    totals, last_total = _running(state.totals, jnp.sum(phi_k, axis=3))
+    return weighted, totals, State(state.shift, last, last_total)
+
+
+def _after_blocks(
+    later: State, phi_q: Array, d_numerator: Array, d_normaliser: Array, dtype: Any
+) -> tuple[State, Float[Array, "b h n d m"], Float[Array, "b h n m"]]:
+    """The gradients of the state before the chunk, and of the sums that hold each block's keys."""
+    sums = product("bhntd,bhntm->bhndm", d_numerator, phi_q, dtype)
+    totals = jnp.einsum("bhntm,bhnt->bhnm", phi_q, d_normaliser[..., 0])
+    weighted, first = _running(later.weighted, sums[:, :, ::-1])
+    totals, first_total = _running(later.totals, totals[:, :, ::-1])
+    return State(later.shift, first, first_total), weighted[:, :, ::-1], totals[:, :, ::-1]
+
+
+def _running(start: Array, parts: Float[Array, "b h n *x"]) -> tuple[Array, Array]:
+    """start, start + part 0, ... before each part, and the sum of all."""
+    sums = [start]
+    for index in range(parts.shape[2]):
+        sums.append(sums[-1] + parts[:, :, index])
+    return jnp.stack(sums[:-1], axis=2), sums[-1]

@@ -1,0 +1,447 @@
+"""How fast the attentions are, against each other, against PyTorch's, and as they grow.
+
+    python benchmarks/attention.py SECTION ... [--rounds 3] [--out FILE]
+
+Sections: peers, crossover, causal, transformer, memory, slopes. What touches PyTorch needs
+`pip install 'lra-bench[peers]'`. Every measurement is a process of its own; contenders take turns,
+so that a drift of the machine hits all; shown are medians over the rounds, forward and backward
+together, in CPU time unless said otherwise. Batch 1, 8 heads of 64, 256 features, float32, two
+threads; inputs N(0, 1). With --out, each measurement is kept as a JSON line, and a second call
+goes on with what is missing.
+"""
+
+import argparse
+import functools
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+HEADS, HEAD_DIM, FEATURES = 8, 64, 256
+THREADS = 2
+Call = Callable[[], object]
+
+
+def attention(name: str, length: int, options: dict[str, Any]) -> Call:
+    """Forward and backward of a registered mechanism."""
+    from flax import nnx
+
+    from lra_bench.dims import Dims
+    from lra_bench.model import build_attention
+
+    call = build_attention(name, Dims(HEADS, HEAD_DIM, length), options, nnx.Rngs(0))
+    return _gradient(lambda q, k, v, mask: call(q, k, v, mask), length)
+
+
+def _gradient(call: Any, length: int) -> Call:
+    import jax
+    import jax.numpy as jnp
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    qkv = [jax.random.normal(key, (1, length, HEADS, HEAD_DIM)) for key in keys]
+    mask = jnp.ones((1, length), bool)
+    total = jax.grad(lambda *qkv: jnp.sum(jnp.sin(call(*qkv, mask))), argnums=(0, 1, 2))
+    compiled = jax.jit(total).lower(*qkv).compile()
+    return lambda: jax.block_until_ready(compiled(*qkv))
+
+
+def per_token(name: str, length: int, options: dict[str, Any]) -> Call:
+    """Causal FAVOR+ token by token: a scan whose backward pass takes each token off again.
+
+    The way of the Performer authors' first JAX code, numerator and normaliser one after the
+    other; features come from this project's maps.
+    """
+    import jax
+    import jax.numpy as jnp
+    from flax import nnx
+
+    from lra_bench.dims import Dims
+    from lra_bench.model import build_attention
+
+    module: Any = build_attention(name, Dims(HEADS, HEAD_DIM, length), options, nnx.Rngs(0))
+
+    def forward(phi_q: Any, phi_k: Any, v: Any) -> Any:
+        def token(state: Any, x: Any) -> Any:
+            q, k, v = x
+            state += jnp.einsum("bhm,bhd->bhmd", k, v)
+            return state, jnp.einsum("bhm,bhmd->bhd", q, state)
+
+        start = jnp.zeros((*phi_q.shape[1:], v.shape[-1]))
+        state, out = jax.lax.scan(token, start, (phi_q, phi_k, v))
+        return out, (phi_q, phi_k, v, state)
+
+    def backward(kept: Any, gradient: Any) -> Any:
+        def token(carry: Any, x: Any) -> Any:
+            state, d_state = carry
+            q, k, v, g = x
+            d_q = jnp.einsum("bhd,bhmd->bhm", g, state)
+            d_state += jnp.einsum("bhm,bhd->bhmd", q, g)
+            d_k = jnp.einsum("bhmd,bhd->bhm", d_state, v)
+            d_v = jnp.einsum("bhmd,bhm->bhd", d_state, k)
+            state -= jnp.einsum("bhm,bhd->bhmd", k, v)
+            return (state, d_state), (d_q, d_k, d_v)
+
+        *inputs, state = kept
+        start = (state, jnp.zeros_like(state))
+        return jax.lax.scan(token, start, (*inputs, gradient), reverse=True)[1]
+
+    sums: Any = jax.custom_vjp(lambda *x: forward(*x)[0])
+    sums.defvjp(forward, backward)
+
+    def call(q: Any, k: Any, v: Any, mask: Any) -> Any:
+        del mask
+        phi_q, phi_k = (
+            module.features(jnp.swapaxes(x, 1, 2), module.projection[...]).value() for x in (q, k)
+        )
+        phi_q, phi_k = (jnp.moveaxis(x, 2, 0) for x in (phi_q, phi_k))
+        v = jnp.moveaxis(v, 1, 0)
+        numerator, normaliser = (sums(phi_q, phi_k, x) for x in (v, jnp.ones_like(v[..., :1])))
+        return jnp.moveaxis(numerator / normaliser, 0, 1)
+
+    return _gradient(call, length)
+
+
+def torch_attention(name: str, length: int, options: dict[str, Any]) -> Call:
+    """Forward and backward of performer-pytorch's attention, or PyTorch's own."""
+    del options
+    import torch
+
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    qkv = [torch.randn(1, HEADS, length, HEAD_DIM, requires_grad=True) for _ in range(3)]
+    if name == "torch-sdpa":
+        call = torch.nn.functional.scaled_dot_product_attention
+    else:
+        from performer_pytorch import FastAttention
+
+        relu = name == "performer-pytorch-relu"
+        call = FastAttention(HEAD_DIM, FEATURES, generalized_attention=relu)
+
+    def run() -> None:
+        for x in qkv:
+            x.grad = None
+        torch.sin(call(*qkv)).sum().backward()
+
+    return run
+
+
+def transformer(name: str, length: int, options: dict[str, Any]) -> Call:
+    """Forward and backward of the paper's "Regular" or "Small" Transformer (Fig. 3), no embedding.
+
+    "identity" computes queries and keys too, which its own program would leave out.
+    """
+    import jax
+    import jax.numpy as jnp
+    from flax import nnx
+
+    from lra_bench.dims import Dims
+    from lra_bench.model import Block, SelfAttention
+    from lra_bench.settings import ModelSettings
+
+    heads, ffn, width = {"regular": (8, 2_048, 512), "small": (1, 64, 64)}[options["size"]]
+    settings = ModelSettings(
+        6, width, ffn, heads, width // heads, "learned", "mean", 0.0, "float32"
+    )
+    rngs, dims = nnx.Rngs(0), Dims(heads, width // heads, length)
+    registered = name.removesuffix("-with-qk")
+    blocks = nnx.List(
+        Block(settings, SelfAttention(settings, dims, registered, {}, rngs), rngs)
+        for _ in range(settings.num_layers)
+    )
+    if name.endswith("-with-qk"):
+        for block in blocks:
+            block.attention.attend = _with_queries_and_keys
+    graph, params, sampled = nnx.split(blocks, nnx.Param, ...)
+    x = jax.random.normal(jax.random.key(0), (1, length, width))
+    mask = jnp.ones((1, length), bool)
+
+    def total(params: Any, x: Any) -> Any:
+        for block in nnx.merge(graph, params, sampled):
+            x = block(x, mask, None)
+        return jnp.sum(jnp.sin(x))
+
+    compiled = jax.jit(jax.grad(total, argnums=(0, 1))).lower(params, x).compile()
+    return lambda: jax.block_until_ready(compiled(params, x))
+
+
+def _with_queries_and_keys(q: Any, k: Any, v: Any, mask: Any) -> Any:
+    """V, to which Q and K add what no compiler knows to be next to nothing."""
+    del mask
+    return v + 1e-30 * (q + k)
+
+
+MAKERS = {
+    "attention": attention,
+    "per-token": per_token,
+    "torch": torch_attention,
+    "transformer": transformer,
+}
+
+
+def measure(spec: dict[str, Any]) -> dict[str, float]:
+    """Medians of a call's CPU and wall seconds, and by how much the peak of RSS grew."""
+    run = MAKERS[spec["maker"]](spec["name"], spec["length"], spec["options"])
+    before = _reset_peak()
+    run()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if before is None else _peak()
+    cpu, wall = [], []
+    started = time.perf_counter()
+    while len(cpu) < 3 or (len(cpu) < 7 and time.perf_counter() - started < 4):
+        clocks = time.process_time(), time.perf_counter()
+        run()
+        cpu.append(time.process_time() - clocks[0])
+        wall.append(time.perf_counter() - clocks[1])
+        if cpu[0] > 20:
+            break
+    grown = (peak - (before or 0)) * 1024
+    return {"cpu": statistics.median(cpu), "wall": statistics.median(wall), "peak": grown}
+
+
+def _reset_peak() -> int | None:
+    """Start the peak of RSS anew, where the system can; RSS now, in KiB."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return None
+    return _status("VmRSS")
+
+
+def _peak() -> int:
+    return _status("VmHWM")
+
+
+def _status(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key))
+
+
+def spec(maker: str, name: str, length: int, **options: Any) -> dict[str, Any]:
+    """What a measuring process is told."""
+    return {"maker": maker, "name": name, "length": length, "options": options}
+
+
+class Bench:
+    """Measures specs in turns and keeps what came out."""
+
+    def __init__(self, rounds: int, out: Path | None) -> None:
+        self.rounds, self.out = rounds, out
+        lines = out.read_text().splitlines() if out is not None and out.exists() else []
+        self.found = [json.loads(line) for line in lines]
+
+    def medians(self, specs: Iterable[dict[str, Any]]) -> list[dict[str, float]]:
+        """For each spec, the medians over the rounds."""
+        specs = list(specs)
+        for number in range(self.rounds):
+            for one in specs:
+                if not any(f["spec"] == one and f["round"] == number for f in self.found):
+                    self._measure(one, number)
+        return [self._median(one) for one in specs]
+
+    def _median(self, one: dict[str, Any]) -> dict[str, float]:
+        found = [f["result"] for f in self.found if f["spec"] == one]
+        return {key: statistics.median(f[key] for f in found) for key in found[0]}
+
+    def _measure(self, one: dict[str, Any], number: int) -> None:
+        env = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
+        command = [sys.executable, __file__, "--child", json.dumps(one)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{one}: {done.stderr.strip().splitlines()[-1]}")
+        line = {"spec": one, "round": number, "result": json.loads(done.stdout.splitlines()[-1])}
+        print(f"  {one['name']} {one['length']} {line['result']['cpu']:.3f} s CPU", file=sys.stderr)
+        self.found.append(line)
+        if self.out is not None:
+            with self.out.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """A markdown table."""
+    print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3g"), end="\n\n")
+
+
+def peers(bench: Bench) -> None:
+    """Against performer-pytorch and PyTorch's exact attention."""
+    pairs = (
+        ("performer-softmax", "performer-pytorch-softmax"),
+        ("performer-relu", "performer-pytorch-relu"),
+        ("performer-softmax", "torch-sdpa"),
+        ("performer-relu", "torch-sdpa"),
+        ("softmax-chunked", "torch-sdpa"),
+    )
+    for length in (4_096, 8_192):
+        ours = [spec("attention", name, length) for name in dict.fromkeys(p[0] for p in pairs)]
+        theirs = [spec("torch", name, length) for name in dict.fromkeys(p[1] for p in pairs)]
+        medians = bench.medians([*ours, *theirs])
+        found = {s["name"]: m for s, m in zip([*ours, *theirs], medians, strict=True)}
+        show([_against(length, one, other, found) for one, other in pairs])
+
+
+def _against(length: int, one: str, other: str, found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "length": length,
+        "attention": one,
+        "CPU s": found[one]["cpu"],
+        "against": other,
+        "its CPU s": found[other]["cpu"],
+        "times faster": found[other]["cpu"] / found[one]["cpu"],
+        "in wall time": found[other]["wall"] / found[one]["wall"],
+    }
+
+
+def crossover(bench: Bench) -> None:
+    """From which length on the linear attentions beat each exact one."""
+    lengths = (128, 256, 512, 1_024, 2_048, 4_096)
+    linear = ("performer-softmax", "performer-relu", "linear")
+    exact = ("softmax", "softmax-fused", "softmax-chunked", "torch-sdpa")
+    specs = [
+        spec("torch" if name.startswith("torch") else "attention", name, length)
+        for length in lengths
+        for name in (*linear, *exact)
+    ]
+    medians = bench.medians(specs)
+    found = {(s["name"], s["length"]): m for s, m in zip(specs, medians, strict=True)}
+    cpu = {name: [found[name, length]["cpu"] for length in lengths] for name in (*linear, *exact)}
+    show([{"attention": name, **dict(zip(lengths, cpu[name], strict=True))} for name in cpu])
+    rows = [
+        {"attention": one, **{f"beats {other} from": _crossing(lengths, cpu[one], cpu[other])
+                              for other in exact}}
+        for one in linear
+    ]  # fmt: skip
+    show(rows)
+
+
+def _crossing(lengths: tuple[int, ...], one: list[float], other: list[float]) -> str:
+    """Where log(one / other) goes through 0, linear in log length."""
+    logs, ratio = np.log(lengths), np.log(np.array(one) / np.array(other))
+    above = np.flatnonzero(ratio > 0)
+    if not len(above):
+        return f"below {lengths[0]}"
+    last = above[-1]
+    if last == len(lengths) - 1:
+        return f"above {lengths[-1]}"
+    share = ratio[last] / (ratio[last] - ratio[last + 1])
+    return f"{np.exp(logs[last] + share * (logs[last + 1] - logs[last])):.0f}"
+
+
+def causal(bench: Bench) -> None:
+    """Causal FAVOR+ in chunks against token by token."""
+    rows = []
+    for name in ("performer-softmax", "performer-relu"):
+        specs = [
+            spec("attention", name, 8_192, causal=True),
+            spec("per-token", name, 8_192),
+            spec("attention", name, 8_192),
+        ]
+        chunked, token, both = bench.medians(specs)
+        rows.append(
+            {
+                "attention": name,
+                "CPU s": chunked["cpu"],
+                "per token, CPU s": token["cpu"],
+                "times faster": token["cpu"] / chunked["cpu"],
+                "in wall time": token["wall"] / chunked["wall"],
+                "of bidirectional": chunked["cpu"] / both["cpu"],
+            }
+        )
+    show(rows)
+
+
+def whole_transformer(bench: Bench) -> None:
+    """The Transformers of Fig. 3 against the same with identity, "X (OPT)"."""
+    names = ("identity", "identity-with-qk", "performer-relu", "performer-softmax", "linear")
+    rows = []
+    for size, length in (("regular", 8_192), ("small", 16_384)):
+        medians = bench.medians(spec("transformer", name, length, size=size) for name in names)
+        bare, full = medians[0]["cpu"], medians[1]["cpu"]
+        rows += [
+            {
+                "size": size,
+                "length": length,
+                "attention": name,
+                "CPU s": m["cpu"],
+                "of identity with Q, K": m["cpu"] / full,
+                "of identity": m["cpu"] / bare,
+            }
+            for name, m in zip(names, medians, strict=True)
+        ]
+    show(rows)
+
+
+def memory(bench: Bench) -> None:
+    """By how much the peak of a fresh process's RSS grows in one forward and backward."""
+    names = ("softmax", "softmax-fused", "softmax-chunked", "performer-softmax", "performer-relu")
+    medians = bench.medians(spec("attention", name, 8_192) for name in names)
+    largest = medians[0]["peak"]
+    show(
+        [
+            {"attention": name, "MiB": m["peak"] / 2**20, "softmax / this": largest / m["peak"]}
+            for name, m in zip(names, medians, strict=True)
+        ]
+    )
+
+
+def slopes(bench: Bench) -> None:
+    """Exponents of time and memory in the length, by least squares in log-log."""
+    lengths = (2_048, 4_096, 8_192, 16_384, 32_768)
+    names = ("performer-softmax", "performer-relu", "linear", "linformer", "reformer", "identity")
+    rows = []
+    for name in names:
+        medians = bench.medians(spec("attention", name, length) for length in lengths)
+        rows.append({"attention": name, **_exponents(lengths, medians)})
+    for name in ("performer-softmax", "performer-relu", "linear", "reformer"):
+        specs = [spec("attention", name, length, causal=True) for length in lengths]
+        rows.append({"attention": f"{name}, causal", **_exponents(lengths, bench.medians(specs))})
+    show(rows)
+
+
+def _exponents(lengths: tuple[int, ...], medians: list[dict[str, float]]) -> dict[str, float]:
+    """Least squares in log-log, and the ratios of the last doubling."""
+    found: dict[str, float] = {}
+    for label, key in (("time", "cpu"), ("memory", "peak")):
+        logs = np.log([m[key] for m in medians])
+        found[f"{label} exponent"] = float(np.polyfit(np.log(lengths), logs, 1)[0])
+        found[f"{label}, last doubling"] = float(np.exp(logs[-1] - logs[-2]))
+    return found
+
+
+SECTIONS = {
+    "peers": peers,
+    "crossover": crossover,
+    "causal": causal,
+    "transformer": whole_transformer,
+    "memory": memory,
+    "slopes": slopes,
+}
+
+
+def main() -> None:
+    """Measure the sections named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Raw)
+    parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], metavar="SECTION")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, metavar="FILE")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        print(json.dumps(measure(json.loads(args.child))))
+        return
+    bench = Bench(args.rounds, args.out)
+    for name in args.sections or SECTIONS:
+        print(f"## {name}: {(SECTIONS[name].__doc__ or '').strip()}\n", flush=True)
+        SECTIONS[name](bench)
+
+
+_Raw = functools.partial(argparse.RawDescriptionHelpFormatter, width=100)
+
+if __name__ == "__main__":
+    main()

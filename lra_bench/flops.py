@@ -1,0 +1,62 @@
+"""Floating-point operations of a program, loops counted as often as they run."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+# What moves or renames numbers but computes none.
+_FREE = {
+    "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p", "device_put",
+    "dynamic_slice", "dynamic_update_slice", "gather", "iota", "pad", "reshape", "rev", "select_n",
+    "slice", "split", "squeeze", "stack", "stop_gradient", "transpose",
+}  # fmt: skip
+
+
+def count_flops(function: Callable[..., Any], *args: Any) -> float:
+    """Operations of `function(*args)`, which is traced, not run.
+
+    A product of matrices counts two for each multiplication and addition, anything else that
+    computes one for each number that comes out or, if it reduces, goes in. XLA's own count, of
+    the program that it makes, takes the body of a loop once, however often it runs.
+
+    Args:
+        function: any that JAX can trace.
+        args: arrays, or their shapes.
+    """
+    return _count(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _count(jaxpr: Any) -> float:
+    return sum(_operations(equation) for equation in jaxpr.eqns)
+
+
+def _operations(equation: Any) -> float:
+    name, params = equation.primitive.name, equation.params
+    inner = [_count(jaxpr) for jaxpr in _inner(params)]
+    if name == "cond":
+        return max(inner)
+    if inner:
+        return sum(inner) * (params["length"] if name == "scan" else 1)
+    out = _size(equation.outvars)
+    if name == "dot_general":
+        (contracted, _), _ = params["dimension_numbers"]
+        shape = equation.invars[0].aval.shape
+        return 2.0 * out * math.prod(shape[axis] for axis in contracted)
+    if name in _FREE:
+        return 0.0
+    return float(max(out, _size(equation.invars)) if name.startswith("reduce") else out)
+
+
+def _size(variables: list[Any]) -> int:
+    return max((math.prod(v.aval.shape) for v in variables if hasattr(v.aval, "shape")), default=0)
+
+
+def _inner(params: dict[str, Any]) -> Iterator[Any]:
+    """The programs within: a loop's body, a branch, a called function."""
+    for value in params.values():
+        for one in value if isinstance(value, tuple | list) else (value,):
+            jaxpr = getattr(one, "jaxpr", one)
+            if hasattr(jaxpr, "eqns"):
+                yield jaxpr

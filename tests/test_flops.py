@@ -1,0 +1,56 @@
+"""The count of operations, against closed forms and against XLA's where it counts all."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from lra_bench.dims import Dims
+from lra_bench.flops import count_flops
+from lra_bench.model import build_attention
+
+A, B = jnp.zeros((3, 5)), jnp.zeros((5, 7))
+
+
+def test_a_product_of_matrices():
+    assert count_flops(jnp.matmul, A, B) == 2 * 3 * 5 * 7
+
+
+def test_a_loop_counts_as_often_as_it_runs():
+    def loop(a, b):
+        return jax.lax.map(lambda row: row @ b, jnp.stack([a] * 4))
+
+    assert count_flops(jax.jit(loop), A, B) == 4 * 2 * 3 * 5 * 7
+
+
+def test_the_costlier_branch_counts():
+    def branch(a, b):
+        return jax.lax.cond(a[0, 0] > 0, lambda: a @ b, lambda: jnp.zeros((3, 7)))
+
+    assert 0 <= count_flops(branch, A, B) - 2 * 3 * 5 * 7 < 5
+
+
+def test_shapes_serve_as_well_as_arrays():
+    shapes = (jax.ShapeDtypeStruct((3, 5), "float32"), jax.ShapeDtypeStruct((5, 7), "float32"))
+    assert count_flops(jnp.matmul, *shapes) == count_flops(jnp.matmul, A, B)
+
+
+def gradient(name, length):
+    call = build_attention(name, Dims(2, 16, length), {}, nnx.Rngs(0))
+    qkv = [jnp.zeros((1, length, 2, 16))] * 3
+    mask = jnp.ones((1, length), bool)
+    return jax.jit(jax.grad(lambda *qkv: jnp.sum(jnp.sin(call(*qkv, mask))), argnums=(0, 1, 2))), qkv
+
+
+def test_agrees_with_xla_where_there_is_no_loop():
+    function, qkv = gradient("softmax", 256)
+    xla = function.lower(*qkv).cost_analysis()["flops"]
+    assert count_flops(function, *qkv) == pytest.approx(xla, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["performer-softmax", "performer-relu"])
+def test_twice_the_length_is_twice_the_work(name):
+    """XLA says that it is the same: the loop's body is."""
+    short, long = (count_flops(function, *qkv) for function, qkv in
+                   (gradient(name, length) for length in (1_024, 2_048)))  # fmt: skip
+    assert long == pytest.approx(2 * short, rel=0.01)
