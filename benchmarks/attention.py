@@ -12,6 +12,7 @@ goes on with what is missing.
 
 import argparse
 import functools
+import importlib
 import json
 import os
 import resource
@@ -113,18 +114,16 @@ def per_token(name: str, length: int, options: dict[str, Any]) -> Call:
 def torch_attention(name: str, length: int, options: dict[str, Any]) -> Call:
     """Forward and backward of performer-pytorch's attention, or PyTorch's own."""
     del options
-    import torch
-
+    torch: Any = importlib.import_module("torch")
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     qkv = [torch.randn(1, HEADS, length, HEAD_DIM, requires_grad=True) for _ in range(3)]
     if name == "torch-sdpa":
         call = torch.nn.functional.scaled_dot_product_attention
     else:
-        from performer_pytorch import FastAttention
-
+        peer: Any = importlib.import_module("performer_pytorch")
         relu = name == "performer-pytorch-relu"
-        call = FastAttention(HEAD_DIM, FEATURES, generalized_attention=relu)
+        call = peer.FastAttention(HEAD_DIM, FEATURES, generalized_attention=relu)
 
     def run() -> None:
         for x in qkv:
@@ -311,7 +310,8 @@ def crossover(bench: Bench) -> None:
     medians = bench.medians(specs)
     found = {(s["name"], s["length"]): m for s, m in zip(specs, medians, strict=True)}
     cpu = {name: [found[name, length]["cpu"] for length in lengths] for name in (*linear, *exact)}
-    show([{"attention": name, **dict(zip(lengths, cpu[name], strict=True))} for name in cpu])
+    names = [str(length) for length in lengths]
+    show([{"attention": x, **dict(zip(names, cpu[x], strict=True))} for x in cpu])
     rows = [
         {"attention": one, **{f"beats {other} from": _crossing(lengths, cpu[one], cpu[other])
                               for other in exact}}

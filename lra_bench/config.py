@@ -11,7 +11,7 @@ from ml_collections.config_flags import config_flags
 
 from lra_bench.errors import UsageError
 from lra_bench.registry import ATTENTIONS, TASKS, unknown
-from lra_bench.settings import ModelSettings, RunSettings, TrainSettings
+from lra_bench.settings import ModelSettings, Origin, RunSettings, TrainSettings
 
 # A ConfigDict's type checks attributes that only exist at run time.
 Config = Any
@@ -31,12 +31,18 @@ def presets(task: str) -> Mapping[str, Callable[[], Config]]:
 
 
 def make_settings(
-    task: str, attention: str, preset: str, seed: int, overrides: Sequence[str] = ()
+    task: str,
+    attention: str,
+    preset: str,
+    seed: int,
+    overrides: Sequence[str] = (),
+    init_from: Origin | None = None,
 ) -> RunSettings:
     """The settings of one run.
 
     Args:
         overrides: "group.key=value", the group "data", "model", "train" or "attention".
+        init_from: the checkpoint whose parameters the run starts with.
 
     Raises:
         UsageError: an unknown name or key, or a value of the wrong type or range.
@@ -62,6 +68,7 @@ def make_settings(
         attention_options=config.attention.to_dict(),
         model=ModelSettings(**config.model),
         train=TrainSettings(**config.train),
+        init_from=init_from,
     )
     validate(settings)
     return settings
@@ -117,8 +124,11 @@ def validate(settings: RunSettings) -> None:
     for group, value in (("model", settings.model), ("train", settings.train)):
         for name, hint in get_type_hints(type(value)).items():
             _check(f"{group}.{name}", getattr(value, name), get_args(hint))
-    for name, usual in ATTENTIONS.get(settings.attention).options().items():
+    entry = ATTENTIONS.get(settings.attention)
+    for name, usual in entry.options().items():
         _check_option(f"attention.{name}", settings.attention_options[name], usual)
+    for name, choices in entry.choices().items():
+        _check(f"attention.{name}", settings.attention_options[name], choices)
     train = settings.train
     if train.batch_size % train.accumulate:
         raise UsageError(

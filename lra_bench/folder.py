@@ -9,7 +9,7 @@ from typing import Any
 from lra_bench import record
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files import locked, write_json
-from lra_bench.settings import RunSettings
+from lra_bench.settings import Origin, RunSettings
 
 CONFIG = "config.json"
 
@@ -19,6 +19,11 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @property
+    def started(self) -> bool:
+        """Whether a run has begun here."""
+        return (self.path / CONFIG).exists()
 
     @property
     def checkpoints(self) -> Path:
@@ -37,7 +42,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"--out {self.path} is a file")
-        if not (self.path / CONFIG).exists():
+        if not self.started:
             self._refuse_strangers()
             return None
         self._refuse_other(settings)
@@ -65,12 +70,20 @@ class RunFolder:
         except ValueError:
             raise RunError(f"{self.path / CONFIG} can't be read; choose another --out") from None
         here = json.loads(json.dumps(settings.as_dict()))
-        differences = list(_differences(found, here))
-        if differences:
+        found_differences = list(differences(_identity(found), _identity(here)))
+        if found_differences:
             raise UsageError(
-                f"{self.path} holds a run of another config: {'; '.join(differences[:3])}"
-                f"{'; ...' if len(differences) > 3 else ''}; choose another --out"
+                f"{self.path} holds a run of another config: {'; '.join(found_differences[:3])}"
+                f"{'; ...' if len(found_differences) > 3 else ''}; choose another --out"
             )
+
+    def origin(self, path: Path) -> Origin | None:
+        """The checkpoint that the run here starts with, if it was given as `path`."""
+        try:
+            found = Origin(**json.loads((self.path / CONFIG).read_text())["init_from"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return found if found.path == str(path) else None
 
     @contextlib.contextmanager
     def held(self, settings: RunSettings, *, resume: bool) -> Iterator[None]:
@@ -92,11 +105,19 @@ class RunFolder:
         write_json(self.path / CONFIG, settings.as_dict())
 
 
-def _differences(found: Any, here: Any, at: str = "") -> Iterator[str]:
+def _identity(config: Any) -> Any:
+    """The config with the checkpoint of `init_from` told by its contents, wherever it lies."""
+    match config:
+        case {"init_from": {"sha256": sha256}}:
+            return {**config, "init_from": sha256}
+    return config
+
+
+def differences(found: Any, here: Any, at: str = "") -> Iterator[str]:
     """What differs, as "train.num_steps is 10 there, 20 here"."""
     if isinstance(found, dict) and isinstance(here, dict):
         for key in [*here, *(key for key in found if key not in here)]:
             where = f"{at}.{key}" if at else key
-            yield from _differences(found.get(key), here.get(key), where)
+            yield from differences(found.get(key), here.get(key), where)
     elif found != here:
         yield f"{at} is {json.dumps(found)} there, {json.dumps(here)} here"

@@ -163,7 +163,7 @@ def cells(records: Iterable[Record]) -> list[Cell]:
 
 
 def _label(run: Record) -> str:
-    """The attention, with the options that aren't its defaults."""
+    """The attention, with the options that aren't its defaults and the one it started from."""
     from lra_bench.registry import ATTENTIONS
 
     try:
@@ -172,7 +172,16 @@ def _label(run: Record) -> str:
         usual = {}
     found = run["config"].get("attention_options") or {}
     changed = [f"{key}={value}" for key, value in sorted(found.items()) if usual.get(key) != value]
-    return run["attention"] + (f" ({', '.join(changed)})" if changed else "")
+    return run["attention"] + (f" ({', '.join(changed)})" if changed else "") + _origin(run)
+
+
+def _origin(run: Record) -> str:
+    """Whose checkpoint a run started with: its training came before the steps of this one."""
+    origin = run.get("init_from")
+    if origin is None:
+        return ""
+    where = "" if origin["task"] == run["task"] else f" on {origin['task']}"
+    return f" from {origin['attention']}{where}"
 
 
 def wide(records: Iterable[Record], *, with_published: bool) -> pd.DataFrame:
@@ -304,6 +313,8 @@ def _notes(table: pd.DataFrame) -> str:
         notes.append(f"at chance: not {_ABOVE_CHANCE} standard errors above the commonest answer")
     if "(!)" in text:
         notes.append("(!): over 10 % more parameters than softmax")
+    if " from " in text:
+        notes.append("from: fine-tuned, after that attention's own training")
     if "[" in text:
         notes.append("[source]: published, in that source's full-size setting")
     return "; ".join(notes) + "."

@@ -15,7 +15,7 @@ from lra_bench.data.store import Store
 from lra_bench.metrics import Metrics
 from lra_bench.programs import Programs
 from lra_bench.progress import Advance, Display
-from lra_bench.settings import TrainSettings
+from lra_bench.settings import Origin, TrainSettings
 from lra_bench.stopping import Stopped, StopRequest
 from lra_bench.train import State
 
@@ -35,6 +35,7 @@ class Evaluation:
     accuracy: float
     loss: float
     examples: int
+    seconds: float
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Loop:
     metrics: Metrics
     display: Display
     stop: StopRequest
+    origin: Origin | None = None
     _seconds: float = 0.0
     _timed_steps: int = 0
     _remark: str = ""
@@ -70,6 +72,8 @@ class Loop:
         batches = Prefetch(self.programs.train_batch, step)
         with closing(batches), self.display.bar("training", self.settings.num_steps, step) as bar:
             try:
+                if self.origin is not None and step == 0 and not saved:
+                    self._before_any_step(state, self.origin, bar)
                 while True:
                     if self._due(step, self.settings.eval_every) and not saved:
                         self._settle()
@@ -88,17 +92,18 @@ class Loop:
                     self.checkpoints.save(state)
                 raise
 
-    def test(self, state: State) -> Evaluation:
+    def test(self, state: State) -> None:
         """Evaluate on every example of the test split and write its line.
 
         Raises:
             Stopped: on request; what is saved already is all that is needed to go on.
         """
         with self.display.bar("testing", len(self.store.splits["test"])) as bar:
-            return self._evaluate(state, "test", bar)
+            result = self._evaluate(state, "test", bar)
+        self._write(int(state.step), "test", result)
 
     def _evaluate(self, state: State, split: str, bar: Advance | None) -> Evaluation:
-        """Every example of a split counts once; writes the split's line of metrics."""
+        """Every example of a split counts once."""
         started = time.perf_counter()
         examples, totals = self.store.splits[split], np.zeros(3)
         for indices, weights in padded_batches(len(examples), self.settings.eval_batch_size):
@@ -111,10 +116,27 @@ class Loop:
         loss, correct, count = totals.tolist()
         if not math.isfinite(loss):
             raise Diverged(int(state.step))
-        result = Evaluation(correct / count, loss / count, int(count))
         seconds = time.perf_counter() - started
-        self.metrics.write(int(state.step), split, result.loss, result.accuracy, seconds)
-        return result
+        return Evaluation(correct / count, loss / count, int(count), seconds)
+
+    def _write(self, step: int, split: str, found: Evaluation) -> None:
+        self.metrics.write(step, split, found.loss, found.accuracy, found.seconds)
+
+    def _before_any_step(self, state: State, origin: Origin, bar: Advance) -> None:
+        """Validate and test another run's parameters; a candidate for the best like any other.
+
+        Nothing is written before both are done: a stop between would have it written twice.
+        """
+        bar(0, "validating and testing")
+        found = {split: self._evaluate(state, split, None) for split in ("validation", "test")}
+        for split, result in found.items():
+            self._write(0, split, result)
+        accuracy = found["validation"].accuracy
+        self.checkpoints.save(state, accuracy)
+        self.display.line(
+            f"starting from {origin.attention} at step {origin.step} of {origin.path}: "
+            f"validation accuracy {accuracy:.1%} before any step"
+        )
 
     def _due(self, step: int, every: int) -> bool:
         return step > 0 and (step % every == 0 or step == self.settings.num_steps)
@@ -163,6 +185,7 @@ class Loop:
     def _validate(self, state: State, step: int, bar: Advance) -> None:
         bar(step, "validating")
         result = self._evaluate(state, "validation", None)
+        self._write(step, "validation", result)
         self.checkpoints.save(state, result.accuracy)
         self.display.line(
             f"step {step:>{len(str(self.settings.num_steps))}}  {self._remark}"

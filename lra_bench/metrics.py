@@ -21,10 +21,15 @@ class Metrics:
     """
 
     def __init__(self, folder: Path, last_step: int) -> None:
-        """Open for appending; what was written after `last_step` will be written again."""
+        """Open for appending; what was written after `last_step` will be written again.
+
+        So will the test, but for that of parameters from elsewhere before any step.
+        """
         path = folder / FILE
         kept = [
-            line for line in read(path) if line["step"] <= last_step and line["split"] != "test"
+            line
+            for line in read(path)
+            if line["step"] <= last_step and (line["split"] != "test" or line["step"] == 0)
         ]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         write_atomically(path, text)

@@ -1,7 +1,6 @@
 """The compiled functions of a run, and the batches that they take."""
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,8 +10,9 @@ from jaxtyping import Array
 from lra_bench.data.batches import Batches
 from lra_bench.data.store import Split, Store
 from lra_bench.devices import Devices
+from lra_bench.flops import count_flops
 from lra_bench.settings import RunSettings
-from lra_bench.train import Learner, State, Sums, empty_window
+from lra_bench.train import Arrays, Learner, State, Sums, empty_window
 
 
 class Programs:
@@ -23,7 +23,7 @@ class Programs:
 
     Attributes:
         compile_seconds: how long tracing and compiling the training step took.
-        flops_per_step: of one training step, as XLA counts the program before optimising it.
+        flops_per_step: of one training step, loops counted as often as they run.
     """
 
     def __init__(
@@ -57,15 +57,8 @@ class Programs:
         lowered = self._train_step.lower(state, *self.train_batch(0), self._key)
         self._train_step = lowered.compile()
         self.compile_seconds = time.perf_counter() - started
-        self.flops_per_step = self._flops(state, lowered)
-
-    def _flops(self, state: State, lowered: Any) -> float | None:
-        """XLA counts a loop's body once, so accumulated parts are counted as one batch."""
-        settings = self._learner.settings
-        if settings.accumulate > 1:
-            whole = replace(self._learner, settings=replace(settings, accumulate=1))
-            lowered = self._jit(whole.train_step).lower(state, *self.train_batch(0), self._key)
-        return (lowered.cost_analysis() or {}).get("flops")
+        step = self._learner.train_step
+        self.flops_per_step = count_flops(step, state, *self.train_batch(0), self._key)
 
     def train_batch(self, step: int) -> tuple[Array, Array]:
         """Tokens and labels of the batch that update number `step` (from 0) is made on."""
@@ -86,6 +79,10 @@ class Programs:
         tokens, labels = self._put(split, indices)
         weights = jax.device_put(weights, self._by_example)
         return self._eval_step(state.params, state.sampled, tokens, labels, weights)
+
+    def with_params(self, state: State, params: Arrays) -> State:
+        """The state before any step with other parameters; AdamW's begins with zeros for any."""
+        return state._replace(params=jax.device_put(params, self._replicated))
 
     def without_window(self, state: State) -> State:
         """The state with its window of training metrics emptied."""

@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def blank(settings: RunSettings) -> dict[str, Any]:
         "preset": settings.preset,
         "seed": settings.seed,
         "config": settings.as_dict(),
+        "init_from": _origin(settings),
         "parameters": None,
         "parameters_vs_softmax": None,
         "chance": None,
@@ -51,6 +53,12 @@ def blank(settings: RunSettings) -> dict[str, Any]:
         "data": None,
         "environment": None,
     }
+
+
+def _origin(settings: RunSettings) -> dict[str, Any] | None:
+    """Whose parameters the run starts with, and how they do before any step."""
+    origin = settings.init_from
+    return None if origin is None else {**asdict(origin), "validation": None, "test": None}
 
 
 def write(folder: Path, record: dict[str, Any]) -> None:
@@ -72,6 +80,7 @@ def read(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: not a run record")
     if record["schema"] != SCHEMA:
         raise RunError(f"{path}: schema {record['schema']!r}, this version reads {SCHEMA}")
+    record.setdefault("init_from", None)  # older records lack it
     missing = [key for key in _VALID if key not in record]
     if missing:
         raise RunError(f"{path}: incomplete: {', '.join(missing)}")
@@ -115,6 +124,12 @@ def _is_evaluation_or_none(value: Any) -> bool:
     return _is_share(value.get("accuracy")) and isinstance(examples, int) and examples > 0
 
 
+def _is_origin_or_none(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return value is None
+    return _is_text(value.get("attention")) and _is_text(value.get("task"))
+
+
 # What a reader relies on; the other keys are for people.
 _VALID: dict[str, Callable[[Any], bool]] = {
     "status": lambda value: value in STATUSES,
@@ -123,6 +138,7 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "preset": _is_text,
     "seed": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "config": _is_config,
+    "init_from": _is_origin_or_none,
     "chance": _is_share,
     "best_step": lambda value: value is None or isinstance(value, int),
     "validation": _is_evaluation_or_none,

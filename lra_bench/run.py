@@ -4,13 +4,12 @@ import dataclasses
 import math
 import traceback
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from lra_bench import metrics, record
+from lra_bench import metrics, record, transfer
 from lra_bench.checkpoint import Checkpoints
 from lra_bench.data.obtain import load_data
 from lra_bench.data.store import Store
@@ -40,6 +39,8 @@ def execute(
     """
     devices = choose_devices(settings.train)
     task = TASKS.get(settings.task).target(**settings.data)
+    if settings.init_from is not None and not folder.started:
+        transfer.check(settings, task, display)
     store = load_data(task, settings.data_source, data_root, display)
     with folder.held(settings, resume=resume):
         folder.start(settings)
@@ -52,9 +53,16 @@ def execute(
             run.train_and_test(Programs(make_learner(task, settings), settings, store, devices))
         except Exception as error:
             run.note_failure(error)
+        run.note_origin()
         result["peak_memory_bytes"] = record.peak_memory(devices.all[0])
         record.write(folder.path, result)
     return result
+
+
+def _last_with_lines(checkpoints: Checkpoints) -> int:
+    """The latest step; -1 where the evaluation before any step isn't saved, to be done again."""
+    latest = checkpoints.latest() or 0
+    return latest if latest or checkpoints.evaluated(0) else -1
 
 
 @dataclasses.dataclass
@@ -86,8 +94,11 @@ class Run:
             latest = checkpoints.latest()
             if latest is not None:
                 state = checkpoints.restore(latest, like=state)
+            elif self.settings.init_from is not None:
+                params = transfer.load(self.settings, state.params)
+                state = programs.with_params(state, params)
             self._announce(latest)
-            with closing(Metrics(self.folder.path, latest or 0)) as lines:
+            with closing(Metrics(self.folder.path, _last_with_lines(checkpoints))) as lines:
                 loop = Loop(
                     programs,
                     self.store,
@@ -96,13 +107,14 @@ class Run:
                     lines,
                     self.display,
                     stop,
+                    self.settings.init_from,
                 )
                 state = loop.fit(state)
                 best = checkpoints.best()
                 assert best is not None  # the last step is always evaluated
-                state = checkpoints.restore(best, like=state)
-                test = asdict(loop.test(state))
-        self._finish(best, test)
+                if best > 0:  # else it was tested before any step
+                    loop.test(checkpoints.restore(best, like=state))
+        self._finish(best)
 
     def _count_parameters(self, params: dict[str, Any]) -> None:
         """Count, and compare with softmax attention in the same model."""
@@ -119,24 +131,33 @@ class Run:
             f"{'starting' if latest is None else f'going on from step {latest}'}"
         )
 
-    def _finish(self, best: int, test: dict[str, Any]) -> None:
+    def _finish(self, best: int) -> None:
         lines = metrics.read(self.folder.path / metrics.FILE)
-        chosen = next(x for x in lines if x["split"] == "validation" and x["step"] == best)
         rate = metrics.steps_per_second(lines)
         tokens = self.settings.train.batch_size * self.store.splits["train"].tokens[0].size
         self.result.update(
             status="ok",
             best_step=best,
-            validation={
-                "accuracy": chosen["accuracy"],
-                "loss": chosen["loss"],
-                "examples": len(self.store.splits["validation"]),
-            },
-            test=test,
+            validation=self._evaluation("validation", best),
+            test=self._evaluation("test", best),
             steps=self.settings.train.num_steps,
             steps_per_second=rate,
             tokens_per_second=rate and rate * tokens,
         )
+
+    def note_origin(self) -> None:
+        """Put into the record how the parameters from elsewhere did before any step."""
+        if self.result["init_from"] is not None:
+            found = {split: self._evaluation(split, 0) for split in ("validation", "test")}
+            self.result["init_from"].update(found)
+
+    def _evaluation(self, split: str, step: int) -> dict[str, Any] | None:
+        """What metrics.jsonl says of a split at a step."""
+        for line in metrics.read(self.folder.path / metrics.FILE):
+            if (line["split"], line["step"]) == (split, step):
+                examples = len(self.store.splits[split])
+                return {"accuracy": line["accuracy"], "loss": line["loss"], "examples": examples}
+        return None
 
     def note_failure(self, error: Exception) -> None:
         """Put a failure into the record; raise instead where there can't be one."""

@@ -63,6 +63,26 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The checkpoint whose parameters a run starts with; its `sha256` alone says which it is.
+
+    Attributes:
+        path: as the user gave it.
+        sha256: of the checkpoint's checksums.json.
+        task, attention: of the run that made it.
+        step: how far that run was.
+        test_accuracy: of that run, if it is this step that was tested.
+    """
+
+    path: str
+    sha256: str
+    task: str
+    attention: str
+    step: int
+    test_accuracy: float | None
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """One run, in full: two runs with equal settings give equal metrics."""
 
@@ -75,6 +95,7 @@ class RunSettings:
     attention_options: dict[str, Any]
     model: ModelSettings
     train: TrainSettings
+    init_from: Origin | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries, ready for JSON."""

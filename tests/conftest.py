@@ -1,8 +1,10 @@
 """Fixtures: the command line in this process or another, and data made once."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,22 +15,27 @@ from lra_bench.cli import main
 SMOKE = ("run", "--preset", "smoke")
 
 
+def pytest_configure(config):
+    """One cache of compiled programs for all tests, those in other processes too.
+
+    JAX reads where it is when it is imported, hence not from a fixture.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lra-bench-cache-")
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+        cache = os.environ["JAX_COMPILATION_CACHE_DIR"]
+        config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture(scope="session")
-def environment(data_dir, tmp_path_factory):
-    """For subprocesses: the data directory, and a cache that spares them compiling again."""
-    cache = tmp_path_factory.mktemp("cache")
-    return {
-        **os.environ,
-        "LRA_BENCH_DATA": str(data_dir),
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-        "COLUMNS": "200",
-    }
+def environment(data_dir):
+    """For subprocesses: the data directory, and lines that don't wrap."""
+    return {**os.environ, "LRA_BENCH_DATA": str(data_dir), "COLUMNS": "200"}
 
 
 @pytest.fixture

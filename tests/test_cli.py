@@ -15,8 +15,8 @@ from lra_bench import record
 from lra_bench.registry import ATTENTIONS
 
 KEYS = [
-    "schema", "status", "error", "task", "attention", "preset", "seed", "config", "parameters",
-    "parameters_vs_softmax", "chance", "best_step", "validation", "test", "steps",
+    "schema", "status", "error", "task", "attention", "preset", "seed", "config", "init_from",
+    "parameters", "parameters_vs_softmax", "chance", "best_step", "validation", "test", "steps",
     "steps_per_second", "tokens_per_second", "flops_per_step", "peak_memory_bytes",
     "compile_seconds", "data", "environment",
 ]  # fmt: skip
@@ -47,7 +47,9 @@ class TestHelp:
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
         assert done.returncode == 0, done.stderr
 
-    @pytest.mark.parametrize("command", [(), ("run",), ("table",), ("data",), ("list",)])
+    @pytest.mark.parametrize(
+        "command", [(), ("run",), ("table",), ("analyze",), ("data",), ("list",)]
+    )
     def test_help(self, cli, command):
         status, out, _ = cli(*command, "--help")
         assert status == 0

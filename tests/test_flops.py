@@ -39,7 +39,9 @@ def gradient(name, length):
     call = build_attention(name, Dims(2, 16, length), {}, nnx.Rngs(0))
     qkv = [jnp.zeros((1, length, 2, 16))] * 3
     mask = jnp.ones((1, length), bool)
-    return jax.jit(jax.grad(lambda *qkv: jnp.sum(jnp.sin(call(*qkv, mask))), argnums=(0, 1, 2))), qkv
+    return jax.jit(
+        jax.grad(lambda *qkv: jnp.sum(jnp.sin(call(*qkv, mask))), argnums=(0, 1, 2))
+    ), qkv
 
 
 def test_agrees_with_xla_where_there_is_no_loop():

@@ -32,7 +32,7 @@ def kernel_attention(
     exponent over the real keys (those up to the chunk's last, if causal) and the queries by the
     opposite, then each query by its own largest. All cancels between numerator and normaliser,
     which is thereby never below 1 where no factor is (but for causal queries whose every key is
-    e^-87 times weaker than a later one of their chunk: these get 0). So no epsilon is needed.
+    e^-69 times weaker than a later one of their chunk: these get 0). So no epsilon is needed.
 
     Time O(l m d), causal O(l m d + l c m) with chunks of c. Memory O(l d + m d), backward too.
 

@@ -16,6 +16,8 @@ from lra_bench.attentions._favor.features import FeatureMap, Features
 # benchmarks/attention.py.
 _CHUNK, _CAUSAL_CHUNK, _BLOCK = 256, 512, 64
 _ALIGNED = 8
+# A normaliser below this has lost its digits to underflow; its inverse would overflow gradients.
+_EMPTY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -171,10 +173,10 @@ def queries_of(
 def gain_of(
     plan: Plan, normaliser: Float[Array, "b h c 1"], largest: Float[Array, "b h c 1"]
 ) -> Float[Array, "b h c 1"]:
-    """What the numerator is multiplied by: 1 / normaliser, 0 where that is 0."""
+    """What the numerator is multiplied by: 1 / normaliser, 0 where that is next to 0."""
     if not plan.renormalize:
         return jnp.exp(largest)
-    empty = normaliser == 0
+    empty = jnp.abs(normaliser) < _EMPTY
     return jnp.where(empty, 0, 1 / jnp.where(empty, 1, normaliser))
 
 

@@ -10,7 +10,7 @@ from lra_bench.cli.common import add_data_dir, add_set
 if TYPE_CHECKING:
     from lra_bench.folder import RunFolder
     from lra_bench.progress import Display
-    from lra_bench.settings import RunSettings
+    from lra_bench.settings import Origin, RunSettings
 
 NAME = "run"
 HELP = "train and test one attention on one task"
@@ -20,6 +20,11 @@ once. Without arguments: Performer-softmax on ListOps, a few minutes on two CPU 
 
 DIR gets record.json (written last), metrics.jsonl, config.json and checkpoints/. A run that is
 stopped, or killed, goes on where it was with --resume.
+
+--init-from starts with the parameters of a run that was trained with another attention, if both
+have the same parameters: validates and tests them before any step, then trains as usual. CHECKPOINT
+is a run's folder, for its best checkpoint, or one in its checkpoints/, such as
+runs/listops-softmax-mini-seed0/checkpoints/600. It is only read.
 """
 
 
@@ -29,8 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attention", default="performer-softmax", help="default: %(default)s")
     parser.add_argument("--preset", default="mini", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    out = "where the run is kept; default: runs/TASK-ATTENTION-PRESET-seedN"
+    out = "where the run is kept; default: runs/TASK-ATTENTION-PRESET-seedN[-finetuned]"
     parser.add_argument("--out", type=Path, metavar="DIR", help=out)
+    origin = "start with the parameters of another run, by its folder or that of a checkpoint"
+    parser.add_argument("--init-from", type=Path, metavar="CHECKPOINT", help=origin)
     add_data_dir(parser)
     resume = "go on with the run in DIR, or show its result if it is finished"
     parser.add_argument("--resume", action="store_true", help=resume)
@@ -43,9 +50,11 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.folder import RunFolder
     from lra_bench.progress import Display
 
-    settings = make_settings(args.task, args.attention, args.preset, args.seed, args.set)
     name = f"{args.task}-{args.attention}-{args.preset}-seed{args.seed}"
+    name += "-finetuned" if args.init_from else ""
     folder = RunFolder(args.out or Path("runs") / name)
+    names = (args.task, args.attention, args.preset, args.seed)
+    settings = make_settings(*names, args.set, _origin(args.init_from, folder, resume=args.resume))
     display = Display()
     record = folder.check(settings, resume=args.resume)
     if record is None:
@@ -55,6 +64,17 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         return 1
     _show(record, folder.path, display)
     return 0 if record["status"] == "ok" else 1
+
+
+def _origin(path: Path | None, folder: "RunFolder", *, resume: bool) -> "Origin | None":
+    """The checkpoint to start with; a run that has started with it needs it no more."""
+    if path is None:
+        return None
+    if resume and not path.exists() and (known := folder.origin(path)):
+        return known
+    from lra_bench.transfer import identify
+
+    return identify(path)
 
 
 def _execute(
@@ -89,6 +109,11 @@ def _show(record: dict[str, Any], folder: Path, display: "Display") -> None:
             f" (best validation {record['validation']['accuracy']:.1%},"
             f" at step {record['best_step']})"
         )
+        if record["init_from"]:
+            display.line(
+                f"zero-shot      {record['init_from']['test']['accuracy']:.1%}"
+                f" with {record['init_from']['attention']}'s parameters, before any step"
+            )
         display.line(f"chance         {record['chance']:.1%} (always the commonest answer)")
         figures = [
             f"{row.accuracy[record['task']]:.1f} % {row.source}"

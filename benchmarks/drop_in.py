@@ -1,0 +1,98 @@
+"""How well one attention stands in for another: Fig. 5 of arXiv:2009.14794 on an LRA task.
+
+    python benchmarks/drop_in.py [--task listops] [--preset mini] [--seed 0] [--out runs/drop_in]
+
+Three runs by the command line: softmax from scratch, performer-softmax from scratch, and
+performer-softmax with the parameters of the first (`--init-from`), all of the same number of
+steps. Prints validation accuracy before any step and after 10, 25, 50 and 100 % of them as
+markdown, and draws it over the steps, zero-shot transfer dotted, into OUT/drop_in.png. Finished
+runs are taken as they are; unfinished ones go on.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from lra_bench import metrics, record
+from lra_bench.config import make_settings
+from lra_bench.files import write_atomically
+from lra_bench.folder import RunFolder
+
+SHARES = (0.10, 0.25, 0.50, 1.00)
+# Evaluations in a run: every one of SHARES falls on one.
+EVALUATIONS = 20
+SOURCE, TARGET = "softmax", "performer-softmax"
+
+
+def run(args: argparse.Namespace, name: str, attention: str, *more: str) -> Path:
+    """Do a run in OUT/NAME, or what is left of it."""
+    out = args.out / name
+    steps = make_settings(args.task, attention, args.preset, args.seed).train.num_steps
+    every = f"train.eval_every={max(1, steps // EVALUATIONS)}"
+    command = [sys.executable, "-m", "lra_bench", "run", "--out", str(out), "--set", every]
+    command += ["--task", args.task, "--attention", attention, "--preset", args.preset]
+    command += ["--seed", str(args.seed), *more]
+    command += ["--resume"] if RunFolder(out).started else []
+    if subprocess.run(command).returncode:
+        sys.exit(f"the run in {out} did not end well")
+    return out
+
+
+def validation(folder: Path) -> dict[int, float]:
+    """Accuracy by step."""
+    lines = metrics.read(folder / metrics.FILE)
+    return {x["step"]: x["accuracy"] for x in lines if x["split"] == "validation"}
+
+
+def table(folders: dict[str, Path]) -> str:
+    """Markdown: a row a run; validation at the evaluation nearest to each share, and the test."""
+    head = ["run", "before any step", *(f"after {share:.0%}" for share in SHARES), "test"]
+    rows = [head, [":--", *["--:"] * (len(head) - 1)]]
+    for name, folder in folders.items():
+        curve, result = validation(folder), record.read(folder / record.FILE)
+        nearest = [min(curve, key=lambda x: abs(x - share * result["steps"])) for share in SHARES]
+        cells = [curve.get(0), *(curve[step] for step in nearest), result["test"]["accuracy"]]
+        rows.append([name, *("" if x is None else f"{x:.1%}" for x in cells)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def figure(folders: dict[str, Path], title: str) -> Figure:
+    """Validation accuracy over steps; dotted, that of the transferred parameters as they are."""
+    drawing = Figure(figsize=(6, 5), layout="constrained")
+    axes: Any = drawing.subplots()
+    for name, folder in folders.items():
+        curve = validation(folder)
+        (line,) = axes.plot(list(curve), [100 * x for x in curve.values()], label=name)
+        if 0 in curve:
+            label = f"{name}, before any step"
+            axes.axhline(100 * curve[0], linestyle=":", color=line.get_color(), label=label)
+    axes.set(xlabel="step", ylabel="validation accuracy, %", title=title)
+    drawing.legend(loc="outside lower center")
+    return drawing
+
+
+def main() -> None:
+    """Do the three runs and show them."""
+    parser = argparse.ArgumentParser(description="One attention in the place of another.")
+    parser.add_argument("--task", default="listops")
+    parser.add_argument("--preset", default="mini")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/drop_in"))
+    args = parser.parse_args()
+    source = run(args, SOURCE, SOURCE)
+    scratch = run(args, TARGET, TARGET)
+    tuned = run(args, f"{TARGET}-from-{SOURCE}", TARGET, "--init-from", str(source))
+    folders = {SOURCE: source, TARGET: scratch, f"{TARGET} from {SOURCE}": tuned}
+    text = table(folders)
+    write_atomically(args.out / "drop_in.md", text)
+    title = f"{args.task}, preset {args.preset}, seed {args.seed}"
+    figure(folders, title).savefig(args.out / "drop_in.png", dpi=150)
+    print(f"\n{text}\n{args.out / 'drop_in.png'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The attention matrices of a trained model, whatever its mechanism: Appendix C.4."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from lra_bench.analysis import plots
+from lra_bench.data.obtain import load_data
+from lra_bench.errors import UsageError
+from lra_bench.model import AttentionFunction, Encoder
+from lra_bench.progress import Display
+from lra_bench.registry import Task, unknown
+from lra_bench.restore import load_model
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is drawn.
+
+    Attributes:
+        run_dir: the folder of a run.
+        data_root: where data lie.
+        split, example: the example; of two documents the first.
+        length: real tokens of it that are put through the model, at most.
+    """
+
+    run_dir: Path
+    data_root: Path
+    split: str = "test"
+    example: int = 0
+    length: int = 256
+
+
+class Call(NamedTuple):
+    """What a mechanism was called with."""
+
+    q: Float[Array, "b l h d"]
+    k: Float[Array, "b l h d"]
+    v: Float[Array, "b l h d"]
+    mask: Bool[Array, "b l"]
+
+
+def run(setup: Setup, out: Path, display: Display) -> bool:
+    """Write matrices.npz, matrix.csv and the heat maps, show a table."""
+    settings, task, model = load_model(setup.run_dir)
+    store = load_data(task, settings.data_source, setup.data_root, display)
+    if setup.split not in store.splits:
+        raise unknown("split", setup.split, list(store.splits))
+    split = store.splits[setup.split]
+    if not 0 <= setup.example < len(split):
+        raise UsageError(f"--example {setup.example}: {setup.split} has 0 to {len(split) - 1}")
+    tokens = real_tokens(task, split.example(setup.example)[0], setup.length)
+    layers = layer_matrices(model.encoder, tokens)
+    out.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = {f"layer_{n}": x for n, x in enumerate(layers, 1)}
+    np.savez_compressed(out / "matrices.npz", **arrays)
+    summary = summarise(layers)
+    summary.to_csv(out / "matrix.csv", index=False)
+    title = (
+        f"{settings.attention}, {task.name}, {setup.split} example {setup.example}, "
+        f"first {len(tokens)} tokens"
+    )
+    plots.matrices(layers, title, out / "matrix.png")
+    display.line(f"Attention matrices of {title}")
+    display.line(
+        summary.astype({"layer": str, "head": str}).to_markdown(index=False, floatfmt=".3f")
+    )
+    return True
+
+
+def real_tokens(
+    task: Task, tokens: Int[np.ndarray, "*two l"], length: int
+) -> Int[np.ndarray, " l"]:
+    """The first real tokens of an example, or of its first document."""
+    first = tokens[0] if task.paired else tokens
+    real = first if task.pad_id is None else first[first != task.pad_id]
+    return real[:length]
+
+
+def layer_matrices(
+    encoder: Encoder, tokens: Int[np.ndarray, " l"]
+) -> list[Float[np.ndarray, "h l l"]]:
+    """The matrix of each head of each layer, for one example without padding."""
+    calls = captured(encoder, jnp.asarray(tokens)[None])
+    return [
+        np.asarray(one_hot_matrix(block.attention.attend, call)[0], np.float32)
+        for block, call in zip(encoder.blocks, calls, strict=True)
+    ]
+
+
+def captured(encoder: Encoder, tokens: Int[Array, "b l"]) -> list[Call]:
+    """What each layer's mechanism is called with when `tokens` are encoded."""
+    graph, state = nnx.split(encoder)
+
+    @jax.jit
+    def calls(state: nnx.State, tokens: Array) -> list[Call]:
+        found: list[Call] = []
+        model = nnx.merge(graph, state)
+        for block in model.blocks:
+            block.attention.attend = _recording(block.attention.attend, found)
+        model(tokens, None)
+        return found
+
+    return calls(state, tokens)
+
+
+def _recording(attend: AttentionFunction, calls: list[Call]) -> AttentionFunction:
+    def recorded(q: Array, k: Array, v: Array, mask: Array) -> Array:
+        calls.append(Call(q, k, v, mask))
+        return attend(q, k, v, mask)
+
+    return recorded
+
+
+def one_hot_matrix(attend: AttentionFunction, call: Call) -> Float[Array, "b h l l"]:
+    """What the mechanism multiplies V by, read off with columns of the identity for V.
+
+    A mechanism is linear in its values: out = A V. With V = I, out would be A; d columns of I
+    fit into one call, so it takes l / d of them.
+    """
+    batch, length, heads, dim = call.v.shape
+    columns = jnp.arange(-(-length // dim) * dim).reshape(-1, dim)
+
+    def part(columns: Int[Array, " d"]) -> Float[Array, "b l h d"]:
+        one_hot = (jnp.arange(length)[:, None] == columns).astype(call.v.dtype)
+        v = jnp.broadcast_to(one_hot[:, None], (batch, length, heads, dim))
+        return attend(call.q, call.k, v, call.mask).astype(jnp.float32)
+
+    parts = jax.lax.map(part, columns)
+    return jnp.moveaxis(parts, 0, 3).reshape(batch, length, heads, -1)[..., :length].swapaxes(1, 2)
+
+
+def summarise(layers: list[Float[np.ndarray, "h l l"]]) -> pd.DataFrame:
+    """Of each head: row sums, the mean entropy of a row in nats, where its mass lies."""
+    rows = []
+    for layer, by_head in enumerate(layers, 1):
+        for head, matrix in enumerate(by_head, 1):
+            rows.append((layer, head, *_facts(matrix.astype(np.float64))))
+    columns = ["layer", "head", "row_sum_least", "row_sum_most", "entropy", "entropy_uniform"]
+    return pd.DataFrame(rows, columns=[*columns, "diagonal", "within_2", "least_entry"])
+
+
+def _facts(matrix: Float[np.ndarray, "l l"]) -> tuple[float, ...]:
+    length, sums = len(matrix), matrix.sum(axis=1)
+    # Only what is positive has an entropy; trigonometric features give some of the other sign.
+    weights = np.maximum(matrix, 0)
+    weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-30)
+    entropy = -np.sum(weights * np.log(np.maximum(weights, 1e-30)), axis=1).mean()
+    apart = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+    near = np.where(apart <= 2, weights, 0).sum() / length
+    return (
+        sums.min(),
+        sums.max(),
+        entropy,
+        float(np.log(length)),
+        np.trace(weights) / length,
+        near,
+        matrix.min(),
+    )

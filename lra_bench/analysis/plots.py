@@ -1,0 +1,175 @@
+"""The figures of the studies."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which the colour-blind tell apart; markers differ too.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255")
+_MARKERS = "osD^vPX*"
+_DPI = 200
+
+
+def approximation(summary: pd.DataFrame, title: str, path: Path) -> None:
+    """Error against m: on the left the lines of Fig. 4, on the right the other variants."""
+    names, scales = list(summary["variant"].unique()), list(summary["scale"].unique())
+    figure = Figure(figsize=(10, 0.6 + 4 * len(scales)), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    panels = figure.subplots(len(scales), 2, squeeze=False)
+    for row, scale in zip(panels, scales, strict=True):
+        part = summary.query("scale == @scale")
+        for axes, shown in zip(row, (names[:4], [names[0], *names[4:]]), strict=True):
+            for name in shown:
+                _errors_against_m(axes, part.query("variant == @name"), names.index(name), name)
+            _log_axes(axes, sorted(set(part["num_features"])))
+            axes.set_xlabel("random projections m")
+            axes.set_ylabel(f"MSE of the output, sd of q, k: {scale:g}")
+            _legend_above(axes)
+    figure.savefig(path, dpi=_DPI)
+
+
+def _errors_against_m(axes: Axes, part: pd.DataFrame, index: int, name: str) -> None:
+    mse, sd = part["mse"], part["sd"]
+    # A log axis has no place for mean - sd below zero: the lower half stops at a tenth.
+    below = np.minimum(sd, 0.9 * mse)
+    # Side by side, or error bars hide each other.
+    x = part["num_features"] * 1.03 ** (index % 5 - 2)
+    axes.errorbar(x, mse, yerr=[below, sd], label=name, capsize=3, **_style(index))
+
+
+def _style(index: int) -> dict[str, Any]:
+    return {
+        "color": _COLOURS[index % len(_COLOURS)],
+        "marker": _MARKERS[index % len(_MARKERS)],
+        "markersize": 5,
+        "linewidth": 1.4,
+    }
+
+
+def _log_axes(axes: Axes, ticks: list[int]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(ticks, [str(x) for x in ticks])
+    axes.grid(alpha=0.3)
+
+
+def _legend_above(axes: Axes, columns: int = 2) -> None:
+    """Outside the data."""
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, fontsize=8)
+
+
+def deviations(lemma: pd.DataFrame, theorem: pd.DataFrame, path: Path) -> None:
+    """Measured errors on their closed forms, and what orthogonality saves, with its bound."""
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for index, (name, part) in enumerate(lemma.groupby("estimator", sort=False)):
+        style = {**_style(index), "linestyle": "none"}
+        bars = 2 * part["standard_error"]
+        left.errorbar(part["mse_theory"], part["mse_measured"], yerr=bars, label=name, **style)
+    ends = [lemma["mse_theory"].min() / 2, lemma["mse_theory"].max() * 2]
+    left.plot(ends, ends, color="grey", linewidth=1, zorder=0)
+    left.set(xscale="log", yscale="log", xlabel="MSE by Lemma 2", ylabel="measured MSE ± 2 s.e.")
+    theorem = theorem.assign(total=2 * theorem["length"] * np.cos(theorem["angle"] / 2))
+    theorem = theorem.sort_values("total")
+    total, iid = theorem["total"], theorem["mse_iid"]
+    saved = {name: 1 - theorem[f"mse_{name}"] / iid for name in ("bound", "theory", "measured")}
+    bars, style = 2 * theorem["standard_error"] / iid, {**_style(1), "linestyle": "none"}
+    right.errorbar(total, saved["measured"], yerr=bars, label="measured ± 2 s.e.", **style)
+    right.plot(total, saved["theory"], color=_COLOURS[0], label="exact")
+    right.plot(total, saved["bound"], "--", color="black", label="at least (Theorem 2)")
+    right.set(xlabel="|x + y|", ylabel="share of the iid MSE that orthogonality saves")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        _legend_above(axes, 3)
+    figure.savefig(path, dpi=_DPI)
+
+
+def regularized(table: pd.DataFrame, path: Path) -> None:
+    """SMREG / SM at its least against d, with Theorem 1's bounds."""
+    figure = Figure(figsize=(5.6, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for index, (log_c, part) in enumerate(table.groupby("log_c")):
+        axes.plot(part["dim"], part["ratio_least"], label=f"ln C = {log_c:g}", **_style(index))
+    bound = table.drop_duplicates("dim")
+    label = "1 - 2 / d^(1/3)"
+    axes.plot(bound["dim"], bound["leading_bound"], "--", color="black", label=label)
+    axes.axhline(1, color="grey", linewidth=1)
+    dims = list(bound["dim"])
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(dims, [str(x) for x in dims])
+    axes.set(xlabel="head dimension d", ylabel="least SMREG(x, y) / SM(x, y)")
+    axes.grid(alpha=0.3)
+    _legend_above(axes)
+    figure.savefig(path, dpi=_DPI)
+
+
+def ratio(table: pd.DataFrame, path: Path) -> None:
+    """Fig. 2: the ratio of errors over angle and length, and its slice at length 1."""
+    surface = table.pivot_table(index="length", columns="angle", values="log10_ratio")
+    values = np.concatenate([surface.to_numpy()[:, ::-1], surface.to_numpy()], axis=1)
+    values = np.concatenate([values[::-1], values])
+    angles = np.concatenate([-surface.columns.to_numpy()[::-1], surface.columns.to_numpy()])
+    lengths = np.concatenate([-surface.index.to_numpy()[::-1], surface.index.to_numpy()])
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    largest = 6.0
+    mesh = left.pcolormesh(
+        angles, lengths, values, cmap="PuOr_r", vmin=-largest, vmax=largest, rasterized=True
+    )
+    left.contour(angles, lengths, values, levels=[0], colors="black", linewidths=1)
+    left.set(xlabel="angle between x and y (radians)", ylabel="length |x| = |y|")
+    left.set_title("line: equal; above 0: positive features err less", fontsize=9)
+    colours = figure.colorbar(mesh, ax=left, extend="both")
+    colours.set_label("log10 of MSE(trigonometric) / MSE(positive)")
+    slice_ = table[np.isclose(table["length"], 1)]
+    for index, name in enumerate(("trigonometric", "positive")):
+        right.plot(slice_["angle"], slice_[f"mse_{name}"], label=name, color=_COLOURS[1 - index])
+    right.set(
+        yscale="log", xlabel="angle between x and y (radians)", ylabel="MSE, m = 1, |x| = |y| = 1"
+    )
+    right.grid(alpha=0.3)
+    _legend_above(right)
+    figure.savefig(path, dpi=_DPI)
+
+
+def propagation(summary: pd.DataFrame, title: str, path: Path) -> None:
+    """Error after each layer, relative and squared."""
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    labels = {"relative_error": "mean |difference| / mean |output|", "mse": "MSE of the output"}
+    for axes, (column, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
+        for index, (name, part) in enumerate(summary.groupby("variant", sort=False)):
+            mean, sd = part[f"{column}_mean"], part[f"{column}_std"]
+            below = np.minimum(sd, 0.9 * mean)
+            style = _style(index)
+            axes.errorbar(part["layer"], mean, yerr=[below, sd], label=name, capsize=2, **style)
+        axes.set(xlabel="layers", ylabel=label, yscale="log")
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _legend_above(axes, 3)
+    figure.savefig(path, dpi=_DPI)
+
+
+def matrices(layers: list[np.ndarray], title: str, path: Path) -> None:
+    """A row a layer, a column a head: entry (query, key), from 0 to the matrix's 99.5 % point."""
+    heads = len(layers[0])
+    figure = Figure(figsize=(2.6 * heads + 0.6, 2.5 * len(layers) + 0.6), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    panels = figure.subplots(len(layers), heads, squeeze=False)
+    for layer, (row, by_head) in enumerate(zip(panels, layers, strict=True)):
+        for head, (axes, matrix) in enumerate(zip(row, by_head, strict=True)):
+            top = float(np.quantile(np.abs(matrix), 0.995)) or 1.0
+            # Trigonometric features give negative entries: these need colours of both signs.
+            signed = matrix.min() < -0.01 * top
+            colours = {"cmap": "RdBu_r", "vmin": -top} if signed else {"cmap": "viridis", "vmin": 0}
+            image = axes.imshow(matrix, vmax=top, interpolation="nearest", **colours)
+            figure.colorbar(image, ax=axes, shrink=0.8).ax.tick_params(labelsize=6)
+            axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=8)
+            axes.tick_params(labelsize=6)
+            axes.set_xlabel("key", fontsize=7)
+            axes.set_ylabel("query", fontsize=7)
+    figure.savefig(path, dpi=_DPI)
