@@ -67,6 +67,11 @@ CHANGES = {
     "model.dropout": "0.5",
     "model.dtype": "bfloat16",
     "train.accumulate": "2",
+    "attention.causal": "true",
+    "attention.estimator": "hyperbolic",
+    "attention.projection": "iid",
+    "attention.regularized": "true",
+    "attention.renormalize": "false",
     "train.batch_size": "8",
     "train.schedule": "rsqrt",
     "train.learning_rate": "0.5",
@@ -114,12 +119,12 @@ def usual(tmp_path_factory):
 
 @pytest.mark.parametrize("key", CHANGES)
 def test_every_key_does_something(key, usual, tmp_path):
-    """It changes the data themselves or the compiled training step: no key is for show."""
+    """It changes the data, the initial state or the training step: no key is for show."""
     assert fingerprint(tmp_path, f"{key}={CHANGES[key]}") != usual
 
 
 def fingerprint(root, *overrides):
-    """Of the bytes of the data and of the training step's program."""
+    """Of the bytes of the data and of the programs of the initial state and the training step."""
     settings = make_settings("listops", "performer-softmax", "smoke", 0, overrides)
     task = TASKS.get("listops").target(**settings.data)
     data = store.open_store(prepare(root, task, "generate"))
@@ -129,6 +134,7 @@ def fingerprint(root, *overrides):
     size = (settings.train.batch_size, task.max_len)
     shapes = (jax.ShapeDtypeStruct(size, "uint8"), jax.ShapeDtypeStruct(size[:1], "int32"))
     program = jax.jit(learner.train_step).lower(state, *shapes, key).as_text()
+    program += jax.jit(learner.init).lower(key).as_text()
     digest = hashlib.sha256(program.encode())
     digest.update(data.provenance()["sha256"].encode())
     return digest.hexdigest()
@@ -171,7 +177,7 @@ def test_wrong_overrides_are_told(override, message):
 
 def test_a_mechanism_without_options_says_so():
     with pytest.raises(UsageError, match="no options"):
-        make_settings("listops", "softmax", "mini", 0, ["attention.num_features=3"])
+        make_settings("listops", "identity", "mini", 0, ["attention.num_features=3"])
 
 
 def test_later_overrides_win():

@@ -34,7 +34,7 @@ DISTRACTORS = {32: (450, 1.19), 128: (30, 7.67)}
 SIGMAS = 3
 # Between samples of our own, whose seeds are fixed: of 1,000 comparisons one fails by chance.
 SIGMAS_OWN = 3.3
-SIZES = {32: 2048, 128: 150}
+SIZES = {32: 2048, 128: 400}
 
 
 @pytest.fixture(scope="module", params=SIZES)

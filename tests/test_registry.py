@@ -7,6 +7,7 @@ import types
 
 import pytest
 
+from lra_bench.config import make_settings
 from lra_bench.errors import UsageError
 from lra_bench.registry import ATTENTIONS, TASKS, AttentionTraits, Registry
 
@@ -29,9 +30,19 @@ def mechanism(module):
     return attend
 
 
-def test_the_seven_are_there():
-    expected = ["identity", "linear", "linformer", "performer-relu", "performer-softmax"]
-    assert ATTENTIONS.names() == [*expected, "reformer", "softmax"]
+def test_all_are_there():
+    assert ATTENTIONS.names() == [
+        "identity",
+        "linear",
+        "linformer",
+        "performer-generalized",
+        "performer-relu",
+        "performer-softmax",
+        "reformer",
+        "softmax",
+        "softmax-chunked",
+        "softmax-fused",
+    ]
     assert TASKS.names() == ["image", "listops", "pathfinder", "pathx", "retrieval", "text"]
 
 
@@ -67,8 +78,21 @@ def test_an_unknown_name_lists_all_and_suggests_the_nearest():
 
 
 def test_options_are_the_keyword_parameters_with_their_defaults():
-    assert ATTENTIONS.get("reformer").options() == {"bucket_size": 64, "num_hashes": 2}
-    assert ATTENTIONS.get("softmax").options() == {}
+    reformer = {"bucket_size": 64, "num_hashes": 2, "causal": False}
+    assert ATTENTIONS.get("reformer").options() == reformer
+    assert ATTENTIONS.get("identity").options() == {}
+
+
+def test_an_option_outside_its_choices_is_refused():
+    with pytest.raises(UsageError, match="attention.estimator='positiv': valid: positive, hyper"):
+        make_settings("listops", "performer-softmax", "mini", 0, ["attention.estimator=positiv"])
+
+
+def test_causal_is_an_option_of_those_that_can():
+    assert ATTENTIONS.get("softmax").supports_causal
+    assert not ATTENTIONS.get("linformer").supports_causal
+    with pytest.raises(UsageError, match=r"unknown --set key 'attention\.causal'"):
+        make_settings("listops", "linformer", "mini", 0, ["attention.causal=true"])
 
 
 PLUGIN = '''
