@@ -84,7 +84,7 @@ def test_options_are_the_keyword_parameters_with_their_defaults():
 
 
 def test_an_option_outside_its_choices_is_refused():
-    with pytest.raises(UsageError, match="attention.estimator='positiv': valid: positive, hyper"):
+    with pytest.raises(UsageError, match=r"attention\.estimator='positiv': valid: positive, hyp"):
         make_settings("listops", "performer-softmax", "mini", 0, ["attention.estimator=positiv"])
 
 
