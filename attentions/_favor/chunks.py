@@ -11,10 +11,11 @@ from jaxtyping import Array, Bool, Float
 from lra_bench.attentions._common import MASKED
 from lra_bench.attentions._favor.features import FeatureMap, Features
 
-# Tokens a chunk, at most: eight heads' features of a chunk then stay in a CPU's cache. A causal
-# chunk is a row of blocks, within which all pairs cost l t (m + d). Measured by
-# benchmarks/attention.py.
+# Tokens a chunk, at most; with fewer than eight heads in the batch as many more, so that a chunk is
+# work for all cores while its features stay in a CPU's cache. A causal chunk is a row of blocks,
+# within which all pairs cost l t (m + d). Measured by benchmarks/attention.py.
 _CHUNK, _CAUSAL_CHUNK, _BLOCK = 256, 512, 64
+_HEADS = 8
 _ALIGNED = 8
 # A normaliser below this has lost its digits to underflow; its inverse would overflow gradients.
 _EMPTY = 1e-30
@@ -52,14 +53,15 @@ class Plan:
         renormalize: bool,
     ) -> "Plan":
         """The plan for queries of that shape: chunks of about equal length."""
-        length = shape[1]
+        batch, length, heads, dim = shape
         aligned, longest = (_BLOCK, _CAUSAL_CHUNK) if causal else (_ALIGNED, _CHUNK)
         aligned = min(aligned, length)
+        longest *= max(1, _HEADS // (batch * heads))
         count = -(-length // longest)
         chunk = -(-length // count)
         if count > 1 or causal:
             chunk = -(-chunk // aligned) * aligned
-        token = jax.ShapeDtypeStruct((1, shape[3]), jnp.float32)
+        token = jax.ShapeDtypeStruct((1, dim), jnp.float32)
         made = jax.eval_shape(features, token, drawn)
         return cls(length, chunk, aligned, made.dim, causal, renormalize, made.exponent is not None)
 
