@@ -19,9 +19,9 @@ from lra_bench.attentions._favor.chunks import (
     product,
     queries_of,
     raised,
-    real_keys,
     rescaled,
     usable,
+    values_of,
 )
 from lra_bench.attentions._favor.features import FeatureMap
 
@@ -54,7 +54,7 @@ def _summarise(
         higher = raised(shift, made)
         weighted, totals = rescaled(weighted, totals, shift, higher)
         phi = made.shifted(opposite(higher)).value()
-        v = jnp.where(real_keys(mask), jnp.swapaxes(v, 1, 2), 0)
+        v = values_of(v, mask)
         weighted += product("bhcd,bhcm->bhdm", v, phi, v.dtype)
         return (higher, weighted, totals + jnp.sum(phi, axis=2)), None
 
@@ -88,7 +88,7 @@ def backward(
         phi, pull = jax.vjp(
             lambda k: keys_of(features, k, mask, drawn).shifted(opposite(shift)).value(), k
         )
-        v = jnp.where(real_keys(mask), jnp.swapaxes(v, 1, 2), 0)
+        v = values_of(v, mask)
         d_phi = product("bhcd,bhdm->bhcm", v, d_weighted, v.dtype)
         dv = product("bhcm,bhdm->bhcd", phi, d_weighted, v.dtype)
         (dk,) = pull(d_phi + d_totals[:, :, None])

@@ -120,6 +120,11 @@ def real_keys(mask: Bool[Array, "b c"]) -> Bool[Array, "b 1 c 1"]:
     return mask[:, None, :, None]
 
 
+def values_of(v: Float[Array, "b c h d"], mask: Bool[Array, "b c"]) -> Float[Array, "b h c d"]:
+    """Values, head-major, zero at padding."""
+    return jnp.where(real_keys(mask), jnp.swapaxes(v, 1, 2), 0)
+
+
 def keys_of(
     features: FeatureMap, k: Float[Array, "b c h d"], mask: Bool[Array, "b c"], drawn: Any
 ) -> Features:

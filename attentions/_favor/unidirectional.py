@@ -23,9 +23,9 @@ from lra_bench.attentions._favor.chunks import (
     product,
     queries_of,
     raised,
-    real_keys,
     rescaled,
     usable,
+    values_of,
 )
 from lra_bench.attentions._favor.features import FeatureMap
 
@@ -132,7 +132,7 @@ def _tokens(x: Float[Array, "b h n t m"]) -> Float[Array, "b h c m"]:
 
 def _values(plan: Plan, v: Float[Array, "b c h d"], mask: Array) -> Float[Array, "b h n t d"]:
     """Zero at padding."""
-    return _blocks(plan, jnp.where(real_keys(mask), jnp.swapaxes(v, 1, 2), 0))
+    return _blocks(plan, values_of(v, mask))
 
 
 def _pairs(phi_q: Array, phi_k: Array, dtype: Any) -> Float[Array, "b h n t t"]:
