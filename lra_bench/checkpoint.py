@@ -17,7 +17,7 @@ from lra_bench.train import State
 # A tie goes to the earlier step; far below one example in a million.
 _PER_STEP = 1e-12
 _NOT_EVALUATED = -1.0
-_CHECKSUMS = "checksums.json"
+CHECKSUMS = "checksums.json"
 
 
 def _selection(metrics: dict[str, float]) -> float:
@@ -62,7 +62,7 @@ class Checkpoints:
             step, args=ocp.args.StandardSave(_by_name(state)), metrics={"selection": selection}
         )
         folder = Path(self._manager.directory) / str(step)
-        write_json(folder / _CHECKSUMS, _checksums(folder))
+        write_json(folder / CHECKSUMS, _checksums(folder))
 
     def latest(self) -> int | None:
         """The newest checkpoint's step."""
@@ -107,13 +107,13 @@ class Checkpoints:
 def _checksums(folder: Path) -> dict[str, str]:
     """SHA-256 of every file in a checkpoint, by its path in it."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(p.relative_to(folder)): sha256(p) for p in files if p.name != _CHECKSUMS}
+    return {str(p.relative_to(folder)): sha256(p) for p in files if p.name != CHECKSUMS}
 
 
 def _put_damaged_aside(directory: Path) -> list[int]:
     """Rename the first checkpoint that isn't as it was written, and all later; their steps."""
     steps = sorted(int(p.name) for p in directory.glob("*") if p.name.isdigit())
-    damaged = [step for step in steps if not _is_whole(directory / str(step))]
+    damaged = [step for step in steps if not is_whole(directory / str(step))]
     aside = [step for step in steps if damaged and step >= damaged[0]]
     for step in aside:
         place = directory / f"aside-{step}"
@@ -122,9 +122,10 @@ def _put_damaged_aside(directory: Path) -> list[int]:
     return aside
 
 
-def _is_whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
+    """Whether a checkpoint's files are as they were written."""
     try:
-        return json.loads((folder / _CHECKSUMS).read_text()) == _checksums(folder)
+        return json.loads((folder / CHECKSUMS).read_text()) == _checksums(folder)
     except (OSError, ValueError):  # killed before the checksums were written
         return False
 

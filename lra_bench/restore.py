@@ -9,6 +9,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import Array
 
+from lra_bench.checkpoint import CHECKSUMS, is_whole
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files import sha256
 from lra_bench.folder import CONFIG, RunFolder
@@ -19,7 +20,6 @@ from lra_bench.train import make_learner
 
 Arrays = dict[str, Array]
 
-_CHECKSUMS = "checksums.json"
 _PARAMS, _SAMPLED = "params/", "sampled/"
 
 
@@ -81,7 +81,7 @@ def fingerprint(place: Path) -> str:
         RunError: the list is missing.
     """
     try:
-        return sha256(place / _CHECKSUMS)
+        return sha256(place / CHECKSUMS)
     except OSError:
         raise _damaged(place) from None
 
@@ -115,7 +115,7 @@ def from_dict(found: dict[str, Any]) -> RunSettings:
 
 def _choose(checkpoints: Path, folder: Path) -> int:
     """The step that validates best, else the latest; those still being written don't count."""
-    whole = [x for x in checkpoints.glob("*") if x.name.isdigit() and (x / _CHECKSUMS).exists()]
+    whole = [x for x in checkpoints.glob("*") if x.name.isdigit() and (x / CHECKSUMS).exists()]
     if not whole:
         raise UsageError(f"{folder} holds no checkpoint yet")
     return max((_selection(place), int(place.name)) for place in whole)[1]
@@ -130,12 +130,7 @@ def _selection(place: Path) -> float:
 
 
 def _verify(place: Path) -> None:
-    try:
-        checksums = json.loads((place / _CHECKSUMS).read_text())
-        sound = all(sha256(place / name) == digest for name, digest in checksums.items())
-    except (OSError, ValueError, AttributeError):
-        sound = False
-    if not sound:
+    if not is_whole(place):
         raise _damaged(place)
 
 
