@@ -1,7 +1,6 @@
 """Tables of accuracy from run records."""
 
 import hashlib
-import html
 import json
 import math
 import statistics
@@ -16,6 +15,7 @@ import pandas as pd
 
 from lra_bench import published, record
 from lra_bench.errors import RunError, UsageError
+from lra_bench.render import render as render_table
 
 Record = dict[str, Any]
 _REASONS = {"out_of_memory": "out of memory"}
@@ -73,20 +73,30 @@ class Cell:
         return statistics.median(values) if values else None
 
 
-def collect(folders: Sequence[Path]) -> list[Record]:
-    """All records below the folders; what can't be read is named on standard error.
+def find(folders: Sequence[Path]) -> list[Path]:
+    """Record files at or below the folders, each once; a file of JSON lines is none.
 
     Raises:
-        UsageError: a folder is missing, or there is no record at all.
+        UsageError: a folder is missing.
     """
     paths: dict[Path, None] = {}
     for folder in folders:
         if not folder.exists():
             raise UsageError(f"no folder {folder}")
         found = [folder] if folder.is_file() else sorted(folder.rglob(record.FILE))
+        found = [path for path in found if path.suffix != ".jsonl"]
         paths.update((path.resolve(), None) for path in found)
+    return list(paths)
+
+
+def collect(folders: Sequence[Path]) -> list[Record]:
+    """All records below the folders; what can't be read is named on standard error.
+
+    Raises:
+        UsageError: a folder is missing, or there is no record at all.
+    """
     records = []
-    for path in paths:
+    for path in find(folders):
         try:
             records.append(record.read(path))
         except RunError as error:
@@ -117,7 +127,7 @@ def _data(run: Record) -> str:
     return str((run.get("data") or {}).get("sha256", "unknown"))[:8]
 
 
-def _device(run: Record) -> str:
+def device_of(run: Record) -> str:
     """What it ran on, for speeds mean nothing without."""
     place = run.get("environment") or {}
     kind = place.get("device_kind", "unknown")
@@ -164,15 +174,20 @@ def cells(records: Iterable[Record]) -> list[Cell]:
 
 def _label(run: Record) -> str:
     """The attention, with the options that aren't its defaults and the one it started from."""
+    return attention_label(run["attention"], run["config"]["attention_options"]) + _origin(run)
+
+
+def attention_label(attention: str, options: dict[str, Any]) -> str:
+    """The attention, with those of its options that aren't its defaults."""
     from lra_bench.registry import ATTENTIONS
 
     try:
-        usual = ATTENTIONS.get(run["attention"]).options()
+        usual = ATTENTIONS.get(attention).options()
     except UsageError:
         usual = {}
-    found = run["config"].get("attention_options") or {}
-    changed = [f"{key}={value}" for key, value in sorted(found.items()) if usual.get(key) != value]
-    return run["attention"] + (f" ({', '.join(changed)})" if changed else "") + _origin(run)
+    shown = sorted(options.items())
+    changed = [f"{key}={value}" for key, value in shown if usual.get(key) != value]
+    return attention + (f" ({', '.join(changed)})" if changed else "")
 
 
 def _origin(run: Record) -> str:
@@ -218,7 +233,7 @@ def _columns(cell: Cell, *, many: bool) -> dict[str, str]:
     flag = " (!)" if ratio and ratio > _OVER_BUDGET else ""
     if many:
         return {f"{cell.task} %": cell.text() + flag}
-    rate = cell.median("steps_per_second") if len({_device(r) for r in cell.runs}) == 1 else None
+    rate = cell.median("steps_per_second") if len({device_of(r) for r in cell.runs}) == 1 else None
     return {
         f"{cell.task} %": cell.text(),
         "seeds": str(len(cell.runs)),
@@ -288,10 +303,10 @@ def render(records: Sequence[Record], style: str, *, with_published: bool) -> st
     parts = []
     for setting, group in groups.items():
         table = wide(group, with_published=with_published)
-        devices = sorted({_device(run) for run in group})
+        devices = sorted({device_of(run) for run in group})
         speed = f"Steps/s on {' and '.join(devices)}." if "steps/s" in table.columns else ""
         notes = f"{_notes(table)} {_unofficial(group)}{speed}".rstrip()
-        parts.append(_RENDERERS[style](f"preset {setting}", table, notes))
+        parts.append(render_table(style, f"preset {setting}", table, notes))
     return "\n".join(parts)
 
 
@@ -318,43 +333,3 @@ def _notes(table: pd.DataFrame) -> str:
     if "[" in text:
         notes.append("[source]: published, in that source's full-size setting")
     return "; ".join(notes) + "."
-
-
-def _markdown(title: str, table: pd.DataFrame, notes: str) -> str:
-    aligned = ["left"] + ["right"] * (len(table.columns) - 1)
-    body = table.to_markdown(index=False, disable_numparse=True, colalign=aligned)
-    return f"### {title}\n\n{body}\n\n{notes}\n"
-
-
-def _latex(title: str, table: pd.DataFrame, notes: str) -> str:
-    escaped = table.map(_tex).rename(columns=_tex)
-    columns = "l" + "r" * (len(table.columns) - 1)
-    rows = [" & ".join(row) + r" \\" for row in escaped.itertuples(index=False)]
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_tex(title)}: {_tex(notes)}}}",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        " & ".join(escaped.columns) + r" \\",
-        r"\midrule",
-        *rows,
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _tex(text: str) -> str:
-    for sign in "&%$#_{}":
-        text = text.replace(sign, rf"\{sign}")
-    return text.replace("±", r"$\pm$")
-
-
-def _html(title: str, table: pd.DataFrame, notes: str) -> str:
-    body = table.to_html(index=False, border=0)
-    return f"<h3>{html.escape(title)}</h3>\n{body}\n<p>{html.escape(notes)}</p>\n"
-
-
-_RENDERERS = {"markdown": _markdown, "latex": _latex, "html": _html}

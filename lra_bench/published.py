@@ -53,6 +53,34 @@ def of(attention: str, task: str) -> list[Published]:
     ]
 
 
+@dataclass(frozen=True)
+class Speed:
+    """A row of the LRA paper's Table 2: byte text, batch 32, 4x4 TPU v3.
+
+    Attributes:
+        steps_per_second: of training, by thousands of tokens.
+        relative: the same over the Transformer's, as printed.
+        gigabytes: peak memory of a device.
+    """
+
+    model: str
+    steps_per_second: dict[int, float]
+    relative: dict[int, float]
+    gigabytes: dict[int, float]
+
+
+@cache
+def speeds() -> tuple[Speed, ...]:
+    """The LRA paper's Table 2, in its order."""
+    rows = _read("lra_paper_table2").to_dict("records")
+    columns = ("sps", "rel", "gb")
+    return tuple(Speed(row["model"], *(_by_length(row, name) for name in columns)) for row in rows)
+
+
+def _by_length(row: dict, name: str) -> dict[int, float]:
+    return {thousands: float(row[f"{name}_{thousands}k"]) for thousands in (1, 2, 3, 4)}
+
+
 def _read(name: str) -> pd.DataFrame:
     with (files("lra_bench") / "published" / f"{name}.csv").open() as file:
         return pd.read_csv(file, dtype=str, keep_default_na=False)

@@ -94,7 +94,7 @@ class Learner:
 
         def part(carry: Any, batch: Any) -> tuple[Any, None]:
             tokens, labels, index = batch
-            value_and_grad = jax.value_and_grad(self._loss, has_aux=True)
+            value_and_grad = jax.value_and_grad(self.batch_loss, has_aux=True)
             part_key = jax.random.fold_in(key, index)
             (loss, correct), grads = value_and_grad(
                 state.params, state.sampled, tokens, labels, part_key
@@ -109,9 +109,10 @@ class Learner:
             return part(zero, jax.tree.map(lambda x: x[0], batches))[0]
         return jax.lax.scan(part, zero, batches)[0]
 
-    def _loss(
+    def batch_loss(
         self, params: Arrays, sampled: Arrays, tokens: Array, labels: Array, key: Key
     ) -> tuple[Array, Array]:
+        """Mean loss and number correct of a batch, with dropout by `key`."""
         logits = self.merge(params, sampled)(tokens, nnx.Rngs(dropout=key))
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return jnp.mean(losses), jnp.sum(_correct(logits, labels))

@@ -45,7 +45,7 @@ def test_accumulated_parts_have_dropout_of_their_own():
     split = learner("softmax", "train.accumulate=2", "model.dropout=0.5")
     state = jax.jit(split.init)(KEY)
     tokens, labels = batch(8)
-    step = jax.jit(split._loss)
+    step = jax.jit(split.batch_loss)
     losses = {
         float(step(state.params, state.sampled, tokens, labels, jax.random.fold_in(KEY, part))[0])
         for part in (0, 1)

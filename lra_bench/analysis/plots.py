@@ -1,17 +1,13 @@
 """The figures of the studies."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which the colour-blind tell apart; markers differ too.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255")
-_MARKERS = "osD^vPX*"
-_DPI = 200
+from lra_bench.figures import COLOURS, DPI, legend_above, log_axes, series_style
 
 
 def approximation(summary: pd.DataFrame, title: str, path: Path) -> None:
@@ -25,11 +21,11 @@ def approximation(summary: pd.DataFrame, title: str, path: Path) -> None:
         for axes, shown in zip(row, (names[:4], [names[0], *names[4:]]), strict=True):
             for name in shown:
                 _errors_against_m(axes, part.query("variant == @name"), names.index(name), name)
-            _log_axes(axes, sorted(set(part["num_features"])))
+            log_axes(axes, sorted(set(part["num_features"])))
             axes.set_xlabel("random projections m")
             axes.set_ylabel(f"MSE of the output, sd of q, k: {scale:g}")
-            _legend_above(axes)
-    figure.savefig(path, dpi=_DPI)
+            legend_above(axes)
+    figure.savefig(path, dpi=DPI)
 
 
 def _errors_against_m(axes: Axes, part: pd.DataFrame, index: int, name: str) -> None:
@@ -38,28 +34,7 @@ def _errors_against_m(axes: Axes, part: pd.DataFrame, index: int, name: str) -> 
     below = np.minimum(sd, 0.9 * mse)
     # Side by side, or error bars hide each other.
     x = part["num_features"] * 1.03 ** (index % 5 - 2)
-    axes.errorbar(x, mse, yerr=[below, sd], label=name, capsize=3, **_style(index))
-
-
-def _style(index: int) -> dict[str, Any]:
-    return {
-        "color": _COLOURS[index % len(_COLOURS)],
-        "marker": _MARKERS[index % len(_MARKERS)],
-        "markersize": 5,
-        "linewidth": 1.4,
-    }
-
-
-def _log_axes(axes: Axes, ticks: list[int]) -> None:
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xticks(ticks, [str(x) for x in ticks])
-    axes.grid(alpha=0.3)
-
-
-def _legend_above(axes: Axes, columns: int = 2) -> None:
-    """Outside the data."""
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, fontsize=8)
+    axes.errorbar(x, mse, yerr=[below, sd], label=name, capsize=3, **series_style(index))
 
 
 def deviations(lemma: pd.DataFrame, theorem: pd.DataFrame, path: Path) -> None:
@@ -67,7 +42,7 @@ def deviations(lemma: pd.DataFrame, theorem: pd.DataFrame, path: Path) -> None:
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for index, (name, part) in enumerate(lemma.groupby("estimator", sort=False)):
-        style = {**_style(index), "linestyle": "none"}
+        style = {**series_style(index), "linestyle": "none"}
         bars = 2 * part["standard_error"]
         left.errorbar(part["mse_theory"], part["mse_measured"], yerr=bars, label=name, **style)
     ends = [lemma["mse_theory"].min() / 2, lemma["mse_theory"].max() * 2]
@@ -77,15 +52,15 @@ def deviations(lemma: pd.DataFrame, theorem: pd.DataFrame, path: Path) -> None:
     theorem = theorem.sort_values("total")
     total, iid = theorem["total"], theorem["mse_iid"]
     saved = {name: 1 - theorem[f"mse_{name}"] / iid for name in ("bound", "theory", "measured")}
-    bars, style = 2 * theorem["standard_error"] / iid, {**_style(1), "linestyle": "none"}
+    bars, style = 2 * theorem["standard_error"] / iid, {**series_style(1), "linestyle": "none"}
     right.errorbar(total, saved["measured"], yerr=bars, label="measured ± 2 s.e.", **style)
-    right.plot(total, saved["theory"], color=_COLOURS[0], label="exact")
+    right.plot(total, saved["theory"], color=COLOURS[0], label="exact")
     right.plot(total, saved["bound"], "--", color="black", label="at least (Theorem 2)")
     right.set(xlabel="|x + y|", ylabel="share of the iid MSE that orthogonality saves")
     for axes in (left, right):
         axes.grid(alpha=0.3)
-        _legend_above(axes, 3)
-    figure.savefig(path, dpi=_DPI)
+        legend_above(axes, 3)
+    figure.savefig(path, dpi=DPI)
 
 
 def regularized(table: pd.DataFrame, path: Path) -> None:
@@ -93,7 +68,9 @@ def regularized(table: pd.DataFrame, path: Path) -> None:
     figure = Figure(figsize=(5.6, 4.4), layout="constrained")
     axes = figure.subplots()
     for index, (log_c, part) in enumerate(table.groupby("log_c")):
-        axes.plot(part["dim"], part["ratio_least"], label=f"ln C = {log_c:g}", **_style(index))
+        axes.plot(
+            part["dim"], part["ratio_least"], label=f"ln C = {log_c:g}", **series_style(index)
+        )
     bound = table.drop_duplicates("dim")
     label = "1 - 2 / d^(1/3)"
     axes.plot(bound["dim"], bound["leading_bound"], "--", color="black", label=label)
@@ -103,8 +80,8 @@ def regularized(table: pd.DataFrame, path: Path) -> None:
     axes.set_xticks(dims, [str(x) for x in dims])
     axes.set(xlabel="head dimension d", ylabel="least SMREG(x, y) / SM(x, y)")
     axes.grid(alpha=0.3)
-    _legend_above(axes)
-    figure.savefig(path, dpi=_DPI)
+    legend_above(axes)
+    figure.savefig(path, dpi=DPI)
 
 
 def ratio(table: pd.DataFrame, path: Path) -> None:
@@ -127,13 +104,13 @@ def ratio(table: pd.DataFrame, path: Path) -> None:
     colours.set_label("log10 of MSE(trigonometric) / MSE(positive)")
     slice_ = table[np.isclose(table["length"], 1)]
     for index, name in enumerate(("trigonometric", "positive")):
-        right.plot(slice_["angle"], slice_[f"mse_{name}"], label=name, color=_COLOURS[1 - index])
+        right.plot(slice_["angle"], slice_[f"mse_{name}"], label=name, color=COLOURS[1 - index])
     right.set(
         yscale="log", xlabel="angle between x and y (radians)", ylabel="MSE, m = 1, |x| = |y| = 1"
     )
     right.grid(alpha=0.3)
-    _legend_above(right)
-    figure.savefig(path, dpi=_DPI)
+    legend_above(right)
+    figure.savefig(path, dpi=DPI)
 
 
 def propagation(summary: pd.DataFrame, title: str, path: Path) -> None:
@@ -145,13 +122,13 @@ def propagation(summary: pd.DataFrame, title: str, path: Path) -> None:
         for index, (name, part) in enumerate(summary.groupby("variant", sort=False)):
             mean, sd = part[f"{column}_mean"], part[f"{column}_std"]
             below = np.minimum(sd, 0.9 * mean)
-            style = _style(index)
+            style = series_style(index)
             axes.errorbar(part["layer"], mean, yerr=[below, sd], label=name, capsize=2, **style)
         axes.set(xlabel="layers", ylabel=label, yscale="log")
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        _legend_above(axes, 3)
-    figure.savefig(path, dpi=_DPI)
+        legend_above(axes, 3)
+    figure.savefig(path, dpi=DPI)
 
 
 def matrices(layers: list[np.ndarray], title: str, path: Path) -> None:
@@ -172,4 +149,4 @@ def matrices(layers: list[np.ndarray], title: str, path: Path) -> None:
             axes.tick_params(labelsize=6)
             axes.set_xlabel("key", fontsize=7)
             axes.set_ylabel("query", fontsize=7)
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(path, dpi=DPI)

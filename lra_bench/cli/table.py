@@ -1,30 +1,64 @@
-"""lra-bench table: run records to tables."""
+"""lra-bench table: records to tables."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 NAME = "table"
-HELP = "make tables from run records"
+HELP = "make tables from records"
 DESCRIPTION = """\
-Compile the records below each DIR into tables, one for each preset: mean and standard deviation
-over seeds, parameters, speed, and the accuracy that chance gives.
+Compile the records below each DIR into tables. Accuracy: one for each preset, mean and standard
+deviation over seeds, parameters, speed, and the accuracy that chance gives. Efficiency: time,
+memory, speed-ups, and how they grow with the length, for each setting and machine.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help="searched for records")
-    parser.add_argument("--kind", choices=("accuracy",), default="accuracy")
+    kind = "default: accuracy, or efficiency where there are records of that only"
+    parser.add_argument("--kind", choices=("accuracy", "efficiency"), help=kind)
     formats = ("markdown", "csv", "latex", "html")
     parser.add_argument("--format", choices=formats, default="markdown")
     shown = "add published figures, each with its source"
     parser.add_argument("--published", action="store_true", help=shown)
+    mixed = "efficiency: machines may share a table"
+    parser.add_argument("--mix-machines", action="store_true", help=mixed)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Print the tables."""
     del argv
+    from lra_bench.errors import UsageError
+
+    if (args.kind or _kind(args.dirs)) == "efficiency":
+        text = _efficiency(args)
+    elif args.mix_machines:
+        raise UsageError("--mix-machines goes with --kind efficiency")
+    else:
+        text = _accuracy(args)
+    print(text, end="")
+    return 0
+
+
+def _kind(dirs: Sequence[Path]) -> str:
+    """What there are records of; accuracy where there are of both."""
+    from lra_bench.efficiency import records
+    from lra_bench.leaderboard import find
+
+    only = not find(dirs) and any(True for _ in records.find(dirs))
+    return "efficiency" if only else "accuracy"
+
+
+def _accuracy(args: argparse.Namespace) -> str:
     from lra_bench.leaderboard import collect, render
 
-    print(render(collect(args.dirs), args.format, with_published=args.published), end="")
-    return 0
+    return render(collect(args.dirs), args.format, with_published=args.published)
+
+
+def _efficiency(args: argparse.Namespace) -> str:
+    from lra_bench.efficiency.records import collect
+    from lra_bench.efficiency.tables import render
+
+    mixed, shown = args.mix_machines, args.published
+    return render(collect(args.dirs), args.format, with_published=shown, mix_machines=mixed)

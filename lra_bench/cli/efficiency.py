@@ -1,0 +1,166 @@
+"""lra-bench efficiency: speed, memory, and where it ends."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lra_bench.cli.common import add_set
+
+if TYPE_CHECKING:
+    from lra_bench.efficiency.plan import Choice
+
+NAME = "efficiency"
+HELP = "measure speed, memory and the length at which memory ends"
+DESCRIPTION = """\
+Time and memory of attentions as the length grows, each cell in a process of its own: compiled,
+warmed up, repeated until the spread is small or the budget spent. Running out of memory is a
+result; longer lengths are then not run. identity, which returns the values, is always among them:
+what an attention could cost at best. Lists are separated by commas; all combinations are measured.
+
+DIR gets efficiency.jsonl, a line a cell. A sweep that was stopped goes on with the same command.
+Without arguments: every attention alone, 8 heads of 64, L = 512 to 32,768, about two hours on two
+CPU cores.
+
+With --target tpu-v4, tpu-v5e or tpu-v6e cells are compiled ahead of time for a TPU, which needn't
+be there (pip install 'lra-bench[tpu]'), and the compiler tells what memory a device needs and
+whether it has it. --target estimate does the same by the CPU's compiler against --memory-limit: an
+estimate for devices whose compiler isn't here.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    add = parser.add_argument
+    add("--attentions", type=_names, default=("all",), metavar="NAMES", help="default: all")
+    lengths = "tokens; default: 512 to 32,768 by doubling, for a task its own length"
+    add("--lengths", type=_counts, default=(), metavar="N,N,...", help=lengths)
+    scope = "attention alone, the whole model, or train, a step with the optimiser"
+    add("--scope", type=_names, default=("attention",), help=f"{scope}; default: attention")
+    size = (
+        "regular or small, the Transformers of the Performer paper's Fig. 3, a task, or all tasks"
+    )
+    add("--size", type=_names, default=("regular",), help=f"{size}; default: regular")
+    add("--preset", default="paper", help="of the tasks; default: %(default)s")
+    passes = "forward, or backward: forward and backward; default: both"
+    add("--pass", dest="passes", type=_names, default=("forward", "backward"), help=passes)
+    batch = "examples, of all devices together; default: 1, for a task its preset's"
+    add("--batch", type=_counts, default=(), metavar="N,N,...", help=batch)
+    add("--dtype", type=_names, default=("float32",), help="float32, bfloat16; default: float32")
+    add("--layers", type=_counts, default=(), metavar="N,N,...", help="of the model")
+    add("--devices", type=_count, default=1, metavar="N", help="that share a batch; default: 1")
+    target = "here, estimate, tpu-v4, tpu-v5e or tpu-v6e; default: %(default)s"
+    add("--target", default="here", help=target)
+    limit = "such as 16GiB, held by force; default: 80%% of the machine's on CPU, else the device's"
+    add("--memory-limit", type=_size, metavar="SIZE", help=limit)
+    add("--largest", action="store_true", help="find the largest length that fits, by bisection")
+    budget = "seconds to spend on timing a cell; default: %(default)g"
+    add("--budget", type=_seconds, default=10.0, metavar="S", help=budget)
+    ends = "seconds after which a cell is given up; default: %(default)g"
+    add("--time-limit", type=_seconds, default=900.0, metavar="S", help=ends)
+    where = "where the records are kept; default: %(default)s"
+    add("--out", type=Path, default=Path("efficiency"), metavar="DIR", help=where)
+    add_set(parser)
+
+
+def main(args: argparse.Namespace, argv: list[str]) -> int:
+    """Do the sweep, or what is left of it."""
+    del argv
+    from lra_bench.efficiency import records, supervise, targets
+    from lra_bench.efficiency.plan import cells
+    from lra_bench.efficiency.sweep import Effort, Sweep, machine
+    from lra_bench.errors import UsageError
+    from lra_bench.files import locked
+    from lra_bench.progress import Display
+
+    if args.out.exists() and not args.out.is_dir():
+        raise UsageError(f"--out {args.out} is a file")
+    targets.check(args.target)
+    choice = _choice(args, None)
+    cells(choice)  # says what is wrong before anything starts
+    here = supervise.describe()
+    todo = cells(_choice(args, here))
+    display, path = Display(), args.out / records.FILE
+    effort = Effort(args.budget, args.time_limit, here["xla_flags"])
+    with locked(args.out / ".lock", wait=False) as ours:
+        if not ours:
+            raise UsageError(f"another sweep is writing to {args.out}")
+        sweep = Sweep(path, machine(args.target, here["environment"]), effort, display)
+        try:
+            sweep.run(todo, find_largest=args.largest)
+        except KeyboardInterrupt:
+            display.line("stopped; the same command goes on from here")
+            return 1
+    display.line()
+    display.line(f"records in {path}; tables: lra-bench table {args.out} --kind efficiency")
+    return 1 if sweep.failures else 0
+
+
+def _choice(args: argparse.Namespace, here: dict[str, Any] | None) -> "Choice":
+    from lra_bench.efficiency.cells import HERE
+    from lra_bench.efficiency.plan import Choice
+
+    limit = args.memory_limit
+    on_cpu = here is not None and here["environment"]["platform"] == "cpu"
+    if limit is None and on_cpu and args.target == HERE:
+        limit = here["bytes"] * 4 // 5
+    return Choice(
+        attentions=args.attentions,
+        lengths=args.lengths,
+        scopes=args.scope,
+        sizes=args.size,
+        passes=args.passes,
+        preset=args.preset,
+        batches=args.batch,
+        dtypes=args.dtype,
+        layers=args.layers,
+        devices=args.devices,
+        target=args.target,
+        memory_limit=limit,
+        overrides=tuple(args.set),
+    )
+
+
+def _list(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    def parse_all(text: str) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(parse(part.strip()) for part in text.split(",")))
+
+    return parse_all
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("a name is missing between commas")
+    return text
+
+
+def _count(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if not 1 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
+def _size(text: str) -> int:
+    from lra_bench.efficiency.units import parse_size
+
+    try:
+        value = parse_size(text)
+    except ValueError:
+        value = 0
+    if value < 2**20:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size from 1MiB on, such as 16GiB")
+    return value
+
+
+_names, _counts = _list(_name), _list(_count)

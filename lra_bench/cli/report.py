@@ -1,0 +1,31 @@
+"""lra-bench report: all records on one page."""
+
+import argparse
+from pathlib import Path
+
+NAME = "report"
+HELP = "make one HTML page of tables and figures"
+DESCRIPTION = """\
+Compile the records below each DIR, of runs and of efficiency, into one HTML page: tables, figures
+and where they come from. The page needs nothing from elsewhere. Its figures are written beside it
+as PNG files too.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help="searched for records")
+    where = "gets index.html and the figures"
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=where)
+    shown = "add published figures, each with its source"
+    parser.add_argument("--published", action="store_true", help=shown)
+
+
+def main(args: argparse.Namespace, argv: list[str]) -> int:
+    """Write the page."""
+    del argv
+    from lra_bench.report import write
+
+    for path in write(args.dirs, args.out, with_published=args.published):
+        print(path)
+    return 0

@@ -1,0 +1,127 @@
+"""How much memory this process has, had at most, and may have. Linux; elsewhere less is known."""
+
+import ctypes
+import gc
+import os
+import re
+import resource
+import time
+from pathlib import Path
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+# As XLA and NumPy say it: "allocating 4294967296 bytes", "allocate 8.00 GiB", "Used 20.1G of".
+_ASKED = re.compile(r"(?:allocat\w*|[Uu]sed)\s+([\d.]+)\s*([KMGT]?)(?:i?B|\s?bytes|\s+of)")
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+_LOOKS, _LOOK_SECONDS = 20, 0.02
+
+
+def status(key: str) -> int | None:
+    """Bytes by /proc/self/status: VmRSS, VmHWM (the largest VmRSS), VmData; None if not there."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith(f"{key}:")]
+    return int(found[0]) * 1024 if found else None
+
+
+def resident() -> int:
+    """The resident set, in bytes, what was freed given back first; the peak counts anew."""
+    _call("malloc_trim", 0)
+    settled()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return peak()
+    return status("VmRSS") or 0
+
+
+def peak() -> int:
+    """The largest resident set since `resident`, else since the start, in bytes."""
+    return status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def give_back_at_once(*, yes: bool) -> None:
+    """Whether malloc returns what is freed to the system, or keeps up to 32 MiB a block.
+
+    The first makes memory exact; the second is what a process comes to by itself, and faster.
+    """
+    _call("mallopt", _M_MMAP_THRESHOLD, 2**17 if yes else 2**25)
+    _call("mallopt", _M_TRIM_THRESHOLD, 2**17 if yes else 2**26)
+
+
+def settled(key: str = "VmData") -> int:
+    """A figure of `status` once it no longer falls: arrays are let go of a moment later."""
+    gc.collect()  # jaxlib lets go of NumPy's arrays only then
+    found = status(key) or 0
+    for _ in range(_LOOKS):
+        time.sleep(_LOOK_SECONDS)
+        now = status(key) or 0
+        if now >= found:
+            break
+        found = now
+    return found
+
+
+def cap(budget: int | None) -> None:
+    """Let this process allocate so many bytes more than now, and not one beyond; None for any.
+
+    RLIMIT_DATA counts what is private and writable, be it touched or not.
+    """
+    most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    limit = most if budget is None else settled() + budget
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+
+
+def bytes_asked(message: str) -> int | None:
+    """What the allocation that failed asked for, if the message says so."""
+    found = _ASKED.search(message)
+    return round(float(found[1]) * _UNITS[found[2]]) if found else None
+
+
+def die_first() -> None:
+    """Be killed before the sweep when the system is out of memory, and when the sweep dies."""
+    _call("prctl", 1, 9)
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    except OSError:
+        return
+
+
+def _call(name: str, *args: int) -> None:
+    """Call the C library, where it has such a function."""
+    function = getattr(ctypes.CDLL(None), name, None)
+    if function is not None:
+        function(*args)
+
+
+def kills() -> int:
+    """How many processes the system has killed for want of memory, here or in this container."""
+    places = ("/proc/vmstat", "/sys/fs/cgroup/memory.events")
+    return sum(_count(Path(place), "oom_kill") for place in places)
+
+
+def _count(path: Path, key: str) -> int:
+    try:
+        words = [line.split() for line in path.read_text().splitlines()]
+    except OSError:
+        return 0
+    return sum(int(word[1]) for word in words if len(word) == 2 and word[0] == key)
+
+
+def of_the_machine() -> int:
+    """The machine's or, if it is less, the container's memory, in bytes."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        total = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal"))
+    except (OSError, StopIteration):
+        total = resource.getpagesize() * os.sysconf("SC_PHYS_PAGES")
+    return min(total, _container(total))
+
+
+def _container(otherwise: int) -> int:
+    try:
+        return int(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):
+        return otherwise

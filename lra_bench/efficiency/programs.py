@@ -1,0 +1,200 @@
+"""The program of a cell: a pure function, and the arrays it takes."""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array, Key
+
+from lra_bench.dims import Dims
+from lra_bench.efficiency.cells import Cell
+from lra_bench.model import build_attention
+from lra_bench.registry import TASKS, Task
+from lra_bench.restore import from_dict
+from lra_bench.settings import RunSettings
+from lra_bench.train import Learner, make_learner
+
+
+@dataclass(frozen=True)
+class Input:
+    """An array that comes with each call, examples on its first axis.
+
+    Attributes:
+        below: of whole numbers, which are drawn from 1 on: 0 is padding.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    below: int = 2
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Real tokens all: N(0, 1), true, or whole numbers."""
+        if self.dtype == "bool":
+            return np.ones(self.shape, bool)
+        if self.dtype == "int32":
+            return rng.integers(1, self.below, self.shape, np.int32)
+        return rng.standard_normal(self.shape, np.float32).astype(jax.numpy.dtype(self.dtype))
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is compiled, measured and counted.
+
+    Attributes:
+        function: of the state and the inputs.
+        init: the state, from a key.
+        params: the learned part of the state.
+        inputs: in order.
+        updates: whether the state is used up, and a new one comes out first.
+    """
+
+    function: Callable[..., Any]
+    init: Callable[[Key[Array, ""]], Any]
+    params: Callable[[Any], Any]
+    inputs: tuple[Input, ...]
+    updates: bool = False
+
+    def state(self) -> Any:
+        """Shapes and types of the state."""
+        return jax.eval_shape(self.init, jax.random.key(0))
+
+    def count_parameters(self) -> int:
+        """The learned numbers in the state."""
+        return sum(math.prod(x.shape) for x in jax.tree.leaves(self.params(self.state())))
+
+
+def build(cell: Cell) -> Program:
+    """The program of a cell.
+
+    Raises:
+        UsageError: unknown attention or task.
+    """
+    settings = from_dict(cell.config)
+    return _attention(cell, settings) if cell.scope == "attention" else _whole(cell, settings)
+
+
+class _Holder(nnx.Module):
+    """A mechanism, be it a function, as a module, so that its arrays can be told apart."""
+
+    def __init__(self, settings: RunSettings, dims: Dims, key: Key) -> None:
+        options, rngs = settings.attention_options, nnx.Rngs(key)
+        self.attend = build_attention(settings.attention, dims, options, rngs)
+
+
+def _attention(cell: Cell, settings: RunSettings) -> Program:
+    """The mechanism on given q, k, v; backward, with the gradient at a given one of its output."""
+    dims = Dims(settings.model.num_heads, settings.model.head_dim, cell.length)
+    make = functools.partial(_Holder, settings, dims)
+    graph = nnx.split(nnx.eval_shape(lambda: make(jax.random.key(0))), nnx.Param, ...)[0]
+
+    def init(key: Key) -> Any:
+        return nnx.split(make(key), nnx.Param, ...)[1:]
+
+    def forward(state: Any, q: Array, k: Array, v: Array, mask: Array) -> Array:
+        return nnx.merge(graph, *state).attend(q, k, v, mask)
+
+    def backward(state: Any, q: Array, k: Array, v: Array, mask: Array, given: Array) -> Any:
+        params, sampled = state
+
+        def call(params: Any, q: Array, k: Array, v: Array) -> Array:
+            return forward((params, sampled), q, k, v, mask)
+
+        out, gradient = jax.vjp(call, params, q, k, v)
+        return out, gradient(given)
+
+    heads = Input((cell.batch, cell.length, dims.num_heads, dims.head_dim), cell.dtype)
+    inputs = (heads, heads, heads, Input((cell.batch, cell.length), "bool"))
+    if cell.direction == "forward":
+        return Program(forward, init, lambda state: state[0], inputs)
+    return Program(backward, init, lambda state: state[0], (*inputs, heads))
+
+
+@dataclass(frozen=True)
+class _Resized:
+    """A task's shape with documents of another length."""
+
+    task: Task
+    max_len: int
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.task, name)
+
+
+def _whole(cell: Cell, settings: RunSettings) -> Program:
+    """The classifier: logits, the gradient of the loss, or a step of the optimiser."""
+    task: Any = _Resized(TASKS.get(settings.task).target(**settings.data), cell.length)
+    learner = make_learner(task, settings)
+    two = (2,) if task.paired else ()
+    tokens = Input((cell.batch, *two, cell.length), "int32", task.vocab_size)
+    labels = Input((cell.batch,), "int32", task.num_classes)
+    if cell.direction == "step":
+        step = functools.partial(_step, learner)
+        return Program(step, learner.init, lambda state: state.params, (tokens, labels), True)
+
+    def init(key: Key) -> Any:
+        state = learner.init(key)
+        return state.params, state.sampled
+
+    if cell.direction == "forward":
+        return Program(functools.partial(_logits, learner), init, lambda x: x[0], (tokens,))
+    gradient = functools.partial(_gradient, learner)
+    return Program(gradient, init, lambda state: state[0], (tokens, labels))
+
+
+def _step(learner: Learner, state: Any, tokens: Array, labels: Array) -> Any:
+    return learner.train_step(state, tokens, labels, jax.random.key(0))
+
+
+def _logits(learner: Learner, state: Any, tokens: Array) -> Array:
+    return learner.merge(*state)(tokens)
+
+
+def _gradient(learner: Learner, state: Any, tokens: Array, labels: Array) -> Any:
+    of_loss = jax.value_and_grad(learner.batch_loss, has_aux=True)
+    return of_loss(*state, tokens, labels, jax.random.key(0))
+
+
+class Layout:
+    """Where a program's arrays lie: the state on every device, the examples shared out."""
+
+    def __init__(self, devices: list[Any]) -> None:
+        axis = jax.sharding.AxisType.Auto
+        mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(axis,), devices=devices)
+        self._replicated = NamedSharding(mesh, PartitionSpec())
+        self._by_example = NamedSharding(mesh, PartitionSpec("data"))
+
+    def specs(self, program: Program) -> tuple[Any, ...]:
+        """Shapes, types and places of the state and the inputs."""
+        place = functools.partial(_place, sharding=self._replicated)
+        state = jax.tree.map(place, program.state())
+        struct = functools.partial(jax.ShapeDtypeStruct, sharding=self._by_example)
+        return state, *(struct(x.shape, jax.numpy.dtype(x.dtype)) for x in program.inputs)
+
+    def compile(self, program: Program, specs: tuple[Any, ...]) -> Any:
+        """The program for these devices; no input is left out for not being used."""
+        donated = (0,) if program.updates else ()
+        jitted = jax.jit(program.function, donate_argnums=donated, keep_unused=True)
+        return jitted.lower(*specs).compile()
+
+    def compile_init(self, program: Program) -> Callable[[], Any]:
+        """A function that makes the state on these devices."""
+        init = jax.jit(program.init, out_shardings=self._replicated)
+        key = jax.device_put(jax.random.key(0), self._replicated)
+        compiled = init.lower(key).compile()
+        return lambda: compiled(key)
+
+    def arrays(self, program: Program, init: Callable[[], Any]) -> tuple[Any, list[Array]]:
+        """The state and the inputs themselves."""
+        rng, state = np.random.default_rng(0), init()
+        put = functools.partial(jax.device_put, device=self._by_example)
+        return state, [put(x.draw(rng)) for x in program.inputs]
+
+
+def _place(x: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)

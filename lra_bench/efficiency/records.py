@@ -1,0 +1,155 @@
+"""efficiency.jsonl: one line a measured cell, appended as it is measured."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lra_bench.efficiency.cells import Cell
+from lra_bench.errors import UsageError
+
+FILE = "efficiency.jsonl"
+SCHEMA = 1
+STATUSES = ("ok", "out_of_memory", "timed_out", "crashed", "failed")
+Line = dict[str, Any]
+
+
+def blank(cell: Cell, machine: str) -> Line:
+    """A line with every key and nothing measured yet; docs/records.md says what each is."""
+    return {
+        "schema": SCHEMA,
+        "cell": cell.as_dict(),
+        "machine": machine,
+        "status": "failed",
+        "error": None,
+        "inferred_from": None,
+        "bytes_asked": None,
+        "timing": None,
+        "compile_seconds": None,
+        "parameters": None,
+        "flops": None,
+        "xla_flops": None,
+        "xla_bytes": None,
+        "memory": None,
+        "environment": None,
+        "finished": None,
+    }
+
+
+def append(path: Path, line: Line) -> None:
+    """Append a line and see it on disk; what a kill cut off before it stays a line of its own."""
+    text = json.dumps(line, allow_nan=False) + "\n"
+    with path.open("a+b") as file:
+        if file.tell() and not _ends_whole(file):
+            text = "\n" + text
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ends_whole(file: Any) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+def read(path: Path) -> list[Line]:
+    """The lines of a file; those that are none are counted on standard error and left out."""
+    lines, broken = [], 0
+    for text in path.read_text(errors="replace").splitlines():
+        line = _parse(text)
+        if line is not None:
+            lines.append(line)
+        elif text.strip():
+            broken += 1
+    if broken:
+        print(f"lra-bench: left out: {broken} of {path} that can't be read", file=sys.stderr)
+    return lines
+
+
+def _parse(text: str) -> Line | None:
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    whole = isinstance(line, dict) and all(
+        key in line and valid(line[key]) for key, valid in _VALID.items()
+    )
+    return line if whole else None
+
+
+def find(folders: Sequence[Path]) -> Iterator[Path]:
+    """Files of lines at or below the folders, each once.
+
+    Raises:
+        UsageError: a folder is missing.
+    """
+    seen = set()
+    for folder in folders:
+        if not folder.exists():
+            raise UsageError(f"no folder {folder}")
+        for path in [folder] if folder.is_file() else sorted(folder.rglob(FILE)):
+            if path.resolve() not in seen:
+                seen.add(path.resolve())
+                yield path
+
+
+def collect(folders: Sequence[Path]) -> list[Line]:
+    """All lines below the folders.
+
+    Raises:
+        UsageError: a folder is missing, or there is no line at all.
+    """
+    lines = [line for path in find(folders) for line in read(path)]
+    if not lines:
+        raise UsageError(f"no efficiency records in {', '.join(map(str, folders))}")
+    return lines
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_cell(value: Any) -> bool:
+    try:
+        cell = Cell(**value)
+    except TypeError:
+        return False
+    sizes = _is_count(cell.length) and _is_count(cell.batch) and _is_count(cell.devices)
+    return sizes and isinstance(cell.attention, str) and isinstance(cell.config, dict)
+
+
+def _is_timing_or_none(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return value is None
+    return all(_is_spread(value.get(clock)) for clock in ("wall", "cpu"))
+
+
+def _is_spread(value: Any) -> bool:
+    names = ("median", "q1", "q3")
+    return isinstance(value, dict) and all(_is_number(value.get(name)) for name in names)
+
+
+def _is_memory_or_none(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return value is None
+    found = [value.get("predicted_bytes"), value.get("measured_bytes")]
+    return all(one is None or _is_number(one) for one in found)
+
+
+# What a reader relies on; the other keys are for people.
+_VALID: dict[str, Callable[[Any], bool]] = {
+    "schema": lambda value: value == SCHEMA,
+    "cell": _is_cell,
+    "machine": lambda value: isinstance(value, str),
+    "status": lambda value: value in STATUSES,
+    "inferred_from": lambda value: value is None or _is_count(value),
+    "timing": _is_timing_or_none,
+    "memory": _is_memory_or_none,
+}

@@ -1,0 +1,379 @@
+"""What lines of efficiency.jsonl say: a row a cell, exponents, crossovers, largest lengths.
+
+Pure functions. Seconds are of a call, bytes of a device, lengths in tokens.
+"""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from lra_bench.efficiency.records import Line
+from lra_bench.errors import UsageError
+from lra_bench.leaderboard import attention_label
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What rows of one table share: all but the attention and the length; see `Cell`.
+
+    Attributes:
+        model: JSON of the other settings that change the program.
+    """
+
+    machine: str
+    target: str
+    scope: str
+    size: str
+    preset: str | None
+    direction: str
+    batch: int
+    dtype: str
+    layers: int | None
+    devices: int
+    memory_limit: int | None
+    model: str
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles of the seconds of a call."""
+
+    median: float
+    q1: float
+    q3: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell.
+
+    Attributes:
+        label: the attention, with the options that aren't its defaults.
+        exact: whether it equals softmax attention.
+        wall, cpu: None where it was not timed; CPU time is of all threads together.
+        predicted_bytes: by the compiler; it can be there where the cell didn't run.
+    """
+
+    setting: Setting
+    attention: str
+    label: str
+    exact: bool
+    length: int
+    status: str
+    error: str | None
+    inferred_from: int | None
+    wall: Spread | None
+    cpu: Spread | None
+    repeats: int | None
+    calls_per_repeat: int | None
+    measured_bytes: int | None
+    predicted_bytes: int | None
+    memory_method: str | None
+    bytes_asked: int | None
+    flops: float | None
+    xla_flops: float | None
+    xla_bytes: float | None
+    compile_seconds: float | None
+    parameters: int | None
+    platform: str | None
+    versions: str | None
+    git_commit: str | None
+    finished: str | None
+
+    @property
+    def ran(self) -> bool:
+        """Whether it fits, be it run or only compiled."""
+        return self.status == "ok"
+
+    @property
+    def memory(self) -> int | None:
+        """Peak bytes of what ran: measured, else predicted."""
+        return (self.measured_bytes or self.predicted_bytes) if self.ran else None
+
+    @property
+    def predicted_over_measured(self) -> float | None:
+        """The compiler's prediction of the peak over what was measured."""
+        if not (self.predicted_bytes and self.measured_bytes):
+            return None
+        return self.predicted_bytes / self.measured_bytes
+
+
+def rows(lines: Iterable[Line]) -> list[Row]:
+    """A row a cell; of several lines of one cell the last that was timed, else the last."""
+    by_cell: dict[tuple[Any, ...], list[Line]] = defaultdict(list)
+    for line in lines:
+        cell = line["cell"]
+        options = _group(cell["config"].get("attention_options"))
+        label = attention_label(cell["attention"], options)
+        by_cell[_setting(line), label, cell["length"]].append(line)
+    return [_row(setting, label, found) for (setting, label, _), found in by_cell.items()]
+
+
+def frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """The rows for programs: SI units, a column a figure, what isn't known left empty."""
+    table = pd.DataFrame([_flat(row) for row in rows])
+    whole = ("layers", "memory_limit", "inferred_from", "repeats", "calls_per_repeat",
+             "measured_bytes", "predicted_bytes", "bytes_asked", "parameters")  # fmt: skip
+    return table.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in asdict(row).items():
+        if name in ("wall", "cpu"):
+            spread = value or {}
+            for end, key in (("", "median"), ("_q1", "q1"), ("_q3", "q3")):
+                found[f"{name}_seconds{end}"] = spread.get(key)
+        else:
+            found.update(value if name == "setting" else {name: value})
+    return {**found, "predicted_over_measured": row.predicted_over_measured}
+
+
+def _row(setting: Setting, label: str, found: list[Line]) -> Row:
+    timed = [line for line in found if line["timing"]]
+    line = (timed or found)[-1]
+    cell, timing, place = line["cell"], _group(line["timing"]), _group(line.get("environment"))
+    memory = _memory([*found, line])
+    return Row(
+        setting=setting,
+        attention=cell["attention"],
+        label=label,
+        exact=is_exact(cell["attention"]),
+        length=cell["length"],
+        status=line["status"],
+        wall=_spread(timing.get("wall")),
+        cpu=_spread(timing.get("cpu")),
+        memory_method=_text(memory.get("method")),
+        versions=_versions(place),
+        **_converted(_whole, timing, "repeats", "calls_per_repeat"),
+        **_converted(_whole, memory, "measured_bytes", "predicted_bytes"),
+        **_converted(_whole, line, "inferred_from", "bytes_asked", "parameters"),
+        **_converted(_number, line, "flops", "xla_flops", "xla_bytes", "compile_seconds"),
+        **_converted(_text, line, "error", "finished"),
+        **_converted(_text, place, "platform", "git_commit"),
+    )
+
+
+def _converted(to: Callable[[Any], Any], group: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: to(group.get(name)) for name in names}
+
+
+def _setting(line: Line) -> Setting:
+    cell = line["cell"]
+    return Setting(
+        machine=line["machine"],
+        model=_model(cell),
+        preset=_text(cell["preset"]),
+        **_converted(str, cell, "target", "scope", "size", "direction", "dtype"),
+        **_converted(_whole, cell, "batch", "layers", "devices", "memory_limit"),
+    )
+
+
+# What of a configuration changes the program; layers and dtype are the cell's own.
+_OF_ATTENTION = ("num_heads", "head_dim")
+_OF_MODEL = (*_OF_ATTENTION, "emb_dim", "ffn_dim", "positions", "pooling", "dropout")
+_OF_TRAINING = ("accumulate", "clip_norm", "schedule")
+
+
+def _model(cell: dict[str, Any]) -> str:
+    names = _OF_ATTENTION if cell["scope"] == "attention" else _OF_MODEL
+    found = _picked(_group(cell["config"].get("model")), names)
+    if cell["scope"] == "train":
+        found |= _picked(_group(cell["config"].get("train")), _OF_TRAINING)
+    return json.dumps(found)
+
+
+def _picked(group: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: group[name] for name in names if name in group}
+
+
+def _group(value: Any) -> dict[str, Any]:
+    """What isn't needed to read a line can be anything in one that was tampered with."""
+    return value if isinstance(value, dict) else {}
+
+
+def _spread(found: dict[str, float] | None) -> Spread | None:
+    """None where the clock was too coarse to see any time."""
+    if found is None or found["median"] <= 0:
+        return None
+    return Spread(found["median"], found["q1"], found["q3"])
+
+
+def _memory(found: list[Line]) -> dict[str, Any]:
+    """Of the last line that measured it, else of the last that knows of it."""
+    known = [line["memory"] for line in found if line["memory"]]
+    measured = [memory for memory in known if memory.get("measured_bytes")]
+    return (measured or known or [{}])[-1]
+
+
+def _versions(place: dict[str, Any]) -> str | None:
+    known = _group(place.get("versions"))
+    shown = [f"{name} {known[name]}" for name in ("jax", "lra-bench") if name in known]
+    return ", ".join(shown) or None
+
+
+def _number(value: Any) -> float | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if number and math.isfinite(value) else None
+
+
+def _whole(value: Any) -> int | None:
+    number = _number(value)
+    return None if number is None or not 0 <= number < 2**63 else round(number)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def is_exact(attention: str) -> bool:
+    """Whether a mechanism equals softmax attention; one that isn't registered here doesn't."""
+    from lra_bench.registry import ATTENTIONS
+
+    try:
+        return ATTENTIONS.get(attention).traits.exact
+    except UsageError:
+        return False
+
+
+@dataclass(frozen=True)
+class Fit:
+    """An exponent b of y = a L^b.
+
+    Attributes:
+        exponent: b.
+        half_width: of its 95 % confidence interval.
+        points: how many lengths it was fitted to.
+    """
+
+    exponent: float
+    half_width: float
+    points: int
+
+    def __str__(self) -> str:
+        return f"{self.exponent:.2f} ± {self.half_width:.2f}"
+
+
+# Student's t at 0.975 for 1, 2, ... degrees of freedom: NIST/SEMATECH e-Handbook of Statistical
+# Methods, 1.3.6.7.2. For more the last does: it is on the safe side.
+_T = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
+    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+)  # fmt: skip
+# Below the first, what doesn't grow dominates.
+_ASYMPTOTIC, _FEWEST, _LONGEST = 2_048, 3, 4
+
+
+def fit_exponent(lengths: Sequence[float], values: Sequence[float]) -> Fit | None:
+    """Least squares in log-log over lengths from 2,048, or the longest four if those are < 3.
+
+    The confidence interval is that of a slope with independent normal errors of equal variance in
+    log(values).
+
+    Args:
+        lengths: in any order, each once.
+        values: those that aren't positive are left out.
+
+    Returns:
+        None for fewer than three points.
+    """
+    pairs = sorted(pair for pair in zip(lengths, values, strict=True) if pair[1] > 0)
+    long = [pair for pair in pairs if pair[0] >= _ASYMPTOTIC]
+    chosen = long if len(long) >= _FEWEST else pairs[-_LONGEST:]
+    if len(chosen) < _FEWEST:
+        return None
+    x, y = np.log(np.array(chosen, float)).T
+    x, y = x - x.mean(), y - y.mean()
+    exponent, freedom = float(x @ y / (x @ x)), len(chosen) - 2
+    residuals = y - exponent * x
+    error = math.sqrt(residuals @ residuals / freedom / (x @ x))
+    return Fit(exponent, _T[min(freedom, len(_T)) - 1] * error, len(chosen))
+
+
+@dataclass(frozen=True)
+class Crossover:
+    """The length from which one thing takes less than another.
+
+    Attributes:
+        side: "at" `length`; "below" it, the shortest measured; or "above" it, the longest.
+        length: tokens.
+    """
+
+    side: Literal["at", "below", "above"]
+    length: float
+
+    def __str__(self) -> str:
+        length = f"{self.length:,.0f}"
+        return length if self.side == "at" else f"{self.side} {length}"
+
+
+def crossover(
+    lengths: Sequence[float], one: Sequence[float], other: Sequence[float]
+) -> Crossover | None:
+    """Where `one` falls below `other` for good: log(one / other) through 0, linear in log length.
+
+    Args:
+        lengths: ascending.
+        one, other: positive, at these lengths.
+
+    Returns:
+        None without any length.
+    """
+    if not len(lengths):
+        return None
+    logs, ratio = np.log(np.array(lengths, float)), np.log(np.array(one) / np.array(other))
+    slower = np.flatnonzero(ratio > 0)
+    if not len(slower):
+        return Crossover("below", lengths[0])
+    last = slower[-1]
+    if last == len(lengths) - 1:
+        return Crossover("above", lengths[-1])
+    share = ratio[last] / (ratio[last] - ratio[last + 1])
+    return Crossover("at", float(np.exp(logs[last] + share * (logs[last + 1] - logs[last]))))
+
+
+@dataclass(frozen=True)
+class Largest:
+    """The largest length that fits.
+
+    Attributes:
+        fits: the longest that ran; None if none did.
+        fails: the shortest beyond it known not to run; None if none is known.
+        reason: status of `fails`, "out_of_memory" or "timed_out".
+    """
+
+    fits: int | None
+    fails: int | None
+    reason: str | None
+
+    def __str__(self) -> str:
+        if self.fails is None:
+            return "" if self.fits is None else f">= {self.fits:,}"
+        return self._between(self.fails) + (" (time)" if self.reason == "timed_out" else "")
+
+    def _between(self, fails: int) -> str:
+        if self.fits is None:
+            return f"< {fails:,}"
+        close = fails - self.fits <= self.fits / 16
+        return f"{self.fits:,}" if close else f"{self.fits:,} to {fails:,}"
+
+
+def largest(rows: Iterable[Row]) -> Largest:
+    """The largest length that fits, from rows of one attention in one setting.
+
+    A crash says nothing of it.
+    """
+    rows = list(rows)
+    fits = max((row.length for row in rows if row.ran), default=None)
+    reasons = ("out_of_memory", "timed_out")
+    beyond = [row for row in rows if row.status in reasons and row.length > (fits or 0)]
+    if not beyond:
+        return Largest(fits, None, None)
+    first = min(beyond, key=lambda row: row.length)
+    return Largest(fits, first.length, first.status)

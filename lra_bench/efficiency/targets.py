@@ -1,0 +1,43 @@
+"""Accelerators that needn't be there: JAX compiles for them ahead of time."""
+
+import importlib.util
+from typing import Any
+
+from lra_bench.efficiency.cells import ESTIMATE, HERE
+from lra_bench.errors import UsageError
+from lra_bench.registry import unknown
+
+# The smallest topologies of each that the compiler knows: a host with four chips.
+TOPOLOGIES = {"tpu-v4": "v4:2x2x1", "tpu-v5e": "v5e:2x2", "tpu-v6e": "v6e:2x2"}
+NAMES = (HERE, ESTIMATE, *TOPOLOGIES)
+
+
+def check(target: str) -> None:
+    """See whether cells can be measured on, or compiled for, a target.
+
+    Raises:
+        UsageError: there is none of that name, or its compiler isn't installed.
+    """
+    if target not in NAMES:
+        raise unknown("--target", target, list(NAMES))
+    if target in TOPOLOGIES and importlib.util.find_spec("libtpu") is None:
+        raise UsageError(f"--target {target} needs the compiler: pip install 'lra-bench[tpu]'")
+
+
+def devices(target: str, count: int) -> list[Any]:
+    """The first devices of a target; a TPU's are descriptions of devices only.
+
+    Raises:
+        UsageError: it has fewer.
+    """
+    import jax
+    from jax.experimental import topologies
+
+    if target in TOPOLOGIES:
+        name = TOPOLOGIES[target]
+        found = list(topologies.get_topology_desc(platform="tpu", topology_name=name).devices)
+    else:
+        found = jax.local_devices()
+    if count > len(found):
+        raise UsageError(f"--devices {count}: {target} has {len(found)}")
+    return found[:count]

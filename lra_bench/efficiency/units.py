@@ -1,0 +1,38 @@
+"""Bytes and seconds as people write them."""
+
+import re
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", re.IGNORECASE)
+_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "16GiB", "500MB" or "1000000"; "16G" is 16 GiB.
+
+    Raises:
+        ValueError: it is no size.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise ValueError(text)
+    unit = (found[2] or "").lower()
+    decimal = unit and not unit.endswith("i") and text.strip().lower().endswith("b")
+    base = 1000 if decimal else 1024
+    return round(float(found[1]) * base ** _POWERS.get(unit[:1], 0))
+
+
+def size_text(value: float) -> str:
+    """Such as "45.2 MiB"."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.3g} {unit}"
+        value /= 1024
+    return f"{value:.3g} TiB"
+
+
+def time_text(seconds: float) -> str:
+    """Such as "12.3 ms"."""
+    for factor, unit in ((1e6, "us"), (1e3, "ms")):
+        if seconds * factor < 1000:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:,.0f} s"
