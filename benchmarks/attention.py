@@ -15,7 +15,6 @@ import functools
 import importlib
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,8 +23,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+
+from lra_bench.efficiency import summary
+from lra_bench.efficiency.memory import peak, resident
 
 HEADS, HEAD_DIM, FEATURES = 8, 64, 256
 THREADS = 2
@@ -189,9 +190,9 @@ MAKERS = {
 def measure(spec: dict[str, Any]) -> dict[str, float]:
     """Medians of a call's CPU and wall seconds, and by how much the peak of RSS grew."""
     run = MAKERS[spec["maker"]](spec["name"], spec["length"], spec["options"])
-    before = _reset_peak()
+    before = resident()
     run()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if before is None else _peak()
+    grown = max(peak() - before, 0)
     cpu, wall = [], []
     started = time.perf_counter()
     while len(cpu) < 3 or (len(cpu) < 7 and time.perf_counter() - started < 4):
@@ -201,26 +202,7 @@ def measure(spec: dict[str, Any]) -> dict[str, float]:
         wall.append(time.perf_counter() - clocks[1])
         if cpu[0] > 20:
             break
-    grown = (peak - (before or 0)) * 1024
     return {"cpu": statistics.median(cpu), "wall": statistics.median(wall), "peak": grown}
-
-
-def _reset_peak() -> int | None:
-    """Start the peak of RSS anew, where the system can; RSS now, in KiB."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return None
-    return _status("VmRSS")
-
-
-def _peak() -> int:
-    return _status("VmHWM")
-
-
-def _status(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key))
 
 
 def spec(maker: str, name: str, length: int, **options: Any) -> dict[str, Any]:
@@ -313,24 +295,11 @@ def crossover(bench: Bench) -> None:
     names = [str(length) for length in lengths]
     show([{"attention": x, **dict(zip(names, cpu[x], strict=True))} for x in cpu])
     rows = [
-        {"attention": one, **{f"beats {other} from": _crossing(lengths, cpu[one], cpu[other])
-                              for other in exact}}
+        {"attention": one}
+        | {f"beats {x} from": str(summary.crossover(lengths, cpu[one], cpu[x])) for x in exact}
         for one in linear
-    ]  # fmt: skip
+    ]
     show(rows)
-
-
-def _crossing(lengths: tuple[int, ...], one: list[float], other: list[float]) -> str:
-    """Where log(one / other) goes through 0, linear in log length."""
-    logs, ratio = np.log(lengths), np.log(np.array(one) / np.array(other))
-    above = np.flatnonzero(ratio > 0)
-    if not len(above):
-        return f"below {lengths[0]}"
-    last = above[-1]
-    if last == len(lengths) - 1:
-        return f"above {lengths[-1]}"
-    share = ratio[last] / (ratio[last] - ratio[last + 1])
-    return f"{np.exp(logs[last] + share * (logs[last + 1] - logs[last])):.0f}"
 
 
 def causal(bench: Bench) -> None:
@@ -412,13 +381,13 @@ def causal_slopes(bench: Bench) -> None:
     show(rows)
 
 
-def _exponents(lengths: tuple[int, ...], medians: list[dict[str, float]]) -> dict[str, float]:
+def _exponents(lengths: tuple[int, ...], medians: list[dict[str, float]]) -> dict[str, Any]:
     """Least squares in log-log, and the ratios of the last doubling."""
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
     for label, key in (("time", "cpu"), ("memory", "peak")):
-        logs = np.log([m[key] for m in medians])
-        found[f"{label} exponent"] = float(np.polyfit(np.log(lengths), logs, 1)[0])
-        found[f"{label}, last doubling"] = float(np.exp(logs[-1] - logs[-2]))
+        values = [m[key] for m in medians]
+        found[f"{label} exponent"] = str(summary.fit_exponent(lengths, values))
+        found[f"{label}, last doubling"] = values[-1] / values[-2]
     return found
 
 

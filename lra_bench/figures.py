@@ -9,14 +9,18 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours but black, and Tol's purple: the colour-blind tell them apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
-MARKERS = "osD^vP*"
+# Okabe and Ito's colours but black, then Tol's purple, olive and indigo: the colour-blind tell
+# them apart.
+COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933",
+    "#332288",
+)  # fmt: skip
+MARKERS = "osD^vP*Xh"
 DPI = 200
 
 
 def series_style(index: int) -> dict[str, Any]:
-    """Colour, marker and line of a series: no two alike among the first 49."""
+    """Colour, marker and line of a series: no two alike among the first 81."""
     turn, place = divmod(index, len(COLOURS))
     return {
         "color": COLOURS[place],

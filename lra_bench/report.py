@@ -23,7 +23,10 @@ FILE = "index.html"
 # Longer lists of provenance are shown on demand.
 _FOLDED = 12
 # Of `figures.COLOURS`, on a dark ground.
-_DARK = ("#4da3e0", "#ff8a3d", "#2fc79b", "#e3a0c6", "#f0b429", "#7cc7f2", "#d0668f")
+_DARK = (
+    "#4da3e0", "#ff8a3d", "#2fc79b", "#e3a0c6", "#f0b429", "#7cc7f2", "#d0668f", "#c6c65a",
+    "#9a8cff",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

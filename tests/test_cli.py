@@ -48,7 +48,14 @@ class TestHelp:
         assert done.returncode == 0, done.stderr
 
     @pytest.mark.parametrize(
-        "command", [(), ("run",), ("table",), ("analyze",), ("data",), ("list",)]
+        "command",
+        [
+            (),
+            *(
+                (name,)
+                for name in ("run", "efficiency", "table", "report", "analyze", "data", "list")
+            ),
+        ],
     )
     def test_help(self, cli, command):
         status, out, _ = cli(*command, "--help")

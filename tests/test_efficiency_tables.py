@@ -564,9 +564,9 @@ class TestFigures:
     def test_many_mechanisms_have_looks_of_their_own(self):
         looks = {
             (it["color"], it["marker"], str(it["linestyle"]))
-            for it in (figures.series_style(index) for index in range(49))
+            for it in (figures.series_style(index) for index in range(81))
         }
-        assert len(looks) == 49
+        assert len(looks) == 81
 
     def test_exact_lines_are_broken_and_of_other_colours(self):
         exact, others = ("softmax", "softmax-chunked", "softmax-fused"), ("linear", "x", "y", "z")

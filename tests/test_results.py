@@ -3,6 +3,8 @@
 import pytest
 
 from lra_bench import record
+from lra_bench.efficiency import records as efficiency_records
+from lra_bench.efficiency.tables import render as render_efficiency
 from lra_bench.leaderboard import collect, render
 
 
@@ -28,3 +30,32 @@ def test_records_are_of_clean_checkouts(repository, mini):
         environment = record.read(path)["environment"]
         assert environment["git_commit"]
         assert not environment["git_commit"].endswith("-dirty"), path
+
+
+EFFICIENCY = ("cpu-attention", "tpu-v5e-paper")
+
+
+@pytest.mark.parametrize("name", EFFICIENCY)
+def test_the_tables_of_efficiency_are_generated(repository, name):
+    """Stale? lra-bench table results/efficiency/NAME > results/efficiency/NAME.md"""
+    folder = repository / "results/efficiency"
+    found = (folder / f"{name}.md").read_text()
+    lines = efficiency_records.collect([folder / name])
+    assert found == render_efficiency(lines, "markdown", with_published=False)
+
+
+def test_the_readme_shows_tables_of_efficiency(repository):
+    """Every table of the README has its rows in one that was generated."""
+    generated = "".join(path.read_text() for path in (repository / "results").rglob("*.md"))
+    rows = [x for x in (repository / "README.md").read_text().splitlines() if x.startswith("|")]
+    assert rows
+    assert [row for row in rows if row not in generated] == []
+
+
+@pytest.mark.parametrize("name", EFFICIENCY)
+def test_efficiency_was_measured_in_clean_checkouts(repository, name):
+    for line in efficiency_records.collect([repository / "results/efficiency" / name]):
+        if line["environment"] is not None:  # null where a shorter length decided
+            commit = line["environment"]["git_commit"]
+            assert commit
+            assert not commit.endswith("-dirty")

@@ -9,6 +9,7 @@ from lra_bench.cli.common import add_set
 
 if TYPE_CHECKING:
     from lra_bench.efficiency.plan import Choice
+    from lra_bench.progress import Display
 
 NAME = "efficiency"
 HELP = "measure speed, memory and the length at which memory ends"
@@ -91,9 +92,16 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         except KeyboardInterrupt:
             display.line("stopped; the same command goes on from here")
             return 1
-    display.line()
-    display.line(f"records in {path}; tables: lra-bench table {args.out} --kind efficiency")
+    _show(sweep.lines(todo), path, display)
     return 1 if sweep.failures else 0
+
+
+def _show(lines: list[dict[str, Any]], path: Path, display: "Display") -> None:
+    from lra_bench.efficiency.tables import render
+
+    display.line()
+    display.line(render(lines, "markdown", with_published=False))
+    display.line(f"records in {path}; figures: lra-bench report {path.parent} --out report")
 
 
 def _choice(args: argparse.Namespace, here: dict[str, Any] | None) -> "Choice":
@@ -101,9 +109,9 @@ def _choice(args: argparse.Namespace, here: dict[str, Any] | None) -> "Choice":
     from lra_bench.efficiency.plan import Choice
 
     limit = args.memory_limit
-    on_cpu = here is not None and here["environment"]["platform"] == "cpu"
-    if limit is None and on_cpu and args.target == HERE:
-        limit = here["bytes"] * 4 // 5
+    if limit is None and here and args.target == HERE:
+        on_cpu = here["environment"]["platform"] == "cpu"
+        limit = here["bytes"] * 4 // 5 if on_cpu else None
     return Choice(
         attentions=args.attentions,
         lengths=args.lengths,

@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-# As XLA and NumPy say it: "allocating 4294967296 bytes", "allocate 8.00 GiB", "Used 20.1G of".
-_ASKED = re.compile(r"(?:allocat\w*|[Uu]sed)\s+([\d.]+)\s*([KMGT]?)(?:i?B|\s?bytes|\s+of)")
+# As XLA and NumPy say it: "allocating 4294967296 bytes", "allocate 8.00 GiB", and of a TPU
+# "Used 20.1G of 15.75G hbm", "temporaries (30.47G) exceeds available HBM".
+_ASKED = re.compile(
+    r"(?:(?:allocat\w*|[Uu]sed)\s+|\()([\d.]+)\s*([KMGT]?)(?:i?B|\s?bytes|\s+of|\) exceeds)"
+)
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 _LOOKS, _LOOK_SECONDS = 20, 0.02

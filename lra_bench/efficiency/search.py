@@ -8,28 +8,28 @@ LONGEST = 2**22
 _FINE = 16
 
 
-def largest(fits: Callable[[int], bool], start: int, longest: int = LONGEST) -> tuple[int, int]:
+def largest(
+    fits: Callable[[int], bool], start: int, good: int = 0, bad: int = 0
+) -> tuple[int, int]:
     """The largest length found to fit, or 0, and the smallest found not to, or 0.
 
-    Which are at most a sixteenth apart, but for `STEP`, unless the longest allowed fits.
+    Which are at most a sixteenth apart, but for `STEP`, unless `LONGEST` fits or nothing does.
 
     Args:
         fits: whether a length does; asked once for each it is asked for.
-        start: the first that is tried; if it doesn't fit, shorter ones are.
+        start: the first that is tried, if nothing is known.
+        good, bad: what is known to fit, and not to; 0 for nothing.
     """
-    good, bad = 0, 0
     length = max(STEP, start)
-    while not (good and bad):
+    if good and not bad:
+        length = min(2 * good, LONGEST)
+    elif bad and not good:
+        length = bad // 2 // STEP * STEP
+    while not (good and bad) and length >= STEP and good < LONGEST:
         if fits(length):
-            good = length
-            if length >= longest:
-                break
-            length = min(2 * length, longest)
+            good, length = length, min(2 * length, LONGEST)
         else:
-            bad = length
-            length = length // 2 // STEP * STEP
-            if not length:
-                break
+            bad, length = length, length // 2 // STEP * STEP
     while good and bad and (middle := _between(good, bad)):
         good, bad = (middle, bad) if fits(middle) else (good, middle)
     return good, bad

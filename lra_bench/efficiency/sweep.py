@@ -61,6 +61,11 @@ class Sweep:
         for cell in _one_a_group(cells) if find_largest else ():
             self._find_largest(cell)
 
+    def lines(self, cells: Iterable[Cell]) -> list[Line]:
+        """What is known of these cells' groups, at any length."""
+        groups = dict.fromkeys(map(_group, cells))
+        return [line for key in groups for line in self._lines.get(key, {}).values()]
+
     def _is_done(self, cell: Cell) -> bool:
         line = self._known(cell)
         if line is None or line["status"] in ("crashed", "failed"):
@@ -108,7 +113,8 @@ class Sweep:
 
     def _find_largest(self, cell: Cell) -> None:
         found = self._lines.get(_group(cell), {})
-        fitting = [length for length, line in found.items() if line["status"] == "ok"]
+        good = max((n for n, line in found.items() if line["status"] == "ok"), default=0)
+        bad = min((n for n, x in found.items() if x["status"] in _ENDS and n > good), default=0)
 
         def fits(length: int) -> bool:
             here = dataclasses.replace(cell, length=length)
@@ -118,7 +124,7 @@ class Sweep:
             return line["status"] == "ok"
 
         try:
-            largest(fits, max(fitting, default=cell.length))
+            largest(fits, cell.length, good, bad)
         except _Ended:
             self.display.line(f"{cell.attention}: the search for the largest length ends here")
 
@@ -145,7 +151,7 @@ def machine(target: str, environment: dict[str, Any]) -> str:
 
 
 def _describe(cell: Cell, line: Line) -> str:
-    what = f"{cell.scope} {cell.size}" + (f", {cell.layers} layers" if cell.layers else "")
+    what = f"{cell.scope} {cell.size}" + (f", layers {cell.layers}" if cell.layers else "")
     what += f", {cell.direction}" if cell.direction != "step" else ""
     what += "" if cell.batch == 1 else f", batch {cell.batch}"
     what += "" if cell.dtype == "float32" else f", {cell.dtype}"

@@ -11,6 +11,8 @@ _SHORTEST_SAMPLE = 0.02
 _LEAST, _MOST = 5, 1_000
 # The median's standard error, relative, at which more repeats are not worth their time.
 _PRECISE = 0.01
+# Of the budget: what else runs on a machine can leave a moment undisturbed, or disturb just that.
+_AT_LEAST = 1 / 3
 # Of a normal distribution: standard error of the median, in quartile distances over sqrt(n).
 _MEDIAN_ERROR = 1.2533 / 1.349
 
@@ -37,8 +39,9 @@ def measure(call: Callable[[], object], first: float, budget: float, clock: str)
             call()
         samples["cpu"].append((time.process_time() - cpu) / calls)
         samples["wall"].append((time.perf_counter() - wall) / calls)
-        spent = time.perf_counter() - started >= budget
-        if len(samples["wall"]) >= least and (spent or _is_precise(samples[clock])):
+        spent = time.perf_counter() - started
+        precise = spent >= _AT_LEAST * budget and _is_precise(samples[clock])
+        if len(samples["wall"]) >= least and (spent >= budget or precise):
             break
     found = {clock: spread(values) for clock, values in samples.items()}
     return {"repeats": len(samples["wall"]), "calls_per_repeat": calls, **found}
