@@ -472,7 +472,7 @@ def _wait_for_end(pid):
 
 
 @pytest.fixture(scope="module")
-def swept(self, tmp_path_factory):
+def swept(tmp_path_factory):
     return tmp_path_factory.mktemp("efficiency")
 
 

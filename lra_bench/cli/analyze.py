@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lra_bench.cli.common import add_data_dir
+from lra_bench.cli.common import add_data_dir, natural, positive, several, whole_number
 
 NAME = "analyze"
 HELP = "measure approximation error, variance and attention matrices"
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         _ARGUMENTS[name](sub)
         if name != "matrix":
             seed = "of all randomness; default: %(default)s"
-            sub.add_argument("--seed", type=_natural, default=0, metavar="N", help=seed)
+            sub.add_argument("--seed", type=natural, default=0, metavar="N", help=seed)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
@@ -95,23 +95,11 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     return 0 if fine else 1
 
 
-def _number(lowest: int, what: str) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        value = int(text) if text.isdecimal() else -1
-        if not lowest <= value < 2**32:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
-        return value
-
-    return parse
-
-
-_natural = _number(0, "a whole number from 0 on")
-_positive = _number(1, "a whole number from 1 on")
-_several = _number(2, "a whole number from 2 on, which standard errors need")
+_several_draws = whole_number(2, "a whole number from 2 on, which standard errors need")
 
 
 def _positives(text: str) -> tuple[int, ...]:
-    return tuple(sorted({_positive(part) for part in text.split(",")}))
+    return tuple(sorted(several(positive)(text)))
 
 
 def _scales(text: str) -> tuple[float, ...]:
@@ -134,9 +122,9 @@ def _add(
 
 
 def _approximation(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "--length", _positive, 4096, "tokens L")
-    _add(parser, "--dim", _several, 16, "features d of the head")
-    _add(parser, "--draws", _several, 15, "draws of the projections")
+    _add(parser, "--length", positive, 4096, "tokens L")
+    _add(parser, "--dim", _several_draws, 16, "features d of the head")
+    _add(parser, "--draws", _several_draws, 15, "draws of the projections")
     _add(parser, "--features", _positives, "16,32,64,128,256", "numbers of projections m")
     _add(parser, "--scales", _scales, "1,0.5", "standard deviations of the entries of q and k")
     redraw = "draw q, k and v anew with each draw of the projections"
@@ -144,22 +132,22 @@ def _approximation(parser: argparse.ArgumentParser) -> None:
 
 
 def _variance(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "--dim", _several, 8, "d of Lemma 2 and of Theorem 2, whose m it is too")
-    _add(parser, "--features", _positive, 8, "m of Lemma 2")
-    _add(parser, "--samples", _number(100, "a whole number from 100 on"), 100_000, "a point")
+    _add(parser, "--dim", _several_draws, 8, "d of Lemma 2 and of Theorem 2, whose m it is too")
+    _add(parser, "--features", positive, 8, "m of Lemma 2")
+    _add(parser, "--samples", whole_number(100, "a whole number from 100 on"), 100_000, "a point")
 
 
 def _propagation(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "--layers", _positive, 12, "layers of the Transformer")
-    _add(parser, "--length", _positive, 512, "tokens")
-    _add(parser, "--features", _positive, 256, "projections m")
-    _add(parser, "--draws", _several, 5, "draws of weights, inputs and projections")
+    _add(parser, "--layers", positive, 12, "layers of the Transformer")
+    _add(parser, "--length", positive, 512, "tokens")
+    _add(parser, "--features", positive, 256, "projections m")
+    _add(parser, "--draws", _several_draws, 5, "draws of weights, inputs and projections")
 
 
 def _matrix(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="test", help="of the data; default: %(default)s")
-    _add(parser, "--example", _natural, 0, "which example; of two documents the first is taken")
-    _add(parser, "--length", _positive, 256, "tokens of it, at most; padding is left out")
+    _add(parser, "--example", natural, 0, "which example; of two documents the first is taken")
+    _add(parser, "--length", positive, 256, "tokens of it, at most; padding is left out")
     add_data_dir(parser)
 
 

@@ -1,7 +1,9 @@
 """Arguments that several commands share."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:
@@ -14,3 +16,28 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     """--set key=value, any number of times."""
     text = "change a setting, e.g. train.num_steps=100 or attention.num_features=64; repeatable"
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+
+
+def whole_number(lowest: int, what: str) -> Callable[[str], int]:
+    """A parser of whole numbers; `what` says which, such as "a whole number from 1 on"."""
+
+    def parse(text: str) -> int:
+        value = int(text) if text.isdecimal() else -1
+        if not lowest <= value < 2**32:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return value
+
+    return parse
+
+
+natural = whole_number(0, "a whole number from 0 on")
+positive = whole_number(1, "a whole number from 1 on")
+
+
+def several(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """A parser of lists with commas between; of equal ones the first is kept."""
+
+    def parse_all(text: str) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(parse(part.strip()) for part in text.split(",")))
+
+    return parse_all

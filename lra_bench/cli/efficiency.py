@@ -1,11 +1,10 @@
 """lra-bench efficiency: speed, memory, and where it ends."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra_bench.cli.common import add_set
+from lra_bench.cli.common import add_set, positive, several
 
 if TYPE_CHECKING:
     from lra_bench.efficiency.plan import Choice
@@ -20,7 +19,7 @@ result; longer lengths are then not run. identity, which returns the values, is 
 what an attention could cost at best. Lists are separated by commas; all combinations are measured.
 
 DIR gets efficiency.jsonl, a line a cell. A sweep that was stopped goes on with the same command.
-Without arguments: every attention alone, 8 heads of 64, L = 512 to 32,768, about two hours on two
+Without arguments: every attention alone, 8 heads of 64, L = 512 to 32,768, about an hour on two
 CPU cores.
 
 With --target tpu-v4, tpu-v5e or tpu-v6e cells are compiled ahead of time for a TPU, which needn't
@@ -49,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=_counts, default=(), metavar="N,N,...", help=batch)
     add("--dtype", type=_names, default=("float32",), help="float32, bfloat16; default: float32")
     add("--layers", type=_counts, default=(), metavar="N,N,...", help="of the model")
-    add("--devices", type=_count, default=1, metavar="N", help="that share a batch; default: 1")
+    add("--devices", type=positive, default=1, metavar="N", help="that share a batch; default: 1")
     target = "here, estimate, tpu-v4, tpu-v5e or tpu-v6e; default: %(default)s"
     add("--target", default="here", help=target)
     limit = "such as 16GiB, held by force; default: 80%% of the machine's on CPU, else the device's"
@@ -129,24 +128,10 @@ def _choice(args: argparse.Namespace, here: dict[str, Any] | None) -> "Choice":
     )
 
 
-def _list(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    def parse_all(text: str) -> tuple[Any, ...]:
-        return tuple(dict.fromkeys(parse(part.strip()) for part in text.split(",")))
-
-    return parse_all
-
-
 def _name(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("a name is missing between commas")
     return text
-
-
-def _count(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if not 1 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return value
 
 
 def _seconds(text: str) -> float:
@@ -171,4 +156,4 @@ def _size(text: str) -> int:
     return value
 
 
-_names, _counts = _list(_name), _list(_count)
+_names, _counts = several(_name), several(positive)
