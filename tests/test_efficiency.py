@@ -439,6 +439,16 @@ class TestProcesses:
         found = pretend_child('echo \'{"status": "crashed", "flops": 7}\' > "$3"; kill -SEGV $$')
         assert (found["flops"], found["status"], found["error"]) == (7, "crashed", "SIGSEGV")
 
+    def test_what_just_fits_fits(self):
+        """Inputs are there once: what they were made from is gone when the program runs."""
+        one = cell("identity", 2**19, direction="backward")
+        estimate = dataclasses.replace(one, target="estimate")
+        flags = supervise.PLANNED
+        predicted = supervise.measure(estimate, None, 100.0, flags)["memory"]["predicted_bytes"]
+        for share, verdict in ((1.0, "ok"), (0.8, "out_of_memory")):
+            limited = dataclasses.replace(one, memory_limit=round(share * predicted))
+            assert supervise.measure(limited, None, 100.0, flags)["status"] == verdict
+
     def test_kills_are_counted(self):
         assert memory.kills() >= 0
 

@@ -16,7 +16,7 @@ _ASKED = re.compile(
 )
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
-_LOOKS, _LOOK_SECONDS = 20, 0.02
+_STILL, _LOOK_SECONDS = 10, 0.02
 
 
 def status(key: str) -> int | None:
@@ -55,15 +55,14 @@ def give_back_at_once(*, yes: bool) -> None:
 
 
 def settled(key: str = "VmData") -> int:
-    """A figure of `status` once it no longer falls: arrays are let go of a moment later."""
+    """A figure of `status` once it has stopped falling: arrays are let go of a moment later."""
     gc.collect()  # jaxlib lets go of NumPy's arrays only then
-    found = status(key) or 0
-    for _ in range(_LOOKS):
+    found, still = status(key) or 0, 0
+    while still < _STILL:
         time.sleep(_LOOK_SECONDS)
         now = status(key) or 0
-        if now >= found:
-            break
-        found = now
+        still = 0 if now < found else still + 1
+        found = min(found, now)
     return found
 
 

@@ -193,7 +193,8 @@ class Layout:
         """The state and the inputs themselves."""
         rng, state = np.random.default_rng(0), init()
         put = functools.partial(jax.device_put, device=self._by_example)
-        return state, [put(x.draw(rng)) for x in program.inputs]
+        # What they were copied from is let go of only once they are waited for.
+        return state, jax.block_until_ready([put(x.draw(rng)) for x in program.inputs])
 
 
 def _place(x: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
