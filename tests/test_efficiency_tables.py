@@ -733,3 +733,13 @@ class TestCommand:
         status, _, err = cli("table", tmp_path, "--kind", "efficiency")
         assert status == 2
         assert "no efficiency records in" in err
+
+
+def test_a_task_that_few_were_compiled_for_is_shown():
+    """Unlike a length that few were tried at, which is a probe of the largest that fits."""
+    place = {"scope": "train", "direction": "step", "preset": "paper", "target": "tpu-v5e"}
+    lines = [line(x, 1_024, None, size="image", **place) for x in ("softmax", "linear", "reformer")]
+    lines.append(line("softmax", 2_000, None, size="listops", **place))
+    text = tables.render(lines, "markdown", with_published=False)
+    assert "image 1,024" in text
+    assert "listops 2,000" in text

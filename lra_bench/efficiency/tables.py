@@ -277,9 +277,9 @@ def _memory(group: Group) -> Table | None:
 
 
 def _tried_columns(group: Group) -> dict[Any, str]:
-    """Columns of which half of the attentions at least have a cell; others are probes."""
+    """Lengths that half of the attentions at least were tried at, others are probes; all tasks."""
     tried = Counter(_key(group, row) for row in group.rows)
-    enough = len(group.labels()) / 2
+    enough = 0 if group.by == "size" else len(group.labels()) / 2
     return _columns(group, lambda row: tried[_key(group, row)] >= enough)
 
 
