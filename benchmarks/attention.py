@@ -26,7 +26,7 @@ from typing import Any
 import pandas as pd
 
 from lra_bench.efficiency import summary
-from lra_bench.efficiency.memory import peak, resident
+from lra_bench.memory import peak, resident
 
 HEADS, HEAD_DIM, FEATURES = 8, 64, 256
 THREADS = 2

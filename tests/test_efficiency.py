@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lra_bench.efficiency import child, memory, plan, programs, records, supervise, timing
+from lra_bench import memory
+from lra_bench.efficiency import child, plan, programs, records, supervise, timing
 from lra_bench.efficiency.cells import SIZES, Cell
 from lra_bench.efficiency.search import LONGEST, STEP, largest
 from lra_bench.efficiency.sweep import Effort, Sweep, machine
@@ -464,7 +465,7 @@ class TestProcesses:
     def test_the_limit_holds(self):
         """Arrays below it can be had, above it not; without one, all can again."""
         code = (
-            "import numpy as np; from lra_bench.efficiency import memory\n"
+            "import numpy as np; from lra_bench import memory\n"
             "memory.give_back_at_once(yes=True); memory.cap(2**28)\n"
             "x = np.ones(2**27, np.uint8); del x\n"
             "try: np.ones(2**29, np.uint8)\n"

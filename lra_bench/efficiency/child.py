@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lra_bench.efficiency import memory
+from lra_bench import memory
 from lra_bench.efficiency.cells import HERE, Cell
 
 Result = dict[str, Any]

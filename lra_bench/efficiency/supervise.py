@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lra_bench.efficiency import memory
+from lra_bench import memory
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell
 from lra_bench.errors import RunError, UsageError
 
