@@ -96,6 +96,33 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
     return config
 
 
+def of_attention(overrides: Sequence[str], attention: str) -> list[str]:
+    """Those of the overrides that a mechanism has: all but attention.* that are others'."""
+    options = ATTENTIONS.get(attention).options()
+    return [one for one in overrides if not _is_option(one) or _option(one) in options]
+
+
+def check_options(overrides: Sequence[str], attentions: Sequence[str]) -> None:
+    """See that each override of attention.* is an option of one of these mechanisms.
+
+    Raises:
+        UsageError: the first that isn't.
+    """
+    known = {name for each in attentions for name in ATTENTIONS.get(each).options()}
+    for one in filter(_is_option, overrides):
+        if _option(one) not in known:
+            keys = [f"attention.{name}" for name in sorted(known)]
+            raise unknown("--set key", f"attention.{_option(one)}", keys)
+
+
+def _is_option(override: str) -> bool:
+    return override.startswith("attention.")
+
+
+def _option(override: str) -> str:
+    return override.removeprefix("attention.").partition("=")[0]
+
+
 def _split_key(config: Config, item: str) -> tuple[str, str]:
     key, equals, _ = item.partition("=")
     group, _, name = key.partition(".")

@@ -15,6 +15,8 @@ _ASKED = re.compile(
     r"(?:(?:allocat\w*|[Uu]sed)\s+|\()([\d.]+)\s*([KMGT]?)(?:i?B|\s?bytes|\s+of|\) exceeds)"
 )
 
+_SIGNS = ("bad_alloc", "RESOURCE_EXHAUSTED", "Cannot allocate memory", "Out of memory")
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 _STILL, _LOOK_SECONDS = 10, 0.02
 
@@ -74,6 +76,11 @@ def cap(budget: int | None) -> None:
     most = resource.getrlimit(resource.RLIMIT_DATA)[1]
     limit = most if budget is None else settled() + budget
     resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+
+
+def tells_of_want(text: str) -> bool:
+    """Whether a process that says so has run out of memory."""
+    return any(sign in text for sign in _SIGNS)
 
 
 def bytes_asked(message: str) -> int | None:

@@ -3,10 +3,11 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -31,6 +32,26 @@ class Display:
         # The stream of now: some libraries redirect standard output to be quiet.
         out = sys.stdout
         self._console = Console(file=out, highlight=False, markup=False, soft_wrap=True)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person may be watching."""
+        return self._console.is_terminal
+
+    def show(self, what: RenderableType) -> None:
+        """Print a table or the like; as wide as it is where nobody watches."""
+        self._console.print(what)
+
+    @contextlib.contextmanager
+    def live(self, render: Callable[[], RenderableType]) -> Iterator[None]:
+        """Keep what `render` gives beneath the lines while the block runs; terminals only."""
+        if not self.is_terminal:
+            yield
+            return
+        with Live(
+            console=self._console, get_renderable=render, refresh_per_second=2, transient=True
+        ):
+            yield
 
     def line(self, text: str = "") -> None:
         """Print a line, above the bar if there is one."""

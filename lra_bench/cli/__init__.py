@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 
 from lra_bench import __version__
-from lra_bench.cli import analyze, data, efficiency, listing, report, run, table
+from lra_bench.cli import analyze, data, efficiency, listing, report, run, sweep, table
 from lra_bench.errors import RunError, UsageError
 from lra_bench.faults import is_disk_full, one_line
 
-COMMANDS = (run, efficiency, table, report, analyze, data, listing)
+COMMANDS = (run, sweep, efficiency, table, report, analyze, data, listing)
 
 
 class _Parser(argparse.ArgumentParser):

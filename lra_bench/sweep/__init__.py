@@ -1,0 +1,1 @@
+"""Many runs: what is to be done, by whom, and what became of it."""

@@ -1,0 +1,381 @@
+"""Sweeps: what is planned, how an end is judged, who gets which devices, and the command."""
+
+import json
+import os
+import time
+
+import pytest
+
+from lra_bench import record
+from lra_bench.config import make_settings
+from lra_bench.errors import RunError, UsageError
+from lra_bench.sweep import history, local, plan, schedule, view
+from lra_bench.sweep.estimate import Estimate
+from lra_bench.sweep.executor import Ending, Launch, Needs
+from lra_bench.sweep.history import Attempts, History
+from lra_bench.sweep.standing import stand
+
+SMOKE = ("sweep", "--preset", "smoke", "--tasks", "listops", "--no-calibration")
+
+
+def choice(**changes):
+    usual = {
+        "tasks": ("listops",),
+        "attentions": ("linear", "performer-relu"),
+        "seeds": (0, 1),
+        "preset": "smoke",
+    }
+    return plan.Choice(**{**usual, **changes})
+
+
+def job(**changes):
+    return plan.jobs(choice(attentions=("linear",), seeds=(0,), **changes))[0]
+
+
+def names(**changes):
+    return [one.name for one in plan.jobs(choice(**changes))]
+
+
+def test_the_first_seed_of_all_comes_first():
+    assert names() == [
+        "listops-linear-seed0",
+        "listops-performer-relu-seed0",
+        "listops-linear-seed1",
+        "listops-performer-relu-seed1",
+    ]
+
+
+def test_all_is_what_is_registered():
+    planned = plan.jobs(choice(tasks=("all",), attentions=("all",), seeds=(0,)))
+    assert {one.task for one in planned} == set(plan.TASKS.names())
+    assert len(planned) == len(plan.TASKS.names()) * len(plan.ATTENTIONS.names())
+
+
+def test_an_option_goes_to_those_that_have_it_and_a_grid_makes_runs_of_its_values():
+    grid = (("attention.num_features", ("8", "16")), ("train.learning_rate", ("1e-3",)))
+    assert names(seeds=(0,), grid=grid) == [
+        "listops-linear-train.learning_rate=1e-3-seed0",
+        "listops-performer-relu-attention.num_features=8-train.learning_rate=1e-3-seed0",
+        "listops-performer-relu-attention.num_features=16-train.learning_rate=1e-3-seed0",
+    ]
+    planned = plan.jobs(choice(seeds=(0,), grid=grid))
+    assert [one.settings().attention_options.get("num_features") for one in planned] == [
+        None,
+        8,
+        16,
+    ]
+
+
+def test_values_that_would_share_a_folder_are_refused():
+    with pytest.raises(UsageError, match="same folder"):
+        plan.jobs(choice(grid=(("train.learning_rate", ("1 2", "1_2")),)))
+
+
+@pytest.mark.parametrize(
+    ("filters", "kept"),
+    [
+        (("relu",), ["listops-performer-relu-seed0", "listops-performer-relu-seed1"]),
+        (("*-seed1",), ["listops-linear-seed1", "listops-performer-relu-seed1"]),
+        (("linear-seed0", "relu-seed1"), ["listops-linear-seed0", "listops-performer-relu-seed1"]),
+    ],
+)
+def test_filters(filters, kept):
+    assert names(filters=filters) == kept
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"tasks": ("listop",)}, "did you mean 'listops'"),
+        ({"attentions": ("liner",)}, "did you mean 'linear'"),
+        ({"preset": "smok"}, "did you mean 'smoke'"),
+        ({"overrides": ("train.num_step=3",)}, "did you mean 'train.num_steps'"),
+        ({"overrides": ("attention.num_hashes=3",)}, "unknown --set key"),
+        ({"grid": (("train.num_steps", ("3", "x")),)}, "must be of type int"),
+        ({"filters": ("text",)}, "leaves none of 4 runs"),
+    ],
+)
+def test_a_wrong_plan_is_refused(changes, says):
+    with pytest.raises(UsageError, match=says):
+        plan.jobs(choice(**changes))
+
+
+def test_what_run_is_called_with_means_the_same():
+    one = job(overrides=("train.num_steps=3",))
+    words = one.arguments()
+    assert words == [
+        *("--task", "listops", "--attention", "linear", "--preset", "smoke", "--seed", "0"),
+        *("--set", "train.num_steps=3"),
+    ]
+    assert one.settings() == make_settings("listops", "linear", "smoke", 0, ["train.num_steps=3"])
+
+
+def test_history_survives_a_line_that_was_cut_off_and_adds_runs(tmp_path):
+    kept, one = History(tmp_path), job()
+    kept.plan([one])
+    kept.begin(one, fresh=True)
+    with (tmp_path / history.EVENTS).open("a") as file:
+        file.write('{"run": "lis')
+    kept.end(one, "failed", "why", 2.0)
+    kept.begin(one, fresh=True)
+    kept.end(one, "ok", None, 3.0)
+    found = kept.attempts()[one.name]
+    assert (found.ended, found.errors, found.seconds) == (2, ["failed: why"], 3.0)
+    assert not found.is_running()
+    other = plan.jobs(choice(seeds=(7,)))
+    assert [each.name for each in kept.plan(other)] == [one.name, *(each.name for each in other)]
+    assert kept.jobs() == [one, *other]
+
+
+def test_an_attempt_is_running_as_long_as_its_sweep_is_there(tmp_path):
+    kept, one = History(tmp_path), job()
+    kept.begin(one, fresh=True)
+    assert kept.attempts()[one.name].is_running()
+    lines = (
+        (tmp_path / history.EVENTS).read_text().replace(f'"pid": {os.getpid()}', '"pid": 4194999')
+    )
+    (tmp_path / history.EVENTS).write_text(lines)
+    assert not kept.attempts()[one.name].is_running()
+
+
+def test_an_unreadable_plan_is_said(tmp_path):
+    (tmp_path / history.PLAN).write_text("{")
+    with pytest.raises(RunError, match="can't be read"):
+        History(tmp_path).jobs()
+
+
+def ending(returncode, **changes):
+    return Ending(returncode, 1.0, **{"said": "last words", **changes})
+
+
+def with_record(folder, status):
+    settings = job().settings()
+    result = record.blank(settings)
+    evaluation = {"accuracy": 0.5, "loss": 1.0, "examples": 10}
+    result.update(status=status, chance=0.1, error=None if status == "ok" else "why")
+    if status == "ok":
+        result.update(best_step=1, test=evaluation, validation=evaluation)
+    folder.mkdir(exist_ok=True)
+    record.write(folder, result)
+
+
+@pytest.mark.parametrize(
+    ("written", "end", "outcome", "again"),
+    [
+        ("ok", ending(0), "ok", False),
+        ("ok", ending(-11), "ok", False),
+        ("diverged", ending(1), "diverged", False),
+        ("out_of_memory", ending(1), "out_of_memory", False),
+        ("failed", ending(1), "failed", True),
+        ("failed", ending(-9), "killed", True),
+        (None, ending(-9), "killed", True),
+        (None, ending(-9, wanting=True), "out_of_memory", True),
+        (None, ending(-6, said="terminate called: std::bad_alloc"), "out_of_memory", True),
+        (None, ending(None), "killed", True),
+        (None, ending(1, timed_out=True), "timed_out", True),
+        (None, ending(1), "failed", True),
+        (None, ending(2), "failed", False),
+    ],
+)
+def test_how_an_end_is_judged(tmp_path, written, end, outcome, again):
+    if written:
+        with_record(tmp_path, written)
+    verdict = schedule.judge(tmp_path, end, stopping=False)
+    assert (verdict.outcome, verdict.may_retry) == (outcome, again)
+    assert (verdict.error is None) == (outcome == "ok")
+
+
+def test_a_run_that_was_asked_to_stop_has_stopped(tmp_path):
+    assert schedule.judge(tmp_path, ending(1), stopping=True).outcome == "stopped"
+    with_record(tmp_path, "ok")
+    assert schedule.judge(tmp_path, ending(0), stopping=True).outcome == "ok"
+
+
+def test_how_a_run_stands(tmp_path):
+    assert stand(tmp_path / "none", Attempts()).state == "waiting"
+    assert stand(tmp_path / "none", Attempts(errors=["killed: x"])).state == "failed"
+    with_record(tmp_path, "ok")
+    assert stand(tmp_path, Attempts(errors=["killed: x"])).is_done
+    (tmp_path / record.FILE).write_text("{")
+    broken = stand(tmp_path, Attempts())
+    assert broken.state == "failed"
+    assert "unreadable" in broken.error
+
+
+def test_slots_of_a_cpu():
+    cores = sorted(os.sched_getaffinity(0))
+    assert local.slots("cpu", 1, Needs(), None) == [local.Slot((), {})]
+    several = local.slots("cpu", 1, Needs(), 2)
+    assert [slot.environment for slot in several] == [{}, {}]
+    if len(cores) > 1:
+        assert not set(several[0].cores) & set(several[1].cores)
+    assert len(local.slots("cpu", 1, Needs(cpus=1), None)) == len(cores)
+    assert len(local.slots("cpu", 1, Needs(), len(cores) + 3)) == len(cores) + 3
+
+
+def test_slots_of_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    found = [
+        slot.environment["CUDA_VISIBLE_DEVICES"] for slot in local.slots("gpu", 4, Needs(), None)
+    ]
+    assert found == ["4", "5", "6", "7"]
+    pairs = local.slots("gpu", 4, Needs(gpus=2), None)
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in pairs] == ["4,5", "6,7"]
+    assert local.slots("gpu", 4, Needs(gpus=4), None)[0].environment == {}
+    with pytest.raises(UsageError, match="there are 4"):
+        local.slots("gpu", 4, Needs(gpus=2), 3)
+
+
+def test_slots_of_tpu_chips():
+    found = local.slots("tpu", 4, Needs(), None)
+    assert [slot.environment["TPU_VISIBLE_DEVICES"] for slot in found] == ["0", "1", "2", "3"]
+    assert found[0].environment["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,1,1"
+    assert local.slots("tpu", 4, Needs(tpus=4), None)[0].environment == {}
+    with pytest.raises(UsageError, match="one of 1, 2, 4, 8"):
+        local.slots("tpu", 8, Needs(tpus=3), None)
+
+
+@pytest.mark.parametrize(
+    ("needs", "says"), [(Needs(gpus=1), "--gpus"), (Needs(cpus=999), "there are")]
+)
+def test_what_isnt_there_is_said(needs, says):
+    with pytest.raises(UsageError, match=says):
+        local.slots("cpu", 1, needs, None)
+
+
+def test_memory_keeps_runs_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(local.memory, "of_the_machine", lambda: 10 * 2**30)
+    waits = [launch_of(tmp_path, name, gib) for name, gib in (("a", 5), ("b", 4), ("c", 2))]
+    pool = local.LocalExecutor([local.Slot((), {})] * 3, {}, watch_memory=True)
+    monkeypatch.setattr(local, "Process", Sleeping)
+    assert pool.has_room(waits[0])
+    pool.start(waits[0])
+    assert not pool.has_room(waits[1])
+    assert pool.has_room(waits[2])
+
+
+def launch_of(folder, name, gib):
+    return Launch(name, (), folder / name, folder / f"{name}.log", 1e6, gib * 2**30)
+
+
+class Sleeping:
+    """A process that never ends."""
+
+    def __init__(self, launch, cores, environment):
+        self.launch = launch
+
+
+def test_the_time_limit_follows_the_estimate():
+    assert schedule.Patience().limit(Estimate()) == 3600
+    assert schedule.Patience().limit(Estimate(seconds=1000)) == 10_000
+    assert schedule.Patience(time_limit=5).limit(Estimate(seconds=1000)) == 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3.2, "3 s"), (95, "2 min"), (3600, "1 h"), (5000, "1 h 23 min"), (200_000, "2 d 7 h")],
+)
+def test_durations(seconds, text):
+    assert view.duration(seconds) == text
+
+
+def test_a_sweep_does_all_goes_on_and_adds(cli, tmp_path):
+    attentions = ("--attentions", "linear,identity", "--out", tmp_path)
+    status, out, _ = cli(*SMOKE, *attentions, "--seeds", "0", "--dry-run")
+    assert status == 0
+    assert "2 runs, 0 done" in out
+    assert not list(tmp_path.glob("listops-*"))
+    status, out, _ = cli(*SMOKE, *attentions, "--seeds", "0")
+    assert status == 0
+    assert "[2 of 2]  listops-identity-seed0: test accuracy" in out
+    status, out, _ = cli(*SMOKE, *attentions, "--seeds", "0")
+    assert (status, out) == (0, "all 2 runs are done\n")
+    status, out, _ = cli(*SMOKE, *attentions, "--seeds", "0,1", "--filter", "identity")
+    assert "2 runs, 1 done" in out
+    assert status == 0
+    status, out, _ = cli("sweep", "--status", tmp_path)
+    assert status == 0
+    assert "3 ok" in out
+    assert cli("table", tmp_path)[0] == 0
+
+
+def test_a_run_that_fails_is_tried_again_and_stops_no_other(cli, tmp_path):
+    folder = tmp_path / "listops-linear-seed0"
+    folder.mkdir()
+    settings = make_settings("listops", "linear", "smoke", 0)
+    (folder / "config.json").write_text(json.dumps(settings.as_dict()))
+    (folder / "checkpoints").write_text("no folder")
+    call = (*SMOKE, "--attentions", "linear,identity", "--seeds", "0", "--out", tmp_path)
+    status, out, _ = cli(*call, "--retries", "1")
+    assert status == 1
+    assert out.count("listops-linear-seed0: failed") == 2
+    assert "listops-identity-seed0: test accuracy" in out
+    assert record.read(folder / record.FILE)["status"] == "failed"
+    status, out, _ = cli("sweep", "--status", tmp_path)
+    assert status == 1
+    assert "listops-linear-seed0: failed (2 attempts)" in out
+    (folder / "checkpoints").unlink()
+    status, out, _ = cli(*call)
+    assert status == 0
+    assert record.read(folder / record.FILE)["status"] == "ok"
+
+
+def test_a_run_that_diverges_is_a_result(cli, tmp_path):
+    call = (*SMOKE, "--attentions", "linear", "--seeds", "0", "--out", tmp_path)
+    status, out, _ = cli(*call, "--set", "train.learning_rate=1e30", "--set", "train.clip_norm=0.0")
+    assert status == 0
+    assert "diverged" in out
+
+
+def test_a_hung_run_is_ended_and_recorded(cli, tmp_path):
+    call = (*SMOKE, "--attentions", "linear", "--seeds", "0", "--out", tmp_path)
+    long = ("--set", "train.num_steps=100000000", "--set", "train.eval_every=100000000")
+    started = time.monotonic()
+    status, out, _ = cli(*call, *long, "--time-limit", "12", "--retries", "0")
+    assert time.monotonic() - started < 60
+    assert status == 1
+    assert "timed out: stopped after" in out
+    result = record.read(tmp_path / "listops-linear-seed0" / record.FILE)
+    assert (result["status"], result["chance"] > 0) == ("failed", True)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "needs --out"),
+        (("--out", "x", "--tasks", "listop"), "did you mean 'listops'"),
+        (("--out", "x", "--seeds", "0,a"), "'a' is not a whole number"),
+        (("--out", "x", "--grid", "train.num_steps"), "is not KEY=VALUE"),
+        (("--out", "x", "--gpus", "1"), "jax finds none here"),
+        (("--status", "nowhere"), "holds no sweep"),
+    ],
+)
+def test_a_wrong_call_is_one_line(cli, tmp_path, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = cli(*SMOKE, *words)
+    assert status == 2
+    assert says in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.glob("*/listops*"))
+
+
+def test_a_folder_of_another_preset_is_refused_before_anything_begins(cli, tmp_path):
+    call = ("--attentions", "linear", "--seeds", "0", "--out", tmp_path)
+    assert cli(*SMOKE, *call)[0] == 0
+    status, _, err = cli("sweep", "--preset", "mini", "--tasks", "listops", *call)
+    assert status == 2
+    assert "another config: preset" in err
+
+
+def test_two_sweeps_of_one_folder(cli, spawn, tmp_path):
+    call = (*SMOKE, "--attentions", "linear", "--seeds", "0,1", "--out", tmp_path)
+    first = spawn(*call)
+    while not (tmp_path / history.PLAN).exists():
+        assert first.poll() is None
+        time.sleep(0.05)
+    status, _, err = cli(*call)
+    assert status == 2
+    assert "another sweep is at work" in err
+    assert "running" in cli("sweep", "--status", tmp_path)[1]
+    out, _ = first.communicate(timeout=200)
+    assert first.returncode == 0, out
