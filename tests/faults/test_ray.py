@@ -1,0 +1,93 @@
+"""A sweep on a Ray cluster of two nodes on one machine, one of which is lost."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from lra_bench import record
+
+ray = pytest.importorskip("ray")
+
+from ray.cluster_utils import Cluster  # noqa: E402
+
+LONG = ("--set", "train.num_steps=400", "--set", "train.eval_every=40")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head that takes no runs and two nodes of one CPU each."""
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    yield found
+    found.shutdown()
+
+
+@pytest.fixture
+def sweep(cluster, spawn, tmp_path):
+    """Start a sweep of two runs on the cluster."""
+
+    def start(*words):
+        call = ("sweep", "--preset", "smoke", "--tasks", "listops", "--attentions", "linear")
+        call += ("--seeds", "0,1", "--executor", "ray", "--out", tmp_path, *words)
+        return spawn(*call, env={"RAY_ADDRESS": cluster.address})
+
+    return start
+
+
+def wait_for(condition, process, seconds=120):
+    """What the condition gives once it isn't false."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return found
+
+
+def workers():
+    """Ray's processes that carry out a run now."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (place / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if line.startswith(b"ray::listops-linear-seed"):
+            found.append(int(place.name))
+    return found
+
+
+def training(folder):
+    """Whether a run is between its first checkpoint and its end."""
+    return any((folder / "checkpoints").glob("[0-9]*/checksums.json"))
+
+
+def statuses(folder):
+    return [record.read(path)["status"] for path in sorted(folder.glob("*/record.json"))]
+
+
+def test_a_worker_and_a_node_are_lost(cluster, sweep, tmp_path):
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    process = sweep(*LONG)
+    wait_for(lambda: training(tmp_path / "listops-linear-seed0"), process)
+    os.kill(wait_for(workers, process)[0], signal.SIGKILL)
+    wait_for(lambda: "killed" in (tmp_path / "sweep.jsonl").read_text(), process)
+    cluster.remove_node(nodes.pop(), allow_graceful=False)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    assert "to be tried again" in out
+    assert statuses(tmp_path) == ["ok", "ok"]
+    for node in nodes:
+        cluster.remove_node(node)
+
+
+def test_a_run_that_no_node_can_do_is_refused_at_once(cluster, sweep):
+    node = cluster.add_node(num_cpus=1)
+    process = sweep("--cpus", "64", "--tpus", "4")
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 2
+    assert "no node of the Ray cluster has 64 CPU, 4 TPU for a run; there are:" in err
+    assert err.count("\n") == 1
+    cluster.remove_node(node)
