@@ -1,6 +1,9 @@
-"""The sizes that an attention mechanism is built for."""
+"""The sizes that an attention mechanism is built for, and the axes that devices form."""
 
 from dataclasses import dataclass
+
+# Axes of the mesh of devices: examples of a batch, and tokens of a sequence, are cut along them.
+DATA, SEQUENCE = "data", "sequence"
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,16 @@ through in chunks whose features stay in cache, and the backward pass makes them
 is written by hand, since differentiating the loop would store every chunk's features.
 """
 
+import functools
 from typing import Any
 
 import jax
 from jaxtyping import Array, Bool, Float
 
-from lra_bench.attentions._favor import bidirectional, unidirectional
+from lra_bench.attentions._favor import bidirectional, sharded, unidirectional
 from lra_bench.attentions._favor.chunks import Plan, Residuals, join, padded
 from lra_bench.attentions._favor.features import FeatureMap
+from lra_bench.dims import SEQUENCE
 
 
 def kernel_attention(
@@ -34,6 +36,9 @@ def kernel_attention(
     which is thereby never below 1 where no factor is (but for causal queries whose every key is
     e^-69 times weaker than a later one of their chunk: these get 0). So no epsilon is needed.
 
+    Where the mesh of devices has an axis "sequence", each device keeps its tokens and the sums
+    over keys are added up by one all-reduce (`sharded`); causal attention is then left to XLA.
+
     Time O(l m d), causal O(l m d + l c m) with chunks of c. Memory O(l d + m d), backward too.
 
     Args:
@@ -45,7 +50,29 @@ def kernel_attention(
         renormalize: whether to divide by the normaliser D. If not, this is Q' ((K')^T V), the
             sum of the kernel's values times V; queries without a real key get 0 either way.
     """
-    plan = Plan.of(q.shape, features, drawn, causal=causal, renormalize=renormalize)
+    attend = functools.partial(_in_chunks, features, causal, renormalize)
+    count = 1 if causal else sharded.shards()
+    if count == 1:
+        return attend(None, q, k, v, mask, drawn)
+    length = q.shape[1]
+    q, k, v, mask = (padded(x, -length % count) for x in (q, k, v, mask))
+    whole = sharded.over_tokens(functools.partial(attend, SEQUENCE))
+    return whole(q, k, v, mask, drawn)[:, :length]
+
+
+def _in_chunks(
+    features: FeatureMap,
+    causal: bool,
+    renormalize: bool,
+    axis: str | None,
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array,
+    drawn: Any,
+) -> Array:
+    """Attention where the tokens given are all, or all that this device has of them."""
+    plan = Plan.of(q.shape, features, drawn, causal=causal, renormalize=renormalize, axis=axis)
     if plan.padding:
         q, k, v, mask = (padded(x, plan.padding) for x in (q, k, v, mask))
     return _attend(features, plan, q, k, v, mask, drawn)[:, : plan.length]

@@ -24,6 +24,7 @@ from lra_bench.attentions._favor.chunks import (
     values_of,
 )
 from lra_bench.attentions._favor.features import FeatureMap
+from lra_bench.attentions._favor.sharded import added, of_all
 
 
 def forward(
@@ -64,6 +65,7 @@ def _summarise(
     start = (no_shift(plan, k.shape), weighted, weighted[:, :, 0])
     chunks = tuple(cut(x, plan.chunk) for x in (k, v, mask))
     (shift, weighted, totals), _ = lax.scan(keys, start, chunks)
+    shift, weighted, totals = of_all(plan, shift, weighted, totals)
     return usable(shift), weighted, totals
 
 
@@ -97,6 +99,7 @@ def backward(
     start = (jnp.zeros_like(weighted), jnp.zeros_like(totals))
     q, k, v, mask, out = residuals.by_token(plan.chunk)
     gradients = cut(gradient, plan.chunk)
-    (d_weighted, d_totals), dq = lax.scan(queries, start, (q, out, residuals.gain, gradients))
+    sums, dq = lax.scan(queries, start, (q, out, residuals.gain, gradients))
+    d_weighted, d_totals = added(plan, *sums)
     dk, dv = lax.map(keys, (k, v, mask))
     return dq, dk, dv

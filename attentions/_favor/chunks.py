@@ -32,6 +32,7 @@ class Plan:
         dim: values of a token's features.
         causal, renormalize: as in `kernel_attention`.
         exponential: whether the features have exponents, which then are shifted.
+        axis: of the mesh, over whose devices the tokens are cut; None where all are here.
     """
 
     length: int
@@ -41,6 +42,7 @@ class Plan:
     causal: bool
     renormalize: bool
     exponential: bool
+    axis: str | None
 
     @classmethod
     def of(
@@ -51,6 +53,7 @@ class Plan:
         *,
         causal: bool,
         renormalize: bool,
+        axis: str | None,
     ) -> "Plan":
         """The plan for queries of that shape: chunks of about equal length."""
         batch, length, heads, dim = shape
@@ -63,7 +66,8 @@ class Plan:
             chunk = -(-chunk // aligned) * aligned
         token = jax.ShapeDtypeStruct((1, dim), jnp.float32)
         made = jax.eval_shape(features, token, drawn)
-        return cls(length, chunk, aligned, made.dim, causal, renormalize, made.exponent is not None)
+        exponential = made.exponent is not None
+        return cls(length, chunk, aligned, made.dim, causal, renormalize, exponential, axis)
 
     @property
     def padding(self) -> int:
