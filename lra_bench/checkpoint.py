@@ -7,17 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
+from lra_bench.devices import place
 from lra_bench.errors import RunError
 from lra_bench.files import sha256, write_json
+from lra_bench.group import Group
 from lra_bench.train import State
 
 # A tie goes to the earlier step; far below one example in a million.
 _PER_STEP = 1e-12
 _NOT_EVALUATED = -1.0
 CHECKSUMS = "checksums.json"
+# Process 0 does all without the others, which need not share a file system with it.
+FIRST_ONLY = ocp.options.MultiprocessingOptions(
+    primary_host=0, active_processes={0}, barrier_sync_key_prefix="lra-bench"
+)
 
 
 def _selection(metrics: dict[str, float]) -> float:
@@ -32,49 +39,68 @@ class Checkpoints:
     doesn't match them is put aside when the run is opened again, and so is every later one: it
     may have been the best, and going on from before it makes it again.
 
+    With several processes all of them call every method and get the same answer; process 0 alone
+    reads and writes. What it writes are host arrays: any number of devices can go on from them.
+
     Attributes:
         put_aside: the steps whose checkpoints were put aside, the first of them damaged.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, group: Group | None = None) -> None:
         # Orbax reports every step it takes, and prints the traceback of what it then raises.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
-        self.put_aside = _put_damaged_aside(directory)
+        self._group = group or Group()
+        self._manager: Any = None
+        self.put_aside = self._group.on_first(lambda: self._open(directory.resolve()))
+
+    def _open(self, directory: Path) -> list[int]:
+        aside = _put_damaged_aside(directory)
+        directory.mkdir(exist_ok=True)
         policies = [preserve.LatestN(2), preserve.BestN(n=1, get_metric_fn=_selection)]
         options = ocp.CheckpointManagerOptions(
             preservation_policy=preserve.AnyPreservationPolicy(policies),
             best_fn=_selection,
+            create=False,
             enable_async_checkpointing=False,
+            multiprocessing_options=FIRST_ONLY,
         )
-        self._manager = ocp.CheckpointManager(
-            directory.resolve(), options=options, item_handlers=ocp.StandardCheckpointHandler()
-        )
+        handler = ocp.StandardCheckpointHandler(multiprocessing_options=FIRST_ONLY)
+        self._manager = ocp.CheckpointManager(directory, options=options, item_handlers=handler)
+        return aside
 
     def save(self, state: State, validation_accuracy: float | None = None) -> None:
         """Write the state; one of the same step without an evaluation is replaced."""
+        self._group.on_first(lambda: self._save(state, validation_accuracy))
+
+    def _save(self, state: State, validation_accuracy: float | None) -> None:
         step = int(state.step)
         if step in self._manager.all_steps():
             self._manager.delete(step)
         selection = _NOT_EVALUATED
         if validation_accuracy is not None:
             selection = validation_accuracy - _PER_STEP * step
-        self._manager.save(
-            step, args=ocp.args.StandardSave(_by_name(state)), metrics={"selection": selection}
-        )
+        arrays = ocp.args.StandardSave(jax.device_get(_by_name(state)))
+        self._manager.save(step, args=arrays, metrics={"selection": selection})
         folder = Path(self._manager.directory) / str(step)
         write_json(folder / CHECKSUMS, _checksums(folder))
 
     def latest(self) -> int | None:
         """The newest checkpoint's step."""
-        return self._manager.latest_step()
+        return self._group.on_first(lambda: self._manager.latest_step())
 
     def best(self) -> int | None:
         """The step of the best evaluation; the earlier of equals."""
+        return self._group.on_first(self._best)
+
+    def _best(self) -> int | None:
         step = self._manager.best_step()
-        return step if step is not None and self.evaluated(step) else None
+        return step if step is not None and self._evaluated(step) else None
 
     def evaluated(self, step: int) -> bool:
         """Whether the checkpoint was written with an evaluation."""
+        return self._group.on_first(lambda: self._evaluated(step))
+
+    def _evaluated(self, step: int) -> bool:
         metrics = self._manager.metrics(step)
         return metrics is not None and _selection(metrics) > _NOT_EVALUATED
 
@@ -84,15 +110,21 @@ class Checkpoints:
         Raises:
             RunError: the checkpoint is of another model.
         """
-        wanted = _by_name(like)
+        leaves, structure = jax.tree.flatten(like)
+        found = self._group.arrays_of_first(lambda: self._restore(step, like), leaves)
+        pairs = zip(found, leaves, strict=True)
+        return jax.tree.unflatten(structure, [place(x, old.sharding) for x, old in pairs])
+
+    def _restore(self, step: int, like: State) -> list[np.ndarray]:
+        wanted = {name: np.zeros(x.shape, x.dtype) for name, x in _by_name(like).items()}
         self._compare(step, wanted, dict(self._manager.item_metadata(step).items()))
         restored = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))
-        leaves = [restored[name] for name in wanted]
-        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+        return [restored[name] for name in wanted]
 
     def close(self) -> None:
         """Wait for what is being written."""
-        self._manager.close()
+        if self._manager is not None:
+            self._manager.close()
 
     def _compare(self, step: int, wanted: dict[str, Any], found: dict[str, Any]) -> None:
         for name in sorted(wanted.keys() | found.keys()):

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array
 
 from lra_bench.errors import UsageError
 from lra_bench.faults import one_line
@@ -14,25 +16,61 @@ from lra_bench.settings import TrainSettings
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices of a run, one axis named "data", and how arrays lie on them."""
+    """Devices, of all hosts, one axis named "data", and how arrays lie on them."""
 
     all: list[Any]
     replicated: NamedSharding
     by_example: NamedSharding
 
+    def replicate(self, tree: Any) -> Any:
+        """Host arrays, the same in every process, whole on every device."""
+        return jax.tree.map(lambda x: place(x, self.replicated), tree)
+
+    def share_out(self, examples: np.ndarray, indices: np.ndarray) -> Array:
+        """These examples over all devices; only what lies on this host's is read."""
+
+        def read(at: Any) -> np.ndarray:
+            return examples[indices[at[0]]]
+
+        shape = (len(indices), *examples.shape[1:])
+        return jax.make_array_from_callback(shape, self.by_example, read)
+
+
+def place(x: Any, sharding: NamedSharding) -> Array:
+    """A host array on devices; each process puts what lies on its own."""
+    host: Any = np.asarray(x)
+    return jax.make_array_from_callback(host.shape, sharding, lambda at: host[at])
+
+
+def data_parallel(devices: list[Any]) -> Devices:
+    """These devices, for batches that they share."""
+    axis = jax.sharding.AxisType.Auto
+    mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(axis,), devices=devices)
+    specs = (PartitionSpec(), PartitionSpec("data"))
+    return Devices(devices, *(NamedSharding(mesh, spec) for spec in specs))
+
 
 def choose_devices(settings: TrainSettings) -> Devices:
-    """The first `num_devices` of the local devices, or all.
+    """The first `num_devices` of the local devices, or all; with several processes all of theirs.
 
     Raises:
         UsageError: there aren't so many, or their number doesn't divide a batch.
     """
     # Where host and device are the same cores, overlapping them gains nothing.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    local = _local_devices()
-    count = settings.num_devices or len(local)
-    if count > len(local):
-        raise UsageError(f"train.num_devices={count}: there are {len(local)} here")
+    local, wanted = local_devices(), settings.num_devices
+    if wanted and jax.process_count() > 1:
+        raise UsageError(
+            f"train.num_devices={wanted}: with several processes all of their devices are used"
+        )
+    if wanted > len(local):
+        raise UsageError(f"train.num_devices={wanted}: there are {len(local)} here")
+    count = wanted or jax.device_count()
+    _check_batches(settings, count)
+    return data_parallel(jax.devices()[:count])
+
+
+def _check_batches(settings: TrainSettings, count: int) -> None:
     sizes = {
         "train.batch_size / train.accumulate": settings.batch_size // settings.accumulate,
         "train.eval_batch_size": settings.eval_batch_size,
@@ -43,13 +81,14 @@ def choose_devices(settings: TrainSettings) -> Devices:
                 f"{count} devices don't divide {name} = {size}; "
                 "set train.num_devices or the batch size"
             )
-    axis = jax.sharding.AxisType.Auto
-    mesh = jax.make_mesh((count,), ("data",), axis_types=(axis,), devices=local[:count])
-    specs = (PartitionSpec(), PartitionSpec("data"))
-    return Devices(local[:count], *(NamedSharding(mesh, spec) for spec in specs))
 
 
-def _local_devices() -> list[Any]:
+def local_devices() -> list[Any]:
+    """The devices of this host.
+
+    Raises:
+        UsageError: JAX finds none.
+    """
     try:
         return jax.local_devices()
     except (RuntimeError, AssertionError) as error:

@@ -51,7 +51,7 @@ class Loop:
     store: Store
     settings: TrainSettings
     checkpoints: Checkpoints
-    metrics: Metrics
+    metrics: Metrics | None  # process 0's
     display: Display
     stop: StopRequest
     origin: Origin | None = None
@@ -80,7 +80,7 @@ class Loop:
                         self._validate(state, step, bar)
                     if step == self.settings.num_steps:
                         return state
-                    if self.stop.made:
+                    if self.stop.agreed():
                         raise Stopped(step)
                     state = self._advance(state, step, batches)
                     step, saved = step + 1, False
@@ -107,7 +107,7 @@ class Loop:
         started = time.perf_counter()
         examples, totals = self.store.splits[split], np.zeros(3)
         for indices, weights in padded_batches(len(examples), self.settings.eval_batch_size):
-            if self.stop.made:
+            if self.stop.agreed():
                 raise Stopped(int(state.step))
             sums = self.programs.eval_step(state, examples, indices, weights)
             totals += np.array(jax.device_get(sums), np.float64)
@@ -120,7 +120,13 @@ class Loop:
         return Evaluation(correct / count, loss / count, int(count), seconds)
 
     def _write(self, step: int, split: str, found: Evaluation) -> None:
-        self.metrics.write(step, split, found.loss, found.accuracy, found.seconds)
+        self._line(step, split, found.loss, found.accuracy, found.seconds)
+
+    def _line(
+        self, step: int, split: str, loss: float, accuracy: float, seconds: float | None
+    ) -> None:
+        if self.metrics is not None:
+            self.metrics.write(step, split, loss, accuracy, seconds)
 
     def _before_any_step(self, state: State, origin: Origin, bar: Advance) -> None:
         """Validate and test another run's parameters; a candidate for the best like any other.
@@ -177,7 +183,7 @@ class Loop:
         if window.diverged_at >= 0:
             raise Diverged(int(window.diverged_at))
         loss, accuracy = float(window.loss / window.steps), float(window.accuracy / window.steps)
-        self.metrics.write(step, "train", loss, accuracy, seconds)
+        self._line(step, "train", loss, accuracy, seconds)
         rate = f"  {window.steps / seconds:.1f} steps/s" if seconds else ""
         self._remark = f"train loss {loss:.3f}  accuracy {accuracy:6.1%}{rate}"
         return self.programs.without_window(state)

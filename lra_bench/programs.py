@@ -1,5 +1,6 @@
 """The compiled functions of a run, and the batches that they take."""
 
+import functools
 import time
 from typing import Any
 
@@ -9,10 +10,10 @@ from jaxtyping import Array
 
 from lra_bench.data.batches import Batches
 from lra_bench.data.store import Split, Store
-from lra_bench.devices import Devices
+from lra_bench.devices import Devices, place
 from lra_bench.flops import count_flops
 from lra_bench.settings import RunSettings
-from lra_bench.train import Arrays, Learner, State, Sums, empty_window
+from lra_bench.train import Learner, State, Sums, empty_window
 
 
 class Programs:
@@ -29,11 +30,9 @@ class Programs:
     def __init__(
         self, learner: Learner, settings: RunSettings, store: Store, devices: Devices
     ) -> None:
-        self._replicated, self._by_example = devices.replicated, devices.by_example
-        init, dropout, resample = jax.random.split(jax.random.key(settings.seed), 3)
-        self._init_key = init
-        self._key = jax.device_put(dropout, self._replicated)
-        self._resample_key = jax.device_put(resample, self._replicated)
+        self._devices = devices
+        keys = functools.partial(_keys, settings.seed)
+        self._init_key, self._key, self._resample_key = self._jit(keys)()
         self._learner = learner
         self._train = store.splits["train"]
         self._batches = Batches(len(self._train), settings.train.batch_size, settings.seed)
@@ -41,11 +40,15 @@ class Programs:
         self._train_step = self._jit(learner.train_step, donate_argnums=0)
         self._eval_step = self._jit(learner.eval_step)
         self._resample = self._jit(learner.resample, donate_argnums=0)
+        self._empty_window = self._jit(empty_window)
+        # Processes on CPUs could otherwise take up two steps' exchanges in different orders.
+        on_cpu = devices.all[0].platform == "cpu"
+        self._one_at_a_time = on_cpu and jax.process_count() > 1
         self.compile_seconds = 0.0
         self.flops_per_step: float | None = None
 
     def _jit(self, function: Any, **options: Any) -> Any:
-        return jax.jit(function, out_shardings=self._replicated, **options)
+        return jax.jit(function, out_shardings=self._devices.replicated, **options)
 
     def init(self) -> State:
         """The state before the first step."""
@@ -66,7 +69,10 @@ class Programs:
 
     def train_step(self, state: State, batch: tuple[Array, Array]) -> tuple[State, Array]:
         """The next state and the loss; the state given is used up."""
-        return self._train_step(state, *batch, self._key)
+        state, loss = self._train_step(state, *batch, self._key)
+        if self._one_at_a_time:
+            loss.block_until_ready()
+        return state, loss
 
     def resample(self, state: State) -> State:
         """Redraw what is sampled, if anything is; the state given is used up."""
@@ -77,19 +83,22 @@ class Programs:
     ) -> Sums:
         """Weighted sums over these examples."""
         tokens, labels = self._put(split, indices)
-        weights = jax.device_put(weights, self._by_example)
-        return self._eval_step(state.params, state.sampled, tokens, labels, weights)
+        weighing = place(weights, self._devices.by_example)
+        return self._eval_step(state.params, state.sampled, tokens, labels, weighing)
 
-    def with_params(self, state: State, params: Arrays) -> State:
+    def with_params(self, state: State, params: dict[str, np.ndarray]) -> State:
         """The state before any step with other parameters; AdamW's begins with zeros for any."""
-        return state._replace(params=jax.device_put(params, self._replicated))
+        return state._replace(params=self._devices.replicate(params))
 
     def without_window(self, state: State) -> State:
         """The state with its window of training metrics emptied."""
-        return state._replace(window=jax.device_put(empty_window(), self._replicated))
+        return state._replace(window=self._empty_window())
 
     def _put(self, split: Split, indices: np.ndarray) -> tuple[Array, Array]:
-        return (
-            jax.device_put(split.tokens[indices], self._by_example),
-            jax.device_put(split.labels[indices], self._by_example),
-        )
+        put = self._devices.share_out
+        return put(split.tokens, indices), put(split.labels, indices)
+
+
+def _keys(seed: int) -> tuple[Array, ...]:
+    """Of the parameters, of dropout, and of what is redrawn."""
+    return tuple(jax.random.split(jax.random.key(seed), 3))

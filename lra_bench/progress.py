@@ -26,12 +26,17 @@ class Display:
     """Lines go to standard output, with a bar beneath if that is a terminal.
 
     Elsewhere a line now and then says how far a long step has come.
+
+    Args:
+        quiet: say nothing at all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         # The stream of now: some libraries redirect standard output to be quiet.
         out = sys.stdout
-        self._console = Console(file=out, highlight=False, markup=False, soft_wrap=True)
+        self._console = Console(
+            file=out, highlight=False, markup=False, soft_wrap=True, quiet=quiet
+        )
 
     @property
     def is_terminal(self) -> bool:
@@ -75,7 +80,7 @@ class Display:
     @contextlib.contextmanager
     def bar(self, label: str, total: int | None, start: int = 0) -> Iterator[Advance]:
         """A bar while the block runs; the function it gives is told how far that is."""
-        if not self._console.is_terminal:
+        if self._console.quiet or not self._console.is_terminal:
             yield self._lines(label, total)
             return
         columns = (

@@ -9,7 +9,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import Array
 
-from lra_bench.checkpoint import CHECKSUMS, is_whole
+from lra_bench.checkpoint import CHECKSUMS, FIRST_ONLY, is_whole
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files import sha256
 from lra_bench.folder import CONFIG, RunFolder
@@ -141,7 +141,8 @@ def _damaged(place: Path) -> RunError:
 def _read(place: Path) -> tuple[Arrays, Arrays]:
     """Parameters and sampled state as host arrays, whatever devices the run was made on."""
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax reports every step it takes
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=FIRST_ONLY)
+    with ocp.Checkpointer(handler, multiprocessing_options=FIRST_ONLY) as checkpointer:
         tree = checkpointer.metadata(place).item_metadata.tree
         wanted = {name: tree[name] for name in tree if name.startswith((_PARAMS, _SAMPLED))}
         as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in wanted}

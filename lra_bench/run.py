@@ -1,22 +1,27 @@
 """One run, from settings to its record."""
 
+import contextlib
 import dataclasses
 import math
 import traceback
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from lra_bench import metrics, record, transfer
 from lra_bench.checkpoint import Checkpoints
 from lra_bench.data.obtain import load_data
 from lra_bench.data.store import Store
 from lra_bench.devices import choose_devices
+from lra_bench.distributed import LOST, is_lost
 from lra_bench.errors import RunError, UsageError
 from lra_bench.faults import is_disk_full, is_out_of_memory, one_line
 from lra_bench.folder import RunFolder
+from lra_bench.group import Group
 from lra_bench.loop import Diverged, Loop
 from lra_bench.metrics import Metrics
 from lra_bench.programs import Programs
@@ -24,39 +29,66 @@ from lra_bench.progress import Display
 from lra_bench.registry import TASKS, Task
 from lra_bench.settings import RunSettings
 from lra_bench.stopping import Stopped, StopRequest
-from lra_bench.train import make_learner
+from lra_bench.train import Arrays, State, make_learner
 
 
 def execute(
-    settings: RunSettings, folder: RunFolder, data_root: Path, display: Display, *, resume: bool
+    settings: RunSettings,
+    folder: RunFolder,
+    data_root: Path,
+    display: Display,
+    *,
+    resume: bool,
+    group: Group | None = None,
 ) -> dict[str, Any]:
     """Do one run, or what is left of it, and write its record, however it ends.
 
+    Args:
+        group: the processes that do it together; each calls this, and gets the record.
+
     Raises:
         UsageError: the devices don't fit the settings, or the data aren't there.
-        RunError: the data are broken, or the disk is full.
+        RunError: the data are broken, or the disk is full, or another process is lost.
         Stopped: on SIGINT or SIGTERM, with all saved that is needed to go on.
     """
-    devices = choose_devices(settings.train)
+    group = group or Group()
+    devices = group.together(lambda: choose_devices(settings.train))
     task = TASKS.get(settings.task).target(**settings.data)
-    if settings.init_from is not None and not folder.started:
-        transfer.check(settings, task, display)
-    store = load_data(task, settings.data_source, data_root, display)
-    with folder.held(settings, resume=resume):
-        folder.start(settings)
+    if settings.init_from is not None:
+        group.on_first(lambda: folder.started or transfer.check(settings, task, display))
+    store = group.together(lambda: load_data(task, settings.data_source, data_root, display))
+    _check_same_data(store, group)
+    with contextlib.ExitStack() as stack:
+        group.on_first(lambda: stack.enter_context(_opened(folder, settings, resume=resume)))
         result = record.blank(settings)
         result["chance"] = store.splits["test"].chance()
         result["data"] = store.provenance()
         result["environment"] = record.environment(devices.all, settings.model.dtype)
-        run = Run(settings, task, store, folder, display, result)
+        run = Run(settings, task, store, folder, display, group, result)
         try:
             run.train_and_test(Programs(make_learner(task, settings), settings, store, devices))
         except Exception as error:
             run.note_failure(error)
-        run.note_origin()
-        result["peak_memory_bytes"] = record.peak_memory(devices.all[0])
-        record.write(folder.path, result)
-    return result
+        return group.on_first(run.write)
+
+
+@contextlib.contextmanager
+def _opened(folder: RunFolder, settings: RunSettings, *, resume: bool) -> Iterator[None]:
+    with folder.held(settings, resume=resume):
+        folder.start(settings)
+        yield
+
+
+def _check_same_data(store: Store, group: Group) -> None:
+    """See that every host has the data that process 0 has."""
+    here = store.provenance()["sha256"]
+    first = group.on_first(lambda: here)
+
+    def compare() -> None:
+        if here != first:
+            raise RunError(f"process {group.index} has other data than process 0")
+
+    group.together(compare)
 
 
 def _last_with_lines(checkpoints: Checkpoints) -> int:
@@ -74,31 +106,21 @@ class Run:
     store: Store
     folder: RunFolder
     display: Display
+    group: Group
     result: dict[str, Any]
 
     def train_and_test(self, programs: Programs) -> None:
         """Train, then test what validation found best."""
-        stop = StopRequest()
-        with stop.listening(), closing(Checkpoints(self.folder.checkpoints)) as checkpoints:
-            if checkpoints.put_aside:
-                first, *later = checkpoints.put_aside
-                also = f", with those of {', '.join(map(str, later))}" if later else ""
-                self.display.line(
-                    f"the checkpoint of step {first} is damaged and was put aside{also}"
-                )
+        stop, place = StopRequest(self.group), self.folder.checkpoints
+        with stop.listening(), closing(Checkpoints(place, self.group)) as checkpoints:
+            self._tell_of_damage(checkpoints.put_aside)
             state = programs.init()
             self._count_parameters(state.params)
             programs.compile(state)
             self.result["compile_seconds"] = programs.compile_seconds
             self.result["flops_per_step"] = programs.flops_per_step
-            latest = checkpoints.latest()
-            if latest is not None:
-                state = checkpoints.restore(latest, like=state)
-            elif self.settings.init_from is not None:
-                params = transfer.load(self.settings, state.params)
-                state = programs.with_params(state, params)
-            self._announce(latest)
-            with closing(Metrics(self.folder.path, _last_with_lines(checkpoints))) as lines:
+            state = self._starting_from(state, programs, checkpoints)
+            with self._metrics(_last_with_lines(checkpoints)) as lines:
                 loop = Loop(
                     programs,
                     self.store,
@@ -114,7 +136,40 @@ class Run:
                 assert best is not None  # the last step is always evaluated
                 if best > 0:  # else it was tested before any step
                     loop.test(checkpoints.restore(best, like=state))
-        self._finish(best)
+        if self.group.is_first:
+            self._finish(best)
+
+    def _tell_of_damage(self, put_aside: list[int]) -> None:
+        if put_aside:
+            first, *later = put_aside
+            also = f", with those of {', '.join(map(str, later))}" if later else ""
+            self.display.line(f"the checkpoint of step {first} is damaged and was put aside{also}")
+
+    def _starting_from(self, state: State, programs: Programs, checkpoints: Checkpoints) -> State:
+        """The latest state, else that with another run's parameters, else the one given."""
+        latest = checkpoints.latest()
+        if latest is not None:
+            state = checkpoints.restore(latest, like=state)
+        elif self.settings.init_from is not None:
+            state = programs.with_params(state, self._transferred(state.params))
+        self._announce(latest)
+        return state
+
+    def _transferred(self, like: Arrays) -> dict[str, np.ndarray]:
+        def load() -> list[np.ndarray]:
+            return [np.asarray(x) for x in transfer.load(self.settings, like).values()]
+
+        found = self.group.arrays_of_first(load, list(like.values()))
+        return dict(zip(like, found, strict=True))
+
+    @contextlib.contextmanager
+    def _metrics(self, last_step: int) -> Iterator[Metrics | None]:
+        """metrics.jsonl, which process 0 alone has."""
+        if not self.group.is_first:
+            yield None
+            return
+        with closing(Metrics(self.folder.path, last_step)) as lines:
+            yield lines
 
     def _count_parameters(self, params: dict[str, Any]) -> None:
         """Count, and compare with softmax attention in the same model."""
@@ -145,7 +200,14 @@ class Run:
             tokens_per_second=rate and rate * tokens,
         )
 
-    def note_origin(self) -> None:
+    def write(self) -> dict[str, Any]:
+        """Write the record."""
+        self._note_origin()
+        self.result["peak_memory_bytes"] = record.peak_memory(jax.local_devices()[0])
+        record.write(self.folder.path, self.result)
+        return self.result
+
+    def _note_origin(self) -> None:
         """Put into the record how the parameters from elsewhere did before any step."""
         if self.result["init_from"] is not None:
             found = {split: self._evaluation(split, 0) for split in ("validation", "test")}
@@ -160,19 +222,33 @@ class Run:
         return None
 
     def note_failure(self, error: Exception) -> None:
-        """Put a failure into the record; raise instead where there can't be one."""
+        """Put a failure into the record; raise instead where there can't be one.
+
+        One that other processes don't know of is raised too, since there's no going on with them.
+        """
         if isinstance(error, (Stopped, UsageError)):
             raise error
         if is_disk_full(error):
             raise RunError(
                 f"no space left for {self.folder.path}: free some, then add --resume"
             ) from error
+        known = isinstance(error, Diverged) or self.group.knows(error)
+        if self.group.is_first:
+            self._describe(error)
+        if not known:
+            if self.group.is_first:
+                self.write()
+            raise error
+
+    def _describe(self, error: Exception) -> None:
         if isinstance(error, Diverged):
             self.result.update(status="diverged", error=str(error), steps=error.step)
         elif is_out_of_memory(error):
             self.result.update(status="out_of_memory", error=one_line(error))
         elif isinstance(error, RunError):
             self.result.update(status="failed", error=str(error))
+        elif is_lost(error):
+            self.result.update(status="failed", error=LOST)
         else:
             trace = self.folder.path / "error.log"
             trace.write_text("".join(traceback.format_exception(error)))

@@ -5,6 +5,10 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
+from lra_bench.group import Group
+
+_QUESTIONS = 8
+
 
 class Stopped(Exception):
     """The run was asked to stop and has saved its state at this step."""
@@ -15,10 +19,23 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Turns SIGINT and SIGTERM into a request; a second one ends the process at once."""
+    """Turns SIGINT and SIGTERM into a request; a second one ends the process at once.
 
-    def __init__(self) -> None:
+    With several processes a request to any of them is one to all. They ask each other at every
+    eighth question only, since that waits for the slowest.
+    """
+
+    def __init__(self, group: Group | None = None) -> None:
         self.made = False
+        self._group = group or Group()
+        self._questions = 0
+
+    def agreed(self) -> bool:
+        """Whether to stop here; all processes ask at the same places and get the same answer."""
+        if self._group.size == 1:
+            return self.made
+        self._questions += 1
+        return self._questions % _QUESTIONS == 0 and self._group.any(self.made)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:

@@ -2,13 +2,15 @@
 
 import argparse
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra_bench.cli.common import add_data_dir, add_set
+from lra_bench.cli.common import add_data_dir, add_set, natural, positive
 
 if TYPE_CHECKING:
     from lra_bench.folder import RunFolder
+    from lra_bench.group import Group
     from lra_bench.progress import Display
     from lra_bench.settings import Origin, RunSettings
 
@@ -25,6 +27,10 @@ stopped, or killed, goes on where it was with --resume.
 have the same parameters: validates and tests them before any step, then trains as usual. CHECKPOINT
 is a run's folder, for its best checkpoint, or one in its checkpoints/, such as
 runs/listops-softmax-mini-seed0/checkpoints/600. It is only read.
+
+Several processes, one a host, do one run together if each is started with the same arguments and
+--coordinator HOST:PORT --processes N --process-id I. The tasks of a Slurm job step and the hosts
+of a TPU slice need no flags; there --processes 1 makes a run of each process alone.
 """
 
 
@@ -39,13 +45,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     origin = "start with the parameters of another run, by its folder or that of a checkpoint"
     parser.add_argument("--init-from", type=Path, metavar="CHECKPOINT", help=origin)
     add_data_dir(parser)
+    _add_processes(parser)
     resume = "go on with the run in DIR, or show its result if it is finished"
     parser.add_argument("--resume", action="store_true", help=resume)
     add_set(parser)
 
 
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    where = "where process 0 listens for the others"
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help=where)
+    count = "how many processes do this run together"
+    parser.add_argument("--processes", type=positive, metavar="N", help=count)
+    which = "which of them this is, from 0 on"
+    parser.add_argument("--process-id", type=natural, metavar="I", help=which)
+
+
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do the run."""
+    from lra_bench.distributed import joined
+
+    with joined(args.coordinator, args.processes, args.process_id) as group:
+        return _run(args, argv, group)
+
+
+def _run(args: argparse.Namespace, argv: list[str], group: "Group") -> int:
     from lra_bench.config import make_settings
     from lra_bench.folder import RunFolder
     from lra_bench.progress import Display
@@ -54,27 +77,33 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     name += "-finetuned" if args.init_from else ""
     folder = RunFolder(args.out or Path("runs") / name)
     names = (args.task, args.attention, args.preset, args.seed)
-    settings = make_settings(*names, args.set, _origin(args.init_from, folder, resume=args.resume))
-    display = Display()
-    record = folder.check(settings, resume=args.resume)
+    origin = _origin(args.init_from, folder, group, resume=args.resume)
+    settings = make_settings(*names, args.set, origin)
+    display = Display(quiet=not group.is_first)
+    record = group.on_first(lambda: folder.check(settings, resume=args.resume))
     if record is None:
         display.line(f"{args.task} with {args.attention}, preset {args.preset}, seed {args.seed}")
-        record = _execute(settings, folder, args, display, argv)
+        record = _execute(settings, folder, args, display, argv, group)
     if record is None:
         return 1
     _show(record, folder.path, display)
     return 0 if record["status"] == "ok" else 1
 
 
-def _origin(path: Path | None, folder: "RunFolder", *, resume: bool) -> "Origin | None":
+def _origin(
+    path: Path | None, folder: "RunFolder", group: "Group", *, resume: bool
+) -> "Origin | None":
     """The checkpoint to start with; a run that has started with it needs it no more."""
     if path is None:
         return None
-    if resume and not path.exists() and (known := folder.origin(path)):
-        return known
+    from lra_bench.settings import Origin
     from lra_bench.transfer import identify
 
-    return identify(path)
+    def find() -> dict[str, Any]:
+        known = folder.origin(path) if resume and not path.exists() else None
+        return asdict(known or identify(path))
+
+    return Origin(**group.on_first(find))
 
 
 def _execute(
@@ -83,6 +112,7 @@ def _execute(
     args: argparse.Namespace,
     display: "Display",
     argv: list[str],
+    group: "Group",
 ) -> dict[str, Any] | None:
     from lra_bench.files import data_root
     from lra_bench.run import execute
@@ -90,7 +120,7 @@ def _execute(
 
     try:
         data = data_root(args.data_dir)
-        return execute(settings, folder, data, display, resume=args.resume)
+        return execute(settings, folder, data, display, resume=args.resume, group=group)
     except Stopped as stopped:
         again = shlex.join(["lra-bench", *(word for word in argv if word != "--resume")])
         display.line(f"{stopped}; go on with: {again} --resume")

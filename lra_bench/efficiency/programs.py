@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Key
 
+from lra_bench.devices import data_parallel
 from lra_bench.dims import Dims
 from lra_bench.efficiency.cells import Cell
 from lra_bench.model import build_attention
@@ -164,10 +165,8 @@ class Layout:
     """Where a program's arrays lie: the state on every device, the examples shared out."""
 
     def __init__(self, devices: list[Any]) -> None:
-        axis = jax.sharding.AxisType.Auto
-        mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(axis,), devices=devices)
-        self._replicated = NamedSharding(mesh, PartitionSpec())
-        self._by_example = NamedSharding(mesh, PartitionSpec("data"))
+        shared = data_parallel(devices)
+        self._replicated, self._by_example = shared.replicated, shared.by_example
 
     def specs(self, program: Program) -> tuple[Any, ...]:
         """Shapes, types and places of the state and the inputs."""
