@@ -1,94 +1,43 @@
-"""Whether what `lra-bench efficiency` says can be relied on: times, memory, verdicts.
+"""Whether what `lra-bench efficiency` says can be relied on: times, verdicts, cost of timing.
 
-    python benchmarks/efficiency.py SECTION ... [--out FILE]
+    python benchmarks/efficiency.py SECTION ... [--rounds N] [--out DIR]
 
-Sections: repeatability, prediction, verdicts, overhead; all, if none is named. Every measurement is
-a process of its own, as in a sweep, but for overhead, which asks what timing costs within one. The
-attention alone, batch 1, 8 heads of 64, float32. With --out, each measurement is kept as a JSON
-line, and a second call on the same machine goes on with what is missing.
+Sections: repeatability, verdicts, overhead; all, if none is named. The first two are sweeps: their
+records are in DIR, and the same command goes on with what is missing. Overhead asks what timing
+costs within a process. The attention alone, batch 1, 8 heads of 64, float32.
 """
 
 import argparse
+import contextlib
+import dataclasses
 import functools
-import json
 import math
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lra_bench.efficiency import records, supervise, timing
+from lra_bench.efficiency import records, summary, supervise, timing
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell, Pass
 from lra_bench.efficiency.plan import Choice, cells
 from lra_bench.efficiency.search import STEP
-from lra_bench.efficiency.sweep import machine
+from lra_bench.efficiency.sweep import Effort, Sweep, machine
 from lra_bench.efficiency.units import size_text
-from lra_bench.registry import ATTENTIONS
+from lra_bench.progress import Display
 
-Result = dict[str, Any]
-
-TIME_LIMIT = 900.0  # seconds a measurement
+# As a sweep has them without further choices.
+BUDGET, ROUNDS, TIME_LIMIT = 10.0, 3, 900.0
 
 
 def make_cell(attention: str, direction: Pass, length: int, **fields: Any) -> Cell:
     """An attention alone, as a sweep without further choices has it."""
     choice = Choice(attentions=(attention,), passes=(direction,), lengths=(length,), **fields)
     return cells(choice)[0]  # identity, which is always added, comes last
-
-
-class Bench:
-    """Takes measurements and keeps them; what a file has of this machine isn't taken again."""
-
-    def __init__(self, out: Path | None) -> None:
-        self.out, self.here = out, supervise.describe()
-        self.machine = machine(HERE, self.here["environment"])
-        mine = (line for line in _read(out) if line["machine"] == self.machine)
-        self._found = {_key(line["spec"]): line["result"] for line in mine if _is_valid(line)}
-
-    def measure(self, cell: Cell, budget: float | None = None, number: int = 0) -> Result:
-        """What a fresh process finds of a cell; without a budget, nothing is timed."""
-        spec = {"cell": cell.as_dict(), "budget": budget, "round": number}
-        flags = self.here["xla_flags"]
-        return self.kept(spec, lambda: supervise.measure(cell, budget, TIME_LIMIT, flags))
-
-    def kept(self, spec: dict[str, Any], take: Callable[[], Result]) -> Result:
-        """The measurement that a specification stands for, taken if it isn't there yet."""
-        key = _key(spec)
-        if key not in self._found:
-            self._found[key] = take()
-            _report(spec["cell"], self._found[key])
-            if self.out is not None:
-                line = {"machine": self.machine, "spec": spec, "result": self._found[key]}
-                records.append(self.out, line)
-        return self._found[key]
-
-
-def _key(spec: dict[str, Any]) -> str:
-    return json.dumps(spec, sort_keys=True)
-
-
-def _read(out: Path | None) -> Iterator[dict[str, Any]]:
-    for text in out.read_text().splitlines() if out is not None and out.exists() else ():
-        try:
-            yield json.loads(text)
-        except ValueError:  # cut off by a kill: it is measured again
-            continue
-
-
-def _is_valid(line: dict[str, Any]) -> bool:
-    """As in a sweep: what went wrong for no known reason is tried again."""
-    return line["result"].get("status") not in ("crashed", "failed")
-
-
-def _report(cell: dict[str, Any], result: Result) -> None:
-    what = f"{cell['attention']} {cell['direction']} {cell['length']:,} {cell['target']}"
-    error = f": {result['error']}" if result.get("error") else ""
-    print(f"  {what}: {result.get('status', 'ok')}{error}", file=sys.stderr)
 
 
 def show(rows: list[dict[str, Any]]) -> None:
@@ -101,7 +50,6 @@ def _percent(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.1%}"
 
 
-BUDGET = 3.0  # seconds of timing a cell
 SHORTEST = 0.05  # CPU seconds from which a pair counts
 Kinds = tuple[tuple[Pass, int], ...]
 _QUADRATIC: Kinds = (("forward", 1_024), ("forward", 2_048), ("backward", 1_024))
@@ -121,11 +69,12 @@ TIMED: dict[str, Kinds] = {
 }
 
 
-def repeatability(bench: Bench) -> None:
-    """By how much two measurements of the same cell differ, all others taken in between."""
+def repeatability(sweep: Sweep) -> None:
+    """By how much two copies of a cell differ in one sweep, all others between them."""
     todo = [make_cell(name, *kind) for name, kinds in TIMED.items() for kind in kinds]
-    first, second = ([bench.measure(cell, BUDGET, number) for cell in todo] for number in (0, 1))
-    rows = [_pair(*one) for one in zip(todo, first, second, strict=True)]
+    copies = [[_copy(cell, number) for cell in todo] for number in (0, 1)]
+    sweep.run([cell for copy in copies for cell in copy])
+    rows = [_pair(*(_row(sweep, cell) for cell in pair)) for pair in zip(*copies, strict=True)]
     counted = [row for row in rows if row["CPU s"] >= SHORTEST and row["again"] >= SHORTEST]
     print(f"{len(counted)} of {len(rows)} pairs are over {SHORTEST * 1e3:.0f} ms of CPU time:\n")
     if counted:
@@ -133,12 +82,25 @@ def repeatability(bench: Bench) -> None:
     show([{**row, "cpu": _percent(row["cpu"]), "wall": _percent(row["wall"])} for row in rows])
 
 
-def _pair(cell: Cell, *results: Result) -> dict[str, Any]:
-    cpu, wall = ([_seconds(one, clock) for one in results] for clock in ("cpu", "wall"))
+def _copy(cell: Cell, number: int) -> Cell:
+    """The same to measure, but not to a sweep: by the seed, which nothing here reads."""
+    return dataclasses.replace(cell, config={**cell.config, "seed": number})
+
+
+def _row(sweep: Sweep, cell: Cell) -> summary.Row:
+    return next(x for x in summary.rows(sweep.lines([cell])) if x.length == cell.length)
+
+
+def _pair(*copies: summary.Row) -> dict[str, Any]:
+    """Not a number where a copy wasn't timed."""
+    cpu, wall = (
+        [spread.median if spread else math.nan for spread in spreads]
+        for spreads in zip(*((row.cpu, row.wall) for row in copies), strict=True)
+    )
     return {
-        "attention": cell.attention,
-        "pass": cell.direction,
-        "length": cell.length,
+        "attention": copies[0].attention,
+        "pass": copies[0].setting.direction,
+        "length": copies[0].length,
         "CPU s": cpu[0],
         "again": cpu[1],
         "cpu": max(cpu) / min(cpu) - 1,
@@ -146,11 +108,6 @@ def _pair(cell: Cell, *results: Result) -> dict[str, Any]:
         "again, wall": wall[1],
         "wall": max(wall) / min(wall) - 1,
     }
-
-
-def _seconds(result: Result, clock: str) -> float:
-    """The median; not a number where a cell wasn't timed."""
-    return result["timing"][clock]["median"] if result.get("timing") else math.nan
 
 
 def _distribution(clock: str, apart: list[float]) -> dict[str, Any]:
@@ -164,62 +121,26 @@ def _distribution(clock: str, apart: list[float]) -> dict[str, Any]:
     }
 
 
-LENGTHS = (8_192, 16_384)
-CLOSE = 0.1
-
-
-def prediction(bench: Bench) -> None:
-    """Measured against predicted peak memory, of one that runs untimed."""
-    limit = bench.here["bytes"] * 4 // 5  # as a sweep has it, so that the machine stays alive
-    todo = [
-        make_cell(name, direction, length, memory_limit=limit)
-        for length in LENGTHS
-        for direction in ("forward", "backward")
-        for name in ATTENTIONS.names()
-        if length == LENGTHS[0] or not ATTENTIONS.get(name).traits.exact
-    ]
-    rows = [_compare(cell, bench.measure(cell)) for cell in todo]
-    show(rows)
-    beyond, unknown = (sum(row["beyond 10%"] == one for row in rows) for one in ("yes", "unknown"))
-    print(f"of {len(rows)}, {beyond} are beyond 10% and {unknown} not known\n")
-
-
-def _compare(cell: Cell, result: Result) -> dict[str, Any]:
-    memory = result.get("memory") or {}
-    predicted, measured = (memory.get(f"{key}_bytes") for key in ("predicted", "measured"))
-    ratio = measured / predicted if predicted and measured else math.nan
-    return {
-        "attention": cell.attention,
-        "pass": cell.direction,
-        "length": cell.length,
-        "status": result["status"].replace("_", " "),
-        "predicted": size_text(predicted) if predicted else "",
-        "measured": size_text(measured) if measured else "",
-        "measured / predicted": "" if math.isnan(ratio) else f"{ratio:.3f}",
-        "beyond 10%": "unknown" if math.isnan(ratio) else "yes" if abs(ratio - 1) > CLOSE else "no",
-    }
-
-
 LIMITED = ("softmax", "performer-relu", "reformer")
 LIMITS = tuple(gib * 2**30 for gib in (4, 8, 12))
 # So far from the limit the prediction has to tell what happens.
 BELOW, ABOVE = 0.97, 1.03
 
 
-def verdicts(bench: Bench) -> None:
+def verdicts(sweep: Sweep) -> None:
     """Whether what is predicted to fit below a limit does, and what is predicted not to doesn't."""
     rows = []
     for name in LIMITED:
-        predicted = Predictions(bench, name)
-        rows += [_verdict(bench, predicted, limit) for limit in LIMITS]
+        predicted = Predictions(sweep, name)
+        rows += [_verdict(sweep, predicted, limit) for limit in LIMITS]
     show(rows)
     right = sum(row["right"] == "both" for row in rows)
     print(f"both verdicts are right in {right} of {len(rows)} rows\n")
 
 
-def _verdict(bench: Bench, predicted: "Predictions", limit: int) -> dict[str, Any]:
+def _verdict(sweep: Sweep, predicted: "Predictions", limit: int) -> dict[str, Any]:
     lengths = predicted.around(BELOW * limit)[0], predicted.around(ABOVE * limit)[1]
-    found = [_status(bench, predicted.attention, length, limit) for length in lengths]
+    found = [_status(sweep, predicted.attention, length, limit) for length in lengths]
     right = [one == wanted for one, wanted in zip(found, ("ok", "out of memory"), strict=True)]
     shares = [_percent(predicted.at(length) / limit) for length in lengths]
     return {
@@ -235,9 +156,9 @@ def _verdict(bench: Bench, predicted: "Predictions", limit: int) -> dict[str, An
     }
 
 
-def _status(bench: Bench, attention: str, length: int, limit: int) -> str:
+def _status(sweep: Sweep, attention: str, length: int, limit: int) -> str:
     cell = make_cell(attention, "backward", length, memory_limit=limit)
-    return bench.measure(cell)["status"].replace("_", " ")
+    return sweep.tried(cell)["status"].replace("_", " ")
 
 
 class Predictions:
@@ -247,15 +168,15 @@ class Predictions:
     # Interpolation needs three or four; where memory grows in steps, halving is quicker.
     _MOST_GUESSES = 8
 
-    def __init__(self, bench: Bench, attention: str) -> None:
-        self.bench, self.attention = bench, attention
+    def __init__(self, sweep: Sweep, attention: str) -> None:
+        self.sweep, self.attention = sweep, attention
         self._known: dict[int, int] = {}
 
     def at(self, length: int) -> int:
         """The bytes at a length; compiled, if it is the first time."""
         if length not in self._known:
             cell = make_cell(self.attention, "backward", length, target=ESTIMATE)
-            result = self.bench.measure(cell)
+            result = self.sweep.tried(cell)
             if result["status"] != "ok":
                 sys.exit(f"{self.attention} {length:,}: {result['status']}: {result['error']}")
             self._known[length] = result["memory"]["predicted_bytes"]
@@ -302,23 +223,16 @@ class Predictions:
 
 # Forward passes of about 1 ms, 20 ms and 200 ms on two cores.
 CALLED = (("linear", 128), ("linear", 4_096), ("linear", 32_768))
-ROUNDS, ROUND_BUDGET = 10, 0.5
+TURNS, TURN_BUDGET = 10, 0.5
 
 
-def overhead(bench: Bench) -> None:
+def overhead(_: Sweep) -> None:
     """What timing adds to bare calls in a loop, the two in turns; clocks must be below 1%."""
     rows = []
     for name, length in CALLED:
         cell = make_cell(name, "forward", length)
-        call = functools.cache(functools.partial(_compiled, cell))
-        rounds = [
-            bench.kept(
-                {"cell": cell.as_dict(), "budget": ROUND_BUDGET, "overhead": number},
-                lambda call=call: _round(call()),
-            )
-            for number in range(ROUNDS)
-        ]
-        rows.append(_costs(cell, rounds))
+        call = _compiled(cell)
+        rows.append(_costs(cell, [_turn(call) for _ in range(TURNS)]))
     show(rows)
 
 
@@ -344,10 +258,10 @@ def _bare(call: Callable[[], object], calls: int) -> float:
     return time.perf_counter() - started
 
 
-def _round(call: Callable[[], object]) -> Result:
+def _turn(call: Callable[[], object]) -> dict[str, Any]:
     """Seconds of timing with all that belongs to it, then of as many bare calls."""
     first, started = _bare(call, 1), time.perf_counter()
-    found = timing.measure(call, first, ROUND_BUDGET, "wall")
+    found = timing.measure(call, first, TURN_BUDGET, "wall")
     measured = time.perf_counter() - started
     calls = found["repeats"] * found["calls_per_repeat"]
     bare, median = _bare(call, calls), found["wall"]["median"]
@@ -365,19 +279,19 @@ def _clocks(readings: int = 10_000) -> float:
     return (time.perf_counter() - started) / readings
 
 
-def _costs(cell: Cell, rounds: list[Result]) -> dict[str, Any]:
-    total = {key: sum(one[key] for one in rounds) for key in ("measured", "bare", "samples")}
-    clocks = statistics.median(one["clocks"] for one in rounds)
-    each = [one["measured"] / one["bare"] - 1 for one in rounds]
-    said = statistics.median(one["median"] * one["calls"] / one["bare"] - 1 for one in rounds)
+def _costs(cell: Cell, turns: list[dict[str, Any]]) -> dict[str, Any]:
+    total = {key: sum(one[key] for one in turns) for key in ("measured", "bare", "samples")}
+    clocks = statistics.median(one["clocks"] for one in turns)
+    each = [one["measured"] / one["bare"] - 1 for one in turns]
+    said = statistics.median(one["median"] * one["calls"] / one["bare"] - 1 for one in turns)
     share = clocks * total["samples"] / total["bare"]
     return {
         "attention": cell.attention,
         "length": cell.length,
-        "ms a call": 1e3 * total["bare"] / sum(one["calls"] for one in rounds),
+        "ms a call": 1e3 * total["bare"] / sum(one["calls"] for one in turns),
         "ms a sample": 1e3 * total["bare"] / total["samples"],
         "total / bare total - 1": f"{total['measured'] / total['bare'] - 1:.2%}",
-        "median of rounds": f"{statistics.median(each):.2%}",
+        "median of turns": f"{statistics.median(each):.2%}",
         "median told / bare mean - 1": f"{said:.2%}",
         "clocks, us a sample": clocks * 1e6,
         "of a sample": f"{share:.4%}",
@@ -387,7 +301,6 @@ def _costs(cell: Cell, rounds: list[Result]) -> dict[str, Any]:
 
 SECTIONS = {
     "repeatability": repeatability,
-    "prediction": prediction,
     "verdicts": verdicts,
     "overhead": overhead,
 }
@@ -397,12 +310,23 @@ def main() -> None:
     """Measure the sections named, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Raw)
     parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], metavar="SECTION")
-    parser.add_argument("--out", type=Path, metavar="FILE")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N")
+    parser.add_argument("--out", type=Path, default=Path("reliability"), metavar="DIR")
     args = parser.parse_args()
-    bench = Bench(args.out)
+    sweep = _sweep(args.out, args.rounds)
     for name in args.sections or SECTIONS:
         print(f"## {name}: {(SECTIONS[name].__doc__ or '').strip()}\n", flush=True)
-        SECTIONS[name](bench)
+        SECTIONS[name](sweep)
+
+
+def _sweep(out: Path, rounds: int) -> Sweep:
+    """One whose lines go to standard error: the tables alone are the result."""
+    here = supervise.describe()
+    effort = Effort(BUDGET, rounds, TIME_LIMIT, here["xla_flags"])
+    out.mkdir(parents=True, exist_ok=True)
+    with contextlib.redirect_stdout(sys.stderr):
+        display = Display()
+    return Sweep(out / records.FILE, machine(HERE, here["environment"]), effort, display)
 
 
 _Raw = functools.partial(argparse.RawDescriptionHelpFormatter, width=100)

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lra_bench import memory
-from lra_bench.efficiency import child, plan, programs, records, supervise, timing
+from lra_bench.efficiency import child, plan, programs, records, summary, supervise, timing
 from lra_bench.efficiency.cells import SIZES, Cell
 from lra_bench.efficiency.search import LONGEST, STEP, largest
 from lra_bench.efficiency.sweep import Effort, Sweep, machine
@@ -31,7 +31,7 @@ from lra_bench.flops import count_flops
 from lra_bench.progress import Display
 from lra_bench.registry import ATTENTIONS
 
-EFFICIENCY = ("efficiency", "--budget", "0.05", "--size", "small")
+EFFICIENCY = ("efficiency", "--budget", "0.05", "--rounds", "1", "--size", "small")
 
 
 def cell(attention="linear", length=48, scope="attention", direction="forward", **others):
@@ -201,6 +201,29 @@ class TestTiming:
         assert found["calls_per_repeat"] == 200
         assert found["wall"]["median"] == pytest.approx(1e-4)
 
+    def test_few_samples_are_kept_and_of_many_the_distribution(self, monkeypatch):
+        call = self.clock(monkeypatch, (3.0, 1.0, 2.0))
+        assert timing.measure(call, 2.0, 3.0, "cpu")["samples"]["wall"] == [1.0, 2.0, 3.0, 3.0]
+        call = self.clock(monkeypatch, [1.0 + number % 997 / 997 for number in range(1_000)])
+        found = timing.measure(call, 1.0, 1e6, "cpu")
+        assert found["repeats"] > 200
+        assert len(found["samples"]["cpu"]) == 32
+        of_kept = timing.spread(found["samples"]["cpu"])
+        assert of_kept == pytest.approx(found["cpu"], rel=0.02)
+
+    @given(st.lists(st.lists(st.floats(1e-6, 1e3), min_size=4, max_size=4), min_size=1))
+    def test_visits_of_as_many_samples_are_one_sample(self, visits):
+        quartiles = np.quantile(np.concatenate(visits), (0.25, 0.5, 0.75), method="hazen")
+        found = timing.pooled(visits)
+        assert [found["q1"], found["median"], found["q3"]] == pytest.approx(quartiles.tolist())
+
+    def test_visits_count_alike(self):
+        """As if the shorter ones had been repeated."""
+        visits = ([1.0] * 30, [2.0, 2.0], [7.0])
+        assert timing.pooled(visits)["median"] == pytest.approx(2.0, abs=0.2)
+        assert timing.pooled(visits) == timing.pooled(visits[::-1])
+        assert timing.pooled([[1.0, 3.0], [5.0]])["median"] == pytest.approx(3.0 + 2 / 3)
+
 
 class TestSearch:
     @settings(max_examples=300, deadline=None)
@@ -285,35 +308,41 @@ class TestUnits:
 
 @pytest.fixture
 def sweep(tmp_path, monkeypatch):
-    """A sweep whose processes are pretended: `found[attention, length]` is what they find."""
+    """A sweep whose processes are pretended: `found(cell)` is the status."""
 
     class Pretended:
-        found, measured = {}, []
+        found, measured, programs = {}, [], []
 
         def __init__(self):
             self.path = tmp_path / records.FILE
 
-        def measure(self, one, budget, time_limit, flags):
+        def measure(self, one, budget, time_limit, flags, programs=None):
             self.measured.append((one.attention, one.length, budget))
             verdict = self.found(one) if callable(self.found) else "ok"
+            self.programs.append(programs)
             result = {"status": verdict, "memory": {"predicted_bytes": 5, "measured_bytes": 6}}
             result["environment"] = {"platform": "cpu"}
             if verdict == "ok" and budget is not None:
                 spread = {"median": 1.0, "q1": 1.0, "q3": 1.0}
-                result["timing"] = {"wall": spread, "cpu": spread}
-            return result
+                samples = {"wall": [1.0], "cpu": [1.0]}
+                result["timing"] = {"wall": spread, "cpu": spread, "samples": samples}
+            return {**result, "compile_seconds": 5.0}
 
-        def go(self, *lengths, attentions=("softmax",), find_largest=False):
+        def go(self, *lengths, attentions=("softmax",), find_largest=False, rounds=1, **choices):
             self.measured.clear()
-            choice = plan.Choice(attentions, lengths, passes=("forward",))
+            choice = plan.Choice(attentions, lengths, passes=("forward",), **choices)
             cells = [c for c in plan.cells(choice) if c.attention != "identity"]
-            one = Sweep(self.path, "here", Effort(1.0, 9.0, ""), Display())
+            one = Sweep(self.path, "here", Effort(1.0, rounds, 9.0, ""), Display())
             one.run(cells, find_largest=find_largest)
             return one
 
         def statuses(self):
             lines = records.read(self.path)
             return [(x["cell"]["length"], x["status"], x["inferred_from"]) for x in lines]
+
+        def visits(self):
+            lines = records.read(self.path)
+            return [(x["round"], x["cell"]["length"], x["status"]) for x in lines]
 
     pretended = Pretended()
     monkeypatch.setattr(supervise, "measure", pretended.measure)
@@ -343,11 +372,11 @@ class TestSweep:
 
     def test_what_is_there_is_skipped_and_failures_are_tried_again(self, sweep):
         sweep.found = lambda one: {10: "ok", 20: "crashed", 30: "failed"}[one.length]
-        assert sweep.go(10, 20, 30).failures == 2
+        assert len(sweep.go(10, 20, 30).failed) == 2
         sweep.found = None
         again = sweep.go(10, 20, 30)
         assert [length for _, length, _ in sweep.measured] == [20, 30]
-        assert again.failures == 0
+        assert again.failed == set()
         sweep.go(10, 20, 30)
         assert sweep.measured == []
 
@@ -387,6 +416,14 @@ class TestSweep:
         assert "1 of" in capsys.readouterr().err
         assert [n for n, _, _ in sweep.statuses()] == [10, 20, 30]
 
+    def test_what_was_tried_is_not_tried_again_unless_it_failed(self, sweep):
+        one, another = sweep.go(10), cell(length=20)
+        sweep.found = lambda one: "crashed"
+        assert [one.tried(another)["status"] for _ in range(2)] == ["crashed", "crashed"]
+        sweep.found = None
+        assert [one.tried(another)["status"] for _ in range(2)] == ["ok", "ok"]
+        assert [length for _, length, _ in sweep.measured] == [10, 20, 20, 20]
+
     def test_machines_are_told_apart(self):
         place = {"device_kind": "cpu", "host_cpu": "Fast", "host_cpu_count": 4, "host": "a"}
         place["device_count"] = 1
@@ -395,6 +432,85 @@ class TestSweep:
         assert machine("tpu-v5e", place) == machine("tpu-v5e", {**place, "host": "b"})
         gpu = {**place, "device_kind": "H100"}
         assert machine("here", gpu) == "1 x H100, 4 CPU cores, host a"
+
+
+class _Killed(BaseException):
+    pass
+
+
+class TestRounds:
+    def test_each_goes_over_all_cells_with_its_share_of_the_budget(self, sweep):
+        sweep.go(10, 20, attentions=("softmax", "linear"), rounds=3)
+        once = [(name, length, 1 / 3) for length in (10, 20) for name in ("softmax", "linear")]
+        assert sweep.measured == 3 * once
+        assert [number for number, _, _ in sweep.visits()] == [1] * 4 + [2] * 4 + [3] * 4
+
+    def test_a_cell_finds_its_own_programs_and_only_the_first_compiles(self, sweep):
+        sweep.programs.clear()
+        sweep.go(10, 20, rounds=2)
+        assert sweep.programs[:2] == sweep.programs[2:]
+        assert len(set(sweep.programs)) == 2
+        assert not sweep.programs[0].parent.exists()
+        lines = records.read(sweep.path)
+        assert [line["compile_seconds"] for line in lines] == [5.0, 5.0, None, None]
+
+    @pytest.mark.parametrize("done", range(1, 6))
+    def test_a_kill_costs_the_visit_it_came_in(self, sweep, done):
+        def found(one):
+            if len(sweep.measured) > done:
+                raise _Killed
+            return "ok"
+
+        sweep.found = found
+        with pytest.raises(_Killed):
+            sweep.go(10, 20, rounds=3)
+        assert len(sweep.visits()) == done
+        sweep.found = None
+        sweep.go(10, 20, rounds=3)
+        assert len(sweep.measured) == 6 - done
+        assert sweep.visits() == [(r, n, "ok") for r in (1, 2, 3) for n in (10, 20)]
+
+    @pytest.mark.parametrize("status", ["out_of_memory", "timed_out", "crashed", "failed"])
+    def test_what_fails_in_the_second_is_not_visited_in_the_third(self, sweep, status):
+        sweep.found = lambda one: status if one.length == 10 and len(sweep.measured) > 3 else "ok"
+        first = sweep.go(10, 20, 30, rounds=3)
+        assert [x for x in sweep.visits() if x[1] == 10] == [(1, 10, "ok"), (2, 10, status)]
+        assert [x for x in sweep.visits() if x[1] == 20] == [(r, 20, "ok") for r in (1, 2, 3)]
+        ends = status in ("out_of_memory", "timed_out")
+        assert len(first.failed) == (0 if ends else 1)
+        sweep.found = None
+        assert sweep.go(10, 20, 30, rounds=3).failed == set()
+        assert len(sweep.measured) == (0 if ends else 2)
+        (row,) = [x for x in summary.rows(records.read(sweep.path)) if x.length == 10]
+        assert (row.status, row.rounds) == ("ok", 1 if ends else 3)
+
+    def test_more_of_them_later_are_added(self, sweep):
+        sweep.go(10, rounds=2)
+        sweep.go(10, rounds=3)
+        assert [number for number, _, _ in sweep.visits()] == [1, 2, 3]
+        sweep.go(10, rounds=1)
+        assert sweep.measured == []
+
+    def test_lines_of_before_there_were_any_are_whole(self, sweep):
+        sweep.go(10)
+        (line,) = records.read(sweep.path)
+        del line["round"], line["timing"]["samples"]
+        sweep.path.write_text(json.dumps(line) + "\n")
+        sweep.go(10, rounds=3)
+        assert sweep.measured == []
+        assert sweep.visits() == [(None, 10, "ok")]
+
+    def test_what_is_only_compiled_is_visited_once(self, sweep):
+        sweep.go(10, rounds=3, target="tpu-v5e")
+        assert len(sweep.measured) == 1
+
+    def test_a_line_cut_off_in_the_second_costs_that_visit(self, sweep, capsys):
+        sweep.go(10, 20, rounds=2)
+        sweep.path.write_text(sweep.path.read_text()[:-40])
+        sweep.go(10, 20, rounds=2)
+        assert len(sweep.measured) == 1
+        assert "1 of" in capsys.readouterr().err
+        assert sweep.visits() == [(r, n, "ok") for r in (1, 2) for n in (10, 20)]
 
 
 @pytest.fixture
@@ -571,10 +687,11 @@ class TestCommand:
         assert limits == {2**30 * 4 // 5}
 
     def test_a_kill_leaves_no_process_and_the_rest_is_done_later(self, spawn, tmp_path, cli):
-        args = (*EFFICIENCY, "--attentions", "linear", "--lengths", "32,64", "--pass", "forward")
+        args = (*EFFICIENCY, "--attentions", "linear", "--lengths", "32", "--pass", "forward")
+        args += ("--rounds", "2")
         process = spawn(*args, "--out", tmp_path)
         path = tmp_path / records.FILE
-        while not (path.exists() and path.read_text().endswith("\n")):
+        while not (path.exists() and path.read_text().count("\n") == 3):  # in the second round
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         time.sleep(0.3)  # the next process has begun
@@ -584,11 +701,13 @@ class TestCommand:
         for pid in children:
             with pytest.raises(ProcessLookupError):
                 _wait_for_end(pid)
-        before = len(records.read(path))
         status, said, _ = cli(*args, "--out", tmp_path)
         assert status == 0
-        assert f"{before} of 4 cells are there already" in said
-        assert len(records.read(path)) == 4
+        assert "1 of 2 cells are there already" in said
+        assert "Over 2 rounds." in said
+        lines = records.read(path)
+        assert [line["round"] for line in lines] == [1, 1, 2, 2]
+        assert [line["compile_seconds"] is None for line in lines] == [False, False, True, True]
 
     def test_two_at_once_are_refused(self, cli, tmp_path):
         with locked(tmp_path / ".lock", wait=False):

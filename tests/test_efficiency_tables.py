@@ -58,6 +58,14 @@ def line(attention="softmax", length=512, seconds=0.01, memory=2**20, status="ok
     return made
 
 
+def visit(number, cpu):
+    """A line of one round; wall time is half the CPU time."""
+    made = line(seconds=float(np.median(cpu)), round=number)
+    made["timing"]["samples"] = {"cpu": list(cpu), "wall": [value / 2 for value in cpu]}
+    made["timing"]["repeats"] = len(cpu)
+    return made
+
+
 def law(attention, factor, power, lengths=LENGTHS, bytes_power=1.0, **changes):
     """Lines of time factor (L / 1024)^power."""
     return [
@@ -107,6 +115,31 @@ class TestRows:
         probe = line(seconds=None, status="out_of_memory")
         (row,) = summary.rows([first, second, probe])
         assert (row.status, row.cpu.median) == ("ok", 2.0)
+
+    def test_visits_are_pooled(self):
+        """Each counts alike; what was compiled is that of the first."""
+        first, second, third = (visit(number, [number] * number) for number in (1, 2, 3))
+        first["compile_seconds"], second["memory"]["measured_bytes"] = 4.0, None
+        (row,) = summary.rows([first, second, third])
+        assert (row.cpu.q1, row.cpu.median, row.cpu.q3) == pytest.approx((4 / 3, 2, 3))
+        assert row.wall == summary.Spread(row.cpu.median / 2, row.cpu.q1 / 2, row.cpu.q3 / 2)
+        assert (row.rounds, row.repeats, row.compile_seconds) == (3, 6, 4.0)
+
+    def test_one_visit_is_what_it_says(self):
+        lone = visit(1, [1.0, 2.0])
+        lone["timing"]["cpu"] = {"median": 5.0, "q1": 4.0, "q3": 6.0}
+        (row,) = summary.rows([lone])
+        assert (row.cpu, row.rounds) == (summary.Spread(5.0, 4.0, 6.0), 1)
+
+    def test_another_sweep_s_first_visit_begins_anew(self):
+        lines = [visit(1, [1.0]), visit(2, [1.0]), visit(1, [4.0]), visit(2, [6.0])]
+        (row,) = summary.rows(lines)
+        assert (row.cpu.median, row.rounds) == (5.0, 2)
+
+    def test_what_ends_in_a_later_visit_keeps_the_others_figures(self):
+        ended = line(status="timed_out", memory=None, round=2)
+        (row,) = summary.rows([visit(1, [3.0]), ended])
+        assert (row.status, row.cpu.median, row.rounds) == ("ok", 3.0, 1)
 
     def test_without_a_timed_line_the_last_wins(self):
         (row,) = summary.rows([line(seconds=None), line(status="timed_out")])
@@ -255,6 +288,10 @@ class TestTables:
         assert it.notes == (
             "CPU time is of all threads together. Quartiles lie at most 4% of the median apart."
         )
+
+    def test_rounds_are_said(self):
+        _, it = table([visit(1, [1.0, 1.0]), visit(2, [2.0, 2.0])], "median")
+        assert it.notes.endswith("Quartiles lie at most 67% of the median apart. Over 2 rounds.")
 
     def test_devices_go_by_wall_time(self):
         rows, _ = table(sweep(platform="gpu", machine="1 x H100"), "median wall time")

@@ -14,13 +14,14 @@ NAME = "efficiency"
 HELP = "measure speed, memory and the length at which memory ends"
 DESCRIPTION = """\
 Time and memory of attentions as the length grows, each cell in a process of its own: compiled,
-warmed up, repeated until the spread is small or the budget spent. Running out of memory is a
-result; longer lengths are then not run. identity, which returns the values, is always among them:
+warmed up, repeated until the spread is small or the budget spent; and all that again in each round,
+for the machine may be slower at times. Running out of memory is a result; longer lengths are then
+not run. identity, which returns the values, is always among them:
 what an attention could cost at best. Lists are separated by commas; all combinations are measured.
 
-DIR gets efficiency.jsonl, a line a cell. A sweep that was stopped goes on with the same command.
-Without arguments: every attention alone, 8 heads of 64, L = 512 to 32,768, about an hour on two
-CPU cores.
+DIR gets efficiency.jsonl, a line a cell and round. A sweep that was stopped goes on with the same
+command. Without arguments: every attention alone, 8 heads of 64, L = 512 to 32,768, about an hour
+and a half on two CPU cores.
 
 With --target tpu-v4, tpu-v5e or tpu-v6e cells are compiled ahead of time for a TPU, which needn't
 be there (pip install 'lra-bench[tpu]'), and the compiler tells what memory a device needs and
@@ -54,9 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limit = "such as 16GiB, held by force; default: 80%% of the machine's on CPU, else the device's"
     add("--memory-limit", type=_size, metavar="SIZE", help=limit)
     add("--largest", action="store_true", help="find the largest length that fits, by bisection")
-    budget = "seconds to spend on timing a cell; default: %(default)g"
+    rounds = "how often to go over all cells, pooling what is timed; default: %(default)s"
+    add("--rounds", type=positive, default=3, metavar="N", help=rounds)
+    budget = "seconds to spend on timing a cell, of all rounds; default: %(default)g"
     add("--budget", type=_seconds, default=10.0, metavar="S", help=budget)
-    ends = "seconds after which a cell is given up; default: %(default)g"
+    ends = "seconds after which a visit to a cell is given up; default: %(default)g"
     add("--time-limit", type=_seconds, default=900.0, metavar="S", help=ends)
     where = "where the records are kept; default: %(default)s"
     add("--out", type=Path, default=Path("efficiency"), metavar="DIR", help=where)
@@ -81,7 +84,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     here = supervise.describe()
     todo = cells(_choice(args, here))
     display, path = Display(), args.out / records.FILE
-    effort = Effort(args.budget, args.time_limit, here["xla_flags"])
+    effort = Effort(args.budget, args.rounds, args.time_limit, here["xla_flags"])
     with locked(args.out / ".lock", wait=False) as ours:
         if not ours:
             raise UsageError(f"another sweep is writing to {args.out}")
@@ -92,7 +95,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
             display.line("stopped; the same command goes on from here")
             return 1
     _show(sweep.lines(todo), path, display)
-    return 1 if sweep.failures else 0
+    return 1 if sweep.failed else 0
 
 
 def _show(lines: list[dict[str, Any]], path: Path, display: "Display") -> None:

@@ -1,10 +1,10 @@
-"""efficiency.jsonl: one line a measured cell, appended as it is measured."""
+"""efficiency.jsonl: one line each time a cell is measured, appended as it is measured."""
 
 import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from lra_bench.errors import UsageError
 
 FILE = "efficiency.jsonl"
 SCHEMA = 1
+CLOCKS = ("wall", "cpu")
 STATUSES = ("ok", "out_of_memory", "timed_out", "crashed", "failed")
 Line = dict[str, Any]
 
@@ -23,6 +24,7 @@ def blank(cell: Cell, machine: str) -> Line:
         "schema": SCHEMA,
         "cell": cell.as_dict(),
         "machine": machine,
+        "round": None,
         "status": "failed",
         "error": None,
         "inferred_from": None,
@@ -74,10 +76,20 @@ def _parse(text: str) -> Line | None:
         line = json.loads(text)
     except ValueError:
         return None
-    whole = isinstance(line, dict) and all(
-        key in line and valid(line[key]) for key, valid in _VALID.items()
-    )
+    if not isinstance(line, dict):
+        return None
+    line = {"round": None, **line}  # there were none once
+    whole = all(key in line and valid(line[key]) for key, valid in _VALID.items())
     return line if whole else None
+
+
+def visits(lines: Iterable[Line]) -> list[Line]:
+    """The timed lines of a cell that belong together: those of its last sweep, one a round."""
+    found: list[Line] = []
+    for line in lines:
+        if line["timing"]:
+            found = [*(found if (line["round"] or 1) > 1 else []), line]
+    return found
 
 
 def find(folders: Sequence[Path]) -> Iterator[Path]:
@@ -128,7 +140,16 @@ def _is_cell(value: Any) -> bool:
 def _is_timing_or_none(value: Any) -> bool:
     if not isinstance(value, dict):
         return value is None
-    return all(_is_spread(value.get(clock)) for clock in ("wall", "cpu"))
+    samples = value.get("samples")
+    return all(
+        _is_spread(value.get(clock)) and (samples is None or _has_samples(samples, clock))
+        for clock in CLOCKS
+    )
+
+
+def _has_samples(value: Any, clock: str) -> bool:
+    found = value.get(clock) if isinstance(value, dict) else None
+    return isinstance(found, list) and bool(found) and all(map(_is_number, found))
 
 
 def _is_spread(value: Any) -> bool:
@@ -149,6 +170,7 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "cell": _is_cell,
     "machine": lambda value: isinstance(value, str),
     "status": lambda value: value in STATUSES,
+    "round": lambda value: value is None or _is_count(value),
     "inferred_from": lambda value: value is None or _is_count(value),
     "timing": _is_timing_or_none,
     "memory": _is_memory_or_none,

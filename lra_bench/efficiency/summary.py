@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from lra_bench.efficiency.records import Line
+from lra_bench.efficiency.records import CLOCKS, Line, visits
+from lra_bench.efficiency.timing import pooled
 from lra_bench.errors import UsageError
 from lra_bench.leaderboard import attention_label
 
@@ -57,6 +58,7 @@ class Row:
         label: the attention, with the options that aren't its defaults.
         exact: whether it equals softmax attention.
         wall, cpu: None where it was not timed; CPU time is of all threads together.
+        rounds: how many visits' samples these are of.
         predicted_bytes: by the compiler; it can be there where the cell didn't run.
     """
 
@@ -70,6 +72,7 @@ class Row:
     inferred_from: int | None
     wall: Spread | None
     cpu: Spread | None
+    rounds: int | None
     repeats: int | None
     calls_per_repeat: int | None
     measured_bytes: int | None
@@ -105,7 +108,7 @@ class Row:
 
 
 def rows(lines: Iterable[Line]) -> list[Row]:
-    """A row a cell; of several lines of one cell the last that was timed, else the last."""
+    """A row a cell; of several lines of one cell its last sweep's visits, else the last."""
     by_cell: dict[tuple[Any, ...], list[Line]] = defaultdict(list)
     for line in lines:
         cell = line["cell"]
@@ -118,7 +121,7 @@ def rows(lines: Iterable[Line]) -> list[Row]:
 def frame(rows: Iterable[Row]) -> pd.DataFrame:
     """The rows for programs: SI units, a column a figure, what isn't known left empty."""
     table = pd.DataFrame([_flat(row) for row in rows])
-    whole = ("layers", "memory_limit", "inferred_from", "repeats", "calls_per_repeat",
+    whole = ("layers", "memory_limit", "inferred_from", "rounds", "repeats", "calls_per_repeat",
              "measured_bytes", "predicted_bytes", "bytes_asked", "parameters")  # fmt: skip
     return table.astype(dict.fromkeys(whole, "Int64"))
 
@@ -136,9 +139,9 @@ def _flat(row: Row) -> dict[str, Any]:
 
 
 def _row(setting: Setting, label: str, found: list[Line]) -> Row:
-    timed = [line for line in found if line["timing"]]
+    timed = visits(found)
     line = (timed or found)[-1]
-    cell, timing, place = line["cell"], _group(line["timing"]), _group(line.get("environment"))
+    cell, timing, place = line["cell"], _timing(timed), _group(line.get("environment"))
     memory = _memory([*found, line])
     return Row(
         setting=setting,
@@ -151,13 +154,26 @@ def _row(setting: Setting, label: str, found: list[Line]) -> Row:
         cpu=_spread(timing.get("cpu")),
         memory_method=_text(memory.get("method")),
         versions=_versions(place),
+        rounds=len(timed) or None,
+        compile_seconds=_number((timed or found[-1:])[0].get("compile_seconds")),
         **_converted(_whole, timing, "repeats", "calls_per_repeat"),
         **_converted(_whole, memory, "measured_bytes", "predicted_bytes"),
         **_converted(_whole, line, "inferred_from", "bytes_asked", "parameters"),
-        **_converted(_number, line, "flops", "xla_flops", "xla_bytes", "compile_seconds"),
+        **_converted(_number, line, "flops", "xla_flops", "xla_bytes"),
         **_converted(_text, line, "error", "finished"),
         **_converted(_text, place, "platform", "git_commit"),
     )
+
+
+def _timing(timed: list[Line]) -> dict[str, Any]:
+    """That of all visits together."""
+    found = [line["timing"] for line in timed]
+    if len(found) < 2:
+        return found[0] if found else {}
+    samples = [one.get("samples") or {c: [one[c]["median"]] for c in CLOCKS} for one in found]
+    spreads = {clock: pooled([one[clock] for one in samples]) for clock in CLOCKS}
+    repeats = sum(_whole(one.get("repeats")) or 0 for one in found)
+    return {**found[-1], **spreads, "repeats": repeats}
 
 
 def _converted(to: Callable[[Any], Any], group: dict[str, Any], *names: str) -> dict[str, Any]:

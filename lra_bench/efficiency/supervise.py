@@ -35,14 +35,25 @@ def describe() -> Result:
     raise RunError(f"JAX can't start: {found['error']}")
 
 
-def measure(cell: Cell, budget: float | None, time_limit: float, xla_flags: str) -> Result:
+def measure(
+    cell: Cell,
+    budget: float | None,
+    time_limit: float,
+    xla_flags: str,
+    programs: Path | None = None,
+) -> Result:
     """What a process of its own finds of a cell, or how it ended: `status` and `error`.
+
+    Args:
+        budget: seconds of timing; None for none, one call to see whether it fits.
+        programs: a folder where what was compiled is kept for the next time.
 
     Raises:
         UsageError: the process says that the call was wrong.
     """
     kills = memory.kills()
-    found = _Process(cell, budget, _environment(cell.target, xla_flags)).wait(time_limit)
+    environment = _environment(cell.target, xla_flags, programs)
+    found = _Process(cell, budget, environment).wait(time_limit)
     if found["status"] == "usage":
         raise UsageError(found["error"])
     if found.get("signal") == signal.SIGKILL and memory.kills() > kills:
@@ -51,8 +62,12 @@ def measure(cell: Cell, budget: float | None, time_limit: float, xla_flags: str)
     return found
 
 
-def _environment(target: str, xla_flags: str) -> dict[str, str]:
+def _environment(target: str, xla_flags: str, programs: Path | None = None) -> dict[str, str]:
     environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    if programs is not None and target == HERE:
+        environment["JAX_ENABLE_COMPILATION_CACHE"] = "true"
+        environment["JAX_COMPILATION_CACHE_DIR"] = str(programs)
+        environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {xla_flags}".strip()
     if target != HERE:  # compiled only: whatever accelerator is here is not to be touched
         environment["JAX_PLATFORMS"] = "cpu"

@@ -184,7 +184,9 @@ def _times(group: Group) -> Table:
 def _quartiles(group: Group) -> str:
     spreads = [spread for row in group.rows if (spread := group.spread(row))]
     widest = max((it.q3 - it.q1) / it.median for it in spreads if it.median > 0)
-    return f"Quartiles lie at most {widest:.0%} of the median apart."
+    several = {row.rounds for row in group.rows if row.rounds} - {1}
+    rounds = f" Over {' or '.join(map(str, sorted(several)))} rounds." if several else ""
+    return f"Quartiles lie at most {widest:.0%} of the median apart.{rounds}"
 
 
 _SIGNS = {
