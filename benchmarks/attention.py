@@ -11,7 +11,6 @@ line, and a second call goes on with what is missing.
 """
 
 import argparse
-import functools
 import importlib
 import json
 import os
@@ -23,7 +22,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from _sections import command_line, run_sections, show
 
 from lra_bench.efficiency import summary
 from lra_bench.memory import peak, resident
@@ -245,11 +244,6 @@ class Bench:
                 file.write(json.dumps(line) + "\n")
 
 
-def show(rows: list[dict[str, Any]]) -> None:
-    """A markdown table."""
-    print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3g"), end="\n\n")
-
-
 def peers(bench: Bench) -> None:
     """Against performer-pytorch and PyTorch's exact attention."""
     pairs = (
@@ -404,8 +398,7 @@ SECTIONS = {
 
 def main() -> None:
     """Measure the sections named."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Raw)
-    parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], metavar="SECTION")
+    parser = command_line(__doc__, SECTIONS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, metavar="FILE")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -413,13 +406,8 @@ def main() -> None:
     if args.child:
         print(json.dumps(measure(json.loads(args.child))))
         return
-    bench = Bench(args.rounds, args.out)
-    for name in args.sections or SECTIONS:
-        print(f"## {name}: {(SECTIONS[name].__doc__ or '').strip()}\n", flush=True)
-        SECTIONS[name](bench)
+    run_sections(SECTIONS, args.sections, Bench(args.rounds, args.out))
 
-
-_Raw = functools.partial(argparse.RawDescriptionHelpFormatter, width=100)
 
 if __name__ == "__main__":
     main()

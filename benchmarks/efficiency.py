@@ -7,10 +7,8 @@ records are in DIR, and the same command goes on with what is missing. Overhead 
 costs within a process. The attention alone, batch 1, 8 heads of 64, float32.
 """
 
-import argparse
 import contextlib
 import dataclasses
-import functools
 import math
 import statistics
 import sys
@@ -20,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from _sections import command_line, run_sections, show
 
 from lra_bench.efficiency import records, summary, supervise, timing
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell, Pass
@@ -38,12 +36,6 @@ def make_cell(attention: str, direction: Pass, length: int, **fields: Any) -> Ce
     """An attention alone, as a sweep without further choices has it."""
     choice = Choice(attentions=(attention,), passes=(direction,), lengths=(length,), **fields)
     return cells(choice)[0]  # identity, which is always added, comes last
-
-
-def show(rows: list[dict[str, Any]]) -> None:
-    """A markdown table."""
-    table = pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3g", intfmt=",")
-    print(table, end="\n\n", flush=True)
 
 
 def _percent(value: float) -> str:
@@ -308,15 +300,11 @@ SECTIONS = {
 
 def main() -> None:
     """Measure the sections named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Raw)
-    parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], metavar="SECTION")
+    parser = command_line(__doc__, SECTIONS)
     parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N")
     parser.add_argument("--out", type=Path, default=Path("reliability"), metavar="DIR")
     args = parser.parse_args()
-    sweep = _sweep(args.out, args.rounds)
-    for name in args.sections or SECTIONS:
-        print(f"## {name}: {(SECTIONS[name].__doc__ or '').strip()}\n", flush=True)
-        SECTIONS[name](sweep)
+    run_sections(SECTIONS, args.sections, _sweep(args.out, args.rounds))
 
 
 def _sweep(out: Path, rounds: int) -> Sweep:
@@ -328,8 +316,6 @@ def _sweep(out: Path, rounds: int) -> Sweep:
         display = Display()
     return Sweep(out / records.FILE, machine(HERE, here["environment"]), effort, display)
 
-
-_Raw = functools.partial(argparse.RawDescriptionHelpFormatter, width=100)
 
 if __name__ == "__main__":
     main()

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,11 @@ def series_style(index: int) -> dict[str, Any]:
     }
 
 
-def log_axes(axes: Axes, ticks: list[int]) -> None:
-    """Both axes logarithmic, a tick at each measured x."""
+def log_axes(axes: Axes, ticks: list[int], name: Callable[[int], str] = str) -> None:
+    """Both axes logarithmic, a tick with its name at each measured x."""
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    axes.set_xticks(ticks, [str(x) for x in ticks])
+    axes.set_xticks(ticks, [name(x) for x in ticks])
     axes.grid(alpha=0.3)
 
 

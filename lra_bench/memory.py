@@ -56,13 +56,13 @@ def give_back_at_once(*, yes: bool) -> None:
     _call("mallopt", _M_TRIM_THRESHOLD, 2**17 if yes else 2**26)
 
 
-def settled(key: str = "VmData") -> int:
-    """A figure of `status` once it has stopped falling: arrays are let go of a moment later."""
+def settled() -> int:
+    """VmData once it has stopped falling: arrays are let go of a moment later."""
     gc.collect()  # jaxlib lets go of NumPy's arrays only then
-    found, still = status(key) or 0, 0
+    found, still = status("VmData") or 0, 0
     while still < _STILL:
         time.sleep(_LOOK_SECONDS)
-        now = status(key) or 0
+        now = status("VmData") or 0
         still = 0 if now < found else still + 1
         found = min(found, now)
     return found

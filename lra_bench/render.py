@@ -4,11 +4,9 @@ import html as markup
 
 import pandas as pd
 
-STYLES = ("markdown", "latex", "html")
-
 
 def render(style: str, title: str, table: pd.DataFrame, notes: str) -> str:
-    """One table in a style of `STYLES`; all its cells are text."""
+    """One table as "markdown", "latex" or "html"; all its cells are text."""
     return _RENDERERS[style](title, table, notes)
 
 

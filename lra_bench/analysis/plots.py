@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lra_bench.figures import COLOURS, DPI, legend_above, log_axes, series_style
+from lra_bench.figures import COLOURS, legend_above, log_axes, save, series_style
 
 
 def approximation(summary: pd.DataFrame, title: str, path: Path) -> None:
@@ -25,7 +25,7 @@ def approximation(summary: pd.DataFrame, title: str, path: Path) -> None:
             axes.set_xlabel("random projections m")
             axes.set_ylabel(f"MSE of the output, sd of q, k: {scale:g}")
             legend_above(axes)
-    figure.savefig(path, dpi=DPI)
+    save(figure, path)
 
 
 def _errors_against_m(axes: Axes, part: pd.DataFrame, index: int, name: str) -> None:
@@ -60,7 +60,7 @@ def deviations(lemma: pd.DataFrame, theorem: pd.DataFrame, path: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         legend_above(axes, 3)
-    figure.savefig(path, dpi=DPI)
+    save(figure, path)
 
 
 def regularized(table: pd.DataFrame, path: Path) -> None:
@@ -81,7 +81,7 @@ def regularized(table: pd.DataFrame, path: Path) -> None:
     axes.set(xlabel="head dimension d", ylabel="least SMREG(x, y) / SM(x, y)")
     axes.grid(alpha=0.3)
     legend_above(axes)
-    figure.savefig(path, dpi=DPI)
+    save(figure, path)
 
 
 def ratio(table: pd.DataFrame, path: Path) -> None:
@@ -110,7 +110,7 @@ def ratio(table: pd.DataFrame, path: Path) -> None:
     )
     right.grid(alpha=0.3)
     legend_above(right)
-    figure.savefig(path, dpi=DPI)
+    save(figure, path)
 
 
 def propagation(summary: pd.DataFrame, title: str, path: Path) -> None:
@@ -128,7 +128,7 @@ def propagation(summary: pd.DataFrame, title: str, path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
         legend_above(axes, 3)
-    figure.savefig(path, dpi=DPI)
+    save(figure, path)
 
 
 def matrices(layers: list[np.ndarray], title: str, path: Path) -> None:
@@ -149,4 +149,4 @@ def matrices(layers: list[np.ndarray], title: str, path: Path) -> None:
             axes.tick_params(labelsize=6)
             axes.set_xlabel("key", fontsize=7)
             axes.set_ylabel("query", fontsize=7)
-    figure.savefig(path, dpi=DPI)
+    save(figure, path)

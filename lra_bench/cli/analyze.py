@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lra_bench.cli.common import add_data_dir, natural, positive, several, whole_number
+from lra_bench.cli.common import add_data_dir, checked, natural, positive, several, whole_number
 
 NAME = "analyze"
 HELP = "measure approximation error, variance and attention matrices"
@@ -102,14 +102,11 @@ def _positives(text: str) -> tuple[int, ...]:
     return tuple(sorted(several(positive)(text)))
 
 
-def _scales(text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = (0.0,)
-    if not all(0 < value < 100 for value in values):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers between 0 and 100")
-    return values
+_scales = checked(
+    lambda text: tuple(float(part) for part in text.split(",")),
+    lambda values: all(0 < value < 100 for value in values),
+    "a list of numbers between 0 and 100",
+)
 
 
 def _add(

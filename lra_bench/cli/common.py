@@ -1,6 +1,7 @@
 """Arguments that several commands share."""
 
 import argparse
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,31 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
 
 
+def checked(
+    parse: Callable[[str], Any], valid: Callable[[Any], bool], what: str
+) -> Callable[[str], Any]:
+    """A parser that refuses what `parse` raises ValueError at, and what isn't valid.
+
+    Args:
+        what: it should be, such as "a whole number from 1 on".
+    """
+
+    def checked_parse(text: str) -> Any:
+        with contextlib.suppress(ValueError):
+            if valid(value := parse(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+
+    return checked_parse
+
+
 def whole_number(lowest: int, what: str) -> Callable[[str], int]:
-    """A parser of whole numbers; `what` says which, such as "a whole number from 1 on"."""
-
-    def parse(text: str) -> int:
-        value = int(text) if text.isdecimal() else -1
-        if not lowest <= value < 2**32:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
-        return value
-
-    return parse
+    """A parser of whole numbers; `what` says which."""
+    return checked(
+        lambda text: int(text) if text.isdecimal() else -1,
+        lambda value: lowest <= value < 2**32,
+        what,
+    )
 
 
 natural = whole_number(0, "a whole number from 0 on")

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra_bench.cli.common import add_set, positive, several
+from lra_bench.cli.common import add_set, checked, positive, several
+from lra_bench.efficiency.units import parse_size
 
 if TYPE_CHECKING:
     from lra_bench.efficiency.plan import Choice
@@ -131,32 +132,6 @@ def _choice(args: argparse.Namespace, here: dict[str, Any] | None) -> "Choice":
     )
 
 
-def _name(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("a name is missing between commas")
-    return text
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return value
-
-
-def _size(text: str) -> int:
-    from lra_bench.efficiency.units import parse_size
-
-    try:
-        value = parse_size(text)
-    except ValueError:
-        value = 0
-    if value < 2**20:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size from 1MiB on, such as 16GiB")
-    return value
-
-
-_names, _counts = several(_name), several(positive)
+_seconds = checked(float, lambda value: 0 < value < 1e6, "a number of seconds")
+_size = checked(parse_size, lambda value: value >= 2**20, "a size from 1MiB on, such as 16GiB")
+_names, _counts = several(checked(str, bool, "a name")), several(positive)

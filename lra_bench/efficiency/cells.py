@@ -12,6 +12,8 @@ SIZES = {
     "small": {"num_heads": 1, "num_layers": 6, "ffn_dim": 64, "emb_dim": 64, "head_dim": 64},
 }
 HERE, ESTIMATE = "here", "estimate"
+# The attention that mixes no tokens: "X (OPT)" there, what any could cost at best.
+IDENTITY = "identity"
 
 
 @dataclass(frozen=True)

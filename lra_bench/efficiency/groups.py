@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from lra_bench.efficiency.cells import HERE
+from lra_bench.efficiency.cells import HERE, IDENTITY
 from lra_bench.efficiency.summary import (
     Crossover,
     Fit,
@@ -18,7 +18,6 @@ from lra_bench.efficiency.summary import (
     fit_exponent,
 )
 
-IDENTITY = "identity"
 _SCOPES = {"attention": "attention alone", "model": "whole model", "train": "training step"}
 PASSES = {"forward": "forward", "backward": "forward and backward", "step": ""}
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import get_args, get_type_hints
 
 from lra_bench.config import make_settings
-from lra_bench.efficiency.cells import SIZES, Cell, Pass, Scope
+from lra_bench.efficiency.cells import IDENTITY, SIZES, Cell, Pass, Scope
 from lra_bench.errors import UsageError
 from lra_bench.registry import ATTENTIONS, TASKS, unknown
 from lra_bench.settings import ModelSettings, RunSettings
 
 LENGTHS = (512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
-OPTIMUM = "identity"
 _ALL = "all"
 
 
@@ -88,7 +87,7 @@ def _attentions(given: Sequence[str]) -> list[str]:
     names = ATTENTIONS.names() if _ALL in given else list(dict.fromkeys(given))
     for name in names:
         ATTENTIONS.get(name)
-    return [name for name in names if name != OPTIMUM] + [OPTIMUM]
+    return [name for name in names if name != IDENTITY] + [IDENTITY]
 
 
 def _sizes(given: Sequence[str]) -> list[str]:
@@ -100,7 +99,7 @@ def _sizes(given: Sequence[str]) -> list[str]:
 def _own_lengths(size: str, choice: Choice) -> tuple[int, ...]:
     if size in SIZES:
         return LENGTHS
-    settings = make_settings(size, OPTIMUM, choice.preset, 0, _of_tasks(choice.overrides))
+    settings = make_settings(size, IDENTITY, choice.preset, 0, _of_tasks(choice.overrides))
     return (TASKS.get(size).target(**settings.data).max_len,)
 
 

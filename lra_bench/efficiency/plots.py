@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from lra_bench.efficiency.groups import IDENTITY, PASSES, Group
+from lra_bench.efficiency.cells import IDENTITY
+from lra_bench.efficiency.groups import PASSES, Group
 from lra_bench.efficiency.summary import Row
 from lra_bench.efficiency.tables import shown
-from lra_bench.figures import COLOURS, series_style
+from lra_bench.figures import COLOURS, log_axes, series_style
 
 _ENDS = {"out_of_memory": ("x", "out of memory beyond"), "timed_out": ("4", "over the time limit")}
 _OPTIMUM = {"color": "black", "linestyle": "--", "marker": "", "linewidth": 1.4}
@@ -124,13 +125,22 @@ def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
     return figure, list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
 
 
-def _time(groups: list[Group], styles: Styles) -> Figure:
-    """Fig. 3 of the Performer paper: time against the length, both logarithmic."""
+Draw = Callable[[Axes, Group, str, dict[str, Any]], None]
+
+
+def _by_length(groups: list[Group], styles: Styles, draw: Draw) -> tuple[Figure, list[Axes]]:
+    """A panel a group, in it what is drawn of each attention; both axes logarithmic."""
     figure, panels = _panels(len(groups), groups[0].family)
     for axes, group in zip(panels, groups, strict=True):
         for label in group.labels():
-            _time_line(axes, group, label, styles[label])
+            draw(axes, group, label, styles[label])
         _length_axis(axes, group)
+    return figure, panels
+
+
+def _time(groups: list[Group], styles: Styles) -> Figure:
+    """Fig. 3 of the Performer paper: time against the length."""
+    figure, panels = _by_length(groups, styles, _time_line)
     panels[0].set_ylabel(f"{_clock(groups)} of a call (s)")
     _legend(figure, groups, styles, _end_signs(groups), lambda row: row.wall)
     return figure
@@ -180,14 +190,11 @@ def _end_signs(groups: list[Group]) -> list[Line2D]:
 
 def _length_axis(axes: Axes, group: Group) -> None:
     ticks = sorted({row.length for row in group.rows if row.ran and (row.wall or not group.runs)})
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xticks(ticks, [_short(length) for length in ticks])
+    log_axes(axes, ticks, _short)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("length L (tokens)")
     direction = group.first.direction
     axes.set_title(PASSES.get(direction, direction), fontsize=10)
-    axes.grid(alpha=0.3)
 
 
 def _short(length: int) -> str:
@@ -215,13 +222,9 @@ def _name(label: str) -> str:
 
 def _memory(groups: list[Group], styles: Styles) -> Figure:
     """Peak memory: measured as markers, what the compiler predicted as thin dashed lines."""
-    figure, panels = _panels(len(groups), groups[0].family)
+    figure, panels = _by_length(groups, styles, _memory_lines)
     for axes, group in zip(panels, groups, strict=True):
-        for label in group.labels():
-            _memory_lines(axes, group, label, styles[label])
-        _length_axis(axes, group)
-        limit = group.first.memory_limit
-        if limit:
+        if limit := group.first.memory_limit:
             axes.axhline(limit / 2**30, color="grey", linewidth=1.2, linestyle=":")
     panels[0].set_ylabel("peak memory of a device (GiB)")
     signs = [*_end_signs(groups), *_memory_signs(groups)]

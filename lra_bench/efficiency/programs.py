@@ -61,13 +61,14 @@ class Program:
     inputs: tuple[Input, ...]
     updates: bool = False
 
+    @functools.cached_property
     def state(self) -> Any:
         """Shapes and types of the state."""
         return jax.eval_shape(self.init, jax.random.key(0))
 
     def count_parameters(self) -> int:
         """The learned numbers in the state."""
-        return sum(math.prod(x.shape) for x in jax.tree.leaves(self.params(self.state())))
+        return sum(math.prod(x.shape) for x in jax.tree.leaves(self.params(self.state)))
 
 
 def build(cell: Cell) -> Program:
@@ -171,7 +172,7 @@ class Layout:
     def specs(self, program: Program) -> tuple[Any, ...]:
         """Shapes, types and places of the state and the inputs."""
         place = functools.partial(_place, sharding=self._replicated)
-        state = jax.tree.map(place, program.state())
+        state = jax.tree.map(place, program.state)
         struct = functools.partial(jax.ShapeDtypeStruct, sharding=self._by_example)
         return state, *(struct(x.shape, jax.numpy.dtype(x.dtype)) for x in program.inputs)
 

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from lra_bench import published
-from lra_bench.efficiency.groups import IDENTITY, Group, column_order, groups
+from lra_bench.efficiency.cells import IDENTITY
+from lra_bench.efficiency.groups import Group, column_order, groups
 from lra_bench.efficiency.records import Line
 from lra_bench.efficiency.summary import Row, frame, largest, rows
 from lra_bench.efficiency.units import size_text
