@@ -1,0 +1,86 @@
+"""Figures from lines made here, of known laws."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+from efficiency_cases import law, line, sweep, the_group
+
+from lra_bench import figures
+from lra_bench.efficiency import groups, plots, summary
+
+
+class TestFigures:
+    def test_time_and_memory_of_both_passes(self):
+        found = plots.plots(groups.groups(summary.rows([*sweep(), *sweep(direction="forward")])))
+        assert [plot.name for plot in found] == ["time", "memory"]
+        titles = [axes.get_title() for axes in found[0].figure.axes]
+        assert titles == ["forward", "forward and backward"]
+
+    def test_what_is_drawn(self):
+        """Medians at their lengths; a cross where softmax ends; identity dashed and black."""
+        time, memory = plots.plots([the_group(sweep())])
+        drawn = {
+            (it.get_color(), it.get_marker()): it.get_xydata() for it in time.figure.axes[0].lines
+        }
+        crosses = [xy for (_, marker), xy in drawn.items() if marker == "x"]
+        assert np.concatenate(crosses).tolist() == [[4_096, 0.16]]
+        identity = time.figure.axes[0].lines
+        (line_,) = [
+            it for it in identity if it.get_color() == "black" and it.get_linestyle() == "--"
+        ]
+        assert line_.get_xydata().tolist()[0] == [512, 0.0005]
+        names = [text.get_text() for text in time.figure.legends[0].get_texts()]
+        assert names == ["softmax", "linear", "X (OPT)", "out of memory beyond"]
+        heights = {it.get_ydata()[0] for it in memory.figure.axes[0].lines
+                   if len(set(it.get_ydata())) == 1}  # fmt: skip
+        assert 16.0 in heights
+
+    def test_no_cross_where_something_longer_ran(self):
+        lines = [*law("linear", 0.02, 1.0), line("linear", 1_500, status="out_of_memory")]
+        time, _ = plots.plots([the_group(lines)])
+        assert not [it for it in time.figure.axes[0].lines if it.get_marker() == "x"]
+
+    def test_time_by_layers(self):
+        lines = [
+            it for n in (2, 4, 6) for it in law("linear", n * 0.01, 1.0, scope="model", layers=n)
+        ]
+        found = plots.plots(groups.groups(summary.rows(lines)))
+        (layers,) = [plot for plot in found if plot.name == "layers"]
+        (drawn,) = layers.figure.axes[0].lines
+        assert drawn.get_xydata().tolist() == [[2, 0.32], [4, 0.64], [6, 0.96]]
+        assert layers.figure.axes[0].get_title() == "forward and backward, L = 16,384"
+        assert len({plot.name for plot in found}) == len(found) == 7
+
+    def test_many_mechanisms_have_looks_of_their_own(self):
+        looks = {
+            (it["color"], it["marker"], str(it["linestyle"]))
+            for it in (figures.series_style(index) for index in range(81))
+        }
+        assert len(looks) == 81
+
+    def test_exact_lines_are_broken_and_of_other_colours(self):
+        exact, others = ("softmax", "softmax-chunked", "softmax-fused"), ("linear", "x", "y", "z")
+        lines = [it for name in (*exact, *others) for it in law(name, 0.01, 1.0)]
+        looks = plots._styles([the_group(lines)])
+        assert len({look["color"] for look in looks.values()}) == 7
+        assert {name for name, look in looks.items() if look["linestyle"] != "-"} == set(exact)
+
+    def test_svg_and_png(self, tmp_path):
+        time, _ = plots.plots([the_group(sweep())])
+        for name in ("a.svg", "b.svg", "a.png"):
+            figures.save(time.figure, tmp_path / name)
+        assert (tmp_path / "a.svg").read_text() == (tmp_path / "b.svg").read_text()
+        assert (tmp_path / "a.png").read_bytes()[1:4] == b"PNG"
+
+    def test_inline_svg_has_ids_and_colours_of_the_page(self):
+        time, _ = plots.plots([the_group(sweep())])
+        text = figures.inline_svg(time.figure, "one", 'a "b" <c>')
+        root = ElementTree.fromstring(text)
+        assert root.attrib["aria-label"] == "a b c"
+        ids = [it.attrib["id"] for it in root.iter() if "id" in it.attrib]
+        assert all(name.startswith("one-") for name in ids)
+        used = set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text))
+        assert used <= set(ids)
+        assert "var(--c0, #0072B2)" in text
+        assert "#0072b2" not in text

@@ -1,0 +1,153 @@
+"""The report page, and the table command, from records of both kinds."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from efficiency_cases import law, sweep
+from test_leaderboard import make
+
+from lra_bench import report
+from lra_bench.efficiency import records
+from lra_bench.errors import UsageError
+
+
+class _Page(HTMLParser):
+    """What a page points to, its text, and whether its elements nest."""
+
+    VOID = frozenset({"meta", "br", "link", "img", "hr"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.links, self.ids, self.headings = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.links += [value for key, value in attrs if key in ("src", "href", "xlink:href")]
+        self.ids += [value for key, value in attrs if key == "id"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+
+
+@pytest.fixture
+def both(tmp_path):
+    """A folder with run records and efficiency records."""
+    (tmp_path / "in/run").mkdir(parents=True)
+    (tmp_path / "in/run/record.json").write_text(json.dumps(make()))
+    lines = [*sweep(), *sweep(direction="forward")]
+    (tmp_path / "in" / records.FILE).write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return tmp_path / "in"
+
+
+class TestReport:
+    def test_one_page_of_all_that_needs_nothing(self, both, cli, tmp_path):
+        status, out, err = cli("report", both, "--out", tmp_path / "out")
+        assert (status, err) == (0, "")
+        assert out.splitlines() == [
+            str(tmp_path / "out" / name) for name in ("index.html", "time.png", "memory.png")
+        ]
+        text = (tmp_path / "out/index.html").read_text()
+        page = _Page(text)
+        assert page.open == []
+        assert page.links
+        assert all(link.startswith("#") for link in page.links)
+        assert {link[1:] for link in page.links} <= set(page.ids)
+        assert len(page.ids) == len(set(page.ids))
+        assert not re.search(r"https?:|@import|url\((?!#)", text)
+        assert page.headings == [
+            "Accuracy", "Speed and memory: attention alone, regular, 2 x EPYC, host vm",
+            "Where this comes from",
+        ]  # fmt: skip
+        for shown in ("prefers-color-scheme: dark", "jax 0.10.2", "4 x TPU v5", "<svg", "OOM*",
+                      f"{both / records.FILE}", "preset mini"):  # fmt: skip
+            assert shown in text
+
+    def test_the_same_records_give_the_same_page(self, both, cli, tmp_path):
+        for name in ("a", "b"):
+            assert cli("report", both, "--out", tmp_path / name)[0] == 0
+        assert (tmp_path / "a/index.html").read_text() == (tmp_path / "b/index.html").read_text()
+
+    @pytest.mark.parametrize("kind", ["run/record.json", "efficiency.jsonl"])
+    def test_either_kind_alone_does(self, both, cli, tmp_path, kind):
+        status, _, err = cli("report", both / kind, "--out", tmp_path / "out")
+        assert (status, err) == (0, "")
+        text = (tmp_path / "out/index.html").read_text()
+        assert ("preset mini" in text) == (kind == "run/record.json")
+        assert ("<svg" in text) == (kind == "efficiency.jsonl")
+
+    def test_markup_in_a_record_stays_text(self, tmp_path, cli):
+        lines = law("<script>alert(1)</script>", 0.01, 1.0, machine="<b>&")
+        (tmp_path / records.FILE).write_text("\n".join(map(json.dumps, lines)))
+        assert cli("report", tmp_path, "--out", tmp_path / "out")[0] == 0
+        text = (tmp_path / "out/index.html").read_text()
+        assert "<script" not in text
+        assert "<b>" not in text
+        assert _Page(text).open == []
+
+    def test_out_that_is_a_file_is_refused(self, both, cli, tmp_path):
+        (tmp_path / "out").write_text("mine")
+        status, _, err = cli("report", both, "--out", tmp_path / "out")
+        assert (status, err) == (2, f"lra-bench: --out {tmp_path / 'out'} is a file\n")
+        assert (tmp_path / "out").read_text() == "mine"
+
+    def test_nothing_there_is_said_and_nothing_written(self, cli, tmp_path):
+        (tmp_path / "in").mkdir()
+        for folder, said in (("in", "no records in"), ("away", "no folder")):
+            status, _, err = cli("report", tmp_path / folder, "--out", tmp_path / "out")
+            assert status == 2
+            assert said in err
+        assert not (tmp_path / "out").exists()
+
+    def test_a_broken_record_is_named_and_left_out(self, both, cli, tmp_path):
+        (both / "run/record.json").write_text("{")
+        status, _, err = cli("report", both, "--out", tmp_path / "out")
+        assert status == 0
+        assert "left out" in err
+        assert "preset mini" not in (tmp_path / "out/index.html").read_text()
+
+    def test_material_is_counted(self, both):
+        material = report.gather([both])
+        assert list(material.files.values()) == [1, len(material.lines)]
+        with pytest.raises(UsageError):
+            report.gather([both / "away"])
+
+
+class TestCommand:
+    def test_accuracy_is_the_default(self, both, cli):
+        status, out, _ = cli("table", both)
+        assert (status, out[:15]) == (0, "### preset mini")
+
+    def test_efficiency_by_name_or_where_there_is_nothing_else(self, both, cli):
+        status, out, _ = cli("table", both, "--kind", "efficiency")
+        assert status == 0
+        assert out.startswith("### attention alone, forward, regular")
+        (both / "run/record.json").unlink()
+        assert cli("table", both) == (status, out, "")
+        assert cli("table", both / records.FILE) == (status, out, "")
+
+    def test_mix_machines(self, tmp_path, cli):
+        lines = [*sweep(), *sweep(machine="1 x H100")]
+        (tmp_path / records.FILE).write_text("\n".join(map(json.dumps, lines)))
+        apart, mixed = cli("table", tmp_path)[1], cli("table", tmp_path, "--mix-machines")[1]
+        assert (apart.count("### "), mixed.count("### ")) == (10, 5)
+        assert "linear @ 1 x H100" in mixed
+        assert " @ " not in apart
+
+    def test_mix_machines_is_for_efficiency(self, both, cli):
+        status, _, err = cli("table", both, "--mix-machines")
+        assert status == 2
+        assert "--kind efficiency" in err
+
+    def test_nothing_there(self, cli, tmp_path):
+        assert cli("table", tmp_path)[0] == 2
+        status, _, err = cli("table", tmp_path, "--kind", "efficiency")
+        assert status == 2
+        assert "no efficiency records in" in err
