@@ -25,7 +25,7 @@ from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell, Pass
 from lra_bench.efficiency.plan import Choice, cells
 from lra_bench.efficiency.search import STEP
 from lra_bench.efficiency.sweep import Effort, Sweep, machine
-from lra_bench.efficiency.units import size_text
+from lra_bench.units import size_text
 from lra_bench.progress import Display
 
 # As a sweep has them without further choices.

@@ -9,11 +9,12 @@ import pytest
 from lra_bench import record
 from lra_bench.config import make_settings
 from lra_bench.errors import RunError, UsageError
-from lra_bench.sweep import history, local, plan, schedule, view
+from lra_bench.sweep import history, local, plan, schedule
 from lra_bench.sweep.estimate import Estimate
 from lra_bench.sweep.executor import Ending, Launch, Needs
 from lra_bench.sweep.history import Attempts, History
 from lra_bench.sweep.standing import stand
+from lra_bench.units import duration
 
 SMOKE = ("sweep", "--preset", "smoke", "--tasks", "listops", "--no-calibration")
 
@@ -276,7 +277,7 @@ def test_the_time_limit_follows_the_estimate():
     [(3.2, "3 s"), (95, "2 min"), (3600, "1 h"), (5000, "1 h 23 min"), (200_000, "2 d 7 h")],
 )
 def test_durations(seconds, text):
-    assert view.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_a_sweep_does_all_goes_on_and_adds(cli, tmp_path):

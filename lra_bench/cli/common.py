@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lra_bench.units import parse_size
+
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:
     """--data-dir."""
@@ -57,3 +59,8 @@ def several(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
         return tuple(dict.fromkeys(parse(part.strip()) for part in text.split(",")))
 
     return parse_all
+
+
+names = several(checked(str, bool, "a name"))
+seconds = checked(float, lambda value: 0 < value < 1e6, "a number of seconds")
+size = checked(parse_size, lambda value: value >= 2**20, "a size from 1MiB on, such as 16GiB")

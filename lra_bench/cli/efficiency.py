@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra_bench.cli.common import add_set, checked, positive, several
-from lra_bench.efficiency.units import parse_size
+from lra_bench.cli.common import add_set, names, positive, seconds, several, size
 
 if TYPE_CHECKING:
     from lra_bench.efficiency.plan import Choice
@@ -34,34 +33,34 @@ estimate for devices whose compiler isn't here.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     add = parser.add_argument
-    add("--attentions", type=_names, default=("all",), metavar="NAMES", help="default: all")
+    add("--attentions", type=names, default=("all",), metavar="NAMES", help="default: all")
     lengths = "tokens; default: 512 to 32,768 by doubling, for a task its own length"
     add("--lengths", type=_counts, default=(), metavar="N,N,...", help=lengths)
     scope = "attention alone, the whole model, or train, a step with the optimiser"
-    add("--scope", type=_names, default=("attention",), help=f"{scope}; default: attention")
-    size = (
+    add("--scope", type=names, default=("attention",), help=f"{scope}; default: attention")
+    sizes = (
         "regular or small, the Transformers of the Performer paper's Fig. 3, a task, or all tasks"
     )
-    add("--size", type=_names, default=("regular",), help=f"{size}; default: regular")
+    add("--size", type=names, default=("regular",), help=f"{sizes}; default: regular")
     add("--preset", default="paper", help="of the tasks; default: %(default)s")
     passes = "forward, or backward: forward and backward; default: both"
-    add("--pass", dest="passes", type=_names, default=("forward", "backward"), help=passes)
+    add("--pass", dest="passes", type=names, default=("forward", "backward"), help=passes)
     batch = "examples, of all devices together; default: 1, for a task its preset's"
     add("--batch", type=_counts, default=(), metavar="N,N,...", help=batch)
-    add("--dtype", type=_names, default=("float32",), help="float32, bfloat16; default: float32")
+    add("--dtype", type=names, default=("float32",), help="float32, bfloat16; default: float32")
     add("--layers", type=_counts, default=(), metavar="N,N,...", help="of the model")
     add("--devices", type=positive, default=1, metavar="N", help="that share a batch; default: 1")
     target = "here, estimate, tpu-v4, tpu-v5e or tpu-v6e; default: %(default)s"
     add("--target", default="here", help=target)
     limit = "such as 16GiB, held by force; default: 80%% of the machine's on CPU, else the device's"
-    add("--memory-limit", type=_size, metavar="SIZE", help=limit)
+    add("--memory-limit", type=size, metavar="SIZE", help=limit)
     add("--largest", action="store_true", help="find the largest length that fits, by bisection")
     rounds = "how often to go over all cells, pooling what is timed; default: %(default)s"
     add("--rounds", type=positive, default=3, metavar="N", help=rounds)
     budget = "seconds to spend on timing a cell, of all rounds; default: %(default)g"
-    add("--budget", type=_seconds, default=10.0, metavar="S", help=budget)
+    add("--budget", type=seconds, default=10.0, metavar="S", help=budget)
     ends = "seconds after which a visit to a cell is given up; default: %(default)g"
-    add("--time-limit", type=_seconds, default=900.0, metavar="S", help=ends)
+    add("--time-limit", type=seconds, default=900.0, metavar="S", help=ends)
     where = "where the records are kept; default: %(default)s"
     add("--out", type=Path, default=Path("efficiency"), metavar="DIR", help=where)
     add_set(parser)
@@ -132,6 +131,4 @@ def _choice(args: argparse.Namespace, here: dict[str, Any] | None) -> "Choice":
     )
 
 
-_seconds = checked(float, lambda value: 0 < value < 1e6, "a number of seconds")
-_size = checked(parse_size, lambda value: value >= 2**20, "a size from 1MiB on, such as 16GiB")
-_names, _counts = several(checked(str, bool, "a name")), several(positive)
+_counts = several(positive)

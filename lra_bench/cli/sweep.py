@@ -4,8 +4,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lra_bench.cli.common import add_data_dir, add_set, natural, positive, several
-from lra_bench.cli.efficiency import _name, _seconds, _size
+from lra_bench.cli.common import (
+    add_data_dir,
+    add_set,
+    names,
+    natural,
+    positive,
+    seconds,
+    several,
+    size,
+)
 
 if TYPE_CHECKING:
     from lra_bench.sweep.plan import Choice
@@ -30,14 +38,14 @@ started on this machine or named by RAY_ADDRESS.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     add = parser.add_argument
-    add("--tasks", type=_names, default=("all",), metavar="NAMES", help="default: all")
-    add("--attentions", type=_names, default=("all",), metavar="NAMES", help="default: all")
+    add("--tasks", type=names, default=("all",), metavar="NAMES", help="default: all")
+    add("--attentions", type=names, default=("all",), metavar="NAMES", help="default: all")
     add("--seeds", type=_seeds, default=(0, 1, 2), metavar="N,N,...", help="default: 0,1,2")
     add("--preset", default="mini", help="default: %(default)s")
     grid = "try each of these values, in all combinations with those of other keys; repeatable"
     add("--grid", action="append", type=_axis, default=[], metavar="KEY=V,V,...", help=grid)
     chosen = "only runs whose name has a word in it, or matches a pattern such as '*-seed0'"
-    add("--filter", type=_names, default=(), metavar="WORDS", help=chosen)
+    add("--filter", type=names, default=(), metavar="WORDS", help=chosen)
     add("--out", type=Path, metavar="DIR", help="where the runs are kept; needed")
     add("--executor", choices=("local", "ray"), default="local", help="default: %(default)s")
     jobs = "runs side by side; default: as devices suffice for, on CPU 1"
@@ -47,10 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     retries = "how often a run that failed is tried again; default: %(default)s"
     add("--retries", type=natural, default=2, metavar="N", help=retries)
     limit = "seconds a run may take; default: ten times the estimate, at least an hour"
-    add("--time-limit", type=_seconds, metavar="S", help=limit)
+    add("--time-limit", type=seconds, metavar="S", help=limit)
     add(
         "--memory-limit",
-        type=_size,
+        type=size,
         metavar="SIZE",
         help="of one run, such as 16GiB; default: none",
     )
@@ -110,7 +118,7 @@ def _axis(text: str) -> tuple[str, tuple[str, ...]]:
     key, _, values = text.partition("=")
     if not key or not values:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE,VALUE,...")
-    return key, _names(values)
+    return key, names(values)
 
 
-_names, _seeds = several(_name), several(natural)
+_seeds = several(natural)

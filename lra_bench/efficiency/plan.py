@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args, get_type_hints
 
-from lra_bench.config import make_settings
+from lra_bench.config import check_options, make_settings, of_attention
 from lra_bench.efficiency.cells import IDENTITY, SIZES, Cell, Pass, Scope
 from lra_bench.errors import UsageError
 from lra_bench.registry import ATTENTIONS, TASKS, unknown
@@ -58,7 +58,7 @@ def cells(choice: Choice) -> list[Cell]:
     if choice.layers and choice.scopes == ("attention",):
         raise UsageError("--layers goes with --scope model or train")
     attentions = _attentions(choice.attentions)
-    _check_overrides(choice.overrides, attentions)
+    check_options(choice.overrides, attentions)
     kinds = itertools.product(
         choice.scopes, _sizes(choice.sizes), choice.dtypes, choice.layers or (None,)
     )
@@ -107,19 +107,6 @@ def _of_tasks(overrides: Sequence[str]) -> list[str]:
     return [one for one in overrides if not one.startswith("attention.")]
 
 
-def _option(override: str) -> str:
-    return override.removeprefix("attention.").partition("=")[0]
-
-
-def _check_overrides(overrides: Sequence[str], attentions: Sequence[str]) -> None:
-    known = {name for each in attentions for name in ATTENTIONS.get(each).options()}
-    for one in overrides:
-        if one.startswith("attention.") and _option(one) not in known:
-            raise unknown(
-                "--set key", f"attention.{_option(one)}", [f"attention.{k}" for k in known]
-            )
-
-
 def _cell(
     choice: Choice,
     attention: str,
@@ -161,11 +148,9 @@ def _cell(
 
 
 def _settings(choice: Choice, attention: str, size: str) -> RunSettings:
-    options = ATTENTIONS.get(attention).options()
-    mine = [x for x in choice.overrides if x.startswith("attention.") and _option(x) in options]
-    others = _of_tasks(choice.overrides)
+    mine, others = of_attention(choice.overrides, attention), _of_tasks(choice.overrides)
     if size not in SIZES:
-        return make_settings(size, attention, choice.preset, 0, [*others, *mine])
+        return make_settings(size, attention, choice.preset, 0, mine)
     if others:
         raise UsageError(f"--set {others[0]}: of --size {size} only attention.* can be set")
     # Bytes as the tokens, the optimiser of the LRA paper.

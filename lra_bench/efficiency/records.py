@@ -10,6 +10,7 @@ from typing import Any
 
 from lra_bench.efficiency.cells import Cell
 from lra_bench.errors import UsageError
+from lra_bench.lines import read_lines
 
 FILE = "efficiency.jsonl"
 SCHEMA = 1
@@ -41,41 +42,18 @@ def blank(cell: Cell, machine: str) -> Line:
     }
 
 
-def append(path: Path, line: Line) -> None:
-    """Append a line and see it on disk; what a kill cut off before it stays a line of its own."""
-    text = json.dumps(line, allow_nan=False) + "\n"
-    with path.open("a+b") as file:
-        if file.tell() and not _ends_whole(file):
-            text = "\n" + text
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _ends_whole(file: Any) -> bool:
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b"\n"
-
-
 def read(path: Path) -> list[Line]:
     """The lines of a file; those that are none are counted on standard error and left out."""
-    lines, broken = [], 0
-    for text in path.read_text(errors="replace").splitlines():
-        line = _parse(text)
-        if line is not None:
-            lines.append(line)
-        elif text.strip():
-            broken += 1
+    values, broken = read_lines(path)
+    lines = [line for line in map(_valid, values) if line is not None]
+    broken += len(values) - len(lines)
     if broken:
         print(f"lra-bench: left out: {broken} of {path} that can't be read", file=sys.stderr)
     return lines
 
 
-def _parse(text: str) -> Line | None:
-    try:
-        line = json.loads(text)
-    except ValueError:
-        return None
+def _valid(line: Any) -> Line | None:
+    """The line with every key, if it is one."""
     if not isinstance(line, dict):
         return None
     line = {"round": None, **line}  # there were none once

@@ -19,7 +19,6 @@ Result = dict[str, Any]
 # With these fusions XLA's plan doesn't hold all memory that the program takes; and exact softmax
 # is a fifth slower with them.
 PLANNED = "--xla_cpu_experimental_ynn_fusion_type="
-_SIGNS = ("bad_alloc", "RESOURCE_EXHAUSTED", "Cannot allocate memory", "Out of memory")
 
 
 def describe() -> Result:
@@ -123,7 +122,7 @@ def _explain(found: Result, returncode: int, errors: str) -> Result:
     if returncode == 0:
         return found
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
-    sign = next((line for line in lines if any(sign in line for sign in _SIGNS)), None)
+    sign = next(filter(memory.tells_of_want, lines), None)
     if sign:
         asked = memory.bytes_asked(sign)
         return {**found, "status": "out_of_memory", "error": sign, "bytes_asked": asked}

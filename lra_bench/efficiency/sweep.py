@@ -14,7 +14,8 @@ from lra_bench.efficiency import records, supervise
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell
 from lra_bench.efficiency.records import Line
 from lra_bench.efficiency.search import largest
-from lra_bench.efficiency.units import size_text, time_text
+from lra_bench.units import size_text, time_text
+from lra_bench.lines import append_line
 from lra_bench.progress import Display
 
 # A length that can't be done for these reasons can't be done longer.
@@ -138,7 +139,7 @@ class Sweep:
 
     def _write(self, cell: Cell, line: Line) -> None:
         line["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-        records.append(self.path, line)
+        append_line(self.path, line)
         self._keep(cell, line)
         if line["status"] in _FAILURES:
             self.failed.add(_key(cell))

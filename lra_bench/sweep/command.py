@@ -22,7 +22,8 @@ from lra_bench.sweep.local import LocalExecutor, slots
 from lra_bench.sweep.plan import Choice, Job, check_folders, jobs
 from lra_bench.sweep.schedule import Patience, Schedule
 from lra_bench.sweep.standing import Standing, stand
-from lra_bench.sweep.view import View, duration, number, plan_table
+from lra_bench.sweep.view import View, number, plan_table
+from lra_bench.units import duration
 
 # Of the sweep's folder: what runs have compiled, for those of other seeds.
 _COMPILED = ".compiled"

@@ -9,28 +9,15 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lra_bench.efficiency.units import size_text
 from lra_bench.progress import Display
 from lra_bench.sweep.estimate import Estimate
 from lra_bench.sweep.plan import Job
 from lra_bench.sweep.standing import Standing, last_step
+from lra_bench.units import duration, size_text
 
 _LOOK_SECONDS = 1.0
 _LINE_SECONDS = 300.0
 _STYLES = {"ok": "green", "running": "cyan", "failed": "bold red"}
-
-
-def duration(seconds: float) -> str:
-    """Such as "40 s", "12 min", "3 h 20 min", "2 d 4 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{hours // 24} d {hours % 24} h"
 
 
 def number(count: int, what: str) -> str:
