@@ -188,6 +188,12 @@ class TestRounds:
         (row,) = [x for x in summary.rows(records.read(sweep.path)) if x.length == 10]
         assert (row.status, row.rounds) == ("ok", 1 if ends else 3)
 
+    def test_what_ran_is_visited_whatever_a_shorter_length_did(self, sweep):
+        sweep.go(30)
+        sweep.found = lambda one: "timed_out" if one.length == 20 else "ok"
+        sweep.go(20, 30, rounds=2)
+        assert sweep.visits() == [(1, 30, "ok"), (1, 20, "timed_out"), (2, 30, "ok")]
+
     def test_more_of_them_later_are_added(self, sweep):
         sweep.go(10, rounds=2)
         sweep.go(10, rounds=3)
