@@ -25,8 +25,8 @@ from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell, Pass
 from lra_bench.efficiency.plan import Choice, cells
 from lra_bench.efficiency.search import STEP
 from lra_bench.efficiency.sweep import Effort, Sweep, machine
-from lra_bench.units import size_text
 from lra_bench.progress import Display
+from lra_bench.units import size_text
 
 # As a sweep has them without further choices.
 BUDGET, ROUNDS, TIME_LIMIT = 10.0, 3, 900.0

@@ -42,6 +42,7 @@ def one_gpu() -> Any:
                 "eval_batch_size": 32,
                 "resample_every": 0,
                 "num_devices": 0,
+                "sequence_devices": 1,
             },
         }
     )

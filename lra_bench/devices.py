@@ -11,12 +11,13 @@ from jaxtyping import Array
 
 from lra_bench.errors import UsageError
 from lra_bench.faults import one_line
+from lra_bench.mesh import DATA, SEQUENCE
 from lra_bench.settings import TrainSettings
 
 
 @dataclass(frozen=True)
 class Devices:
-    """Devices, of all hosts, one axis named "data", and how arrays lie on them."""
+    """Devices, of all hosts, and how arrays lie on them; `lra_bench.mesh` names their axes."""
 
     all: list[Any]
     replicated: NamedSharding
@@ -42,11 +43,12 @@ def place(x: Any, sharding: NamedSharding) -> Array:
     return jax.make_array_from_callback(host.shape, sharding, lambda at: host[at])
 
 
-def data_parallel(devices: list[Any]) -> Devices:
-    """These devices, for batches that they share."""
-    axis = jax.sharding.AxisType.Auto
-    mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(axis,), devices=devices)
-    specs = (PartitionSpec(), PartitionSpec("data"))
+def sharing(devices: list[Any], sequence: int = 1) -> Devices:
+    """These devices, for batches that they share; `sequence` of them share each example."""
+    shape = {DATA: len(devices) // sequence} | ({SEQUENCE: sequence} if sequence > 1 else {})
+    axes = (jax.sharding.AxisType.Auto,) * len(shape)
+    mesh = jax.make_mesh(tuple(shape.values()), tuple(shape), axis_types=axes, devices=devices)
+    specs = (PartitionSpec(), PartitionSpec(DATA))
     return Devices(devices, *(NamedSharding(mesh, spec) for spec in specs))
 
 
@@ -66,11 +68,16 @@ def choose_devices(settings: TrainSettings) -> Devices:
     if wanted > len(local):
         raise UsageError(f"train.num_devices={wanted}: there are {len(local)} here")
     count = wanted or jax.device_count()
-    _check_batches(settings, count)
-    return data_parallel(jax.devices()[:count])
+    _check_counts(settings, count)
+    return sharing(jax.devices()[:count], settings.sequence_devices)
 
 
-def _check_batches(settings: TrainSettings, count: int) -> None:
+def _check_counts(settings: TrainSettings, count: int) -> None:
+    if count % settings.sequence_devices:
+        raise UsageError(
+            f"train.sequence_devices={settings.sequence_devices} does not divide {count} devices"
+        )
+    count //= settings.sequence_devices
     sizes = {
         "train.batch_size / train.accumulate": settings.batch_size // settings.accumulate,
         "train.eval_batch_size": settings.eval_batch_size,

@@ -1,9 +1,6 @@
-"""The sizes that an attention mechanism is built for, and the axes that devices form."""
+"""The sizes that an attention mechanism is built for."""
 
 from dataclasses import dataclass
-
-# Axes of the mesh of devices: examples of a batch, and tokens of a sequence, are cut along them.
-DATA, SEQUENCE = "data", "sequence"
 
 
 @dataclass(frozen=True)

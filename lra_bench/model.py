@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from lra_bench.dims import Dims
+from lra_bench.mesh import by_token
 from lra_bench.registry import ATTENTIONS, Task
 from lra_bench.settings import ModelSettings
 
@@ -128,6 +129,7 @@ class Encoder(nnx.Module):
         tokens, mask = self._with_mask(tokens)
         x = self.embed(tokens)
         x += self._positions(tokens.shape[1], x.dtype)
+        x = by_token(x)
         x = self.dropout(x, deterministic=rngs is None, rngs=rngs)
         for block in self.blocks:
             x = block(x, mask, rngs)

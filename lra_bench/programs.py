@@ -12,6 +12,7 @@ from lra_bench.data.batches import Batches
 from lra_bench.data.store import Split, Store
 from lra_bench.devices import Devices, place
 from lra_bench.flops import count_flops
+from lra_bench.mesh import on_mesh
 from lra_bench.settings import RunSettings
 from lra_bench.train import Learner, State, Sums, empty_window
 
@@ -48,6 +49,7 @@ class Programs:
         self.flops_per_step: float | None = None
 
     def _jit(self, function: Any, **options: Any) -> Any:
+        function = on_mesh(self._devices.replicated.mesh, function)
         return jax.jit(function, out_shardings=self._devices.replicated, **options)
 
     def init(self) -> State:

@@ -43,6 +43,8 @@ class TrainSettings:
         eval_batch_size: examples at a time in evaluation.
         resample_every: steps between redrawings of random features and rotations; 0 never.
         num_devices: how many of the local devices to use; 0 takes all.
+        sequence_devices: how many of them share each sequence, which spreads its memory; attention
+            that is linear in the length then costs one exchange of sums, any other one of tokens.
     """
 
     batch_size: int
@@ -60,6 +62,7 @@ class TrainSettings:
     eval_batch_size: int
     resample_every: int
     num_devices: int
+    sequence_devices: int
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 from lra_bench.attentions._favor import bidirectional, sharded, unidirectional
 from lra_bench.attentions._favor.chunks import Plan, Residuals, join, padded
 from lra_bench.attentions._favor.features import FeatureMap
-from lra_bench.dims import SEQUENCE
+from lra_bench.mesh import SEQUENCE, sequence_shards
 
 
 def kernel_attention(
@@ -51,7 +51,7 @@ def kernel_attention(
             sum of the kernel's values times V; queries without a real key get 0 either way.
     """
     attend = functools.partial(_in_chunks, features, causal, renormalize)
-    count = 1 if causal else sharded.shards()
+    count = 1 if causal else sequence_shards()
     if count == 1:
         return attend(None, q, k, v, mask, drawn)
     length = q.shape[1]

@@ -13,12 +13,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array
 
 from lra_bench.attentions._favor.chunks import Plan, rescaled
-from lra_bench.dims import DATA, SEQUENCE
-
-
-def shards() -> int:
-    """Over how many devices the mesh at hand cuts sequences."""
-    return jax.sharding.get_abstract_mesh().shape.get(SEQUENCE, 1)
+from lra_bench.mesh import DATA, SEQUENCE
 
 
 def over_tokens(attend: Callable[..., Array]) -> Callable[..., Array]:

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Key
 
-from lra_bench.devices import data_parallel
+from lra_bench.devices import sharing
 from lra_bench.dims import Dims
 from lra_bench.efficiency.cells import Cell
 from lra_bench.model import build_attention
@@ -166,7 +166,7 @@ class Layout:
     """Where a program's arrays lie: the state on every device, the examples shared out."""
 
     def __init__(self, devices: list[Any]) -> None:
-        shared = data_parallel(devices)
+        shared = sharing(devices)
         self._replicated, self._by_example = shared.replicated, shared.by_example
 
     def specs(self, program: Program) -> tuple[Any, ...]:

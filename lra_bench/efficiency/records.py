@@ -1,8 +1,6 @@
 """efficiency.jsonl: one line each time a cell is measured, appended as it is measured."""
 
-import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path

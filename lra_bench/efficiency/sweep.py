@@ -14,9 +14,9 @@ from lra_bench.efficiency import records, supervise
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell
 from lra_bench.efficiency.records import Line
 from lra_bench.efficiency.search import largest
-from lra_bench.units import size_text, time_text
 from lra_bench.lines import append_line
 from lra_bench.progress import Display
+from lra_bench.units import size_text, time_text
 
 # A length that can't be done for these reasons can't be done longer.
 _ENDS = ("out_of_memory", "timed_out")

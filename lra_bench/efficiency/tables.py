@@ -13,8 +13,8 @@ from lra_bench.efficiency.cells import IDENTITY
 from lra_bench.efficiency.groups import Group, column_order, groups
 from lra_bench.efficiency.records import Line
 from lra_bench.efficiency.summary import Row, frame, largest, rows
-from lra_bench.units import size_text
 from lra_bench.render import render as render_table
+from lra_bench.units import size_text
 
 _STATUS = {
     "out_of_memory": "OOM",
