@@ -21,6 +21,8 @@ from lra_bench.train import State
 _PER_STEP = 1e-12
 _NOT_EVALUATED = -1.0
 CHECKSUMS = "checksums.json"
+# Those to be deleted are moved here first: half of one would be taken for damaged.
+_DELETED = ".deleted"
 # Process 0 does all without the others, which need not share a file system with it.
 FIRST_ONLY = ocp.options.MultiprocessingOptions(
     primary_host=0, active_processes={0}, barrier_sync_key_prefix="lra-bench"
@@ -56,10 +58,14 @@ class Checkpoints:
     def _open(self, directory: Path) -> list[int]:
         aside = _put_damaged_aside(directory)
         directory.mkdir(exist_ok=True)
+        for leftover in directory.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        _empty(directory)
         policies = [preserve.LatestN(2), preserve.BestN(n=1, get_metric_fn=_selection)]
         options = ocp.CheckpointManagerOptions(
             preservation_policy=preserve.AnyPreservationPolicy(policies),
             best_fn=_selection,
+            todelete_subdir=_DELETED,
             create=False,
             enable_async_checkpointing=False,
             multiprocessing_options=FIRST_ONLY,
@@ -83,6 +89,7 @@ class Checkpoints:
         self._manager.save(step, args=arrays, metrics={"selection": selection})
         folder = Path(self._manager.directory) / str(step)
         write_json(folder / CHECKSUMS, _checksums(folder))
+        _empty(folder.parent)
 
     def latest(self) -> int | None:
         """The newest checkpoint's step."""
@@ -143,15 +150,22 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 
 def _put_damaged_aside(directory: Path) -> list[int]:
-    """Rename the first checkpoint that isn't as it was written, and all later; their steps."""
+    """Rename the first checkpoint that isn't as it was written, and all later; their steps.
+
+    The last comes first: whenever this is cut short, what is left to be done is seen again.
+    """
     steps = sorted(int(p.name) for p in directory.glob("*") if p.name.isdigit())
     damaged = [step for step in steps if not is_whole(directory / str(step))]
     aside = [step for step in steps if damaged and step >= damaged[0]]
-    for step in aside:
+    for step in reversed(aside):
         place = directory / f"aside-{step}"
         shutil.rmtree(place, ignore_errors=True)
         (directory / str(step)).rename(place)
     return aside
+
+
+def _empty(directory: Path) -> None:
+    shutil.rmtree(directory / _DELETED, ignore_errors=True)
 
 
 def is_whole(folder: Path) -> bool:
