@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from lra_bench.data.batches import Batches
+from lra_bench.data.batches import Batches, padded_batches
 from lra_bench.data.store import Split, Store
 from lra_bench.devices import Devices, place
 from lra_bench.flops import count_flops
@@ -35,7 +35,8 @@ class Programs:
         keys = functools.partial(_keys, settings.seed)
         self._init_key, self._key, self._resample_key = self._jit(keys)()
         self._learner = learner
-        self._train = store.splits["train"]
+        self._train, self._validation = store.splits["train"], store.splits["validation"]
+        self._eval_size = settings.train.eval_batch_size
         self._batches = Batches(len(self._train), settings.train.batch_size, settings.seed)
         self._init = self._jit(learner.init)
         self._train_step = self._jit(learner.train_step, donate_argnums=0)
@@ -57,11 +58,12 @@ class Programs:
         return self._init(self._init_key)
 
     def compile(self, state: State) -> None:
-        """Compile the training step ahead, so that no step is billed for it."""
+        """Compile ahead: no step is billed for it, and nothing is lost if it is interrupted."""
         started = time.perf_counter()
         lowered = self._train_step.lower(state, *self.train_batch(0), self._key)
         self._train_step = lowered.compile()
         self.compile_seconds = time.perf_counter() - started
+        self._eval_step = self._eval_step.lower(*self._first_evaluation(state)).compile()
         step = self._learner.train_step
         self.flops_per_step = count_flops(step, state, *self.train_batch(0), self._key)
 
@@ -84,9 +86,17 @@ class Programs:
         self, state: State, split: Split, indices: np.ndarray, weights: np.ndarray
     ) -> Sums:
         """Weighted sums over these examples."""
-        tokens, labels = self._put(split, indices)
+        return self._eval_step(*self._eval_arguments(state, split, indices, weights))
+
+    def _first_evaluation(self, state: State) -> tuple[Any, ...]:
+        first = next(padded_batches(len(self._validation), self._eval_size))
+        return self._eval_arguments(state, self._validation, *first)
+
+    def _eval_arguments(
+        self, state: State, split: Split, indices: np.ndarray, weights: np.ndarray
+    ) -> tuple[Any, ...]:
         weighing = place(weights, self._devices.by_example)
-        return self._eval_step(state.params, state.sampled, tokens, labels, weighing)
+        return state.params, state.sampled, *self._put(split, indices), weighing
 
     def with_params(self, state: State, params: dict[str, np.ndarray]) -> State:
         """The state before any step with other parameters; AdamW's begins with zeros for any."""
