@@ -1,11 +1,14 @@
 """How much memory this process has, had at most, and may have. Linux; elsewhere less is known."""
 
+import contextlib
 import ctypes
 import gc
 import os
 import re
 import resource
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -16,6 +19,9 @@ _ASKED = re.compile(
 )
 
 _SIGNS = ("bad_alloc", "RESOURCE_EXHAUSTED", "Cannot allocate memory", "Out of memory")
+
+# What threads take beside the arrays, such as to pack blocks of matrices for a product.
+SCRATCH = 96 * 2**20
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 _STILL, _LOOK_SECONDS = 10, 0.02
@@ -81,6 +87,30 @@ def cap(budget: int | None) -> None:
 def tells_of_want(text: str) -> bool:
     """Whether a process that says so has run out of memory."""
     return any(sign in text for sign in _SIGNS)
+
+
+@contextlib.contextmanager
+def limited(budget: int | None) -> Iterator[None]:
+    """Within the block, let this process allocate so many bytes of arrays more; None for any."""
+    if budget is None:
+        yield
+        return
+    cap(budget + SCRATCH)
+    try:
+        yield
+    finally:
+        cap(None)
+
+
+def limit_allocator(limit: int) -> None:
+    """Have JAX take no more than so many bytes of a GPU; before it has touched any."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits", "-i", "0"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        total = int(found.stdout.split()[0]) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return
+    os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{min(limit / total, 1):.6f}"
 
 
 def bytes_asked(message: str) -> int | None:

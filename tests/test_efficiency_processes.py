@@ -77,7 +77,7 @@ class TestProcesses:
         tool.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
         monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "")
-        child.limit_allocator(16 * 2**30)
+        memory.limit_allocator(16 * 2**30)
         assert float(os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"]) == pytest.approx(0.2)
 
     def test_the_limit_holds(self):

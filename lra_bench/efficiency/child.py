@@ -8,7 +8,6 @@ knew. The request and the result are JSON objects.
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,8 +20,6 @@ from lra_bench.efficiency.cells import HERE, Cell
 Result = dict[str, Any]
 
 _WARM_UPS, _PATIENCE = 3, 10.0
-# What threads take beside the arrays, such as to pack blocks of matrices for a product.
-_SCRATCH = 96 * 2**20
 
 
 def main() -> None:
@@ -75,17 +72,6 @@ def describe() -> Result:
     }
 
 
-def limit_allocator(limit: int) -> None:
-    """Have JAX take no more than so many bytes of a GPU; before JAX is imported."""
-    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits", "-i", "0"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-        total = int(found.stdout.split()[0]) * 2**20
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return
-    os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{min(limit / total, 1):.6f}"
-
-
 class _Measurement:
     """The stages of a measurement: compile, hold the memory limit, run once, time."""
 
@@ -96,7 +82,7 @@ class _Measurement:
     def run(self, budget: float | None) -> None:
         """Go through all; without a budget, nothing is timed."""
         if self.cell.target == HERE and self.cell.memory_limit:
-            limit_allocator(self.cell.memory_limit)
+            memory.limit_allocator(self.cell.memory_limit)
         self._compile()
         if self.cell.target == HERE:
             self._execute(budget)
@@ -142,7 +128,7 @@ class _Measurement:
         init = self.layout.compile_init(self.program)
         memory.give_back_at_once(yes=True)
         if on_cpu and self.cell.memory_limit:
-            memory.cap(self.cell.memory_limit + _SCRATCH)
+            memory.cap(self.cell.memory_limit + memory.SCRATCH)
         state, inputs = self.layout.arrays(self.program, init)
 
         def call() -> None:
