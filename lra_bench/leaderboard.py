@@ -3,10 +3,11 @@
 import hashlib
 import json
 import math
+import os
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,12 @@ class Cell:
         return statistics.median(values) if values else None
 
 
-def find(folders: Sequence[Path]) -> list[Path]:
+def find(folders: Sequence[Path], closed: Callable[[OSError], object] | None = None) -> list[Path]:
     """Record files at or below the folders, each once; a file of JSON lines is none.
+
+    Args:
+        folders: where to look; links to folders below them aren't followed.
+        closed: told of folders that can't be looked into.
 
     Raises:
         UsageError: a folder is missing.
@@ -83,10 +88,34 @@ def find(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.exists():
             raise UsageError(f"no folder {folder}")
-        found = [folder] if folder.is_file() else sorted(folder.rglob(record.FILE))
+        found = [folder] if folder.is_file() else sorted(_below(folder, closed))
         found = [path for path in found if path.suffix != ".jsonl"]
-        paths.update((path.resolve(), None) for path in found)
+        paths.update((Path(os.path.realpath(path)), None) for path in found)
     return list(paths)
+
+
+def _below(folder: Path, closed: Callable[[OSError], object] | None) -> Iterator[Path]:
+    """All that is called a record below a folder, be it a file or not."""
+    for place, folders, files in os.walk(folder, onerror=closed):
+        if record.FILE in (*folders, *files):
+            yield Path(place, record.FILE)
+
+
+def readable(folders: Sequence[Path]) -> Iterator[tuple[Path, Record]]:
+    """Each record below the folders, with its path in it too; others are named as left out.
+
+    Raises:
+        UsageError: a folder is missing.
+    """
+    for path in find(folders, closed=_leave_out):
+        try:
+            yield path, {**record.read(path), "path": str(path)}
+        except RunError as error:
+            _leave_out(error)
+
+
+def _leave_out(what: object) -> None:
+    print(f"lra-bench: left out: {what}", file=sys.stderr)
 
 
 def collect(folders: Sequence[Path]) -> list[Record]:
@@ -95,12 +124,7 @@ def collect(folders: Sequence[Path]) -> list[Record]:
     Raises:
         UsageError: a folder is missing, or there is no record at all.
     """
-    records = []
-    for path in find(folders):
-        try:
-            records.append(record.read(path))
-        except RunError as error:
-            print(f"lra-bench: left out: {error}", file=sys.stderr)
+    records = [found for _, found in readable(folders)]
     if not records:
         raise UsageError(f"no records in {', '.join(map(str, folders))}")
     return records
@@ -164,10 +188,8 @@ def cells(records: Iterable[Record]) -> list[Cell]:
     for run in sorted(records, key=lambda run: run["status"] != "ok"):
         key = (_label(run), run["task"])
         if run["seed"] in runs[key]:
-            print(
-                f"lra-bench: left out: a second record of {key[0]} on {key[1]}, seed {run['seed']}",
-                file=sys.stderr,
-            )
+            where = f"{run['path']}: " if "path" in run else ""
+            _leave_out(f"{where}a second record of {key[0]} on {key[1]}, seed {run['seed']}")
         runs[key].setdefault(run["seed"], run)
     return [Cell(*key, tuple(found.values())) for key, found in sorted(runs.items())]
 

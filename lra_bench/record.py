@@ -1,10 +1,10 @@
 """The record of a run: what it holds, how it is written and read."""
 
-import json
 import math
 import os
 import platform
 import resource
+import stat
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,7 +14,8 @@ from typing import Any
 
 from lra_bench import __version__
 from lra_bench.errors import RunError
-from lra_bench.files import write_json
+from lra_bench.faults import one_line
+from lra_bench.files import read_json, write_json
 from lra_bench.settings import RunSettings
 
 SCHEMA = 1
@@ -73,9 +74,11 @@ def read(path: Path) -> dict[str, Any]:
         RunError: it is no record of this schema; the message says why.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        if stat.S_ISFIFO(path.stat().st_mode):
+            raise OSError("a pipe")
+        record = read_json(path)
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: unreadable: {error}") from None
+        raise RunError(f"{path}: unreadable: {one_line(error)}") from None
     if not isinstance(record, dict) or "schema" not in record:
         raise RunError(f"{path}: not a run record")
     if record["schema"] != SCHEMA:
@@ -133,6 +136,7 @@ def _is_origin_or_none(value: Any) -> bool:
 # What a reader relies on; the other keys are for people.
 _VALID: dict[str, Callable[[Any], bool]] = {
     "status": lambda value: value in STATUSES,
+    "error": lambda value: value is None or _is_text(value),
     "task": _is_text,
     "attention": _is_text,
     "preset": _is_text,
@@ -141,6 +145,7 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "init_from": _is_origin_or_none,
     "chance": _is_share,
     "best_step": lambda value: value is None or isinstance(value, int),
+    "steps": lambda value: isinstance(value, int) and value >= 0,
     "validation": _is_evaluation_or_none,
     "test": _is_evaluation_or_none,
     "parameters": _is_positive_or_none,

@@ -4,7 +4,6 @@ The page needs nothing from elsewhere: its style and its figures are in it.
 """
 
 import html
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from lra_bench import __version__, figures, leaderboard, record
+from lra_bench import __version__, figures, leaderboard
 from lra_bench.efficiency import groups, plots, records, summary, tables
-from lra_bench.errors import RunError, UsageError
+from lra_bench.errors import UsageError
 from lra_bench.files import write_atomically
 from lra_bench.render import render as render_table
 
@@ -88,21 +87,13 @@ def gather(folders: Sequence[Path]) -> Material:
     Raises:
         UsageError: a folder is missing, or there is no record at all.
     """
-    runs = [(path, [run]) for path in leaderboard.find(folders) if (run := _run(path))]
+    runs = [(path, [run]) for path, run in leaderboard.readable(folders)]
     of_lines = [folder for folder in folders if folder.suffix != ".json"]
     lines = [(path, found) for path in records.find(of_lines) if (found := records.read(path))]
     if not runs and not lines:
         raise UsageError(f"no records in {', '.join(map(str, folders))}")
     files = {_shown(path, folders): len(found) for path, found in (*runs, *lines)}
     return Material(_joined(runs), _joined(lines), files)
-
-
-def _run(path: Path) -> dict[str, Any] | None:
-    try:
-        return record.read(path)
-    except RunError as error:
-        print(f"lra-bench: left out: {error}", file=sys.stderr)
-        return None
 
 
 def _joined(files: Iterable[tuple[Path, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
