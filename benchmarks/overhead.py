@@ -67,7 +67,7 @@ def measure(attention: str) -> tuple[float, float]:
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             checkpoints = Checkpoints(Path(folder) / "checkpoints")
-            metrics = Metrics(Path(folder), 0)
+            metrics = Metrics(Path(folder), 0, 0)
             loop = WithoutValidation(
                 programs,
                 store,

@@ -8,7 +8,7 @@ from typing import Any
 
 from lra_bench import record
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import locked, write_json
+from lra_bench.files import locked, read_json, remove_leftovers, write_json
 from lra_bench.settings import Origin, RunSettings
 
 CONFIG = "config.json"
@@ -65,23 +65,30 @@ class RunFolder:
             raise UsageError(f"--out {self.path} is not empty and holds no run; choose another")
 
     def _refuse_other(self, settings: RunSettings) -> None:
-        try:
-            found = json.loads((self.path / CONFIG).read_text())
-        except ValueError:
-            raise RunError(f"{self.path / CONFIG} can't be read; choose another --out") from None
+        found = self._config()
         here = json.loads(json.dumps(settings.as_dict()))
         found_differences = list(differences(_identity(found), _identity(here)))
         if found_differences:
+            what = "another config" if _same_keys(found, here) else "another version of lra-bench"
             raise UsageError(
-                f"{self.path} holds a run of another config: {'; '.join(found_differences[:3])}"
+                f"{self.path} holds a run of {what}: {'; '.join(found_differences[:3])}"
                 f"{'; ...' if len(found_differences) > 3 else ''}; choose another --out"
             )
+
+    def _config(self) -> dict[str, Any]:
+        try:
+            found = read_json(self.path / CONFIG)
+            if isinstance(found, dict):
+                return found
+        except (OSError, ValueError):
+            pass
+        raise RunError(f"{self.path / CONFIG} can't be read; choose another --out")
 
     def origin(self, path: Path) -> Origin | None:
         """The checkpoint that the run here starts with, if it was given as `path`."""
         try:
-            found = Origin(**json.loads((self.path / CONFIG).read_text())["init_from"])
-        except (OSError, ValueError, KeyError, TypeError):
+            found = Origin(**self._config()["init_from"])
+        except (RunError, KeyError, TypeError):
             return None
         return found if found.path == str(path) else None
 
@@ -100,7 +107,8 @@ class RunFolder:
             yield
 
     def start(self, settings: RunSettings) -> None:
-        """Write the config, and take away the record of an attempt that failed."""
+        """Write the config, and take away what is left of attempts that failed or were killed."""
+        remove_leftovers(self.path)
         (self.path / record.FILE).unlink(missing_ok=True)
         write_json(self.path / CONFIG, settings.as_dict())
 
@@ -113,6 +121,13 @@ def _identity(config: Any) -> Any:
     return config
 
 
+def _same_keys(found: dict[str, Any], here: dict[str, Any]) -> bool:
+    """Whether both have the settings that this version has; a record may lack `init_from`."""
+    old = {"init_from": None, **found}
+    groups = [(old, here)] + [(found.get(name), here[name]) for name in ("model", "train")]
+    return all(isinstance(one, dict) and one.keys() == other.keys() for one, other in groups)
+
+
 def differences(found: Any, here: Any, at: str = "") -> Iterator[str]:
     """What differs, as "train.num_steps is 10 there, 20 here"."""
     if isinstance(found, dict) and isinstance(here, dict):
@@ -120,4 +135,8 @@ def differences(found: Any, here: Any, at: str = "") -> Iterator[str]:
             where = f"{at}.{key}" if at else key
             yield from differences(found.get(key), here.get(key), where)
     elif found != here:
-        yield f"{at} is {json.dumps(found)} there, {json.dumps(here)} here"
+        yield f"{at} is {_said(found)} there, {_said(here)} here"
+
+
+def _said(value: Any) -> str:
+    return "missing" if value is None else json.dumps(value)

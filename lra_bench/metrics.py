@@ -10,6 +10,7 @@ from typing import Any
 from lra_bench.files import write_atomically
 
 FILE = "metrics.jsonl"
+_KEYS = {"step", "split", "loss", "accuracy", "seconds"}
 
 
 class Metrics:
@@ -20,17 +21,17 @@ class Metrics:
     stopped between, so that not all of it was timed.
     """
 
-    def __init__(self, folder: Path, last_step: int) -> None:
-        """Open for appending; what was written after `last_step` will be written again.
+    def __init__(self, folder: Path, last_step: int, last_evaluated: int) -> None:
+        """Open for appending; what isn't in a checkpoint will be written again.
 
-        So will the test, but for that of parameters from elsewhere before any step.
+        Args:
+            folder: the run's.
+            last_step: whose state is saved.
+            last_evaluated: whose evaluation, and those of all steps before it, are saved too.
         """
         path = folder / FILE
-        kept = [
-            line
-            for line in read(path)
-            if line["step"] <= last_step and (line["split"] != "test" or line["step"] == 0)
-        ]
+        last = {"train": last_step, "validation": last_evaluated, "test": min(last_evaluated, 0)}
+        kept = [line for line in read(path) if line["step"] <= last.get(line["split"], -1)]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         write_atomically(path, text)
         self._file = path.open("a")
@@ -56,16 +57,19 @@ class Metrics:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file; a last line that was cut off is left out."""
+    """The lines of a metrics file up to the first that was cut off or damaged."""
     return list(_whole_lines(path)) if path.exists() else []
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text().splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            yield json.loads(line)
+            line = json.loads(text)
         except ValueError:
             return
+        if not isinstance(line, dict) or line.keys() != _KEYS:
+            return
+        yield line
 
 
 def steps_per_second(lines: list[dict[str, Any]]) -> float | None:

@@ -1,6 +1,5 @@
 """Reading a run's folder from outside: its settings and its weights. Nothing in it is changed."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from jaxtyping import Array
 
 from lra_bench.checkpoint import CHECKSUMS, FIRST_ONLY, is_whole
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import sha256
+from lra_bench.files import read_json, sha256
 from lra_bench.folder import CONFIG, RunFolder
 from lra_bench.model import Classifier
 from lra_bench.registry import TASKS, Task
@@ -97,9 +96,11 @@ def load_settings(folder: Path) -> RunSettings:
     if not file.is_file():
         raise UsageError(f"{folder} holds no run: there is no {CONFIG}")
     try:
-        return from_dict(json.loads(file.read_text()))
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return from_dict(read_json(file))
+    except (OSError, ValueError, KeyError, AttributeError):
         raise RunError(f"{file} can't be read as the config of a run") from None
+    except TypeError as error:
+        raise RunError(f"{file} is of another version of lra-bench: {error}") from None
 
 
 def from_dict(found: dict[str, Any]) -> RunSettings:
@@ -124,7 +125,7 @@ def _choose(checkpoints: Path, folder: Path) -> int:
 def _selection(place: Path) -> float:
     """What the checkpoint was selected by; below 0 if it was written between evaluations."""
     try:
-        return float(json.loads((place / "metrics" / "metrics").read_text())["selection"])
+        return float(read_json(place / "metrics" / "metrics")["selection"])
     except (OSError, ValueError, TypeError, KeyError):
         raise _damaged(place) from None
 

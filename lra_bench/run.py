@@ -12,12 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from lra_bench import metrics, record, transfer
+from lra_bench import memory, metrics, record, transfer
 from lra_bench.checkpoint import Checkpoints
 from lra_bench.data.obtain import load_data
 from lra_bench.data.store import Store
 from lra_bench.devices import choose_devices
 from lra_bench.distributed import LOST, is_lost
+from lra_bench.efficiency.units import size_text
 from lra_bench.errors import RunError, UsageError
 from lra_bench.faults import is_disk_full, is_out_of_memory, one_line
 from lra_bench.folder import RunFolder
@@ -37,21 +38,23 @@ def execute(
     folder: RunFolder,
     data_root: Path,
     display: Display,
+    stop: StopRequest,
     *,
     resume: bool,
-    group: Group | None = None,
+    memory_limit: int | None = None,
 ) -> dict[str, Any]:
     """Do one run, or what is left of it, and write its record, however it ends.
 
     Args:
-        group: the processes that do it together; each calls this, and gets the record.
+        stop: asked whether to stop. Each process of its group calls this, and gets the record.
+        memory_limit: bytes that may be allocated, on CPU; elsewhere the allocator knows it.
 
     Raises:
         UsageError: the devices don't fit the settings, or the data aren't there.
         RunError: the data are broken, or the disk is full, or another process is lost.
         Stopped: on SIGINT or SIGTERM, with all saved that is needed to go on.
     """
-    group = group or Group()
+    group = stop.group
     devices = group.together(lambda: choose_devices(settings.train))
     task = TASKS.get(settings.task).target(**settings.data)
     if settings.init_from is not None:
@@ -64,9 +67,12 @@ def execute(
         result["chance"] = store.splits["test"].chance()
         result["data"] = store.provenance()
         result["environment"] = record.environment(devices.all, settings.model.dtype)
-        run = Run(settings, task, store, folder, display, group, result)
+        run = Run(settings, task, store, folder, display, group, result, memory_limit)
+        budget = memory_limit if devices.all[0].platform == "cpu" else None
         try:
-            run.train_and_test(Programs(make_learner(task, settings), settings, store, devices))
+            with memory.limited(budget):
+                programs = Programs(make_learner(task, settings), settings, store, devices)
+                run.train_and_test(programs, stop)
         except Exception as error:
             run.note_failure(error)
         return group.on_first(run.write)
@@ -91,10 +97,12 @@ def _check_same_data(store: Store, group: Group) -> None:
     group.together(compare)
 
 
-def _last_with_lines(checkpoints: Checkpoints) -> int:
-    """The latest step; -1 where the evaluation before any step isn't saved, to be done again."""
-    latest = checkpoints.latest() or 0
-    return latest if latest or checkpoints.evaluated(0) else -1
+def _saved(checkpoints: Checkpoints) -> tuple[int, int]:
+    """The latest step, and up to where evaluations are saved too: they may be still to be done."""
+    latest = checkpoints.latest()
+    if latest is None:
+        return 0, -1
+    return latest, latest if checkpoints.evaluated(latest) else latest - 1
 
 
 @dataclasses.dataclass
@@ -108,19 +116,19 @@ class Run:
     display: Display
     group: Group
     result: dict[str, Any]
+    memory_limit: int | None
 
-    def train_and_test(self, programs: Programs) -> None:
+    def train_and_test(self, programs: Programs, stop: StopRequest) -> None:
         """Train, then test what validation found best."""
-        stop, place = StopRequest(self.group), self.folder.checkpoints
-        with stop.listening(), closing(Checkpoints(place, self.group)) as checkpoints:
-            self._tell_of_damage(checkpoints.put_aside)
+        with closing(Checkpoints(self.folder.checkpoints, self.group)) as checkpoints:
+            self._tell_of_damage(checkpoints)
             state = programs.init()
             self._count_parameters(state.params)
             programs.compile(state)
             self.result["compile_seconds"] = programs.compile_seconds
             self.result["flops_per_step"] = programs.flops_per_step
             state = self._starting_from(state, programs, checkpoints)
-            with self._metrics(_last_with_lines(checkpoints)) as lines:
+            with self._metrics(*_saved(checkpoints)) as lines:
                 loop = Loop(
                     programs,
                     self.store,
@@ -131,7 +139,8 @@ class Run:
                     stop,
                     self.settings.init_from,
                 )
-                state = loop.fit(state)
+                with stop.postponed():
+                    state = loop.fit(state)
                 best = checkpoints.best()
                 assert best is not None  # the last step is always evaluated
                 if best > 0:  # else it was tested before any step
@@ -139,11 +148,15 @@ class Run:
         if self.group.is_first:
             self._finish(best)
 
-    def _tell_of_damage(self, put_aside: list[int]) -> None:
-        if put_aside:
-            first, *later = put_aside
+    def _tell_of_damage(self, checkpoints: Checkpoints) -> None:
+        if checkpoints.put_aside:
+            first, *later = checkpoints.put_aside
             also = f", with those of {', '.join(map(str, later))}" if later else ""
-            self.display.line(f"the checkpoint of step {first} is damaged and was put aside{also}")
+            none = "; none is before it, so the run starts again"
+            self.display.line(
+                f"the checkpoint of step {first} is damaged and was put aside{also}"
+                f"{none if checkpoints.latest() is None else ''}"
+            )
 
     def _starting_from(self, state: State, programs: Programs, checkpoints: Checkpoints) -> State:
         """The latest state, else that with another run's parameters, else the one given."""
@@ -163,12 +176,12 @@ class Run:
         return dict(zip(like, found, strict=True))
 
     @contextlib.contextmanager
-    def _metrics(self, last_step: int) -> Iterator[Metrics | None]:
+    def _metrics(self, last_step: int, last_evaluated: int) -> Iterator[Metrics | None]:
         """metrics.jsonl, which process 0 alone has."""
         if not self.group.is_first:
             yield None
             return
-        with closing(Metrics(self.folder.path, last_step)) as lines:
+        with closing(Metrics(self.folder.path, last_step, last_evaluated)) as lines:
             yield lines
 
     def _count_parameters(self, params: dict[str, Any]) -> None:
@@ -190,10 +203,14 @@ class Run:
         lines = metrics.read(self.folder.path / metrics.FILE)
         rate = metrics.steps_per_second(lines)
         tokens = self.settings.train.batch_size * self.store.splits["train"].tokens[0].size
+        validation = self._evaluation("validation", best)
+        if validation is None:
+            file = self.folder.path / metrics.FILE
+            raise RunError(f"{file} has lost the line of step {best}; remove the folder")
         self.result.update(
             status="ok",
             best_step=best,
-            validation=self._evaluation("validation", best),
+            validation=validation,
             test=self._evaluation("test", best),
             steps=self.settings.train.num_steps,
             steps_per_second=rate,
@@ -244,7 +261,8 @@ class Run:
         if isinstance(error, Diverged):
             self.result.update(status="diverged", error=str(error), steps=error.step)
         elif is_out_of_memory(error):
-            self.result.update(status="out_of_memory", error=one_line(error))
+            limit = self.memory_limit and f" (--memory-limit {size_text(self.memory_limit)})"
+            self.result.update(status="out_of_memory", error=f"{one_line(error)}{limit or ''}")
         elif isinstance(error, RunError):
             self.result.update(status="failed", error=str(error))
         elif is_lost(error):

@@ -1,18 +1,21 @@
 """lra-bench run: one task with one attention."""
 
 import argparse
+import os
 import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lra_bench.cli.common import add_data_dir, add_set, natural, positive
+from lra_bench.cli.efficiency import _size
 
 if TYPE_CHECKING:
     from lra_bench.folder import RunFolder
     from lra_bench.group import Group
     from lra_bench.progress import Display
     from lra_bench.settings import Origin, RunSettings
+    from lra_bench.stopping import Stopped, StopRequest
 
 NAME = "run"
 HELP = "train and test one attention on one task"
@@ -21,7 +24,8 @@ Train one attention mechanism on one task, keep the checkpoint that validates be
 once. Without arguments: Performer-softmax on ListOps, a few minutes on two CPU cores.
 
 DIR gets record.json (written last), metrics.jsonl, config.json and checkpoints/. A run that is
-stopped, or killed, goes on where it was with --resume.
+stopped by Ctrl-C or SIGTERM saves where it is, and goes on from there with --resume; one that is
+killed, from its latest checkpoint.
 
 --init-from starts with the parameters of a run that was trained with another attention, if both
 have the same parameters: validates and tests them before any step, then trains as usual. CHECKPOINT
@@ -45,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     origin = "start with the parameters of another run, by its folder or that of a checkpoint"
     parser.add_argument("--init-from", type=Path, metavar="CHECKPOINT", help=origin)
     add_data_dir(parser)
+    limit = "such as 16GiB, held by force: what Python and JAX take by themselves doesn't count"
+    parser.add_argument("--memory-limit", type=_size, metavar="SIZE", help=limit)
     _add_processes(parser)
     resume = "go on with the run in DIR, or show its result if it is finished"
     parser.add_argument("--resume", action="store_true", help=resume)
@@ -62,13 +68,46 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do the run."""
+    from lra_bench.stopping import Stopped, StopRequest
+
+    stop = StopRequest()
+    try:
+        with stop.listening(lambda: _end(Stopped(), argv)):
+            return _join(args, stop)
+    except Stopped as stopped:
+        if stop.group.is_first:
+            _say_how_to_go_on(stopped, argv)
+        return 1
+
+
+def _end(stopped: "Stopped", argv: list[str]) -> None:
+    _say_how_to_go_on(stopped, argv)
+    os._exit(1)
+
+
+def _say_how_to_go_on(stopped: "Stopped", argv: list[str]) -> None:
+    again = shlex.join(["lra-bench", *(word for word in argv if word != "--resume")])
+    print(f"{stopped}; go on with: {again} --resume", flush=True)
+
+
+def _join(args: argparse.Namespace, stop: "StopRequest") -> int:
+    from lra_bench import memory
+
+    if args.memory_limit is not None:
+        memory.limit_allocator(args.memory_limit)
     from lra_bench.distributed import joined
 
     with joined(args.coordinator, args.processes, args.process_id) as group:
-        return _run(args, argv, group)
+        stop.group = group
+        return run(args, stop)
 
 
-def _run(args: argparse.Namespace, argv: list[str], group: "Group") -> int:
+def run(args: argparse.Namespace, stop: "StopRequest") -> int:
+    """One run by the processes of a group; its exit status.
+
+    Raises:
+        Stopped: on request.
+    """
     from lra_bench.config import make_settings
     from lra_bench.folder import RunFolder
     from lra_bench.progress import Display
@@ -76,16 +115,14 @@ def _run(args: argparse.Namespace, argv: list[str], group: "Group") -> int:
     name = f"{args.task}-{args.attention}-{args.preset}-seed{args.seed}"
     name += "-finetuned" if args.init_from else ""
     folder = RunFolder(args.out or Path("runs") / name)
-    names = (args.task, args.attention, args.preset, args.seed)
+    names, group = (args.task, args.attention, args.preset, args.seed), stop.group
     origin = _origin(args.init_from, folder, group, resume=args.resume)
     settings = make_settings(*names, args.set, origin)
     display = Display(quiet=not group.is_first)
     record = group.on_first(lambda: folder.check(settings, resume=args.resume))
     if record is None:
         display.line(f"{args.task} with {args.attention}, preset {args.preset}, seed {args.seed}")
-        record = _execute(settings, folder, args, display, argv, group)
-    if record is None:
-        return 1
+        record = _execute(settings, folder, args, display, stop)
     _show(record, folder.path, display)
     return 0 if record["status"] == "ok" else 1
 
@@ -111,20 +148,20 @@ def _execute(
     folder: "RunFolder",
     args: argparse.Namespace,
     display: "Display",
-    argv: list[str],
-    group: "Group",
-) -> dict[str, Any] | None:
+    stop: "StopRequest",
+) -> dict[str, Any]:
     from lra_bench.files import data_root
     from lra_bench.run import execute
-    from lra_bench.stopping import Stopped
 
-    try:
-        data = data_root(args.data_dir)
-        return execute(settings, folder, data, display, resume=args.resume, group=group)
-    except Stopped as stopped:
-        again = shlex.join(["lra-bench", *(word for word in argv if word != "--resume")])
-        display.line(f"{stopped}; go on with: {again} --resume")
-        return None
+    return execute(
+        settings,
+        folder,
+        data_root(args.data_dir),
+        display,
+        stop,
+        resume=args.resume,
+        memory_limit=args.memory_limit,
+    )
 
 
 def _show(record: dict[str, Any], folder: Path, display: "Display") -> None:
