@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 # Examples of a batch, and tokens of a sequence, are cut along them.
 DATA, SEQUENCE = "data", "sequence"
 
 
-def on_mesh(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
+def on_mesh(mesh: Mesh | AbstractMesh, function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, traced so that it knows the mesh."""
     if SEQUENCE not in mesh.shape:
         return function

@@ -18,7 +18,7 @@ from lra_bench.data.obtain import load_data
 from lra_bench.data.store import Store
 from lra_bench.devices import choose_devices
 from lra_bench.distributed import LOST, is_lost
-from lra_bench.efficiency.units import size_text
+from lra_bench.units import size_text
 from lra_bench.errors import RunError, UsageError
 from lra_bench.faults import is_disk_full, is_out_of_memory, one_line
 from lra_bench.folder import RunFolder
@@ -192,10 +192,11 @@ class Run:
         self.result.update(parameters=count, parameters_vs_softmax=count / reference)
 
     def _announce(self, latest: int | None) -> None:
-        result = self.result
+        result, seconds = self.result, self.result["compile_seconds"]
+        compiled = "before" if seconds is None else f"in {seconds:.1f} s"
         self.display.line(
             f"{result['parameters']:,} parameters ({result['parameters_vs_softmax']:.2f} of "
-            f"softmax's), compiled in {result['compile_seconds']:.1f} s, "
+            f"softmax's), compiled {compiled}, "
             f"{'starting' if latest is None else f'going on from step {latest}'}"
         )
 

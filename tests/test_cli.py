@@ -87,8 +87,9 @@ class TestRun:
         assert found["parameters_vs_softmax"] == 1
         assert found["test"]["examples"] == found["validation"]["examples"] == 64
         assert found["chance"] > 0.1
-        for key in ("steps_per_second", "tokens_per_second", "flops_per_step", "compile_seconds"):
+        for key in ("steps_per_second", "tokens_per_second", "flops_per_step"):
             assert found[key] > 0
+        assert found["compile_seconds"] is None or found["compile_seconds"] > 0
         assert found["tokens_per_second"] == pytest.approx(found["steps_per_second"] * 16 * 48)
         assert found["peak_memory_bytes"] > 1e8
         assert found["data"]["official"] is False

@@ -12,7 +12,7 @@ import pytest
 from efficiency_cases import cell, wait_for_end
 
 from lra_bench import memory
-from lra_bench.efficiency import child, supervise
+from lra_bench.efficiency import supervise
 
 
 @pytest.fixture

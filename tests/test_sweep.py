@@ -294,6 +294,8 @@ def test_a_sweep_does_all_goes_on_and_adds(cli, tmp_path):
     status, out, _ = cli(*SMOKE, *attentions, "--seeds", "0,1", "--filter", "identity")
     assert "2 runs, 1 done" in out
     assert status == 0
+    second = record.read(tmp_path / "listops-identity-seed1" / record.FILE)
+    assert second["compile_seconds"] is None  # the first seed's program
     status, out, _ = cli("sweep", "--status", tmp_path)
     assert status == 0
     assert "3 ok" in out

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra_bench.cli.common import add_data_dir, add_set, natural, positive
-from lra_bench.cli.efficiency import _size
+from lra_bench.cli.common import add_data_dir, add_set, natural, positive, size
 
 if TYPE_CHECKING:
     from lra_bench.folder import RunFolder
@@ -50,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init-from", type=Path, metavar="CHECKPOINT", help=origin)
     add_data_dir(parser)
     limit = "such as 16GiB, held by force: what Python and JAX take by themselves doesn't count"
-    parser.add_argument("--memory-limit", type=_size, metavar="SIZE", help=limit)
+    parser.add_argument("--memory-limit", type=size, metavar="SIZE", help=limit)
     _add_processes(parser)
     resume = "go on with the run in DIR, or show its result if it is finished"
     parser.add_argument("--resume", action="store_true", help=resume)

@@ -172,7 +172,9 @@ class _Sweep:
             estimates,
             executor.capacity,
         )
-        arguments = ("--data-dir", str(self.data.resolve())) if request.executor == "local" else ()
+        arguments = ("--processes", "1")  # not with those of a Slurm step or a TPU slice
+        if request.executor == "local" or request.data is not None:
+            arguments += ("--data-dir", str(self.data.resolve()))
         if request.memory_limit is not None:
             arguments += ("--memory-limit", str(request.memory_limit))
         schedule = Schedule(
