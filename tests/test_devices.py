@@ -1,0 +1,382 @@
+"""One run on several devices, of one process or of several: the same losses, one folder."""
+
+import contextlib
+import http.server
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from conftest import SMOKE
+
+from lra_bench import distributed, record
+from lra_bench.config import make_settings
+from lra_bench.devices import choose_devices
+from lra_bench.errors import UsageError
+from lra_bench.registry import ATTENTIONS
+
+# Compiling is most of the time here, and slow code for a few steps does no harm.
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+EIGHT = f"{QUICK} --xla_force_host_platform_device_count=8"
+STEPS = 20
+# Dropout and redrawing draw numbers too, which must not depend on where they are drawn.
+OPTIONS = [
+    f"--set={item}"
+    for item in (
+        f"train.num_steps={STEPS}",
+        "train.log_every=1",
+        "train.eval_every=10",
+        "train.resample_every=6",
+        "model.dropout=0.1",
+    )
+]
+
+
+def address():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def places(count=2):
+    """The flags of each process."""
+    where = address()
+    return [
+        ("--coordinator", where, "--processes", str(count), "--process-id", str(index))
+        for index in range(count)
+    ]
+
+
+def figures(folder, split):
+    """Loss by step."""
+    lines = (json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
+    return {line["step"]: line["loss"] for line in lines if line["split"] == split}
+
+
+def ended(processes, seconds=180):
+    """Status, output and errors of each, once all have ended."""
+    deadline = time.monotonic() + seconds
+    try:
+        said = [x.communicate(timeout=max(1, deadline - time.monotonic())) for x in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(x.returncode, *texts) for x, texts in zip(processes, said, strict=True)]
+
+
+@pytest.fixture
+def pair(spawn):
+    """Start two processes of a run; what differs between them comes in pairs."""
+
+    def start(*args, each=((), ()), envs=({}, {}), flags=None):
+        flags = places() if flags is None else flags
+        return [
+            spawn(*SMOKE, *OPTIONS, *args, *mine, *flag, env={"XLA_FLAGS": QUICK, **env})
+            for mine, flag, env in zip(each, flags, envs, strict=True)
+        ]
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def trained(environment, data_dir, tmp_path_factory):
+    """Folders of every attention's run on 1, 2 and 8 devices, and by 2 processes."""
+    root, script = tmp_path_factory.mktemp("trained"), Path(__file__).with_name("all_attentions.py")
+
+    def start(name, flags, *args):
+        command = [sys.executable, str(script), str(root / name), *SMOKE[1:], *OPTIONS, *args]
+        env, pipe = {**environment, "XLA_FLAGS": flags}, subprocess.PIPE
+        return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
+
+    def together(*calls):
+        for status, out, err in ended([start(*call) for call in calls], 900):
+            assert status == 0, out + err
+
+    one, two, eight = (
+        (f"{count} devices", EIGHT, f"--set=train.num_devices={count}") for count in (1, 2, 8)
+    )
+    together(one, two)
+    together(eight)
+    together(*(("2 processes", QUICK, *flags) for flags in places()))
+    return root
+
+
+@pytest.mark.parametrize("place", ["2 devices", "8 devices", "2 processes"])
+@pytest.mark.parametrize("attention", ATTENTIONS.names())
+def test_the_losses_do_not_depend_on_the_devices(trained, place, attention):
+    alone, shared = trained / "1 devices" / attention, trained / place / attention
+    for split, count in (("train", STEPS), ("validation", 2), ("test", 1)):
+        expected, found = (figures(folder, split) for folder in (alone, shared))
+        assert len(expected) == count
+        assert found.keys() == expected.keys()
+        differences = [abs(found[step] - loss) for step, loss in expected.items()]
+        assert max(differences) <= 1e-5, (split, differences)
+
+
+@pytest.mark.parametrize(
+    ("place", "devices", "processes"),
+    [("1 devices", 1, 1), ("2 devices", 2, 1), ("8 devices", 8, 1), ("2 processes", 2, 2)],
+)
+def test_the_record_tells_devices_and_processes(trained, place, devices, processes):
+    for folder in (trained / place).iterdir():
+        found = record.read(folder / "record.json")["environment"]
+        assert (found["device_count"], found["processes"]) == (devices, processes)
+
+
+def slurm(index):
+    return {
+        "SLURM_JOB_ID": str(time.monotonic_ns() % 4096),
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NUM_NODES": "2",
+        "SLURM_STEP_NODELIST": "127.0.0.1,node2",
+        "SLURM_PROCID": str(index),
+        "SLURM_LOCALID": "0",
+    }
+
+
+def test_process_0_alone_writes_and_speaks(pair, tmp_path):
+    """As two tasks of a Slurm job step; they share neither a folder nor data."""
+    job = slurm(0)["SLURM_JOB_ID"]
+    outs = [tmp_path / name for name in ("first", "second")]
+    processes = pair(
+        each=[("--out", out, "--data-dir", out.with_suffix(".data")) for out in outs],
+        envs=[{**slurm(index), "SLURM_JOB_ID": job} for index in (0, 1)],
+        flags=((), ()),
+    )
+    (status, out, _), (other_status, *other_said) = ended(processes)
+    assert (status, other_status) == (0, 0)
+    assert "test accuracy" in out
+    assert other_said == ["", ""]
+    assert record.read(outs[0] / "record.json")["status"] == "ok"
+    assert not outs[1].exists()
+
+
+def wait_for_lines(process, out, count):
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        file = out / "metrics.jsonl"
+        if file.exists() and file.read_text().count("\n") >= count:
+            return
+        time.sleep(0.005)
+
+
+# With state of every kind, and long enough to be stopped or killed on the way.
+RUN = ("--attention", "performer-softmax", "--set=train.num_steps=60")
+
+
+def saved_in(out):
+    return max(int(x.name) for x in (out / "checkpoints").iterdir() if x.name.isdigit())
+
+
+def stopped(processes, asked, out):
+    """Ask one process to stop; the step at which all have."""
+    wait_for_lines(processes[0], out, 4)
+    processes[asked].send_signal(signal.SIGTERM)
+    results = ended(processes, 60)
+    assert [status for status, *_ in results] == [1] * len(processes)
+    assert not any(err for *_, err in results)
+    step = saved_in(out)
+    assert f"stopped at step {step};" in results[0][1]
+    return step
+
+
+@pytest.fixture(scope="module")
+def undisturbed(environment, tmp_path_factory):
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    command = [sys.executable, "-m", "lra_bench", *SMOKE, *OPTIONS, *RUN, "--out", str(out)]
+    env = {**environment, "XLA_FLAGS": QUICK}
+    subprocess.run(command, env=env, check=True, capture_output=True)
+    return out
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_any_number_of_processes_goes_on_with_a_run(pair, spawn, undisturbed, tmp_path, first):
+    """Stopped as one process and resumed as two, and the reverse; the request comes to the last."""
+    out = tmp_path / "run"
+
+    def start(count, *more):
+        each = [("--out", out, *more), ("--out", tmp_path / "nowhere", *more)]
+        if count == 2:
+            return pair(*RUN, each=each)
+        return [spawn(*SMOKE, *OPTIONS, *RUN, *each[0], env={"XLA_FLAGS": QUICK})]
+
+    step = stopped(start(first), first - 1, out)
+    assert 0 < step < 60
+    status, printed, err = ended(start(3 - first, "--resume"))[0]
+    assert status == 0, printed + err
+    assert f"going on from step {step}" in printed
+    for split in ("train", "validation", "test"):
+        expected, found = (figures(folder, split) for folder in (undisturbed, out))
+        assert found.keys() == expected.keys()
+        np.testing.assert_allclose(list(found.values()), list(expected.values()), atol=5e-5)
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_dead_process_ends_the_others(pair, tmp_path, killed):
+    out, other = tmp_path / "run", 1 - killed
+    processes = pair(*RUN, "--out", out, "--set=train.num_steps=100000")
+    wait_for_lines(processes[0], out, 4)
+    processes[killed].kill()
+    status, _, err = ended(processes, 60)[other]
+    assert status not in (0, None)
+    if killed == 1:
+        assert err == "lra-bench: another process of this run has ended\n"
+        assert status == 1
+        found = record.read(out / "record.json")
+        assert (found["status"], found["error"]) == ("failed", distributed.LOST)
+
+
+def test_what_fails_before_training_fails_in_all(pair, tmp_path):
+    """Process 1 can't get at its data; process 0 doesn't wait for it, and leaves no run behind."""
+    (tmp_path / "file").touch()
+    each = [("--out", tmp_path / "run"), ("--data-dir", tmp_path / "file")]
+    first, second = ended(pair(each=each), 60)
+    assert first[0] == second[0] == 1
+    assert first[2] == "lra-bench: process 1 failed, see what it says\n"
+    assert "Not a directory" in second[2]
+    assert not (tmp_path / "run").exists()
+
+
+def test_several_processes_use_all_devices(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    settings = make_settings("listops", "linear", "smoke", 0, ["train.num_devices=1"])
+    with pytest.raises(UsageError, match="with several processes all of their devices are used"):
+        choose_devices(settings.train)
+
+
+def test_a_folder_that_is_taken_is_refused_by_all(pair, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").touch()
+    for status, _, err in ended(pair("--out", tmp_path / "run"), 60):
+        assert status == 2
+        assert "is not empty and holds no run" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--coordinator host:1", "go together"),
+        ("--processes 2 --process-id 0", "go together"),
+        ("--process-id 0", "go together"),
+        ("--processes 2 --process-id 2 --coordinator host:1", "must be from 0 to 1"),
+        ("--processes 2 --process-id 0 --coordinator host", "must be HOST:PORT"),
+        ("--processes 2 --process-id 0 --coordinator host:99999", "must be HOST:PORT"),
+        ("--processes 0", "'0' is not a whole number from 1 on"),
+        ("--processes 1 --process-id 1", "go together"),
+    ],
+)
+def test_wrong_flags_are_told_in_one_line(cli, flags, message):
+    status, out, err = cli(*SMOKE, *flags.split())
+    assert status == 2
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_coordinator_that_is_not_there(cli, monkeypatch):
+    monkeypatch.setattr(distributed, "_START_SECONDS", 0.2)
+    where = address()
+    flags = ("--coordinator", where, "--processes", 2, "--process-id", 1)
+    status, _, err = cli(*SMOKE, *flags)
+    assert status == 1
+    assert err.startswith(f"lra-bench: process 0 is not at {where}: ")
+
+
+class TestWhoIsThere:
+    def test_one_process_by_flag(self):
+        assert distributed.by_flags(None, 1, None) is None
+
+    def test_flags(self):
+        place = distributed.by_flags("[::1]:80", 3, 2)
+        assert place == distributed.Place("[::1]:80", processes=3, index=2)
+
+    @pytest.mark.parametrize(
+        ("nodes", "first"),
+        [
+            ("node1", "node1"),
+            ("node1,node2", "node1"),
+            ("tpu[007-015,020]", "tpu007"),
+            ("a[3,5],b", "a3"),
+            ("a[7]", "a7"),
+            ("a,b[1-2]", "a"),
+        ],
+    )
+    def test_the_first_host_of_a_slurm_step(self, nodes, first):
+        env = {**slurm(1), "SLURM_STEP_NODELIST": nodes}
+        assert distributed.by_slurm(env).coordinator.rpartition(":")[0] == first
+
+    def test_steps_of_a_job_have_ports_of_their_own(self):
+        one, two = (
+            distributed.by_slurm({**slurm(0), "SLURM_JOB_ID": "4095", "SLURM_STEP_ID": step})
+            for step in "01"
+        )
+        ports = {int(place.coordinator.rpartition(":")[2]) for place in (one, two)}
+        assert ports == {65_535, 61_440}
+
+    def test_one_task_is_alone_whatever_the_job_has(self):
+        """The batch script of a job of many tasks, and a step of one."""
+        env = {**slurm(0), "SLURM_NTASKS": "8"}
+        del env["SLURM_STEP_NUM_TASKS"]
+        assert distributed.by_slurm(env) is None
+        assert distributed.by_slurm({**env, "SLURM_STEP_NUM_TASKS": "1"}) is None
+
+    def test_tasks_of_a_node_share_its_gpus(self):
+        env = {**slurm(1), "SLURM_STEP_NUM_NODES": "1", "SLURM_LOCALID": "1"}
+        assert distributed.by_slurm(env).device == 1
+        assert distributed.by_slurm({**env, "CUDA_VISIBLE_DEVICES": "4,5"}).device == 1
+        assert distributed.by_slurm({**env, "CUDA_VISIBLE_DEVICES": "5"}).device is None
+        assert distributed.by_slurm(slurm(1)).device is None
+
+    @pytest.mark.parametrize(
+        ("env", "several"),
+        [
+            ({}, False),
+            ({"TPU_WORKER_HOSTNAMES": "localhost"}, False),
+            ({"TPU_WORKER_HOSTNAMES": "t0,t1"}, True),
+            ({"TPU_PROCESS_ADDRESSES": "t0:8476,t1:8476"}, True),
+            ({"TPU_WORKER_HOSTNAMES": "t0,t1", "TPU_VISIBLE_CHIPS": "2"}, False),
+            ({"TPU_WORKER_HOSTNAMES": "t0", "MEGASCALE_NUM_SLICES": "2"}, True),
+        ],
+    )
+    def test_hosts_of_a_tpu_slice(self, env, several):
+        assert distributed.on_tpu_slice(env) == several
+
+    def test_a_metadata_server_that_is_not_there(self, monkeypatch):
+        """A machine with chips whose hosts nobody tells: alone, at once."""
+        monkeypatch.setattr(distributed, "_on_tpu_machine", lambda: True)
+        assert not distributed.on_tpu_slice({"GCE_METADATA_IP": "127.0.0.1:9"})
+
+    @pytest.mark.parametrize(("hosts", "several"), [("a:0:1", False), ("a:0:1,b:1:2", True)])
+    def test_the_metadata_server_tells_the_hosts(self, monkeypatch, hosts, several):
+        monkeypatch.setattr(distributed, "_on_tpu_machine", lambda: True)
+        with serving(hosts) as where:
+            assert distributed.on_tpu_slice({"GCE_METADATA_IP": where}) == several
+
+
+@contextlib.contextmanager
+def serving(text):
+    """A metadata server that says this of whatever it is asked."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            assert self.headers["Metadata-Flavor"] == "Google"
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
