@@ -28,9 +28,10 @@ def without_padding(
 def dot_products(
     queries: Float[Array, "*b q d"], keys: Float[Array, "*b k d"]
 ) -> Float[Array, "*b q k"]:
-    """Q K^T in float32 or better, whatever the inputs are: exponents need the digits."""
+    """Q K^T / sqrt(d) in float32 or better, whatever the inputs are: exponents need the digits."""
     dtype = jnp.promote_types(queries.dtype, jnp.float32)
-    return jnp.einsum("...qd,...kd->...qk", queries, keys, preferred_element_type=dtype)
+    products = jnp.einsum("...qd,...kd->...qk", queries, keys, preferred_element_type=dtype)
+    return products * queries.shape[-1] ** -0.5
 
 
 def softmax_average(

@@ -72,7 +72,7 @@ class Linformer(nnx.Module):
         of_values = self.value_projection or self.key_projection
         keys = _shortened(without_padding(k, mask), self.key_projection[...])
         values = _shortened(without_padding(v, mask), of_values[...])
-        logits = dot_products(head_major(q) * q.shape[-1] ** -0.5, keys)
+        logits = dot_products(head_major(q), keys)
         return token_major(softmax_average(logits, values))
 
 

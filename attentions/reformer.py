@@ -90,7 +90,7 @@ class Reformer(nnx.Module):
         rank = jnp.argsort(order, axis=-1)
         sorted_q, sorted_k, sorted_v = (
             _permute(jnp.broadcast_to(x[:, :, None], (*order.shape, x.shape[-1])), order, rank)
-            for x in (queries * q.shape[-1] ** -0.5, keys, values)
+            for x in (queries, keys, values)
         )
         # Within how many places of the query's a key is in its set.
         place, span = rank // chunk, 2

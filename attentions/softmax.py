@@ -31,10 +31,9 @@ def softmax(
     References:
         Vaswani et al. 2017, arXiv:1706.03762; equations as numbered in arXiv:2009.14794.
     """
-    queries = head_major(q) * q.shape[-1] ** -0.5
     keys = head_major(without_padding(k, mask))
     seen = mask[:, None, None, :]
     if causal:
         seen = seen & jnp.tri(q.shape[1], dtype=bool)
-    logits = jnp.where(seen, dot_products(queries, keys), MASKED)
+    logits = jnp.where(seen, dot_products(head_major(q), keys), MASKED)
     return token_major(softmax_average(logits, head_major(without_padding(v, mask))))

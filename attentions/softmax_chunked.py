@@ -55,7 +55,7 @@ def _primal(causal: bool, q: Array, k: Array, v: Array, real: Array) -> Array:
 
 def _logits(q: Array, k: Array, real: Array, offset: Array | None) -> Array:
     """Of a chunk of queries against one of keys; `offset`: how far the queries are ahead."""
-    logits = dot_products(q * q.shape[-1] ** -0.5, jnp.where(real, k, 0))
+    logits = dot_products(q, jnp.where(real, k, 0))
     seen = jnp.swapaxes(real, 2, 3)
     if offset is not None:
         place = jnp.arange(q.shape[2])

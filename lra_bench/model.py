@@ -105,12 +105,11 @@ class Encoder(nnx.Module):
         options: dict[str, Any],
         rngs: nnx.Rngs,
     ) -> None:
-        self.pad_id = task.pad_id
+        self.pad_id, self.dtype = task.pad_id, settings.dtype
         self.cls_id = task.vocab_size if settings.pooling == "cls" else None
         length = task.max_len + (self.cls_id is not None)
-        embed = functools.partial(
-            nnx.Embed, features=settings.emb_dim, dtype=settings.dtype, rngs=rngs
-        )
+        # In float32 up to here: the gradient of a vector is a sum over all that look it up.
+        embed = functools.partial(nnx.Embed, features=settings.emb_dim, rngs=rngs)
         init = nnx.initializers.normal(settings.emb_dim**-0.5)
         self.embed = embed(task.vocab_size + (self.cls_id is not None), embedding_init=init)
         self.positions = (
@@ -127,8 +126,7 @@ class Encoder(nnx.Module):
     def __call__(self, tokens: Int[Array, "b l"], rngs: nnx.Rngs | None) -> Float[Array, "b e"]:
         """Encode; what stands at padding changes nothing."""
         tokens, mask = self._with_mask(tokens)
-        x = self.embed(tokens)
-        x += self._positions(tokens.shape[1], x.dtype)
+        x = (self.embed(tokens) + self._positions(tokens.shape[1])).astype(self.dtype)
         x = by_token(x)
         x = self.dropout(x, deterministic=rngs is None, rngs=rngs)
         for block in self.blocks:
@@ -146,10 +144,10 @@ class Encoder(nnx.Module):
             jnp.pad(mask, before, constant_values=True),
         )
 
-    def _positions(self, length: int, dtype: Any) -> Float[Array, "l e"]:
+    def _positions(self, length: int) -> Float[Array, "l e"]:
         if self.positions is not None:
             return self.positions(jnp.arange(length))
-        return jnp.asarray(sinusoids(length, self.embed.features), dtype)
+        return jnp.asarray(sinusoids(length, self.embed.features))
 
     def _pool(self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]) -> Float[Array, "b e"]:
         x = x.astype(jnp.float32)

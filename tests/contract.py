@@ -21,6 +21,9 @@ from lra_bench.registry import ATTENTIONS, AttentionTraits
 # All sizes differ, so that a swapped axis fails.
 BATCH, LENGTH, HEADS, DIM, MAX_LEN = 2, 141, 3, 8, 160
 DIMS = Dims(HEADS, DIM, MAX_LEN)
+# Of what is summed over: more ones than bfloat16 can count.
+LONG = 1_025
+DIMS_LONG = Dims(2, DIM, LONG)
 REAL = 97  # real tokens of the second example; the first is full
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -62,8 +65,8 @@ class Mechanism:
 
 
 @functools.cache
-def registered(name: str, **options: Any) -> Mechanism:
-    call = build_attention(name, DIMS, options, nnx.Rngs(0))
+def registered(name: str, dims: Dims = DIMS, **options: Any) -> Mechanism:
+    call = build_attention(name, dims, options, nnx.Rngs(0))
     return Mechanism(lambda *args: call(*args), ATTENTIONS.get(name).traits)
 
 
@@ -179,6 +182,37 @@ def check_equals_softmax(mechanism, dtype, *, causal=False):
     found = np.asarray(mechanism(*qkv, mask).astype(jnp.float32), np.float64)
     tolerance = TOLERANCE[dtype]
     np.testing.assert_allclose(found[mask], expected[mask], rtol=tolerance, atol=tolerance)
+
+
+def check_sums_have_digits_enough(mechanism):
+    """Equal keys: a running bfloat16 sum of as many ones would stay at 256."""
+    q, k, v = long_inputs()
+    q, k = (jnp.broadcast_to(x[:, :1] / 4, x.shape) for x in (q, k))
+    agrees_with_float64(mechanism, q, k, 1 + v / 8)
+
+
+def check_exponents_have_digits_enough(mechanism):
+    """Logits up to 23: in bfloat16 they would be off by up to 1/16, and their exponentials too."""
+    q, k, v = long_inputs()
+    q, k = (8 * x / jnp.linalg.norm(x, axis=-1, keepdims=True) for x in (q, k))
+    agrees_with_float64(mechanism, q, k, v)
+
+
+def long_inputs():
+    shape = (1, LONG, DIMS_LONG.num_heads, DIM)
+    return (jax.random.normal(key, shape) for key in jax.random.split(jax.random.key(0), 3))
+
+
+def agrees_with_float64(mechanism, *qkv):
+    """On inputs rounded to bfloat16, but for the digits that one of their size lacks."""
+    qkv = [x.astype(jnp.bfloat16) for x in qkv]
+    mask = jnp.ones((1, LONG), bool)
+    found = mechanism(*qkv, mask)
+    assert found.dtype == jnp.bfloat16
+    with jax.enable_x64(True):
+        expected = np.asarray(mechanism(*(jnp.asarray(x, jnp.float64) for x in qkv), mask))
+    found = np.asarray(found, np.float64)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2**-7 * np.abs(expected).max())
 
 
 def softmax_float64(q, k, v, mask, *, causal=False):

@@ -87,6 +87,28 @@ def test_exact(name, causal, dtype):
     contract.check_equals_softmax(contract.registered(name, **options), dtype, causal=causal)
 
 
+# For reformer all tokens are one chunk, since a hash of rounded tokens may be another.
+ONE_CHUNK = {"reformer": {"bucket_size": contract.LONG}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("causal", [False, True])
+def test_bfloat16_sums(name, causal):
+    if causal and name not in CAUSAL:
+        pytest.skip("can't be causal")
+    options = {"causal": True} if causal else {}
+    mechanism = contract.registered(name, contract.DIMS_LONG, **options)
+    contract.check_sums_have_digits_enough(mechanism)
+
+
+# Linformer's keys are sums of keys, which are rounded before logits are made of them.
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "linformer"])
+def test_bfloat16_exponents(name):
+    options = ONE_CHUNK.get(name, {})
+    mechanism = contract.registered(name, contract.DIMS_LONG, **options)
+    contract.check_exponents_have_digits_enough(mechanism)
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("causal", [False, True])
 @float32

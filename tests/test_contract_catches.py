@@ -4,7 +4,7 @@ import contract
 import jax
 import jax.numpy as jnp
 import pytest
-from contract import Mechanism
+from contract import DIM, Mechanism
 
 from lra_bench.registry import AttentionTraits
 
@@ -108,6 +108,51 @@ def test_planted_bug_is_caught(mutant, check):
 def test_wrong_dtype_is_caught():
     with pytest.raises(AssertionError):
         contract.check_shape_and_dtype(Mechanism(upcasts, AttentionTraits()), "bfloat16")
+
+
+def in_float32(q, k, v, mask):
+    """Healthy: logits, exponentials and sums in float32, or what the inputs have beyond it."""
+    wide = jnp.promote_types(q.dtype, jnp.float32)
+    return plain(*(x.astype(wide) for x in (q, k, v)), mask).astype(v.dtype)
+
+
+def normaliser_in_bfloat16(q, k, v, mask):
+    """A running sum, as over chunks, that has the inputs' digits only."""
+    wide = jnp.promote_types(q.dtype, jnp.float32)
+    logits = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=wide) * DIM**-0.5
+    weights = jnp.exp(logits - logits.max(-1, keepdims=True)).astype(v.dtype)
+
+    def add(total, column):
+        return total + column, None
+
+    total, _ = jax.lax.scan(add, jnp.zeros_like(weights[..., 0]), jnp.moveaxis(weights, -1, 0))
+    return jnp.einsum("bhqk,bkhd->bqhd", weights / total[..., None], v)
+
+
+def logits_in_bfloat16(q, k, v, mask):
+    logits = jnp.einsum("bqhd,bkhd->bhqk", q * DIM**-0.5, k)
+    logits = jax.lax.reduce_precision(logits, 8, 7) if q.dtype == jnp.bfloat16 else logits
+    weights = jax.nn.softmax(logits.astype(jnp.promote_types(q.dtype, jnp.float32)), axis=-1)
+    return jnp.einsum("bhqk,bkhd->bqhd", weights.astype(v.dtype), v)
+
+
+BFLOAT16_CHECKS = {
+    normaliser_in_bfloat16: contract.check_sums_have_digits_enough,
+    logits_in_bfloat16: contract.check_exponents_have_digits_enough,
+}
+
+
+@pytest.mark.parametrize("check", BFLOAT16_CHECKS.values(), ids=lambda check: check.__name__)
+def test_float32_within_is_enough(check):
+    check(Mechanism(in_float32, AttentionTraits()))
+
+
+@pytest.mark.parametrize(
+    ("mutant", "check"), BFLOAT16_CHECKS.items(), ids=lambda item: item.__name__
+)
+def test_too_few_digits_are_caught(mutant, check):
+    with pytest.raises(AssertionError):
+        check(Mechanism(mutant, AttentionTraits()))
 
 
 def favor(draw, features, *, norm_term=True):

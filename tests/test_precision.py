@@ -1,0 +1,85 @@
+"""`--set model.dtype=bfloat16`: what is bfloat16, and what stays float32.
+
+That softmax and normalisers are computed in float32 stands in test_attention_contract.py.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lra_bench.config import make_settings
+from lra_bench.model import SelfAttention
+from lra_bench.registry import ATTENTIONS, TASKS
+from lra_bench.train import make_learner
+
+KEY = jax.random.key(0)
+
+
+def learner(attention, dtype, *overrides):
+    options = [f"model.dtype={dtype}", *overrides]
+    settings = make_settings("listops", attention, "smoke", 0, options)
+    return make_learner(TASKS.get("listops").target(**settings.data), settings)
+
+
+def batch(length, size=4):
+    """Every other token is the same, as a common letter is."""
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(1, 16, (size, length)).astype(np.uint8)
+    tokens[:, ::2] = 3
+    return tokens, rng.integers(0, 10, size).astype(np.int32)
+
+
+def dtypes(tree):
+    return {x.dtype for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)}
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The dtypes of what goes into each mechanism, and of what comes out."""
+    found, plain = set(), SelfAttention.__call__
+
+    def call(self, x, mask):
+        attend = self.attend
+
+        def noting(*qkv_and_mask):
+            out = attend(*qkv_and_mask)
+            found.update(x.dtype for x in (*qkv_and_mask[:3], out))
+            return out
+
+        object.__setattr__(self, "attend", noting)
+        try:
+            return plain(self, x, mask)
+        finally:
+            object.__setattr__(self, "attend", attend)
+
+    monkeypatch.setattr(SelfAttention, "__call__", call)
+    return found
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS.names())
+def test_a_step_computes_in_bfloat16_and_keeps_float32(attention, seen):
+    one = learner(attention, "bfloat16")
+    state = jax.jit(one.init)(KEY)
+    after, loss = jax.jit(one.train_step)(state, *batch(48), KEY)
+    assert seen == {jnp.dtype("bfloat16")}
+    assert loss.dtype == jnp.float32
+    for part in (after.params, after.optimiser, after.sampled, after.window):
+        assert dtypes(part) <= {jnp.dtype("float32")}
+    for name, value in after.params.items():
+        assert jnp.isfinite(value).all(), name
+
+
+@pytest.mark.parametrize("attention", ["identity", "softmax"])
+def test_the_gradient_of_an_embedding_is_a_float32_sum(attention):
+    """Thousands of tokens look up the same vector: a bfloat16 sum of as many would stay behind."""
+    tokens, found = batch(2_000), {}
+    for dtype in ("float32", "bfloat16"):
+        one = learner(attention, dtype, "data.max_length=2000")
+        state = jax.jit(one.init)(KEY)
+        of_loss = jax.jit(jax.grad(one.batch_loss, has_aux=True))
+        gradients, _ = of_loss(state.params, state.sampled, *tokens, KEY)
+        found[dtype] = gradients["encoder.embed.embedding"]
+    error = jnp.linalg.norm(found["bfloat16"] - found["float32"])
+    # Rounding may turn off a unit of the head, which is a fifth of it; the sum was off by 92 %.
+    assert error < 0.3 * jnp.linalg.norm(found["float32"])
