@@ -17,6 +17,7 @@ import pandas as pd
 from lra_bench import published, record
 from lra_bench.errors import RunError, UsageError
 from lra_bench.render import render as render_table
+from lra_bench.settings import PLACEMENT
 
 Record = dict[str, Any]
 _REASONS = {"out_of_memory": "out of memory"}
@@ -177,7 +178,7 @@ def _setting(run: Record) -> str:
         changed += [
             f"{group}.{key}={found.get(key)}"
             for key in sorted(found.keys() | known.keys())
-            if found.get(key) != known.get(key)
+            if found.get(key) != known.get(key) and key not in PLACEMENT
         ]
     return run["preset"] + (f" ({', '.join(changed)})" if changed else "")
 

@@ -18,7 +18,6 @@ from lra_bench.data.obtain import load_data
 from lra_bench.data.store import Store
 from lra_bench.devices import choose_devices
 from lra_bench.distributed import LOST, is_lost
-from lra_bench.units import size_text
 from lra_bench.errors import RunError, UsageError
 from lra_bench.faults import is_disk_full, is_out_of_memory, one_line
 from lra_bench.folder import RunFolder
@@ -31,6 +30,7 @@ from lra_bench.registry import TASKS, Task
 from lra_bench.settings import RunSettings
 from lra_bench.stopping import Stopped, StopRequest
 from lra_bench.train import Arrays, State, make_learner
+from lra_bench.units import size_text
 
 
 def execute(

@@ -65,6 +65,10 @@ class TrainSettings:
     sequence_devices: int
 
 
+# Of the training's settings, those of what it is done on: they change no result.
+PLACEMENT = ("num_devices", "sequence_devices")
+
+
 @dataclass(frozen=True)
 class Origin:
     """The checkpoint whose parameters a run starts with; its `sha256` alone says which it is.

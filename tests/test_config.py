@@ -94,7 +94,7 @@ CHANGES = {
 # Keys of the loop, whose effect is seen in a run's files: tests/test_cli.py.
 LOOP = {"train.log_every", "train.eval_every", "train.eval_batch_size", "train.resample_every"}
 # Sources are tried in test_cli.py, device counts in test_train.py.
-ELSEWHERE = {"train.num_devices", "data.source"}
+ELSEWHERE = {"train.num_devices", "train.sequence_devices", "data.source"}
 
 
 def keys():
