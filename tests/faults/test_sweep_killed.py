@@ -18,7 +18,7 @@ SWEEP = (
     *("--set", "train.log_every=10", "--set", "model.dropout=0.1"),
 )
 # More of them: LRA_BENCH_KILLS=20.
-KILLS = int(os.environ.get("LRA_BENCH_KILLS", "4"))
+KILLS = int(os.environ.get("LRA_BENCH_KILLS", "2"))
 
 
 def metrics(folder):
