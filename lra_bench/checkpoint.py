@@ -3,6 +3,8 @@
 import json
 import logging
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,16 @@ def _selection(metrics: dict[str, float]) -> float:
     return metrics["selection"]
 
 
+def _quieter(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """A hook that doesn't report what TensorStore's threads say after a save has failed."""
+
+    def report(ignored: Any) -> None:
+        if str(ignored.exc_value) != "Event loop is closed":
+            hook(ignored)
+
+    return report
+
+
 class Checkpoints:
     """The checkpoints of one run, written as a whole or not at all.
 
@@ -49,13 +61,16 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, group: Group | None = None) -> None:
-        # Orbax reports every step it takes, and prints the traceback of what it then raises.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        # Orbax reports every step it takes, and prints the traceback of what it then raises; so
+        # do its tasks, each for itself.
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._group = group or Group()
         self._manager: Any = None
         self.put_aside = self._group.on_first(lambda: self._open(directory.resolve()))
 
     def _open(self, directory: Path) -> list[int]:
+        sys.unraisablehook = _quieter(sys.unraisablehook)
         aside = _put_damaged_aside(directory)
         directory.mkdir(exist_ok=True)
         for leftover in directory.glob("*.orbax-checkpoint-tmp*"):
@@ -124,7 +139,11 @@ class Checkpoints:
 
     def _restore(self, step: int, like: State) -> list[np.ndarray]:
         wanted = {name: np.zeros(x.shape, x.dtype) for name, x in _by_name(like).items()}
-        self._compare(step, wanted, dict(self._manager.item_metadata(step).items()))
+        metadata = self._manager.item_metadata(step)
+        if metadata is None:
+            place = self._manager.directory / str(step)
+            raise RunError(f"checkpoint {place} can't be read by this version of orbax")
+        self._compare(step, wanted, dict(metadata.items()))
         restored = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))
         return [restored[name] for name in wanted]
 

@@ -85,14 +85,15 @@ def find(folders: Sequence[Path], closed: Callable[[OSError], object] | None = N
     Raises:
         UsageError: a folder is missing.
     """
-    paths: dict[Path, None] = {}
+    paths: dict[str, Path] = {}
     for folder in folders:
         if not folder.exists():
             raise UsageError(f"no folder {folder}")
         found = [folder] if folder.is_file() else sorted(_below(folder, closed))
         found = [path for path in found if path.suffix != ".jsonl"]
-        paths.update((Path(os.path.realpath(path)), None) for path in found)
-    return list(paths)
+        for path in found:
+            paths.setdefault(os.path.realpath(path), path)
+    return list(paths.values())
 
 
 def _below(folder: Path, closed: Callable[[OSError], object] | None) -> Iterator[Path]:

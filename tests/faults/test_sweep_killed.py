@@ -1,6 +1,5 @@
 """A sweep whose processes are killed at any moment ends as one that nobody disturbed."""
 
-import json
 import os
 import random
 import signal
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from faults.runs import kills, lines, outcome
 from lra_bench import record
 
 SWEEP = (
@@ -18,20 +18,7 @@ SWEEP = (
     *("--set", "train.log_every=10", "--set", "model.dropout=0.1"),
 )
 # More of them: LRA_BENCH_KILLS=20.
-KILLS = int(os.environ.get("LRA_BENCH_KILLS", "2"))
-
-
-def metrics(folder):
-    """The lines of metrics without the time they took."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: line[key] for key in line if key != "seconds"} for line in lines]
-
-
-def outcome(folder):
-    """A record without what depends on time and place."""
-    vary = ("steps_per_second", "tokens_per_second", "compile_seconds", "peak_memory_bytes")
-    found = record.read(folder / record.FILE)
-    return {key: value for key, value in found.items() if key not in (*vary, "environment")}
+KILLS = kills(2)
 
 
 def assert_equal_sweeps(one, other):
@@ -39,7 +26,7 @@ def assert_equal_sweeps(one, other):
     assert len(names) == 4
     for name in names:
         assert outcome(one / name) == outcome(other / name), name
-        assert metrics(one / name) == metrics(other / name), name
+        assert lines(one / name) == lines(other / name), name
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,51 @@
+"""A loss that isn't finite: a result like any other, in its record, and shown by the table."""
+
+import pytest
+
+from faults.runs import arguments, lines, steps
+from lra_bench import record
+
+DIVERGES = {"train.learning_rate": 1e30, "train.clip_norm": 0}
+
+
+@pytest.fixture
+def diverged(cli, tmp_path):
+    result = cli(*arguments(tmp_path / "run", **DIVERGES))
+    return tmp_path / "run", result
+
+
+def test_it_is_recorded(cli, diverged):
+    out, (status, printed, err) = diverged
+    assert (status, err) == (1, "")
+    found = record.read(out / record.FILE)
+    assert (found["status"], found["test"]) == ("diverged", None)
+    assert found["error"] == f"the loss is not finite from step {found['steps']} on"
+    assert f"diverged: {found['error']}" in printed
+    assert all(line["step"] < found["steps"] for line in lines(out))
+    assert steps(out) == []
+    assert "FAIL (diverged)" in cli("table", out)[1]
+
+
+def test_resume_shows_it(cli, diverged):
+    out, (_, first, _) = diverged
+    before = (out / record.FILE).read_bytes()
+    status, printed, err = cli(*arguments(out, **DIVERGES), "--resume")
+    assert (status, err) == (1, "")
+    assert printed.splitlines() == first.splitlines()[-2:]
+    assert (out / record.FILE).read_bytes() == before
+
+
+def test_it_shows_at_a_validation_only(cli, tmp_path, monkeypatch):
+    """The training loss is finite, that of the validation isn't."""
+    from lra_bench.programs import Programs
+
+    evaluate = Programs.eval_step
+
+    def infinite(self, *args):
+        sums = evaluate(self, *args)
+        return sums._replace(loss=sums.loss * float("inf"))
+
+    monkeypatch.setattr(Programs, "eval_step", infinite)
+    assert cli(*arguments(tmp_path / "run"))[0] == 1
+    found = record.read(tmp_path / "run" / record.FILE)
+    assert (found["status"], found["steps"]) == ("diverged", 7)

@@ -1,0 +1,47 @@
+"""A run that exceeds its memory limit says so in its record."""
+
+import pytest
+
+from faults.runs import arguments, start
+from lra_bench import record
+
+LARGE = {
+    "model.emb_dim": 256,
+    "model.ffn_dim": 8192,
+    "train.batch_size": 256,
+    "train.num_steps": 2,
+    "data.max_length": 512,
+}
+
+
+def run(environment, command):
+    process = start(environment, command)
+    printed, err = process.communicate(timeout=300)
+    return process.returncode, printed, err
+
+
+def test_a_run_that_exceeds_it(environment, tmp_path):
+    command = arguments(tmp_path / "run", "softmax", **LARGE)
+    status, printed, err = run(environment, [*command, "--memory-limit", "300MiB"])
+    assert (status, err) == (1, "")
+    found = record.read(tmp_path / "run" / record.FILE)
+    assert found["status"] == "out_of_memory"
+    assert found["error"].endswith("(--memory-limit 300 MiB)")
+    assert f"out of memory: {found['error']}" in printed
+    assert found["parameters"] > 1e6
+    assert not (tmp_path / "run/error.log").exists()
+
+
+def test_one_that_does_not(environment, tmp_path):
+    command = arguments(tmp_path / "run", **{"train.num_steps": 8})
+    status, printed, err = run(environment, [*command, "--memory-limit", "4GiB"])
+    assert (status, err) == (0, ""), printed
+    assert record.read(tmp_path / "run" / record.FILE)["status"] == "ok"
+
+
+@pytest.mark.parametrize("size", ["0", "12", "lots", "16GB!"])
+def test_what_is_no_size(cli, tmp_path, size):
+    status, _, err = cli(*arguments(tmp_path / "run"), "--memory-limit", size)
+    assert status == 2
+    assert f"{size!r} is not a size" in err
+    assert not (tmp_path / "run").exists()

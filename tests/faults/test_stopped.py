@@ -1,0 +1,143 @@
+"""SIGTERM, as before a preemption, and Ctrl-C: saved, said and gone within 10 seconds."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from faults.runs import arguments, assert_equal_runs, finish, has_lines, lines, start, steps
+from faults.runs import wait_until as wait
+
+# Each phase is long enough to be met: an evaluation takes seconds.
+SLOW = {
+    "data.validation_size": 1500,
+    "data.test_size": 1500,
+    "train.eval_batch_size": 1,
+    "train.num_steps": 20,
+    "train.eval_every": 10,
+    "train.log_every": 2,
+}
+LONGEST = 10
+
+
+def metrics(folder):
+    return lines(folder) if (folder / "metrics.jsonl").exists() else []
+
+
+def is_validating(folder):
+    found = metrics(folder)
+    return bool(found) and (found[-1]["step"], found[-1]["split"]) == (10, "train")
+
+
+def is_testing(folder):
+    return (folder / "checkpoints/20/checksums.json").exists()
+
+
+PHASES = {
+    "importing": lambda out: True,
+    "compiling": lambda out: (out / "config.json").exists(),
+    "training": lambda out: has_lines(out, 1),
+    "validating": is_validating,
+    "testing": is_testing,
+}
+
+
+def stop(process, number=signal.SIGTERM):
+    """Ask it to stop; what it prints, and after how many seconds it is gone."""
+    asked = time.monotonic()
+    process.send_signal(number)
+    printed, err = process.communicate(timeout=60)
+    seconds = time.monotonic() - asked
+    assert process.returncode == 1, printed + err
+    assert "Traceback" not in printed + err
+    assert printed.rstrip().endswith("--resume")
+    return printed, seconds
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_stop_in_each_phase(environment, undisturbed, tmp_path, phase):
+    out = tmp_path / "run"
+    command = arguments(out, **SLOW)
+    process = start(environment, command)
+    if phase == "importing":
+        time.sleep(1.5)
+    assert wait(process, lambda: PHASES[phase](out))
+    printed, seconds = stop(process)
+    print(f"{phase}: {seconds:.2f} s")
+    assert seconds < LONGEST
+    expected = {"training": "stopped at step ", "validating": "stopped at step 10;"}
+    assert expected.get(phase, "stopped, nothing is lost;") in printed
+    assert not (out / "record.json").exists()
+    again = finish(environment, command)
+    if phase in ("training", "validating"):
+        assert f"going on from step {printed.partition('at step ')[2].partition(';')[0]}" in again
+    assert_equal_runs(out, undisturbed(**SLOW))
+
+
+@pytest.mark.parametrize("task", ["listops", "pathfinder"])
+def test_a_stop_while_data_are_prepared(environment, tmp_path, task):
+    """By this process, and by several that must not outlive it."""
+    data = tmp_path / "data"
+    command = ["run", "--task", task, "--preset", "mini", "--data-dir", data]
+    command += ["--out", tmp_path / "run"]
+    process = start(environment, command, start_new_session=True)
+    assert wait(process, lambda: list(data.rglob(".*")))
+    time.sleep(2)
+    printed, seconds = stop(process)
+    time.sleep(2)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    print(f"preparing {task}: {seconds:.2f} s")
+    assert seconds < LONGEST
+    assert "stopped, nothing is lost" in printed
+    assert not list(data.rglob("manifest.json"))
+
+
+def test_ctrl_c_saves_too(environment, undisturbed, tmp_path):
+    command = arguments(tmp_path / "run", **SLOW)
+    process = start(environment, command)
+    assert wait(process, lambda: has_lines(tmp_path / "run", 1))
+    printed, _ = stop(process, signal.SIGINT)
+    assert f"stopped at step {max(steps(tmp_path / 'run'))};" in printed
+    finish(environment, command)
+    assert_equal_runs(tmp_path / "run", undisturbed(**SLOW))
+
+
+def test_asked_twice_by_those_who_each_mean_the_first(environment, tmp_path):
+    process = start(environment, arguments(tmp_path / "run", **SLOW))
+    assert wait(process, lambda: is_validating(tmp_path / "run"))
+    process.terminate()
+    printed, _ = stop(process)
+    assert "stopped at step 10;" in printed
+    assert steps(tmp_path / "run") == [10]
+
+
+# What a compiler does: it takes a minute, and Python's own handlers aren't called meanwhile.
+DEAF = """
+import hashlib, sys
+from lra_bench.cli import main
+from lra_bench.programs import Programs
+def compile_for_long(self, state):
+    print("compiling", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**8)
+Programs.compile = compile_for_long
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_compiler_that_does_not_listen(environment, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", DEAF, *arguments(tmp_path / "run")],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while "compiling" not in process.stdout.readline():
+        assert process.poll() is None
+    printed, seconds = stop(process)
+    assert seconds < LONGEST
+    assert "stopped, nothing is lost; go on with: lra-bench run" in printed
