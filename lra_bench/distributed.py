@@ -209,7 +209,6 @@ def _wait_for(coordinator: str) -> None:
 def _initialise(**options: Any) -> Group:
     """Have JAX bring the processes together; without options it finds out by itself, on TPUs."""
     import jax
-    from jax.experimental import multihost_utils
 
     from lra_bench.devices import local_devices
 
@@ -221,9 +220,23 @@ def _initialise(**options: Any) -> Group:
         raise RunError(f"the processes of the run can't be started: {one_line(error)}") from None
     atexit.register(_leave)
     local_devices()
-    with _silent_output():  # of Gloo, which is connected once for all here
-        multihost_utils.sync_global_devices("start")
+    with _silent_output():  # of Gloo, which tells of every group of devices that it connects
+        _connect()
     return Group(jax.process_count(), jax.process_index())
+
+
+def _connect() -> None:
+    """Have the processes, and all of their devices, exchange something for the first time."""
+    import jax
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    from lra_bench.devices import place, sharing
+
+    multihost_utils.sync_global_devices("start")
+    devices = sharing(jax.devices())
+    ones = place(np.ones(len(devices.all)), devices.by_example)
+    jax.jit(jax.numpy.sum, out_shardings=devices.replicated)(ones).block_until_ready()
 
 
 @contextlib.contextmanager

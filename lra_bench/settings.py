@@ -42,7 +42,7 @@ class TrainSettings:
         log_every, eval_every: steps between lines of training and of validation metrics.
         eval_batch_size: examples at a time in evaluation.
         resample_every: steps between redrawings of random features and rotations; 0 never.
-        num_devices: how many of the local devices to use; 0 takes all.
+        num_devices: how many of the local devices to use; 0 takes all, those of other hosts too.
         sequence_devices: how many of them share each sequence, which spreads its memory; attention
             that is linear in the length then costs one exchange of sums, any other one of tokens.
     """
