@@ -1,12 +1,15 @@
-"""Runs `lra-bench`, and kills it before or after some operation on a file, as kill -9 does.
+"""Runs `lra-bench`, and kills it at some operation on a file, as kill -9 does.
 
     python killed.py WORD NUMBER DELAY [lra-bench's arguments]
 
 Operations are those that Python tells its auditors of: opening a file to write, making, renaming
 and removing files and folders. The process dies DELAY seconds after the operation that is the
-NUMBERth whose line of text has WORD in it begins; at 0, before it does anything.
+NUMBERth whose line of text has WORD in it begins; at 0, before it does anything. If WORD begins
+with "half ", it dies at the NUMBERth write to a file that has the rest in its path, which gets
+half of the text only.
 """
 
+import io
 import os
 import signal
 import sys
@@ -58,7 +61,35 @@ def killer(word, number, delay):
     return audit
 
 
+def cutting(word, number):
+    """`io.open`, whose files write half a text and no more, the last time."""
+    usual, left = io.open, number
+
+    def opened(path, *args, **options):
+        file = usual(path, *args, **options)
+        if word in str(path) and file.writable():
+            file.write = writing(file, file.write)
+        return file
+
+    def writing(file, write):
+        def cut(text):
+            nonlocal left
+            left -= 1
+            if left:
+                return write(text)
+            write(text[: len(text) // 2])
+            file.flush()
+            return kill(0)
+
+        return cut
+
+    return opened
+
+
 if __name__ == "__main__":
     word, number, delay, *rest = sys.argv[1:]
-    sys.addaudithook(killer(word, int(number), float(delay)))
+    if word.startswith("half "):
+        io.open = cutting(word.removeprefix("half "), int(number))
+    else:
+        sys.addaudithook(killer(word, int(number), float(delay)))
     sys.exit(main(rest))

@@ -38,10 +38,12 @@ def moments(chance, longest):
         (begun, chance.randint(2, 16), chance.uniform(0, 0.01)),  # half a checkpoint is there
         (f"{step}/.checksums.json", chance.randint(1, 2), 0),  # it is whole, but doesn't say so
         ("/metrics/", chance.randint(1, 4), 0),  # an older one is being deleted
-        (".record.json", chance.randint(1, 2), 0),  # half a record, or a whole one elsewhere
+        ("half record.json", 1, 0),
+        (".record.json", chance.randint(1, 2), 0),  # it isn't there, or not in its place
+        ("half metrics.jsonl", chance.randint(2, 25), 0),
         (f"{STEPS}/.checksums.json", 2, chance.uniform(0, 0.3)),  # testing
         (".metrics.jsonl", 2, chance.uniform(0, 0.3)),  # before the first step
-        (".config.json", chance.randint(1, 2), 0),
+        ("half config.json", 1, 0),
         (None, 0, chance.uniform(0, longest)),
         (None, 0, chance.uniform(0, longest)),
     ]
@@ -71,8 +73,9 @@ def duration(environment, tmp_path_factory):
 
 @pytest.mark.parametrize("number", range(kills(5)))
 def test_kill_and_resume(environment, undisturbed, duration, tmp_path, number):
-    order = random.Random(SEED).sample(range(10), 10)
-    moment = moments(random.Random(f"{SEED} {number}"), duration)[order[number % 10]]
+    drawn = moments(random.Random(f"{SEED} {number}"), duration)
+    order = random.Random(SEED).sample(range(len(drawn)), len(drawn))
+    moment = drawn[order[number % len(drawn)]]
     attention = ATTENTIONS[number % len(ATTENTIONS)]
     print("seed", SEED, "number", number, attention, "killed at", moment)
     command = arguments(tmp_path / "run", attention)
