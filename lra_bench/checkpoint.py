@@ -3,8 +3,6 @@
 import json
 import logging
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +33,9 @@ def _selection(metrics: dict[str, float]) -> float:
     return metrics["selection"]
 
 
-def _quieter(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """A hook that doesn't report what TensorStore's threads say after a save has failed."""
-
-    def report(ignored: Any) -> None:
-        if str(ignored.exc_value) != "Event loop is closed":
-            hook(ignored)
-
-    return report
+def of_a_failed_save(error: BaseException | None) -> bool:
+    """Whether it is what TensorStore's threads say after a save has failed."""
+    return str(error) == "Event loop is closed"
 
 
 class Checkpoints:
@@ -70,7 +63,6 @@ class Checkpoints:
         self.put_aside = self._group.on_first(lambda: self._open(directory.resolve()))
 
     def _open(self, directory: Path) -> list[int]:
-        sys.unraisablehook = _quieter(sys.unraisablehook)
         aside = _put_damaged_aside(directory)
         directory.mkdir(exist_ok=True)
         for leftover in directory.glob("*.orbax-checkpoint-tmp*"):

@@ -40,12 +40,9 @@ class RunFolder:
             UsageError: the folder holds something else, or a run and `resume` is not asked for.
             RunError: what is there can't be read.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"--out {self.path} is a file")
+        self.check_owner(settings)
         if not self.started:
-            self._refuse_strangers()
             return None
-        self._refuse_other(settings)
         finished = (self.path / record.FILE).exists()
         if not resume:
             state = "a finished" if finished else "an unfinished"
@@ -58,6 +55,20 @@ class RunFolder:
             return None
         result = record.read(self.path / record.FILE)
         return result if result["status"] in ("ok", "diverged") else None
+
+    def check_owner(self, settings: RunSettings) -> None:
+        """See that the folder is free, or holds a run of `settings`.
+
+        Raises:
+            UsageError: it holds something else.
+            RunError: what it holds can't be read.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"--out {self.path} is a file")
+        if self.started:
+            self._refuse_other(settings)
+        else:
+            self._refuse_strangers()
 
     def _refuse_strangers(self) -> None:
         names = [entry.name for entry in self.path.iterdir()] if self.path.is_dir() else []

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from lra_bench import memory, metrics, record, transfer
-from lra_bench.checkpoint import Checkpoints
+from lra_bench.checkpoint import Checkpoints, of_a_failed_save
 from lra_bench.data.obtain import load_data
 from lra_bench.data.store import Store
 from lra_bench.devices import choose_devices
@@ -31,6 +31,7 @@ from lra_bench.settings import RunSettings
 from lra_bench.stopping import Stopped, StopRequest
 from lra_bench.train import Arrays, State, make_learner
 from lra_bench.units import size_text
+from lra_bench.unraisable import unreported
 
 
 def execute(
@@ -120,7 +121,8 @@ class Run:
 
     def train_and_test(self, programs: Programs, stop: StopRequest) -> None:
         """Train, then test what validation found best."""
-        with closing(Checkpoints(self.folder.checkpoints, self.group)) as checkpoints:
+        opened = closing(Checkpoints(self.folder.checkpoints, self.group))
+        with unreported(of_a_failed_save), opened as checkpoints:
             self._tell_of_damage(checkpoints)
             state = programs.init()
             self._count_parameters(state.params)

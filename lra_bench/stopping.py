@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from lra_bench.group import Group
+from lra_bench.unraisable import unreported
 
 _QUESTIONS = 8
 _PATIENCE = 3.0  # seconds
@@ -66,7 +67,8 @@ class StopRequest:
     def listening(self, end: Callable[[], None] | None = None) -> Iterator[None]:
         """Listen within the block; `end` ends the process, from another thread."""
         self._postponed = end is None
-        with _bell(lambda ear: self._watch(ear, end)), _handling(self._note):
+        dropped = unreported(lambda error: isinstance(error, Stopped))  # as in a destructor
+        with _bell(lambda ear: self._watch(ear, end)), dropped, _handling(self._note):
             try:
                 yield
             finally:

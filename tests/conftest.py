@@ -57,10 +57,10 @@ def cli(capsys, monkeypatch, data_dir):
 
 @pytest.fixture
 def spawn(environment):
-    """Start the command line in a process of its own."""
+    """Start the command line in a process of its own, by a wrapping command if one is given."""
 
-    def start(*args, env=None, **options):
-        command = [sys.executable, "-m", "lra_bench", *map(str, args)]
+    def start(*args, env=None, wrapper=(), **options):
+        command = [*wrapper, sys.executable, "-m", "lra_bench", *map(str, args)]
         return subprocess.Popen(
             command,
             env={**environment, **(env or {})},

@@ -106,9 +106,10 @@ def check_folders(jobs: Sequence[Job], out: Path) -> None:
 
     Raises:
         UsageError: one does, or holds a run of another config.
+        RunError: what one holds can't be read.
     """
     for job in jobs:
-        RunFolder(out / job.name).check(job.settings(), resume=True)
+        RunFolder(out / job.name).check_owner(job.settings())
 
 
 def _names(given: Sequence[str], registry: Any) -> list[str]:

@@ -13,7 +13,7 @@ from lra_bench import record
 
 SWEEP = (
     *("sweep", "--preset", "smoke", "--tasks", "listops", "--attentions", "linear,performer-relu"),
-    *("--seeds", "0,1", "--no-calibration"),
+    *("--seeds", "0", "--no-calibration"),
     *("--set", "train.num_steps=120", "--set", "train.eval_every=20"),
     *("--set", "train.log_every=10", "--set", "model.dropout=0.1"),
 )
@@ -23,7 +23,7 @@ KILLS = kills(2)
 
 def assert_equal_sweeps(one, other):
     names = sorted(path.parent.name for path in one.glob("*/record.json"))
-    assert len(names) == 4
+    assert len(names) == 2
     for name in names:
         assert outcome(one / name) == outcome(other / name), name
         assert lines(one / name) == lines(other / name), name
@@ -139,13 +139,9 @@ def test_an_unreadable_record_is_put_aside_and_made_again(spawn, undisturbed, tm
 
 def test_a_full_disk_fails_no_more_than_it_must(undisturbed, spawn, tmp_path):
     """No file of more than a few bytes can be written: the sweep says so and goes on later."""
-    import resource
-
-    def no_room():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    process = spawn(*SWEEP, "--retries", "0", "--out", tmp_path, preexec_fn=no_room)
+    process = spawn(
+        *SWEEP, "--retries", "0", "--out", tmp_path, wrapper=("prlimit", "--fsize=4096")
+    )
     process.communicate(timeout=300)
     assert process.returncode == 1
     finish(spawn, tmp_path)
