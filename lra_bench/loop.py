@@ -4,10 +4,11 @@ import math
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 from lra_bench.checkpoint import Checkpoints
 from lra_bench.data.batches import Prefetch, padded_batches
@@ -30,12 +31,16 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result on every example of a split."""
+    """The result on every example of a split: the mean loss, and which are right."""
 
-    accuracy: float
     loss: float
-    examples: int
+    correct: Bool[np.ndarray, " n"]
     seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        """In [0, 1]."""
+        return int(self.correct.sum()) / len(self.correct)
 
 
 @dataclass
@@ -105,28 +110,30 @@ class Loop:
     def _evaluate(self, state: State, split: str, bar: Advance | None) -> Evaluation:
         """Every example of a split counts once."""
         started = time.perf_counter()
-        examples, totals = self.store.splits[split], np.zeros(3)
+        examples, loss = self.store.splits[split], 0.0
+        right, done = np.zeros(len(examples), bool), 0
         for indices, weights in padded_batches(len(examples), self.settings.eval_batch_size):
             if self.stop.agreed():
                 raise Stopped(int(state.step))
-            sums = self.programs.eval_step(state, examples, indices, weights)
-            totals += np.array(jax.device_get(sums), np.float64)
+            found = jax.device_get(self.programs.eval_step(state, examples, indices, weights))
+            loss += float(found.loss)
+            real = weights > 0
+            right[indices[real]] = found.correct[real]
+            done += int(real.sum())
             if bar is not None:
-                bar(int(totals[2]), "")
-        loss, correct, count = totals.tolist()
+                bar(done, "")
         if not math.isfinite(loss):
             raise Diverged(int(state.step))
         seconds = time.perf_counter() - started
-        return Evaluation(correct / count, loss / count, int(count), seconds)
+        return Evaluation(loss / len(examples), right, seconds)
 
     def _write(self, step: int, split: str, found: Evaluation) -> None:
-        self._line(step, split, found.loss, found.accuracy, found.seconds)
+        correct = found.correct if split == "test" else None
+        self._line(step, split, found.loss, found.accuracy, found.seconds, correct)
 
-    def _line(
-        self, step: int, split: str, loss: float, accuracy: float, seconds: float | None
-    ) -> None:
+    def _line(self, *figures: Any) -> None:
         if self.metrics is not None:
-            self.metrics.write(step, split, loss, accuracy, seconds)
+            self.metrics.write(*figures)
 
     def _before_any_step(self, state: State, origin: Origin, bar: Advance) -> None:
         """Validate and test another run's parameters; a candidate for the best like any other.

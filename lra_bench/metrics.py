@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Bool
+
+from lra_bench import correctness
 from lra_bench.files import write_atomically
 
 FILE = "metrics.jsonl"
 _KEYS = {"step", "split", "loss", "accuracy", "seconds"}
+_OPTIONAL = {"correct"}
 
 
 class Metrics:
@@ -18,7 +23,8 @@ class Metrics:
 
     A line has `step`, `split` (train, validation or test), `loss`, `accuracy` and `seconds`:
     how long its steps or its evaluation took, waiting for data left out; null where the run was
-    stopped between, so that not all of it was timed.
+    stopped between, so that not all of it was timed. A test's has `correct` too: which examples
+    were answered rightly, see `correctness`.
     """
 
     def __init__(self, folder: Path, last_step: int, last_evaluated: int) -> None:
@@ -37,16 +43,24 @@ class Metrics:
         self._file = path.open("a")
 
     def write(
-        self, step: int, split: str, loss: float, accuracy: float, seconds: float | None
+        self,
+        step: int,
+        split: str,
+        loss: float,
+        accuracy: float,
+        seconds: float | None,
+        correct: Bool[np.ndarray, " n"] | None = None,
     ) -> None:
         """Append one line."""
-        line = {
+        line: dict[str, Any] = {
             "step": step,
             "split": split,
             "loss": loss,
             "accuracy": accuracy,
             "seconds": None if seconds is None else round(seconds, 6),
         }
+        if correct is not None:
+            line["correct"] = correctness.pack(correct)
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -67,7 +81,7 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
             line = json.loads(text)
         except ValueError:
             return
-        if not isinstance(line, dict) or line.keys() != _KEYS:
+        if not isinstance(line, dict) or line.keys() - _OPTIONAL != _KEYS:
             return
         yield line
 

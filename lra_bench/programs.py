@@ -15,7 +15,7 @@ from lra_bench.devices import Devices, place
 from lra_bench.flops import count_flops
 from lra_bench.mesh import on_mesh
 from lra_bench.settings import RunSettings
-from lra_bench.train import Learner, State, Sums, empty_window
+from lra_bench.train import Evaluated, Learner, State, empty_window
 
 
 class Programs:
@@ -87,8 +87,8 @@ class Programs:
 
     def eval_step(
         self, state: State, split: Split, indices: np.ndarray, weights: np.ndarray
-    ) -> Sums:
-        """Weighted sums over these examples."""
+    ) -> Evaluated:
+        """The model's answers on these examples."""
         return self._eval_step(*self._eval_arguments(state, split, indices, weights))
 
     def _first_evaluation(self, state: State) -> tuple[Any, ...]:

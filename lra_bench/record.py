@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lra_bench import __version__
+from lra_bench import __version__, correctness
 from lra_bench.errors import RunError
 from lra_bench.faults import one_line
 from lra_bench.files import read_json, write_json
@@ -124,7 +124,17 @@ def _is_evaluation_or_none(value: Any) -> bool:
     if not isinstance(value, dict):
         return value is None
     examples = value.get("examples")
-    return _is_share(value.get("accuracy")) and isinstance(examples, int) and examples > 0
+    if not (_is_share(value.get("accuracy")) and isinstance(examples, int) and examples > 0):
+        return False
+    return "correct" not in value or _agrees(value["correct"], value["accuracy"], examples)
+
+
+def _agrees(correct: Any, accuracy: float, examples: int) -> bool:
+    """Whether the bits are of so many examples and make that accuracy."""
+    try:
+        return _is_text(correct) and correctness.unpack(correct, examples).mean() == accuracy
+    except RunError:
+        return False
 
 
 def _is_origin_or_none(value: Any) -> bool:

@@ -237,8 +237,8 @@ class Run:
         """What metrics.jsonl says of a split at a step."""
         for line in metrics.read(self.folder.path / metrics.FILE):
             if (line["split"], line["step"]) == (split, step):
-                examples = len(self.store.splits[split])
-                return {"accuracy": line["accuracy"], "loss": line["loss"], "examples": examples}
+                found = {key: line[key] for key in ("accuracy", "loss", "correct") if key in line}
+                return {**found, "examples": len(self.store.splits[split])}
         return None
 
     def note_failure(self, error: Exception) -> None:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from lra_bench.model import Classifier
 from lra_bench.optim import optimiser
@@ -41,12 +41,11 @@ class State(NamedTuple):
     window: Window
 
 
-class Sums(NamedTuple):
-    """Weighted sums over a batch of evaluation."""
+class Evaluated(NamedTuple):
+    """A batch of evaluation: the sum of its weighted losses, and which answers are right."""
 
     loss: Float[Array, ""]
-    correct: Float[Array, ""]
-    examples: Float[Array, ""]
+    correct: Bool[Array, " b"]
 
 
 def empty_window() -> Window:
@@ -124,12 +123,11 @@ class Learner:
         tokens: Int[Array, "b *two l"],
         labels: Int[Array, " b"],
         weights: Float[Array, " b"],
-    ) -> Sums:
-        """Sums over the examples of weight 1; no dropout, nothing is redrawn."""
+    ) -> Evaluated:
+        """The model's answers, without dropout; nothing is redrawn. Weight 0 is filling."""
         logits = self.merge(params, sampled)(tokens)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        correct = _correct(logits, labels)
-        return Sums(jnp.sum(losses * weights), jnp.sum(correct * weights), jnp.sum(weights))
+        return Evaluated(jnp.sum(losses * weights), _correct(logits, labels))
 
     def resample(self, state: State, key: Key) -> State:
         """Redraw random features and rotations, by `key` folded with the step."""
@@ -142,7 +140,7 @@ class Learner:
 
 
 def _correct(logits: Array, labels: Array) -> Array:
-    return (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
+    return jnp.argmax(logits, axis=-1) == labels
 
 
 def _scale(grads: Arrays, parts: int) -> Arrays:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import SMOKE
 
-from lra_bench import record
+from lra_bench import correctness, record
 from lra_bench.registry import ATTENTIONS
 
 KEYS = [
@@ -84,6 +84,9 @@ class TestRun:
         assert found["config"] == json.loads((finished / "config.json").read_text())
         assert found["parameters_vs_softmax"] == 1
         assert found["test"]["examples"] == found["validation"]["examples"] == 64
+        right = correctness.unpack(found["test"]["correct"], 64)
+        assert right.mean() == found["test"]["accuracy"] == lines(finished)[-1]["accuracy"]
+        assert 0 < right.sum() < 64
         assert found["chance"] > 0.1
         for key in ("steps_per_second", "tokens_per_second", "flops_per_step"):
             assert found[key] > 0

@@ -1,0 +1,28 @@
+"""Which examples were right, as a bit each: there and back, and what isn't that."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lra_bench import correctness
+from lra_bench.errors import RunError
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40))
+def test_there_and_back(correct):
+    text = correctness.pack(np.array(correct))
+    assert correctness.unpack(text, len(correct)).tolist() == correct
+
+
+def test_the_format():
+    """Changes only with the schema of records: others read it."""
+    assert correctness.pack(np.array([1, 0, 1, 0, 0, 0, 0, 0, 1], bool)) == "oIA="
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("oIA", "not base64"), ("oIA=oIA=", "not base64"), ("oIA=", "2 bytes for 8")]
+)
+def test_what_is_refused(text, says):
+    with pytest.raises(RunError, match=says):
+        correctness.unpack(text, 8)
