@@ -34,7 +34,7 @@ def test_records_are_of_clean_checkouts(repository, mini):
 
 
 def test_submitted_rows_may_stand(repository):
-    """CONTRIBUTING, "Add your rows to the leaderboard"; tests/test_submission.py breaks each rule."""
+    """As CONTRIBUTING tells; test_submission.py breaks each rule."""
     found = [path.parent for path in (repository / "results/submitted").rglob(record.FILE)]
     rules = (
         [finding for row in rows(collect(found)).values() for finding in check(row)]
