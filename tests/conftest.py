@@ -18,6 +18,8 @@ SMOKE = ("run", "--preset", "smoke")
 # Compiling is most of the time in tests, and slow code for a few steps does no harm.
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
+LONG = ("faults/", "test_devices", "test_sweep", "test_sequences", "test_efficiency_", "test_cli")
+
 
 def pytest_configure(config):
     """Quick compiling and one cache of it for all tests, those in other processes too.
@@ -30,6 +32,11 @@ def pytest_configure(config):
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
         cache = os.environ["JAX_COMPILATION_CACHE_DIR"]
         config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))
+
+
+def pytest_collection_modifyitems(items):
+    """Files of few tests that take long come first: the last are then short, and none waits."""
+    items.sort(key=lambda item: not any(word in item.nodeid for word in LONG))
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,16 @@ class TestHelp:
             (),
             *(
                 (name,)
-                for name in ("run", "efficiency", "table", "report", "analyze", "data", "list")
+                for name in (
+                    "run",
+                    "efficiency",
+                    "table",
+                    "report",
+                    "submit-check",
+                    "analyze",
+                    "data",
+                    "list",
+                )
             ),
         ],
     )
@@ -99,7 +108,9 @@ class TestRun:
 
     def test_metrics_are_as_specified(self, finished):
         found = lines(finished)
-        assert all(list(x) == ["step", "split", "loss", "accuracy", "seconds"] for x in found)
+        usual = ["step", "split", "loss", "accuracy", "seconds"]
+        assert all(list(x) == usual for x in found[:-1])
+        assert list(found[-1]) == [*usual, "correct"]
         assert [x["step"] for x in found if x["split"] == "train"] == [4, 8, 12, 16, 20, 24]
         assert [x["step"] for x in found if x["split"] == "validation"] == [8, 16, 24]
         assert [x["split"] for x in found][-1] == "test"
@@ -260,7 +271,7 @@ class TestBadInput:
             (("run", "--sed", "1"), ("unrecognized arguments",)),
             (("rum",), ("invalid choice: 'rum'",)),
             ((), ("required: COMMAND",)),
-            (("table",), ("required: DIR",)),
+            (("table",), ("name a folder of records, or --published",)),
             (("table", "nowhere"), ("no folder nowhere",)),
             (("table", ".", "--format", "pdf"), ("invalid choice: 'pdf'", "markdown")),
             (("data", "fetch", "listops"), ("invalid choice: 'fetch'", "prepare")),

@@ -362,6 +362,16 @@ def test_a_wrong_call_is_one_line(cli, tmp_path, monkeypatch, words, says):
     assert not list(tmp_path.glob("*/listops*"))
 
 
+def test_a_record_that_cannot_be_read_refuses_no_sweep(tmp_path):
+    """It is put aside when the sweep begins."""
+    place = tmp_path / job().name
+    place.mkdir()
+    (place / "config.json").write_text(json.dumps(job().settings().as_dict()))
+    (place / record.FILE).write_text('{"schema": 1,')
+    plan.check_folders([job()], tmp_path)
+    assert stand(place, Attempts()).state == "failed"
+
+
 def test_a_folder_of_another_preset_is_refused_before_anything_begins(cli, tmp_path):
     call = ("--attentions", "linear", "--seeds", "0", "--out", tmp_path)
     assert cli(*SMOKE, *call)[0] == 0

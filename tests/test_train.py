@@ -117,16 +117,27 @@ def test_the_first_step_that_is_not_finite_is_kept():
     assert int(state.window.diverged_at) == losses.index(False) + 1
 
 
-def test_every_mechanism_learns():
-    """Thirty steps on one batch halve the loss of all but the one that attends to nothing."""
-    for attention in ATTENTIONS.names():
-        one = learner(attention, "train.learning_rate=1e-2", "train.schedule=constant")
-        state, step = jax.jit(one.init)(KEY), jax.jit(one.train_step)
-        losses = []
-        for _ in range(30):
-            state, loss = step(state, *batch(4), KEY)
-            losses.append(float(loss))
-        assert losses[-1] < losses[0] / 2, attention
+@pytest.mark.parametrize(
+    "attention",
+    [
+        "identity",
+        "performer-softmax",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ATTENTIONS.names()
+            if name not in ("identity", "performer-softmax")
+        ),
+    ],
+)
+def test_a_mechanism_learns(attention):
+    """Thirty steps on one batch halve the loss, even of the one that attends to nothing."""
+    one = learner(attention, "train.learning_rate=1e-2", "train.schedule=constant")
+    state, step = jax.jit(one.init)(KEY), jax.jit(one.train_step)
+    losses = []
+    for _ in range(30):
+        state, loss = step(state, *batch(4), KEY)
+        losses.append(float(loss))
+    assert losses[-1] < losses[0] / 2
 
 
 _ON_DEVICES = """

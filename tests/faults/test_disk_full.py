@@ -61,6 +61,7 @@ def test_in_config(mounting, undisturbed, tmp_path, kept):
     assert_equal_runs(kept, undisturbed())
 
 
+@pytest.mark.slow
 def test_in_the_first_line_of_metrics(mounting, undisturbed, tmp_path, kept):
     _, left, _ = disk_full(mounting, arguments(tmp_path / "run"), "4k")
     assert "checkpoints" in left

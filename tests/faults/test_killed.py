@@ -114,6 +114,7 @@ def test_killed_while_an_old_checkpoint_is_deleted(environment, undisturbed, tmp
     assert_equal_runs(tmp_path / "run", undisturbed())
 
 
+@pytest.mark.slow
 def test_killed_between_a_stop_and_its_evaluation(environment, undisturbed, tmp_path):
     """An evaluation is written once, though its line came before its checkpoint."""
     slow = {"data.validation_size": 300, "train.eval_batch_size": 1, "train.num_steps": 14}
@@ -140,6 +141,7 @@ def test_without_resume_an_unfinished_run_is_left_alone(environment, tmp_path):
     assert (tmp_path / "run/metrics.jsonl").read_text() == before
 
 
+@pytest.mark.slow
 def test_a_torn_last_line_is_written_again(environment, undisturbed, tmp_path):
     command = arguments(tmp_path / "run", "linear")
     assert kill(environment, command, ("checkpoints/21", 1, 0))

@@ -127,6 +127,7 @@ def test_the_sweep_is_asked_to_stop(spawn, undisturbed, tmp_path):
     assert_equal_sweeps(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_an_unreadable_record_is_put_aside_and_made_again(spawn, undisturbed, tmp_path):
     finish(spawn, tmp_path)
     torn = tmp_path / "listops-linear-seed0" / record.FILE

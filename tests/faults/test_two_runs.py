@@ -18,6 +18,7 @@ def test_at_the_same_moment(environment, undisturbed, tmp_path):
     assert_equal_runs(tmp_path / "run", undisturbed())
 
 
+@pytest.mark.slow
 def test_one_that_comes_later(environment, undisturbed, tmp_path):
     command = arguments(tmp_path / "run", **{"train.num_steps": 90})
     first = start(environment, command)
