@@ -168,11 +168,11 @@ def caption(chart: Chart) -> str:
     lost = f" Left out, for want of some of these: {', '.join(chart.left_out)}."
     unknown = [point.label for point in chart.points if point.memory is None]
     dots = f" A small dot: memory not known ({', '.join(unknown)})." if unknown else ""
-    seeds = _seeds(chart)
+    where = f"All on {chart.device}, {_seeds(chart)} a cell."
     process = " On CPU that is the whole process's." if "cpu" in _platforms(chart) else ""
     return (
         f"Test accuracy, {tasks}; training steps a second over softmax's{over}; area: peak memory"
-        f"{'' if one else ', geometric mean'}.{process} All on {chart.device}, {seeds} a cell.{dots}"
+        f"{'' if one else ', geometric mean'}.{process} {where}{dots}"
         f"{lost if chart.left_out else ''}"
     )
 
