@@ -6,12 +6,16 @@ import shlex
 
 import pytest
 import report_cases as cases
+from efficiency_cases import law
 
 from lra_bench import leaderboard
 from lra_bench.cli import parser
+from lra_bench.cli.efficiency import _choice
 from lra_bench.config import make_settings
+from lra_bench.efficiency import groups, plan, summary
+from lra_bench.efficiency import records as efficiency_records
 from lra_bench.registry import ATTENTIONS
-from lra_bench.report import board, docstring, provenance
+from lra_bench.report import board, docstring, provenance, remeasure
 from lra_bench.report.commands import again
 from lra_bench.report.markup import Html, prose, tag
 from lra_bench.report.material import gather, settings
@@ -94,6 +98,30 @@ class TestCommands:
         made = cases.run()
         made["config"]["train"]["momentum"] = 0.9
         assert again(made).doubt == "This version has no train.momentum=0.9."
+
+
+class TestEfficiencyCommands:
+    def test_of_every_group_here(self, repository):
+        """A command asks for all cells of its group, with the same settings."""
+        lines = efficiency_records.collect([repository / "results"])
+        found = groups.groups(summary.rows(lines))
+        assert found
+        for group in found:
+            _, *words = shlex.split(remeasure.command(group))
+            asked = plan.cells(_choice(parser().parse_args(words), None))
+            again = summary.rows(efficiency_records.blank(x, group.first.machine) for x in asked)
+            kinds = {(row.setting, row.label, row.length) for row in again}
+            assert {(row.setting, row.label, row.length) for row in group.rows} <= kinds
+
+    def test_options(self):
+        asked = plan.Choice(("performer-relu",), (64,), overrides=("attention.num_features=8",))
+        lines = [efficiency_records.blank(cell, "here") for cell in plan.cells(asked)]
+        for group in groups.groups(summary.rows(lines)):
+            assert "--set attention.num_features=8" in remeasure.command(group)
+
+    def test_settings_that_no_command_gives(self):
+        (group,) = groups.groups(summary.rows(law("linear", 0.01, 1.0)))
+        assert remeasure.command(group) is None
 
 
 class TestBoard:

@@ -71,8 +71,9 @@ def leaderboard(setting: Setting) -> Html:
     rows = [_row(Row(name, cells), found) for name, cells in setting.rows.items()]
     foot = tag("tr", tag("th", "chance", scope="row"), *(tag("td", c.foot) for c in found))
     parts = (tag("thead", head), tag("tbody", *rows), tag("tfoot", foot))
-    caption = tag("caption", f"Test accuracy, preset {setting.title}", class_="unseen")
-    return scrolling(tag("table", caption, *parts, class_="sortable board"))
+    said = f"Test accuracy, preset {setting.title}"
+    caption = tag("caption", said, class_="unseen")
+    return scrolling(tag("table", caption, *parts, class_="sortable board"), said)
 
 
 def columns(setting: Setting) -> list[Column]:

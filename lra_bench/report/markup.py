@@ -55,14 +55,14 @@ def table(
     rows = [_row(list(cells)) for cells in body]
     said = tag("caption", caption, class_="unseen") if caption else None
     inner = tag("table", said, tag("thead", top), tag("tbody", *rows), class_=class_)
-    return scrolling(inner)
+    return scrolling(inner, caption or "table")
 
 
 def _row(cells: list[object]) -> Html:
     return tag("tr", tag("th", cells[0], scope="row"), *(tag("td", cell) for cell in cells[1:]))
 
 
-def scrolling(content: Html, label: str = "table") -> Html:
+def scrolling(content: Html, label: str) -> Html:
     """A box that scrolls sideways, by the arrow keys too."""
     return tag("div", content, class_="table", tabindex=0, role="region", aria_label=label)
 
