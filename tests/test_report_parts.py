@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 import report_cases as cases
-from efficiency_cases import law
+from efficiency_cases import CONFIG, law
 
 from lra_bench import leaderboard
 from lra_bench.cli import parser
@@ -120,8 +120,10 @@ class TestEfficiencyCommands:
             assert "--set attention.num_features=8" in remeasure.command(group)
 
     def test_settings_that_no_command_gives(self):
-        (group,) = groups.groups(summary.rows(law("linear", 0.01, 1.0)))
-        assert remeasure.command(group) is None
+        other = {**CONFIG, "model": {**CONFIG["model"], "num_heads": 3}}
+        for lines in (law("theirs", 0.01, 1.0), law("linear", 0.01, 1.0, config=other)):
+            (group,) = groups.groups(summary.rows(lines))
+            assert remeasure.command(group) is None
 
 
 class TestBoard:
