@@ -89,12 +89,12 @@ def _usable(row: Cells, base: Cells) -> set[str]:
     }
 
 
-def _candidates(sets: list[frozenset[str]]) -> set[frozenset[str]]:
-    """All that some of the sets have in common."""
+def _candidates(sets: list[frozenset[str]]) -> list[frozenset[str]]:
+    """All that some of the sets have in common, always in the same order."""
     found: set[frozenset[str]] = set()
     for one in sets:
         found |= {one} | {one & other for other in found}
-    return found - {frozenset()}
+    return sorted(found - {frozenset()}, key=sorted)
 
 
 def _worth(tasks: tuple[str, ...], has: Mapping[str, set[str]]) -> tuple[int, int]:
