@@ -4,7 +4,7 @@ The files in `lra_bench/published/` hold what the sources print; see docs/publis
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
@@ -26,20 +26,35 @@ _KERNEL = {"nystromformer": "performer-relu", "xformers": "performer-softmax"}
 
 @dataclass(frozen=True)
 class Published:
-    """One model's accuracies in one source, in percent; a task it failed at is left out."""
+    """One model in one source, in percent.
+
+    Attributes:
+        accuracy: by task; a task it failed at is left out.
+        failed: those tasks.
+        average: as printed.
+    """
 
     source: str
     model: str
-    accuracy: dict[str, float]
+    accuracy: dict[str, float] = field(hash=False)
+    failed: frozenset[str] = frozenset()
+    average: float | None = None
 
 
 @cache
 def results() -> tuple[Published, ...]:
     """Every published row: the LRA paper's Table 1, then what others found later."""
     paper = _read("lra_paper_table1").assign(source="LRA paper")
+    paper = paper.rename(columns={"avg_printed": "avg"})
     later = _read("later_results")
     rows = pd.concat([paper, later], ignore_index=True).to_dict("records")
-    return tuple(Published(r["source"], r["model"], _accuracy(r)) for r in rows)
+    return tuple(map(_published, rows))
+
+
+def _published(row: dict) -> Published:
+    failed = frozenset(task for task in _TASKS if row[task] == "FAIL")
+    average = float(row["avg"]) if row["avg"] else None
+    return Published(row["source"], row["model"], _accuracy(row), failed, average)
 
 
 def of(attention: str, task: str) -> list[Published]:

@@ -1,19 +1,49 @@
-"""Tables as markdown, LaTeX or HTML: a title, a table of text, and what its signs mean."""
+"""Tables for people: a title, a table of text, what its signs mean; and tables for programs."""
 
 import html as markup
+import json
+from dataclasses import dataclass
 
 import pandas as pd
 
+FOR_PROGRAMS = ("csv", "json")
+
+
+def for_programs(table: pd.DataFrame, style: str) -> str:
+    """A table as csv or json; what isn't known is empty there, null here."""
+    if style == "csv":
+        return table.to_csv(index=False, lineterminator="\n")
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return json.dumps(rows, indent=2) + "\n"
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A cell's text, in bold or else underlined."""
+
+    text: str
+    bold: bool
+
+    def __str__(self) -> str:
+        return self.text
+
 
 def render(style: str, title: str, table: pd.DataFrame, notes: str) -> str:
-    """One table as "markdown", "latex" or "html"; all its cells are text."""
+    """One table as "markdown", "latex" or "html"; its cells are text or `Marked`."""
     return _RENDERERS[style](title, table, notes)
 
 
 def _markdown(title: str, table: pd.DataFrame, notes: str) -> str:
     aligned = ["left"] + ["right"] * (len(table.columns) - 1)
-    body = table.to_markdown(index=False, disable_numparse=True, colalign=aligned)
+    marked = table.map(_signs_of_markdown)
+    body = marked.to_markdown(index=False, disable_numparse=True, colalign=aligned)
     return f"### {title}\n\n{body}\n\n{notes}\n"
+
+
+def _signs_of_markdown(cell: str | Marked) -> str:
+    if isinstance(cell, Marked):
+        return f"**{cell}**" if cell.bold else f"<u>{cell}</u>"
+    return cell
 
 
 def _latex(title: str, table: pd.DataFrame, notes: str) -> str:
@@ -47,14 +77,26 @@ _TEX = {sign: rf"\{sign}" for sign in "&%$#_{}"} | {
 }
 
 
-def _tex(text: str) -> str:
-    return text.translate(str.maketrans(_TEX))
+def _tex(cell: str | Marked) -> str:
+    text = str(cell).translate(str.maketrans(_TEX))
+    if isinstance(cell, Marked):
+        return rf"\textbf{{{text}}}" if cell.bold else rf"\underline{{{text}}}"
+    return text
 
 
 def _html(title: str, table: pd.DataFrame, notes: str) -> str:
     """A wide table scrolls in a box of its own."""
-    body = f'<div class="table">\n{table.to_html(index=False, border=0)}\n</div>'
+    escaped = table.map(_signs_of_html).rename(columns=markup.escape)
+    rows = escaped.to_html(index=False, border=0, escape=False)
+    body = f'<div class="table">\n{rows}\n</div>'
     return f"<h3>{markup.escape(title)}</h3>\n{body}\n<p>{markup.escape(notes)}</p>\n"
+
+
+def _signs_of_html(cell: str | Marked) -> str:
+    text = markup.escape(str(cell))
+    if isinstance(cell, Marked):
+        return f"<b>{text}</b>" if cell.bold else f"<u>{text}</u>"
+    return text
 
 
 _RENDERERS = {"markdown": _markdown, "latex": _latex, "html": _html}

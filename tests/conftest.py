@@ -15,11 +15,16 @@ from lra_bench.cli import main
 SMOKE = ("run", "--preset", "smoke")
 
 
-def pytest_configure(config):
-    """One cache of compiled programs for all tests, those in other processes too.
+# Compiling is most of the time in tests, and slow code for a few steps does no harm.
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
-    JAX reads where it is when it is imported, hence not from a fixture.
+
+def pytest_configure(config):
+    """Quick compiling and one cache of it for all tests, those in other processes too.
+
+    JAX reads both when it is imported, hence not from a fixture.
     """
+    os.environ.setdefault("XLA_FLAGS", QUICK)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lra-bench-cache-")
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"

@@ -1,6 +1,7 @@
 """One run on several devices, of one process or of several: the same losses, one folder."""
 
 import contextlib
+import functools
 import http.server
 import json
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import SMOKE
+from conftest import QUICK, SMOKE
 
 from lra_bench import distributed, record
 from lra_bench.config import make_settings
@@ -22,10 +23,12 @@ from lra_bench.devices import choose_devices
 from lra_bench.errors import UsageError
 from lra_bench.registry import ATTENTIONS
 
-# Compiling is most of the time here, and slow code for a few steps does no harm.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 EIGHT = f"{QUICK} --xla_force_host_platform_device_count=8"
 STEPS = 20
+# Random features, learned sums over tokens, and hashing that sorts.
+QUICKLY = ("performer-softmax", "linformer", "reformer")
+THE_OTHERS = tuple(name for name in ATTENTIONS.names() if name not in QUICKLY)
+ALL = (*QUICKLY, *(pytest.param(name, marks=pytest.mark.slow) for name in THE_OTHERS))
 # Dropout and redrawing draw numbers too, which must not depend on where they are drawn.
 OPTIONS = [
     f"--set={item}"
@@ -87,11 +90,14 @@ def pair(spawn):
 
 @pytest.fixture(scope="module")
 def trained(environment, data_dir, tmp_path_factory):
-    """Folders of every attention's run on 1, 2 and 8 devices, and by 2 processes."""
-    root, script = tmp_path_factory.mktemp("trained"), Path(__file__).with_name("all_attentions.py")
+    """Folder of an attention's runs on 1, 2 and 8 devices, and by 2 processes; made on demand.
 
-    def start(name, flags, *args):
-        command = [sys.executable, str(script), str(root / name), *SMOKE[1:], *OPTIONS, *args]
+    Those that are run quickly are made together, and so are the others.
+    """
+    script = Path(__file__).with_name("several_attentions.py")
+
+    def start(folder, names, flags, *args):
+        command = [sys.executable, str(script), str(folder), names, *SMOKE[1:], *OPTIONS, *args]
         command.append(f"--set=train.eval_every={STEPS}")
         env, pipe = {**environment, "XLA_FLAGS": flags}, subprocess.PIPE
         return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
@@ -100,19 +106,26 @@ def trained(environment, data_dir, tmp_path_factory):
         for status, out, err in ended([start(*call) for call in calls], 900):
             assert status == 0, out + err
 
-    one, two, eight = (
-        (f"{count} devices", EIGHT, f"--set=train.num_devices={count}") for count in (1, 2, 8)
-    )
-    together(one, two)
-    together(eight)
-    together(*(("2 processes", QUICK, *flags) for flags in places()))
-    return root
+    @functools.cache
+    def make(names):
+        root = tmp_path_factory.mktemp("trained")
+        one, two, eight = (
+            (root / f"{count} devices", names, EIGHT, f"--set=train.num_devices={count}")
+            for count in (1, 2, 8)
+        )
+        together(one, two)
+        together(eight)
+        together(*((root / "2 processes", names, QUICK, *flags) for flags in places()))
+        return root
+
+    return lambda attention: make(",".join(QUICKLY if attention in QUICKLY else THE_OTHERS))
 
 
 @pytest.mark.parametrize("place", ["2 devices", "8 devices", "2 processes"])
-@pytest.mark.parametrize("attention", ATTENTIONS.names())
+@pytest.mark.parametrize("attention", ALL)
 def test_the_losses_do_not_depend_on_the_devices(trained, place, attention):
-    alone, shared = trained / "1 devices" / attention, trained / place / attention
+    root = trained(attention)
+    alone, shared = root / "1 devices" / attention, root / place / attention
     for split, count in (("train", STEPS), ("validation", 1), ("test", 1)):
         expected, found = (figures(folder, split) for folder in (alone, shared))
         assert len(expected) == count
@@ -126,7 +139,7 @@ def test_the_losses_do_not_depend_on_the_devices(trained, place, attention):
     [("1 devices", 1, 1), ("2 devices", 2, 1), ("8 devices", 8, 1), ("2 processes", 2, 2)],
 )
 def test_the_record_tells_devices_and_processes(trained, place, devices, processes):
-    for folder in (trained / place).iterdir():
+    for folder in (trained(QUICKLY[0]) / place).iterdir():
         found = record.read(folder / "record.json")["environment"]
         assert (found["device_count"], found["processes"]) == (devices, processes)
 
@@ -201,7 +214,7 @@ def undisturbed(environment, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("first", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_any_number_of_processes_goes_on_with_a_run(pair, spawn, undisturbed, tmp_path, first):
     """Stopped as one process and resumed as two, and the reverse; the request comes to the last."""
     out = tmp_path / "run"
@@ -224,7 +237,7 @@ def test_any_number_of_processes_goes_on_with_a_run(pair, spawn, undisturbed, tm
     assert not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize("killed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_dead_process_ends_the_others(pair, tmp_path, killed):
     out, other = tmp_path / "run", 1 - killed
     processes = pair(*RUN, "--out", out, "--set=train.num_steps=100000")

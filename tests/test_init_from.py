@@ -205,6 +205,7 @@ def test_resume_tells_checkpoints_by_contents(cli, source, tuned, tmp_path):
         assert "holds a run of another config: init_from is " in err
 
 
+@pytest.mark.slow
 def test_kill_and_resume_without_the_source(spawn, source, tmp_path):
     """kill -9 after a first checkpoint; the source is gone by then, and the run is the same."""
     copy, out = shutil.copytree(source, tmp_path / "source"), tmp_path / "run"

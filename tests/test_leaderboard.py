@@ -3,19 +3,25 @@
 import copy
 import json
 import math
+import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra_bench import leaderboard, published, record
+from lra_bench import correctness, leaderboard, published, record
 from lra_bench.config import make_settings
 from lra_bench.errors import RunError, UsageError
+from lra_bench.leaderboard.board import ORDER, board
 
 
-def make(attention="softmax", seed=0, accuracy=0.4, status="ok", preset="mini", overrides=()):
-    settings = make_settings("listops", attention, preset, seed, overrides)
+def make(
+    attention="softmax", seed=0, accuracy=0.4, status="ok", preset="mini", overrides=(),
+    task="listops", correct=None,
+):  # fmt: skip
+    settings = make_settings(task, attention, preset, seed, overrides)
     run = record.blank(settings)
     run.update(status=status, chance=0.17, parameters=1000, parameters_vs_softmax=1.0)
     run.update(steps_per_second=5.0, data={"sha256": "0123456789abcdef"})
@@ -23,7 +29,16 @@ def make(attention="softmax", seed=0, accuracy=0.4, status="ok", preset="mini", 
     if status == "ok":
         run["validation"] = run["test"] = {"accuracy": accuracy, "loss": 1.0, "examples": 2000}
         run["best_step"] = 7
+    if correct is not None:
+        run["test"] = answered(correct)
     return run
+
+
+def answered(correct):
+    """A test with these answers."""
+    accuracy, examples = int(correct.sum()) / len(correct), len(correct)
+    packed = correctness.pack(correct)
+    return {"accuracy": accuracy, "loss": 1.0, "examples": examples, "correct": packed}
 
 
 def table(records, **options):
@@ -97,6 +112,131 @@ def test_options_of_the_attention_are_a_row_of_their_own():
     assert text.count("### ") == 1
 
 
+def of_all_tasks(attention="softmax", tasks=ORDER[:5], **others):
+    """A run of each task; accuracies 0.40, 0.41, ... unless given."""
+    return [
+        make(attention, task=task, **{"accuracy": 0.7 + index / 100, **others})
+        for index, task in enumerate(tasks)
+    ]
+
+
+def averages(made):
+    return {
+        found.attention: tuple(it and round(it.mean, 9) for it in map(found.average, (5, 6)))
+        for found in made.rows
+    }
+
+
+def test_averages_are_over_five_and_over_six_tasks():
+    runs = of_all_tasks(preset="paper") + of_all_tasks(
+        "linear", ORDER, accuracy=0.9, preset="paper"
+    )
+    made = board(runs + of_all_tasks("reformer", ORDER[:4], preset="paper"))
+    expected = {"softmax": (0.72, None), "linear": (0.9, 0.9), "reformer": (None, None)}
+    assert averages(made) == expected
+    assert made.tasks == ORDER
+
+
+def test_a_run_without_a_result_leaves_no_average_and_one_at_chance_counts():
+    runs = of_all_tasks()
+    runs[0]["test"]["accuracy"] = 0.17
+    assert averages(board(runs))["softmax"][0] == pytest.approx(
+        (0.17 + 0.71 + 0.72 + 0.73 + 0.74) / 5
+    )
+    runs[0].update(status="diverged", test=None)
+    assert averages(board(runs))["softmax"][0] is None
+
+
+def test_the_spread_of_an_average_is_that_over_seeds():
+    runs = of_all_tasks(seed=0, accuracy=0.5) + of_all_tasks(seed=1, accuracy=0.6)
+    assert "55.0 ± 7.1" in row(table(runs), "softmax")
+
+
+def test_averages_are_never_of_rounded_figures():
+    """Five of 50.04 % print as 50.0 each, and their average as what it is."""
+    runs = of_all_tasks(accuracy=0.5004)
+    runs += of_all_tasks("linear", accuracy=0.5006)
+    text = table(runs)
+    assert row(text, "softmax")[1:7] == ["50.0"] * 6
+    assert row(text, "linear")[1:7] == ["50.1"] * 6
+
+
+def test_the_averages_of_the_papers_table_1_come_out():
+    """But for Sinkhorn's, which is printed as 51.39."""
+    rows = [row for row in published.results() if row.source == "LRA paper"]
+    runs = []
+    for index, it in enumerate(rows):
+        for task, percent in it.accuracy.items():
+            run = make("identity", accuracy=percent / 100, task=task)
+            runs.append({**run, "attention": f"m{index}"})
+    found = averages(board(runs))
+    assert len(found) == 11
+    wrong = []
+    for index, it in enumerate(rows):
+        if round(100 * found[f"m{index}"][0], 2) != it.average:
+            wrong.append((it.model, it.average, round(100 * found[f"m{index}"][0], 2)))
+    assert wrong == [("Sinkhorn Trans.", 51.39, 51.48)]
+
+
+def test_printed_averages_that_are_wrong_are_named():
+    text = leaderboard.printed.all_of("markdown")
+    assert "Sinkhorn Trans. [LRA paper] 51.39, not 51.48" in text
+    assert "Performer [LRA paper]" not in text
+    assert "BigBird" in text
+
+
+def right(share, examples=2000):
+    """So many of the examples, the first ones, are right."""
+    return np.arange(examples) < share * examples
+
+
+def marked(runs):
+    return {key: mark for key, mark in board(runs).marks.items() if isinstance(key[1], str)}
+
+
+def test_the_best_is_marked_where_it_is_so_significantly():
+    """By one example more it isn't; by a tenth of them it is, and so is the second."""
+
+    def of(attention, *shares):
+        return [make(attention, seed, correct=right(share)) for seed, share in enumerate(shares)]
+
+    best, second = of("softmax", 0.7, 0.7), of("linear", 0.6, 0.6)
+    assert marked(best + second) == {("softmax", "listops"): "best"}
+    third = of("reformer", 0.5, 0.5)
+    both = {("softmax", "listops"): "best", ("linear", "listops"): "second"}
+    assert marked(best + second + third) == both
+    assert marked(of("softmax", 0.7, 0.7) + of("linear", 0.7, 0.6995)) == {}
+    text = table(best + second + third)
+    assert row(text, "softmax")[1] == "**70.0 ± 0.0**"
+    assert row(text, "linear")[1] == "<u>60.0 ± 0.0</u>"
+    assert "Bold: better than every other row" in text
+
+
+def test_one_seed_marks_nothing():
+    text = table([make(correct=right(0.7)), make("linear", correct=right(0.3))])
+    assert "**" not in text
+    assert "No figure is bold" in text
+
+
+@pytest.mark.parametrize(
+    ("style", "signs"),
+    [("latex", (r"\textbf{70.0", r"\underline{60.0")), ("html", ("<b>70.0", "<u>60.0"))],
+)
+def test_marks_in_other_formats(style, signs):
+    runs = [
+        make(attention, seed, correct=right(share))
+        for attention, share in (("softmax", 0.7), ("linear", 0.6), ("reformer", 0.5))
+        for seed in (0, 1)
+    ]
+    text = leaderboard.render(runs, style, with_published=False)
+    assert all(sign in text for sign in signs)
+
+
+def test_markup_in_records_does_no_harm():
+    run = {**make(), "attention": "<script>alert(1)</script>"}
+    assert "<script>" not in leaderboard.render([run], "html", with_published=False)
+
+
 def test_over_the_parameter_budget_is_flagged():
     heavy = make("linformer")
     heavy["parameters_vs_softmax"] = 1.11
@@ -139,12 +279,16 @@ def test_a_second_record_of_a_seed_is_left_out_aloud(capsys):
     assert "a second record of softmax on listops, seed 0" in capsys.readouterr().err
 
 
-def test_published_rows_stand_apart_with_their_source():
-    text = table([make(), make("performer-softmax")], with_published=True)
-    assert row(text, "Transformer [LRA paper]")[1] == "36.37"
-    assert row(text, "Performer [LRA paper]")[1] == "18.01"
-    assert row(text, "Favor-256 (redraw) [xformers]")[1] == "19.56"
-    assert "full-size setting" in text
+def test_published_rows_are_a_table_of_their_own_with_their_source():
+    ours, theirs = table([make(), make("performer-softmax")], with_published=True).split(
+        "### published"
+    )
+    assert "Performer" not in ours
+    assert row(theirs, "Transformer")[1:] == ["LRA paper", "36.37"]
+    assert row(theirs, "Favor-256 (redraw)")[1:] == ["xformers", "19.56"]
+    assert re.search(r"Performer +\| +LRA paper \| +18.01", theirs)
+    assert "BigBird" not in theirs
+    assert "other sizes" in theirs
 
 
 def test_published_kernels_are_told_apart():
@@ -170,6 +314,12 @@ def test_csv_is_for_programs(tmp_path):
     assert here.seeds.tolist() == [2]
     paper = frame[(frame.source == "LRA paper") & (frame.attention == "Performer")]
     assert paper[paper.task == "listops"].accuracy_mean.tolist() == [0.1801]
+
+
+def test_json_is_for_programs_too():
+    rows = json.loads(leaderboard.render([make()], "json", with_published=False))
+    assert rows[0]["accuracy_mean"] == 0.4
+    assert rows[0]["accuracy_sd"] is rows[0]["fail"] is None
 
 
 def test_latex_is_escaped():

@@ -145,37 +145,27 @@ place = prepare(Path(sys.argv[3]), task, "generate")
 programs = Programs(
     make_learner(task, settings), settings, store.open_store(place), choose_devices(settings.train)
 )
-state, losses = programs.init(), []
-programs.compile(state)
-for step in range(20):
-    state, loss = programs.train_step(state, programs.train_batch(step))
-    losses.append(float(loss))
-print(json.dumps([losses, "all-gather" in programs._train_step.as_text()]))
+programs.compile(programs.init())
+print(json.dumps("all-gather" in programs._train_step.as_text()))
 """
 
 
 @pytest.fixture
 def on_devices(environment, data_dir):
-    """Train twenty steps on some of eight devices: the losses, and whether data were gathered."""
+    """Compile a step for eight devices: whether it gathers data."""
     env = {**environment, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
 
-    def train(attention, *overrides):
+    def gathers(attention, *overrides):
         command = [sys.executable, "-c", _ON_DEVICES, attention, " ".join(overrides), str(data_dir)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
         return json.loads(done.stdout.splitlines()[-1])
 
-    return train
-
-
-@pytest.mark.parametrize("attention", ["performer-softmax", "reformer"])
-def test_the_number_of_devices_changes_only_rounding(attention, on_devices):
-    curves = [on_devices(attention, f"train.num_devices={count}")[0] for count in (1, 8)]
-    np.testing.assert_allclose(*curves, atol=1e-5)
+    return gathers
 
 
 def test_accumulated_parts_stay_on_their_devices(on_devices):
     """Each device has its share of every part: nothing but gradients is exchanged."""
-    _, gathered = on_devices("softmax", "train.accumulate=2", "train.batch_size=32")
+    gathered = on_devices("softmax", "train.accumulate=2", "train.batch_size=32")
     assert not gathered
 
 

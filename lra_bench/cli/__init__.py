@@ -2,15 +2,26 @@
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Sequence
 
 from lra_bench import __version__
-from lra_bench.cli import analyze, data, efficiency, listing, report, run, sweep, table
+from lra_bench.cli import (
+    analyze,
+    data,
+    efficiency,
+    listing,
+    report,
+    run,
+    submit_check,
+    sweep,
+    table,
+)
 from lra_bench.errors import RunError, UsageError
 from lra_bench.faults import is_disk_full, one_line
 
-COMMANDS = (run, sweep, efficiency, table, report, analyze, data, listing)
+COMMANDS = (run, sweep, efficiency, table, report, submit_check, analyze, data, listing)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args.command.main(args, argv)
     except UsageError as error:
         return _complain(error, 2)
+    except BrokenPipeError:  # whoever reads has read enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (RunError, OSError) as error:
         full = is_disk_full(error) and isinstance(error, OSError)
         return _complain(f"no space left: {error}" if full else error, 1)

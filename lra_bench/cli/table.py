@@ -8,20 +8,25 @@ NAME = "table"
 HELP = "make tables from records"
 DESCRIPTION = """\
 Compile the records below each DIR into tables. Accuracy: one for each preset, mean and standard
-deviation over seeds, parameters, speed, and the accuracy that chance gives. Efficiency: time,
-memory, speed-ups, and how they grow with the length, for each setting and machine.
+deviation over seeds, averages over tasks, parameters, speed, and the accuracy that chance gives;
+in bold what is significantly the best. Efficiency: time, memory, speed-ups, and how they grow with
+the length, for each setting and machine.
+--compare A B tells where two attentions differ significantly, and by how much; without DIR, where
+two folders of records do.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help="searched for records")
+    parser.add_argument("dirs", nargs="*", type=Path, metavar="DIR", help="searched for records")
     kind = "default: accuracy, or efficiency where there are records of that only"
     parser.add_argument("--kind", choices=("accuracy", "efficiency"), help=kind)
-    formats = ("markdown", "csv", "latex", "html")
+    formats = ("markdown", "csv", "json", "latex", "html")
     parser.add_argument("--format", choices=formats, default="markdown")
-    shown = "add published figures, each with its source"
+    shown = "add published figures, each with its source; without DIR, these alone"
     parser.add_argument("--published", action="store_true", help=shown)
+    pair = "two attentions as the tables call them, or two folders"
+    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help=pair)
     mixed = "efficiency: machines may share a table"
     parser.add_argument("--mix-machines", action="store_true", help=mixed)
 
@@ -29,16 +34,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Print the tables."""
     del argv
+    print(_text(args), end="")
+    return 0
+
+
+def _text(args: argparse.Namespace) -> str:
     from lra_bench.errors import UsageError
 
+    if not (args.dirs or args.published or args.compare):
+        raise UsageError("name a folder of records, or --published")
     if (args.kind or _kind(args.dirs)) == "efficiency":
-        text = _efficiency(args)
-    elif args.mix_machines:
+        if args.compare:
+            raise UsageError("--compare is of accuracies")
+        return _efficiency(args)
+    if args.mix_machines:
         raise UsageError("--mix-machines goes with --kind efficiency")
-    else:
-        text = _accuracy(args)
-    print(text, end="")
-    return 0
+    return _accuracy(args)
 
 
 def _kind(dirs: Sequence[Path]) -> str:
@@ -51,8 +62,14 @@ def _kind(dirs: Sequence[Path]) -> str:
 
 
 def _accuracy(args: argparse.Namespace) -> str:
-    from lra_bench.leaderboard import collect, render
+    from lra_bench.leaderboard import collect, printed, render
+    from lra_bench.leaderboard.compare import compare
 
+    if args.compare:
+        one, other = args.compare
+        return compare(args.dirs, one, other, args.format)
+    if not args.dirs:
+        return printed.all_of(args.format)
     return render(collect(args.dirs), args.format, with_published=args.published)
 
 

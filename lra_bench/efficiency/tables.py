@@ -13,6 +13,7 @@ from lra_bench.efficiency.cells import IDENTITY
 from lra_bench.efficiency.groups import Group, column_order, groups
 from lra_bench.efficiency.records import Line
 from lra_bench.efficiency.summary import Row, frame, largest, rows
+from lra_bench.render import FOR_PROGRAMS, for_programs
 from lra_bench.render import render as render_table
 from lra_bench.units import size_text
 
@@ -48,10 +49,10 @@ class Table:
 def render(
     lines: Iterable[Line], style: str, *, with_published: bool, mix_machines: bool = False
 ) -> str:
-    """All tables as markdown, latex or html; or as csv, the figures themselves in SI units."""
+    """All tables as markdown, latex or html; or the figures, in SI units, for programs."""
     found = rows(lines)
-    if style == "csv":
-        return _long(found, with_published=with_published).to_csv(index=False, lineterminator="\n")
+    if style in FOR_PROGRAMS:
+        return for_programs(_long(found, with_published=with_published), style)
     parts = [
         render_table(style, f"{group.title}: {it.title}", it.frame, f"{it.notes} {group.facts}")
         for group in groups(found, mix_machines=mix_machines)

@@ -45,7 +45,7 @@ def kept(tmp_path):
 
 
 # The last has room for the first checkpoint.
-@pytest.mark.parametrize("size", ["120k", "260k"])
+@pytest.mark.parametrize("size", [pytest.param("120k", marks=pytest.mark.slow), "260k"])
 def test_in_a_checkpoint(mounting, undisturbed, tmp_path, kept, size):
     first, left, second = disk_full(mounting, arguments(tmp_path / "run"), size)
     assert ("step  7" in first) == ("going on from step" in second) == (size == "260k")
@@ -53,6 +53,7 @@ def test_in_a_checkpoint(mounting, undisturbed, tmp_path, kept, size):
     assert_equal_runs(kept, undisturbed())
 
 
+@pytest.mark.slow
 def test_in_config(mounting, undisturbed, tmp_path, kept):
     fill = "head -c 4096 /dev/zero > .lock"
     _, left, _ = disk_full(mounting, arguments(tmp_path / "run"), "4k", fill)
@@ -67,7 +68,13 @@ def test_in_the_first_line_of_metrics(mounting, undisturbed, tmp_path, kept):
 
 
 # The config and the first half of the lines have a page each, the second half a third.
-@pytest.mark.parametrize(("size", "last"), [("8k", range(21, 57)), ("12k", range(60, 61))])
+@pytest.mark.parametrize(
+    ("size", "last"),
+    [
+        ("8k", range(21, 57)),
+        pytest.param("12k", range(60, 61), marks=pytest.mark.slow),
+    ],
+)
 def test_in_a_later_line_and_in_the_record(mounting, undisturbed, tmp_path, kept, size, last):
     often = {"train.log_every": 1}
     there = undisturbed(**often)

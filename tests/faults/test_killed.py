@@ -71,7 +71,7 @@ def duration(environment, tmp_path_factory):
     return time.monotonic() - started
 
 
-@pytest.mark.parametrize("number", range(kills(5)))
+@pytest.mark.parametrize("number", range(kills(1)))
 def test_kill_and_resume(environment, undisturbed, duration, tmp_path, number):
     drawn = moments(random.Random(f"{SEED} {number}"), duration)
     order = random.Random(SEED).sample(range(len(drawn)), len(drawn))
@@ -91,6 +91,7 @@ def leftovers(folder):
     return [x for x in found if "aside-" not in str(x)]
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(environment, undisturbed, tmp_path):
     """Each time a bit further on; the last attempt is left alone."""
     chance, command = random.Random(SEED), arguments(tmp_path / "run")
@@ -102,6 +103,7 @@ def test_killed_again_and_again(environment, undisturbed, tmp_path):
     assert_equal_runs(tmp_path / "run", undisturbed())
 
 
+@pytest.mark.slow
 def test_killed_while_an_old_checkpoint_is_deleted(environment, undisturbed, tmp_path):
     """Half of it is no reason to begin again."""
     command = arguments(tmp_path / "run")
@@ -126,6 +128,7 @@ def test_killed_between_a_stop_and_its_evaluation(environment, undisturbed, tmp_
     assert_equal_runs(tmp_path / "run", undisturbed(**slow, **{"train.log_every": 7}))
 
 
+@pytest.mark.slow
 def test_without_resume_an_unfinished_run_is_left_alone(environment, tmp_path):
     command = arguments(tmp_path / "run", "identity")
     assert kill(environment, command, ("checkpoints/14", 5, 0))

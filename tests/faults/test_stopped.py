@@ -45,6 +45,9 @@ PHASES = {
 }
 
 
+REST = sorted(PHASES.keys() - {"compiling", "training"})
+
+
 def stop(process, number=signal.SIGTERM):
     """Ask it to stop; what it prints, and after how many seconds it is gone."""
     asked = time.monotonic()
@@ -57,7 +60,10 @@ def stop(process, number=signal.SIGTERM):
     return printed, seconds
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    "phase",
+    ["compiling", "training", *(pytest.param(x, marks=pytest.mark.slow) for x in REST)],
+)
 def test_a_stop_in_each_phase(environment, undisturbed, tmp_path, phase):
     out = tmp_path / "run"
     command = arguments(out, **SLOW)
@@ -96,6 +102,7 @@ def test_a_stop_while_data_are_prepared(environment, tmp_path, task):
     assert not list(data.rglob("manifest.json"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_too(environment, undisturbed, tmp_path):
     command = arguments(tmp_path / "run", **SLOW)
     process = start(environment, command)

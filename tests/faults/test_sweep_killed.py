@@ -18,7 +18,7 @@ SWEEP = (
     *("--set", "train.log_every=10", "--set", "model.dropout=0.1"),
 )
 # More of them: LRA_BENCH_KILLS=20.
-KILLS = kills(2)
+KILLS = kills(1)
 
 
 def assert_equal_sweeps(one, other):
@@ -100,6 +100,7 @@ def test_the_sweep_is_killed(spawn, undisturbed, tmp_path):
     assert_equal_sweeps(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_runs_are_killed(spawn, undisturbed, tmp_path):
     chance = random.Random(seed := random.randrange(10**6))
     print("seed", seed)
@@ -137,6 +138,7 @@ def test_an_unreadable_record_is_put_aside_and_made_again(spawn, undisturbed, tm
     assert_equal_sweeps(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_no_more_than_it_must(undisturbed, spawn, tmp_path):
     """No file of more than a few bytes can be written: the sweep says so and goes on later."""
     process = spawn(

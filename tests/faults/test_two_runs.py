@@ -1,5 +1,7 @@
 """Two runs in one folder at once: one of them refuses, and neither spoils anything."""
 
+import pytest
+
 from faults.runs import arguments, assert_equal_runs, has_lines, start, wait_until
 
 
@@ -17,7 +19,7 @@ def test_at_the_same_moment(environment, undisturbed, tmp_path):
 
 
 def test_one_that_comes_later(environment, undisturbed, tmp_path):
-    command = arguments(tmp_path / "run", **{"train.num_steps": 300})
+    command = arguments(tmp_path / "run", **{"train.num_steps": 90})
     first = start(environment, command)
     assert wait_until(first, lambda: has_lines(tmp_path / "run", 1))
     second = start(environment, [*command, "--resume"])
@@ -25,9 +27,10 @@ def test_one_that_comes_later(environment, undisturbed, tmp_path):
     assert second.returncode == 2
     assert first.wait(300) == 0
     first.communicate()
-    assert_equal_runs(tmp_path / "run", undisturbed(**{"train.num_steps": 300}))
+    assert_equal_runs(tmp_path / "run", undisturbed(**{"train.num_steps": 90}))
 
 
+@pytest.mark.slow
 def test_a_lock_of_a_process_that_is_gone(environment, undisturbed, tmp_path):
     """The lock goes with the process, whatever became of it."""
     first = start(environment, arguments(tmp_path / "run"))

@@ -1,6 +1,6 @@
-"""Runs every attention, one after the other, in one process or as one of several.
+"""Runs several attentions, one after the other, in one process or as one of several.
 
-    python all_attentions.py FOLDER [lra-bench run's arguments]
+    python several_attentions.py FOLDER NAME,NAME,... [lra-bench run's arguments]
 
 It is `lra-bench run` for each, but JAX and the processes are started once for all.
 """
@@ -10,14 +10,13 @@ import sys
 from lra_bench.cli import parser
 from lra_bench.cli.run import run
 from lra_bench.distributed import joined
-from lra_bench.registry import ATTENTIONS
 from lra_bench.stopping import StopRequest
 
 
-def main(folder, *given):
+def main(folder, names, *given):
     args = parser().parse_args(["run", *given])
     with joined(args.coordinator, args.processes, args.process_id) as group:
-        for name in ATTENTIONS.names():
+        for name in names.split(","):
             argv = ["run", "--attention", name, "--out", f"{folder}/{name}", *given]
             assert run(parser().parse_args(argv), StopRequest(group)) == 0, name
 

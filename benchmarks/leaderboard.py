@@ -1,0 +1,91 @@
+"""How long it takes to compile many records into tables.
+
+    python benchmarks/leaderboard.py [RECORDS]
+
+Writes records (10,000 unless told) of all tasks, attentions and several presets with the answers
+to 2,000 test examples each, beside some that are torn, and prints the CPU seconds of reading them,
+of each format, and of the whole command in a process of its own.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
+from io import StringIO
+from itertools import count, islice, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _sections import show
+
+from lra_bench import correctness, record
+from lra_bench.config import make_settings
+from lra_bench.leaderboard import collect, render
+from lra_bench.leaderboard.board import ORDER
+from lra_bench.registry import ATTENTIONS
+
+_EXAMPLES = 2000
+_EVERY_TORN = 1000
+
+
+def records() -> Iterator[dict[str, Any]]:
+    """Records of one seed after the other, without end."""
+    chance = np.random.default_rng(0)
+    for seed in count():
+        for preset, task, attention in product(("small", "paper"), ORDER, ATTENTIONS.names()):
+            made = record.blank(make_settings(task, attention, preset, seed))
+            correct = chance.random(_EXAMPLES) < 0.6
+            test = {"accuracy": float(correct.mean()), "loss": 1.0, "examples": _EXAMPLES}
+            made.update(status="ok", best_step=1, chance=0.2, validation=test)
+            made["test"] = {**test, "correct": correctness.pack(correct)}
+            made.update(data={"sha256": task, "official": True}, environment={})
+            yield made
+
+
+def write(folder: Path, number: int) -> None:
+    """Write so many, every thousandth torn."""
+    for index, made in enumerate(islice(records(), number)):
+        text = json.dumps(made, indent=2)
+        place = folder / f"{index:05d}" / record.FILE
+        place.parent.mkdir()
+        place.write_text(text[:-9] if index % _EVERY_TORN == _EVERY_TORN - 1 else text)
+
+
+def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
+    """CPU seconds, and what came out."""
+    started = time.process_time()
+    made = work()
+    return time.process_time() - started, made
+
+
+def whole_command(folder: Path) -> float:
+    """CPU seconds of the command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "lra_bench", "table", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    """Write, read, compile."""
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    with tempfile.TemporaryDirectory() as name, redirect_stderr(StringIO()) as said:
+        write(Path(name), number)
+        taken, found = seconds(lambda: collect([Path(name)]))
+        rows = [{"what": f"reading {len(found):,} records", "CPU s": taken}]
+        for style in ("markdown", "csv", "json", "latex", "html"):
+            taken, _ = seconds(lambda style=style: render(found, style, with_published=True))
+            rows.append({"what": style, "CPU s": taken})
+        rows.append({"what": "lra-bench table, all of it", "CPU s": whole_command(Path(name))})
+    show(rows)
+    print(f"left out: {len(said.getvalue().splitlines()):,}")
+
+
+if __name__ == "__main__":
+    main()

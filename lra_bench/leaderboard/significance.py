@@ -1,0 +1,159 @@
+"""Whether two mechanisms differ, by the seeds and the test examples that both have.
+
+Accuracy varies with the seed and with the examples that happen to be in the test set. With D(s, i)
+= right(one, s, i) - right(other, s, i) in {-1, 0, 1}, a table with a row a seed and a column an
+example, the variance of its mean is that of two crossed random factors,
+
+    Var = sigma_seed^2 / S + sigma_example^2 / N + sigma_rest^2 / (S N),
+
+estimated by v_seed + v_example - v_rest, where v_seed is the variance of the S means over examples
+divided by S, v_example that of the N means over seeds divided by N, and v_rest that of what
+neither explains divided by S N; never less than the larger of the first two (Cornfield and Tukey
+1956; Cochran 1951). Degrees of freedom are Satterthwaite's (1946). With one seed only v_example is
+left, and the test is McNemar's, in its form for large counts.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import stdtr, stdtrit
+
+from lra_bench import correctness
+from lra_bench.leaderboard.cells import Cell
+
+LEVEL = 0.05
+MIN_SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The accuracy of one minus that of another.
+
+    Attributes:
+        value: in [-1, 1], over the seeds that both have.
+        error: its standard error.
+        freedom: degrees of freedom of the error.
+        seeds: how many they share.
+        examples: of the test set.
+        discordant: share of examples, over seeds, that only the one, and only the other, has
+            right; None where a record doesn't say which, or the test sets differ.
+    """
+
+    value: float
+    error: float
+    freedom: float
+    seeds: int
+    examples: int
+    discordant: tuple[float, float] | None = None
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of no difference, by Student's t."""
+        if self.error == 0:
+            return 1.0 if self.value == 0 else 0.0
+        return float(2 * stdtr(self.freedom, -abs(self.value) / self.error))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval."""
+        half = float(stdtrit(self.freedom, 1 - LEVEL / 2)) * self.error
+        return self.value - half, self.value + half
+
+    @property
+    def is_significant(self) -> bool:
+        """At the 5 % level, and by more than one seed."""
+        return self.seeds >= MIN_SEEDS and self.p < LEVEL
+
+
+def difference(one: Cell, other: Cell) -> Difference | None:
+    """One's accuracy minus the other's; None where they share no seed that ended well."""
+    first, second = one.finished, other.finished
+    shared = sorted(first.keys() & second.keys())
+    if not shared:
+        return None
+    pairs = [(first[seed], second[seed]) for seed in shared]
+    gaps = np.array([_accuracy(a) - _accuracy(b) for a, b in pairs])
+    answers = _answers(pairs)
+    examples = pairs[0][0]["test"]["examples"]
+    if answers is None:
+        of_examples, rest = _unpaired(pairs), 0.0
+    else:
+        of_examples, rest = _variance(answers.mean(axis=0)), _rest(answers)
+    variances = ((_variance(gaps), len(gaps) - 1), (of_examples, examples - 1))
+    error, freedom = _total(variances, (rest, max(len(gaps) - 1, 1) * max(examples - 1, 1)))
+    discordant = None
+    if answers is not None:
+        discordant = (float((answers > 0).mean()), float((answers < 0).mean()))
+    return Difference(float(gaps.mean()), error, freedom, len(shared), examples, discordant)
+
+
+def of_averages(parts: Sequence[Difference]) -> Difference:
+    """The difference between averages over tasks, whose runs are independent of each other."""
+    count = len(parts)
+    errors = [part.error / count for part in parts]
+    squares = [(error**4) / part.freedom for error, part in zip(errors, parts, strict=True)]
+    variance = math.fsum(error**2 for error in errors)
+    freedom = variance**2 / math.fsum(squares) if variance else 1.0
+    return Difference(
+        value=math.fsum(part.value for part in parts) / count,
+        error=math.sqrt(variance),
+        freedom=freedom,
+        seeds=min(part.seeds for part in parts),
+        examples=sum(part.examples for part in parts),
+    )
+
+
+def _accuracy(run: dict[str, Any]) -> float:
+    return run["test"]["accuracy"]
+
+
+def _answers(pairs: Sequence[tuple[Any, Any]]) -> Float[np.ndarray, "s n"] | None:
+    """D(s, i); None where a record doesn't have it or the tests aren't of the same examples."""
+    runs = [run for pair in pairs for run in pair]
+    tests = {(_data(run), run["test"]["examples"]) for run in runs}
+    if len(tests) > 1 or any("correct" not in run["test"] for run in runs):
+        return None
+    return np.stack([_right(a) - _right(b) for a, b in pairs])
+
+
+def _data(run: dict[str, Any]) -> Any:
+    return (run.get("data") or {}).get("sha256")
+
+
+def _right(run: dict[str, Any]) -> Float[np.ndarray, " n"]:
+    test = run["test"]
+    return correctness.unpack(test["correct"], test["examples"]).astype(np.float64)
+
+
+def _variance(values: Float[np.ndarray, " n"]) -> float:
+    """Of the mean; 0 for a single value, which tells nothing of it."""
+    return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
+
+
+def _rest(answers: Float[np.ndarray, "s n"]) -> float:
+    """v_rest: what neither the seed nor the example explains; 0 with a single seed."""
+    seeds, examples = answers.shape
+    if seeds < 2 or examples < 2:
+        return 0.0
+    rest = answers - answers.mean(0) - answers.mean(1, keepdims=True) + answers.mean()
+    return float((rest**2).sum() / ((seeds - 1) * (examples - 1)) / (seeds * examples))
+
+
+def _unpaired(pairs: Sequence[tuple[Any, Any]]) -> float:
+    """v_example of two test sets with nothing known in common: binomial variances."""
+    return float(np.mean([_binomial(a) + _binomial(b) for a, b in pairs]))
+
+
+def _binomial(run: dict[str, Any]) -> float:
+    return _accuracy(run) * (1 - _accuracy(run)) / run["test"]["examples"]
+
+
+def _total(parts: Sequence[tuple[float, int]], rest: tuple[float, int]) -> tuple[float, float]:
+    """Standard error and degrees of freedom, from variances with theirs."""
+    variance = max(math.fsum(v for v, _ in parts) - rest[0], *(v for v, _ in parts))
+    spread = math.fsum(v**2 / freedom for v, freedom in (*parts, rest) if v)
+    return math.sqrt(variance), variance**2 / spread if spread else 1.0
