@@ -133,8 +133,8 @@ class TestBoard:
                  cases.run("image", accuracy=0.105), cases.run("text", accuracy=0.6),
                  cases.run("listops", "linformer", steps_per_second=15.0)]  # fmt: skip
         found = setting(runs)
-        assert found.tasks == ["listops", "text", "image"]
-        rows = {name: board.Row(name, cells) for name, cells in found.rows.items()}
+        assert found.tasks == ("listops", "text", "image")
+        rows = {row.attention: row for row in found.board.rows}
         columns = board.columns(found)
         listops, text, image = columns[:3]
         assert "†" in text.title
@@ -147,14 +147,31 @@ class TestBoard:
         assert image.of(rows["linear"]).shown == ""
         others = {str(column.title): column for column in columns[3:]}
         assert others["steps/s / softmax's"].of(rows["linformer"]).value == pytest.approx(3)
-        assert "over 10 % more" in others["parameters / softmax's"].of(rows["linformer"]).shown
+        assert "(!)" in others["parameters / softmax's"].of(rows["linformer"]).shown
 
     def test_speeds_of_other_devices_are_not_compared(self):
         other = cases.run(attention="linear", environment={"device_kind": "cpu"})
-        columns = board.columns(setting([cases.run(), other]))
         found = setting([cases.run(), other])
-        (speed,) = [c for c in columns if c.title == "steps/s / softmax's"]
-        assert speed.of(board.Row("linear", found.rows["linear"])).shown == ""
+        rows = {row.attention: row for row in found.board.rows}
+        (speed,) = [c for c in board.columns(found) if c.title == "steps/s / softmax's"]
+        assert speed.of(rows["softmax"]).shown
+        assert speed.of(rows["linear"]).shown == ""
+
+    def test_averages_and_marks(self):
+        tasks = ("listops", "text", "retrieval", "image", "pathfinder")
+        runs = [
+            cases.run(task, name, seed, accuracy=accuracy + 0.001 * seed)
+            for task in tasks
+            for name, accuracy in (("softmax", 0.9), ("linear", 0.7), ("reformer", 0.6))
+            for seed in range(3)
+        ]
+        found = setting(runs)
+        rows = {row.attention: row for row in found.board.rows}
+        (average,) = [c for c in board.columns(found) if c.title == "average of 5 %"]
+        entry = average.of(rows["softmax"])
+        assert entry.value == pytest.approx(0.901)
+        assert 'class="best"' in entry.shown
+        assert 'class="cell best"' in board.leaderboard(found)
 
     def test_presets_never_share_a_table(self):
         found = settings([cases.run(), cases.run(preset="small"),

@@ -1,16 +1,17 @@
 """The leaderboard: a table for each setting, with what is behind each cell."""
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lra_bench import published
-from lra_bench.leaderboard import Cell
+from lra_bench.leaderboard import Cell, printed
+from lra_bench.leaderboard.board import AVERAGES, Row, in_order
+from lra_bench.leaderboard.cells import ABOVE_CHANCE
+from lra_bench.leaderboard.tables import rule
 from lra_bench.report import details
-from lra_bench.report.markup import Html, anchor, joined, scrolling, table, tag
-from lra_bench.report.material import Setting, in_order
+from lra_bench.report.markup import Html, anchor, joined, scrolling, tag
+from lra_bench.report.material import Setting
 from lra_bench.report.speed import BASE, TIMES, relative
-
-_OVER_BUDGET = 1.10
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,6 @@ class Entry:
 
     shown: object = ""
     value: float | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """An attention, with its cells by task."""
-
-    attention: str
-    cells: dict[str, Cell]
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ def leaderboard(setting: Setting) -> Html:
     """The table of one setting, made of `columns`: the one place that says what is in it."""
     found = columns(setting)
     head = tag("tr", *(tag("th", x, scope="col") for x in ("attention", *(c.title for c in found))))
-    rows = [_row(Row(name, cells), found) for name, cells in setting.rows.items()]
+    rows = [_row(row, found) for row in setting.board.rows]
     foot = tag("tr", tag("th", "chance", scope="row"), *(tag("td", c.foot) for c in found))
     parts = (tag("thead", head), tag("tbody", *rows), tag("tfoot", foot))
     said = f"Test accuracy, preset {setting.title}"
@@ -80,10 +73,10 @@ def columns(setting: Setting) -> list[Column]:
     """Of the table, after the attention's name."""
     ratios = {"steps/s": "steps_per_second", "memory": "peak_memory_bytes"}
     found = [_task(setting, task) for task in setting.tasks]
+    found += [_average(setting, count) for count in setting.board.averages]
     found += [Column("seeds", _seeds), Column("parameters / softmax's", _parameters)]
     found += [_ratio(setting, f"{name} / softmax's", key) for name, key in ratios.items()]
-    every = [Row(name, cells) for name, cells in setting.rows.items()]
-    return [column for column in found if any(column.of(row).shown for row in every)]
+    return [column for column in found if any(column.of(row).shown for row in setting.board.rows)]
 
 
 def _row(row: Row, columns: list[Column]) -> Html:
@@ -97,25 +90,45 @@ def _entry(entry: Entry) -> Html:
 
 
 def _task(setting: Setting, task: str) -> Column:
-    chance = next(cell.runs[0]["chance"] for cell in setting.cells if cell.task == task)
     flag = tag("abbr", "†", title="not the published data") if task in unofficial(setting) else ""
 
     def entry(row: Row) -> Entry:
         cell = row.cells.get(task)
         if cell is None:
             return Entry()
-        place = f"{setting.name}-{setting.cells.index(cell)}"
-        return Entry(_button(cell, f"card-{place}"), None if cell.failure() else cell.mean)
+        place = next(n for n, one in enumerate(setting.cells) if one is cell)
+        shown = _button(cell, f"card-{setting.name}-{place}", _mark(setting, row, task))
+        return Entry(shown, None if cell.failure() else cell.mean)
 
-    return Column(joined([task, flag, " %"]), entry, f"{100 * chance:.1f}")
+    title = joined([task, flag, " %"])
+    return Column(title, entry, f"{100 * setting.board.chance[task]:.1f}")
 
 
-def _button(cell: Cell, name: str) -> Html:
+def _average(setting: Setting, count: int) -> Column:
+    chance = statistics.fmean(setting.board.chance[task] for task in AVERAGES[count])
+
+    def entry(row: Row) -> Entry:
+        found = row.average(count)
+        if found is None:
+            return Entry()
+        mark = _mark(setting, row, count)
+        return Entry(tag("span", percent(found.mean, found.sd), class_=mark), found.mean)
+
+    return Column(f"average of {count} %", entry, f"{100 * chance:.1f}")
+
+
+def _mark(setting: Setting, row: Row, column: str | int) -> str | None:
+    """The class of what is significantly better than the other rows."""
+    return setting.board.marks.get((row.attention, column))
+
+
+def _button(cell: Cell, name: str, mark: str | None) -> Html:
     """The accuracy; on hover, focus or touch, what is behind it."""
     label = f"{cell.attention} on {cell.task}: seeds, settings, command"
     card = tag("div", details.card(cell), id=name, popover="auto", role="dialog",
                aria_label=label, class_="card")  # fmt: skip
-    button = tag("button", accuracy(cell), type="button", popovertarget=name, class_="cell",
+    look = "cell" if mark is None else f"cell {mark}"
+    button = tag("button", accuracy(cell), type="button", popovertarget=name, class_=look,
                  aria_haspopup="dialog")  # fmt: skip
     return joined([button, card])
 
@@ -125,26 +138,23 @@ def accuracy(cell: Cell) -> Html:
     failure = cell.failure()
     if failure or cell.mean is None:
         return joined([tag("b", "FAIL", class_="fail"), tag("small", f" {failure}")])
-    spread = tag("small", f" ± {100 * cell.sd:.1f}") if cell.sd is not None else ""
     lost = len(cell.runs) - len(cell.accuracies)
     said = tag("small", f" ({lost} failed)", class_="fail") if lost else ""
-    return joined([f"{100 * cell.mean:.1f}", spread, said])
+    return joined([percent(cell.mean, cell.sd), said])
+
+
+def percent(mean: float, sd: float | None) -> Html:
+    """Such as "36.2 ± 0.4", the spread in small letters."""
+    return joined([f"{100 * mean:.1f}", tag("small", f" ± {100 * sd:.1f}") if sd else ""])
 
 
 def _seeds(row: Row) -> Entry:
-    counts = sorted({len(cell.runs) for cell in row.cells.values()})
-    return Entry(" to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))), counts[0])
+    return Entry(row.seeds(), min(len(cell.runs) for cell in row.cells.values()))
 
 
 def _parameters(row: Row) -> Entry:
     found = (cell.median("parameters_vs_softmax") for cell in row.cells.values())
-    ratios = sorted(f"{ratio:.2f}" for ratio in found if ratio)
-    if not ratios:
-        return Entry()
-    over = float(ratios[-1]) > _OVER_BUDGET
-    flag = tag("abbr", " !", title="over 10 % more parameters", class_="fail") if over else ""
-    shown = joined([" to ".join(dict.fromkeys((ratios[0], ratios[-1]))), flag])
-    return Entry(shown, float(ratios[-1]))
+    return Entry(row.parameter_ratio(), max((ratio for ratio in found if ratio), default=None))
 
 
 def _ratio(setting: Setting, title: str, key: str) -> Column:
@@ -170,11 +180,17 @@ def unofficial(setting: Setting) -> dict[str, str]:
 def _notes(setting: Setting) -> str:
     """What the signs mean, and what the averages are of."""
     others = [f"{task} ({source})" for task, source in sorted(unofficial(setting).items())]
+    failed = [said for cell in setting.cells if (said := cell.failure())]
+    over = any("(!)" in row.parameter_ratio() for row in setting.board.rows)
     found = [
         "Test accuracy at the best validation step: mean ± standard deviation over seeds.",
         "A cell opens what is behind it.",
+        rule(setting.board),
         f"† Not the published data: {', '.join(others)}." if others else "",
-        "FAIL at chance: not 3 standard errors above always giving the commonest answer.",
+        f"At chance: not {ABOVE_CHANCE} standard errors above the commonest answer."
+        if any(said.startswith("at chance") for said in failed)
+        else "",
+        "(!): over 10 % more parameters than softmax." if over else "",
         f"Steps/s and peak memory: geometric mean over tasks, on {' and '.join(setting.devices)}.",
     ]
     return " ".join(filter(None, found))
@@ -182,21 +198,8 @@ def _notes(setting: Setting) -> str:
 
 def _published(settings: list[Setting]) -> Html:
     """Figures of others, in a block of their own: never in one table with what was run here."""
-    tasks = in_order(cell.task for setting in settings for cell in setting.cells)
-    attentions = sorted({r["attention"] for s in settings for c in s.cells for r in c.runs})
-    rows = dict.fromkeys(
-        (attention, row.source, row.model, tuple(row.accuracy.get(task) for task in tasks))
-        for attention in attentions
-        for task in tasks
-        for row in published.of(attention, task)
-    )
-    body = [
-        [f"{model} [{source}]", name, *("" if x is None else f"{x:.2f}" for x in values)]
-        for name, source, model, values in rows
-    ]
-    head = ["model [source]", "here", *(f"{task} %" for task in tasks)]
-    note = "As printed by each source, in its own full-size setting, on the published data."
-    title = "Published figures"
-    shown = table(head, body, caption=title, class_="sortable")
-    block = joined([tag("h3", title), tag("p", note), shown if body else tag("p", "None.")])
-    return tag("section", block, id="published")
+    cells = [cell for setting in settings for cell in setting.cells]
+    tasks = in_order({cell.task for cell in cells})
+    attentions = {cell.runs[0]["attention"] for cell in cells}
+    found = printed.render("html", printed.rows_beside(attentions, tasks), tasks)
+    return tag("section", *map(Html, found), id="published")

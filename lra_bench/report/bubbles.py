@@ -8,11 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lra_bench.leaderboard import Cell
+from lra_bench.leaderboard.board import in_order
 from lra_bench.report import figure
 from lra_bench.report.labels import Dot, place
 from lra_bench.report.looks import Styles
 from lra_bench.report.markup import Html, folded, joined, table, tag
-from lra_bench.report.material import Setting, in_order
+from lra_bench.report.material import Setting
 from lra_bench.report.speed import BASE, TIMES, geometric_mean, median
 from lra_bench.units import size_text
 
@@ -67,7 +68,7 @@ def charts(settings: list[Setting]) -> list[Chart]:
 
 def chart(setting: Setting, device: str) -> Chart | None:
     """Over the tasks that give the most cells; None for fewer than three attentions."""
-    rows = setting.on(device).rows
+    rows = setting.on(device)
     base = rows.get(BASE, {})
     has = {label: _usable(row, base) for label, row in rows.items()}
     learned = {t for row in rows.values() for t, cell in row.items() if not cell.failure()}
@@ -75,7 +76,7 @@ def chart(setting: Setting, device: str) -> Chart | None:
     for tasks in _candidates([frozenset(one & learned) for one in has.values()]):
         found = [label for label, one in has.items() if tasks <= one]
         if len(found) >= _FEWEST and any(median(base[t], _SPEED) for t in tasks if t in base):
-            best = max(best, tuple(in_order(tasks)), key=lambda ts: _worth(ts, has))
+            best = max(best, in_order(tasks), key=lambda ts: _worth(ts, has))
     return _made(setting, device, rows, best, has) if best else None
 
 
@@ -179,8 +180,8 @@ def caption(chart: Chart) -> str:
 
 def _seeds(chart: Chart) -> str:
     names = {point.label for point in chart.points}
-    cells = [cell for cell in chart.setting.on(chart.device).cells if cell.attention in names]
-    counts = [len(cell.accuracies) for cell in cells if cell.task in chart.tasks]
+    rows = [row for name, row in chart.setting.on(chart.device).items() if name in names]
+    counts = [len(row[task].accuracies) for row in rows for task in chart.tasks]
     low, high = min(counts), max(counts)
     return f"{low} to {high} seeds" if low < high else f"{low} seed{'' if low == 1 else 's'}"
 

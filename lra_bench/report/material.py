@@ -1,7 +1,6 @@
 """All that a report is made of, as it is found in folders."""
 
 import os
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,11 +11,10 @@ from lra_bench import leaderboard
 from lra_bench.efficiency import records
 from lra_bench.errors import UsageError
 from lra_bench.leaderboard import Cell
+from lra_bench.leaderboard.board import Board, board
 from lra_bench.report import approximation
 
 Record = dict[str, Any]
-# The order of the LRA paper's Table 1.
-ORDER = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,13 @@ class Setting:
         title: the preset, and what departs from it.
         tags: by which the page hides and shows it: one of the preset, one of its own.
         preset: by name.
+        board: the rows, and which of their differences are significant.
     """
 
     title: str
     tags: str
     preset: str
-    cells: tuple[Cell, ...]
+    board: Board
 
     @property
     def name(self) -> str:
@@ -62,44 +61,33 @@ class Setting:
         return self.tags.split()[-1]
 
     @property
-    def tasks(self) -> list[str]:
+    def tasks(self) -> tuple[str, ...]:
         """In the order of the LRA paper, others after them."""
-        return in_order(cell.task for cell in self.cells)
+        return self.board.tasks
 
     @cached_property
     def rows(self) -> dict[str, dict[str, Cell]]:
         """By attention, the best first, and task."""
-        found: dict[str, dict[str, Cell]] = {}
-        for cell in self.cells:
-            found.setdefault(cell.attention, {})[cell.task] = cell
-        return dict(sorted(found.items(), key=lambda item: _rank(item[1])))
+        return {row.attention: row.cells for row in self.board.rows}
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """Row by row."""
+        return [cell for row in self.rows.values() for cell in row.values()]
 
     @property
     def devices(self) -> list[str]:
         """That its runs were made on."""
         return sorted({leaderboard.device_of(run) for cell in self.cells for run in cell.runs})
 
-    def on(self, device: str) -> "Setting":
-        """What was run on one device: only such speeds compare."""
-        parts = [
-            replace(cell, runs=runs)
-            for cell in self.cells
-            if (runs := tuple(r for r in cell.runs if leaderboard.device_of(r) == device))
-        ]
-        return replace(self, cells=tuple(parts))
-
-
-def in_order(tasks: Iterable[str]) -> list[str]:
-    """Each once: those of the LRA paper in its order, then others by name."""
-    names = set(tasks)
-    return [x for x in ORDER if x in names] + sorted(names.difference(ORDER))
-
-
-def _rank(row: dict[str, Cell]) -> float:
-    """By the mean over the row's tasks, a failure counting as chance."""
-    found = row.values()
-    passed = [cell.runs[0]["chance"] if cell.failure() else cell.mean or 0 for cell in found]
-    return -statistics.fmean(passed)
+    def on(self, device: str) -> dict[str, dict[str, Cell]]:
+        """The rows of what was run on one device: only such speeds compare."""
+        found: dict[str, dict[str, Cell]] = {}
+        for cell in self.cells:
+            runs = tuple(run for run in cell.runs if leaderboard.device_of(run) == device)
+            if runs:
+                found.setdefault(cell.attention, {})[cell.task] = replace(cell, runs=runs)
+        return found
 
 
 def settings(runs: Sequence[Record]) -> list[Setting]:
@@ -109,8 +97,8 @@ def settings(runs: Sequence[Record]) -> list[Setting]:
     for number, (title, group) in enumerate(leaderboard.by_setting(runs).items()):
         preset = group[0]["preset"]
         place = presets.setdefault(preset, len(presets))
-        cells = tuple(leaderboard.cells(group))
-        found.append(Setting(title, f"preset-{place} setting-{number}", preset, cells))
+        tags = f"preset-{place} setting-{number}"
+        found.append(Setting(title, tags, preset, board(group)))
     return found
 
 

@@ -4,9 +4,10 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from lra_bench import leaderboard
+from lra_bench.leaderboard.board import in_order
 from lra_bench.report.details import commit
 from lra_bench.report.markup import Html, folded, joined, table, tag
-from lra_bench.report.material import Material, in_order
+from lra_bench.report.material import Material
 
 # Longer lists are shown on demand.
 _FOLDED = 12
