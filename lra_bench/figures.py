@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,30 @@ def series_style(index: int) -> dict[str, Any]:
         "linewidth": 1.4,
         "linestyle": ("-", (0, (6, 1.5, 1.5, 1.5)))[turn % 2],
     }
+
+
+# What is no attention but a bound: the dashed black line of the Performer paper.
+_BOUND = {"color": "black", "linestyle": "--", "marker": "", "linewidth": 1.4}
+
+
+def looks(
+    exact: Iterable[str], others: Iterable[str], bounds: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """A look for each attention: exact ones have broken lines, bounds a dashed black one."""
+    found = {label: dict(_BOUND) for label in bounds}
+    for names, is_exact in ((exact, True), (others, False)):
+        for index, label in enumerate(sorted(set(names))):
+            found[label] = series_style(_place(index, exact=is_exact))
+    return found
+
+
+def _place(index: int, *, exact: bool) -> int:
+    """Of the turns through the colours every other has a broken line: these are for exact ones.
+
+    They take colours from the other end, so that a few of each kind share none.
+    """
+    turns, colour = divmod(index, len(COLOURS))
+    return (2 * turns + exact) * len(COLOURS) + (len(COLOURS) - 1 - colour if exact else colour)
 
 
 def log_axes(axes: Axes, ticks: list[int], name: Callable[[int], str] = str) -> None:
@@ -75,6 +99,8 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
+    # The page's own letters: matplotlib's are hardly anywhere, and their list is long.
+    text = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
     for index, colour in enumerate(COLOURS):

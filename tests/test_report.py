@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+import report_cases as cases
 from efficiency_cases import law, sweep
 from test_leaderboard import make
 
@@ -13,7 +14,7 @@ from lra_bench.efficiency import records
 from lra_bench.errors import UsageError
 
 
-class _Page(HTMLParser):
+class Page(HTMLParser):
     """What a page points to, its text, and whether its elements nest."""
 
     VOID = frozenset({"meta", "br", "link", "img", "hr"})
@@ -21,9 +22,11 @@ class _Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.links, self.ids, self.headings = [], [], [], []
+        self.names, self.text = set(), []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
+        self.names.add(tag)
         if tag not in self.VOID:
             self.open.append(tag)
         self.links += [value for key, value in attrs if key in ("src", "href", "xlink:href")]
@@ -35,6 +38,21 @@ class _Page(HTMLParser):
     def handle_data(self, data):
         if self.open and self.open[-1] == "h2":
             self.headings.append(data)
+        self.text.append(data)
+
+
+def check(text):
+    """Elements nest, ids are unique, links lead somewhere, nothing is loaded from elsewhere."""
+    page = Page(text)
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    outside = {link for link in page.links if not link.startswith("#")}
+    assert all(re.fullmatch(r"https://arxiv\.org/abs/[\d.]+", link) for link in outside)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    assert not page.names & {"img", "link", "iframe", "object", "embed", "base"}
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert text.count("<script") == 1
+    return page
 
 
 @pytest.fixture
@@ -55,16 +73,10 @@ class TestReport:
             str(tmp_path / "out" / name) for name in ("index.html", "time.png", "memory.png")
         ]
         text = (tmp_path / "out/index.html").read_text()
-        page = _Page(text)
-        assert page.open == []
-        assert page.links
-        assert all(link.startswith("#") for link in page.links)
-        assert {link[1:] for link in page.links} <= set(page.ids)
-        assert len(page.ids) == len(set(page.ids))
-        assert not re.search(r"https?:|@import|url\((?!#)", text)
-        assert page.headings == [
-            "Accuracy", "Speed and memory: attention alone, regular, 2 x EPYC, host vm",
-            "Where this comes from",
+        assert check(text).headings == [
+            "Accuracy", "Accuracy, speed and memory",
+            "Speed and memory: attention alone, regular, 2 x EPYC, host vm",
+            "Mechanisms", "Where this comes from",
         ]  # fmt: skip
         for shown in ("prefers-color-scheme: dark", "jax 0.10.2", "4 x TPU v5", "<svg", "OOM*",
                       f"{both / records.FILE}", "preset mini"):  # fmt: skip
@@ -80,17 +92,22 @@ class TestReport:
         status, _, err = cli("report", both / kind, "--out", tmp_path / "out")
         assert (status, err) == (0, "")
         text = (tmp_path / "out/index.html").read_text()
+        check(text)
         assert ("preset mini" in text) == (kind == "run/record.json")
-        assert ("<svg" in text) == (kind == "efficiency.jsonl")
+        assert ('role="img"' in text) == (kind == "efficiency.jsonl")
 
     def test_markup_in_a_record_stays_text(self, tmp_path, cli):
-        lines = law("<script>alert(1)</script>", 0.01, 1.0, machine="<b>&")
+        lines = law(cases.EVIL, 0.01, 1.0, machine="<b>&")
         (tmp_path / records.FILE).write_text("\n".join(map(json.dumps, lines)))
-        assert cli("report", tmp_path, "--out", tmp_path / "out")[0] == 0
+        cases.write(tmp_path / "odd", cases.odd())
+        cases.write(tmp_path / 'na"me<b>', cases.run())
+        assert cli("report", tmp_path, "--out", tmp_path / "out", "--published")[0] == 0
         text = (tmp_path / "out/index.html").read_text()
-        assert "<script" not in text
-        assert "<b>" not in text
-        assert _Page(text).open == []
+        check(text)
+        assert cases.EVIL not in text
+        assert "<b>&" not in text
+        assert 'me"<b>' not in text
+        assert "&lt;script&gt;" in text
 
     def test_out_that_is_a_file_is_refused(self, both, cli, tmp_path):
         (tmp_path / "out").write_text("mine")
@@ -118,6 +135,27 @@ class TestReport:
         assert list(material.files.values()) == [1, len(material.lines)]
         with pytest.raises(UsageError):
             report.gather([both / "away"])
+
+
+class TestWhole:
+    """Pages of a sweep, and of the records that this repository keeps."""
+
+    def test_two_hundred_records(self, tmp_path, cli):
+        assert cases.sweep(tmp_path / "in") == 200
+        status, _, err = cli("report", tmp_path / "in", "--out", tmp_path / "out", "--published")
+        assert (status, err) == (0, "")
+        file = tmp_path / "out/index.html"
+        assert file.stat().st_size < 3e6
+        page = check(file.read_text())
+        assert "200 runs of 8 attentions on 6 tasks." in page.text
+        for shown in ("diverged", "out of memory", "Published figures", "preset small"):
+            assert any(shown in text for text in page.text), shown
+
+    def test_our_own_results(self, repository, tmp_path, cli):
+        status, _, err = cli("report", repository / "results", "--out", tmp_path)
+        assert (status, err) == (0, "")
+        assert (tmp_path / "index.html").stat().st_size < 3e6
+        check((tmp_path / "index.html").read_text())
 
 
 class TestCommand:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Key
 from lra_bench.analysis import plots
 from lra_bench.attentions.performer_softmax import PerformerSoftmax
 from lra_bench.dims import Dims
+from lra_bench.files import write_json
 from lra_bench.progress import Display
 
 # The options of `PerformerSoftmax` of each line; the first four are the paper's.
@@ -89,8 +90,9 @@ class Setup:
 
 
 def run(setup: Setup, out: Path, display: Display) -> bool:
-    """Measure, write three CSV files and the figure, show tables."""
+    """Measure, write the setup, three CSV files and the figure, show tables."""
     out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "approximation.json", asdict(setup))
     errors = measure(setup, display)
     summary, claims = summarise(errors), compare(errors)
     errors.to_csv(out / "approximation-draws.csv", index=False)

@@ -11,6 +11,11 @@ from lra_bench.figures import COLOURS, legend_above, log_axes, save, series_styl
 
 
 def approximation(summary: pd.DataFrame, title: str, path: Path) -> None:
+    """Draw `approximation_figure` into a file."""
+    save(approximation_figure(summary, title), path)
+
+
+def approximation_figure(summary: pd.DataFrame, title: str) -> Figure:
     """Error against m: on the left the lines of Fig. 4, on the right the other variants."""
     names, scales = list(summary["variant"].unique()), list(summary["scale"].unique())
     figure = Figure(figsize=(10, 0.6 + 4 * len(scales)), layout="constrained")
@@ -25,7 +30,7 @@ def approximation(summary: pd.DataFrame, title: str, path: Path) -> None:
             axes.set_xlabel("random projections m")
             axes.set_ylabel(f"MSE of the output, sd of q, k: {scale:g}")
             legend_above(axes)
-    save(figure, path)
+    return figure
 
 
 def _errors_against_m(axes: Axes, part: pd.DataFrame, index: int, name: str) -> None:

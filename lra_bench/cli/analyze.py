@@ -22,7 +22,8 @@ The mean squared error of FAVOR+'s output against exact softmax attention of the
 k and v: positive and trigonometric features, orthogonal and iid projections (the lines of Fig. 4),
 and hyperbolic features, SMREG, Hadamard and Givens projections. About two minutes on two cores.
 
-DIR gets approximation.csv, claims.csv, approximation-draws.csv, approximation.png.
+DIR gets approximation.csv, claims.csv, approximation-draws.csv, approximation.png, and in
+approximation.json what was asked for.
 """,
     ),
     "variance": (

@@ -6,9 +6,11 @@ from pathlib import Path
 NAME = "report"
 HELP = "make one HTML page of tables and figures"
 DESCRIPTION = """\
-Compile the records below each DIR, of runs and of efficiency, into one HTML page: tables, figures
-and where they come from. The page needs nothing from elsewhere. Its figures are written beside it
-as PNG files too.
+Compile the records below each DIR into one HTML page: the leaderboard, with the seeds, settings and
+command behind each cell; accuracy against speed and memory; learning curves; tables and figures of
+efficiency; what `lra-bench analyze approximation` found; a part for each mechanism; and where all
+this comes from. The page needs nothing from elsewhere. Its figures are written beside it as PNG
+files too.
 """
 
 

@@ -17,10 +17,9 @@ from lra_bench.efficiency.cells import IDENTITY
 from lra_bench.efficiency.groups import PASSES, Group
 from lra_bench.efficiency.summary import Row
 from lra_bench.efficiency.tables import shown
-from lra_bench.figures import COLOURS, log_axes, series_style
+from lra_bench.figures import log_axes, looks
 
 _ENDS = {"out_of_memory": ("x", "out of memory beyond"), "timed_out": ("4", "over the time limit")}
-_OPTIMUM = {"color": "black", "linestyle": "--", "marker": "", "linewidth": 1.4}
 
 
 _NOTES = {
@@ -49,9 +48,16 @@ class Plot:
     figure: Figure
 
 
-def plots(groups: Sequence[Group]) -> list[Plot]:
-    """All figures that the groups have the points for; a pass a panel."""
-    styles = _styles(groups)
+Styles = dict[str, dict[str, Any]]
+
+
+def plots(groups: Sequence[Group], styles: Styles | None = None) -> list[Plot]:
+    """All figures that the groups have the points for; a pass a panel.
+
+    Args:
+        styles: the look of each attention; by default of those in the groups.
+    """
+    styles = styles or _styles(groups)
     found = []
     for family, members in _families(groups).items():
         timed = [group for group in members if _has_line(group, group.seconds)]
@@ -94,28 +100,12 @@ def _has_line(group: Group, value: Callable[[Row], Any]) -> bool:
     return any(sum(bool(value(r)) for r in group.of(label)) > 1 for label in group.labels())
 
 
-Styles = dict[str, dict[str, Any]]
-
-
 def _styles(groups: Iterable[Group]) -> Styles:
-    """One look an attention in all figures; identity's is the dashed black line of the paper."""
+    """One look an attention in all figures."""
     rows = {row.label: row for group in groups for row in group.rows}
-    others = sorted(label for label, row in rows.items() if row.attention != IDENTITY)
-    exact = [label for label in others if rows[label].exact]
-    rest = [label for label in others if not rows[label].exact]
-    places = {label: _place(index, exact=True) for index, label in enumerate(exact)}
-    places |= {label: _place(index, exact=False) for index, label in enumerate(rest)}
-    return {label: series_style(places[label]) if label in places else dict(_OPTIMUM)
-            for label in rows}  # fmt: skip
-
-
-def _place(index: int, *, exact: bool) -> int:
-    """Of the turns through the colours every other has a broken line: these are for exact ones.
-
-    They take colours from the other end, so that a few of each kind share none.
-    """
-    turns, colour = divmod(index, len(COLOURS))
-    return (2 * turns + exact) * len(COLOURS) + (len(COLOURS) - 1 - colour if exact else colour)
+    bounds = [label for label, row in rows.items() if row.attention == IDENTITY]
+    exact = [label for label, row in rows.items() if row.exact and label not in bounds]
+    return looks(exact, rows.keys() - {*bounds, *exact}, bounds)
 
 
 def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:

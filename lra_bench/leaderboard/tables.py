@@ -109,10 +109,10 @@ def _notes(made: Board, table: pd.DataFrame) -> str:
         notes.append("(!): over 10 % more parameters than softmax")
     if " from " in text:
         notes.append("from: fine-tuned, after that attention's own training")
-    return f"{'; '.join(notes)}. {_rule(made)}"
+    return f"{'; '.join(notes)}. {rule(made)}"
 
 
-def _rule(made: Board) -> str:
+def rule(made: Board) -> str:
     """How the best are marked, or why none is."""
     if len(made.rows) < 2:
         return ""

@@ -1,0 +1,47 @@
+"""Sections of speed and memory: for each scope, size and machine its figures, then its tables."""
+
+from lra_bench.efficiency import groups, plots, tables
+from lra_bench.efficiency.summary import Row
+from lra_bench.render import render as render_table
+from lra_bench.report import figure, remeasure
+from lra_bench.report.looks import Styles
+from lra_bench.report.markup import Html, folded, joined, tag
+from lra_bench.report.page import Section
+
+
+def sections(
+    rows: list[Row], styles: Styles, *, with_published: bool
+) -> tuple[list[Section], list[figure.Image]]:
+    """All of them, and all figures."""
+    found = groups.groups(rows)
+    drawn = plots.plots(found, styles)
+    families = dict.fromkeys([group.family for group in found] + [plot.family for plot in drawn])
+    made = []
+    for number, family in enumerate(families, 1):
+        shown = [_figure(plot) for plot in drawn if plot.family == family]
+        members = [group for group in found if group.family == family]
+        parts = [_tables(group, with_published=with_published) for group in members]
+        title = f"Speed and memory: {family}"
+        made.append(Section(f"efficiency-{number}", title, joined([*shown, *parts], "\n")))
+    return made, [figure.Image(plot.name, plot.figure) for plot in drawn]
+
+
+def _figure(plot: plots.Plot) -> Html:
+    image = figure.Image(plot.name, plot.figure)
+    return figure.shown(image, f"{plot.title}: {plot.family}", f"{plot.title}. {plot.notes}")
+
+
+def _tables(group: groups.Group, *, with_published: bool) -> Html:
+    """The first table is what most look for; the others are shown on demand."""
+    direction = groups.PASSES.get(group.first.direction, group.first.direction)
+    shown = [_table(direction, it) for it in tables.tables(group, with_published=with_published)]
+    more = folded(": ".join(filter(None, (direction, "more tables"))), *shown[1:])
+    again = remeasure.command(group)
+    code = tag("pre", tag("code", again), class_="command", tabindex=0) if again else None
+    parts = [*shown[:1], more if shown[1:] else None, tag("p", group.facts), code]
+    return joined(parts, "\n")
+
+
+def _table(direction: str, it: tables.Table) -> Html:
+    title = ": ".join(filter(None, (direction, it.title)))
+    return Html(render_table("html", title, it.frame, it.notes))

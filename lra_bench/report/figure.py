@@ -1,0 +1,33 @@
+"""Figures as the page shows them, and as files beside it."""
+
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from lra_bench import figures
+from lra_bench.report.markup import Html, joined, tag
+
+
+@dataclass(frozen=True)
+class Image:
+    """A figure that is kept as a file of its own too.
+
+    Attributes:
+        name: of the file, and where ids begin: letters, digits and hyphens.
+    """
+
+    name: str
+    figure: Figure
+
+
+def shown(image: Image, description: str, *caption: object, **attributes: object) -> Html:
+    """A figure with its caption; a wide one scrolls by itself."""
+    svg = Html(figures.inline_svg(image.figure, image.name, description))
+    box = tag("div", svg, class_="wide", tabindex=0, role="region", aria_label=description)
+    return tag("figure", box, tag("figcaption", *caption), **attributes)
+
+
+def keys(entries: dict[str, str]) -> Html:
+    """A legend outside the figures: names, with the samples of their lines as SVG."""
+    items = [tag("li", Html(sample), " ", name) for name, sample in entries.items()]
+    return tag("ul", joined(items), class_="keys")

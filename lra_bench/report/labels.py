@@ -1,0 +1,101 @@
+"""Names beside the points of a figure, so that none lies on another or on a point."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.transforms import Bbox
+
+# Where a name may stand, best first: angles, then further and further off, in points.
+_ANGLES = (0, 180, 90, 270, 45, 315, 135, 225)
+_GAPS = (3, 9, 18, 30, 46, 66)
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point with a name.
+
+    Attributes:
+        x, y: in data.
+        radius: of its sign, in points.
+    """
+
+    x: float
+    y: float
+    radius: float
+    name: str
+
+
+def place(axes: Axes, dots: Sequence[Dot], size: float = 9) -> list[Bbox]:
+    """Write the names; the boxes that they fill, in pixels. The axes must not change any more."""
+    canvas = FigureCanvasAgg(axes.figure.figure)
+    canvas.draw()
+    scale, inside = axes.figure.figure.dpi / 72, axes.get_window_extent()
+    taken = [_around(axes, dot, scale) for dot in dots]
+    for dot in sorted(dots, key=lambda dot: -dot.radius):
+        text = axes.annotate(dot.name, (dot.x, dot.y), fontsize=size, va="center", ha="center")
+        extent = text.get_window_extent(canvas.get_renderer())
+        box, gap = _best(axes, dot, (extent.width, extent.height), taken, inside, scale)
+        taken.append(box)
+        center = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
+        text.set_position(axes.transData.inverted().transform(center))
+        if gap > _GAPS[1]:
+            _lead(axes, dot, box)
+    return taken[len(dots) :]
+
+
+def _around(axes: Axes, dot: Dot, scale: float) -> Bbox:
+    x, y = axes.transData.transform((dot.x, dot.y))
+    # A square inside the circle's own, so that names may come near its corners.
+    half = 0.9 * dot.radius * scale
+    return Bbox([[x - half, y - half], [x + half, y + half]])
+
+
+def _best(
+    axes: Axes,
+    dot: Dot,
+    size: tuple[float, float],
+    taken: Sequence[Bbox],
+    inside: Bbox,
+    scale: float,
+) -> tuple[Bbox, float]:
+    """The first place that is free; the one with the least overlap if none is."""
+    x, y = axes.transData.transform((dot.x, dot.y))
+    least, found = math.inf, (Bbox([[x, y], [x, y]]), 0.0)
+    for gap in _GAPS:
+        for angle in _ANGLES:
+            box = _box(x, y, size, (dot.radius + gap) * scale, angle)
+            lost = _overlap(box, taken) + _outside(box, inside)
+            if lost < least:
+                least, found = lost, (box, float(gap))
+            if lost == 0:
+                return found
+    return found
+
+
+def _box(x: float, y: float, size: tuple[float, float], off: float, angle: float) -> Bbox:
+    """A box whose nearest edge or corner is `off` pixels from the point."""
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    width, height = size
+    center_x, center_y = x + cos * (off + width / 2), y + sin * (off + height / 2)
+    return Bbox.from_bounds(center_x - width / 2, center_y - height / 2, width, height)
+
+
+def _overlap(box: Bbox, taken: Sequence[Bbox]) -> float:
+    found = [Bbox.intersection(box, other) for other in taken]
+    return sum(both.width * both.height for both in found if both is not None)
+
+
+def _outside(box: Bbox, inside: Bbox) -> float:
+    both = Bbox.intersection(box, inside)
+    return box.width * box.height - (both.width * both.height if both is not None else 0)
+
+
+def _lead(axes: Axes, dot: Dot, box: Bbox) -> None:
+    """A line from a point to a name that is far off."""
+    x, y = axes.transData.transform((dot.x, dot.y))
+    near = (min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1))
+    ends = [(dot.x, dot.y), axes.transData.inverted().transform(near)]
+    axes.plot(*zip(*ends, strict=True), color="grey", linewidth=0.7, zorder=1)

@@ -1,0 +1,109 @@
+"""A part of the page for each mechanism: what it computes, its options and cost, its records."""
+
+import inspect
+from collections.abc import Iterable
+
+from lra_bench.errors import UsageError
+from lra_bench.leaderboard import Cell
+from lra_bench.registry import ATTENTIONS, AttentionTraits, Entry
+from lra_bench.report import details
+from lra_bench.report.board import accuracy
+from lra_bench.report.docstring import Docstring, parse
+from lra_bench.report.markup import Html, anchor, folded, joined, prose, scrolling, table, tag
+from lra_bench.report.material import Setting
+from lra_bench.report.speed import median
+from lra_bench.units import size_text
+
+_TRAITS = {
+    "exact": "equals softmax attention",
+    "equivariant": "permuting the tokens permutes the output",
+    "shares_query_key": "queries and keys are one",
+}
+
+
+def section(attentions: Iterable[str], settings: list[Setting]) -> Html:
+    """All of them, by name, after a list of links."""
+    names = sorted(set(attentions))
+    links = [tag("li", tag("a", name, href=f"#{anchor(name)}")) for name in names]
+    parts = [_mechanism(name, settings) for name in names]
+    return joined([tag("ul", *links, class_="names"), *parts], "\n")
+
+
+def _mechanism(name: str, settings: list[Setting]) -> Html:
+    try:
+        about = _about(ATTENTIONS.get(name))
+    except UsageError:
+        about = tag("p", "Not registered here: what it computes isn't known.")
+    parts = [tag("h3", name), about, _records(name, settings)]
+    return tag("section", *parts, id=anchor(name), class_="mechanism")
+
+
+def _about(entry: Entry[AttentionTraits]) -> Html:
+    found = parse(inspect.getdoc(entry.target) or "")
+    kinds = [said for name, said in _TRAITS.items() if getattr(entry.traits, name)]
+    kinds += ["can be causal"] if entry.supports_causal else []
+    facts = {
+        "cost": prose(found.cost),
+        "kind": "; ".join(kinds),
+        "references": prose(found.references),
+        "module": tag("code", entry.module),
+    }
+    shown = [(tag("dt", key), tag("dd", value)) for key, value in facts.items() if value]
+    said = [tag("p", prose(text), class_="about") for text in found.about]
+    return joined([*said, tag("dl", *(x for pair in shown for x in pair)), _options(entry, found)])
+
+
+def _options(entry: Entry[AttentionTraits], found: Docstring) -> Html:
+    choices = entry.choices()
+    body = [
+        [tag("code", name), tag("code", usual), ", ".join(map(str, choices.get(name, ()))),
+         tag("span", prose(found.options.get(name, "")), class_="long")]
+        for name, usual in entry.options().items()
+    ]  # fmt: skip
+    head = ["option", "default", "choices", "meaning"]
+    return table(head, body, caption=f"Options of {entry.name}") if body else Html("")
+
+
+def _records(name: str, settings: list[Setting]) -> Html:
+    """Its cells in all settings, and behind them the commands."""
+    mine = [
+        (setting, cell)
+        for setting in settings
+        for cell in setting.cells
+        if cell.runs[0]["attention"] == name
+    ]
+    if not mine:
+        return tag("p", "No runs here.")
+    again = [_again(setting, cell) for setting, cell in mine]
+    return joined([_table(name, mine), folded("Commands and settings", *again)])
+
+
+def _table(name: str, mine: list[tuple[Setting, Cell]]) -> Html:
+    titles = ("task", "preset", "attention", "test %", "seeds", "parameters", "steps/s", "memory")
+    head = tag("tr", *(tag("th", title, scope="col") for title in titles))
+    rows = [_row(setting, cell) for setting, cell in mine]
+    caption = tag("caption", f"Runs of {name}", class_="unseen")
+    body = (caption, tag("thead", head), tag("tbody", *rows))
+    return scrolling(tag("table", *body, class_="sortable"), f"runs of {name}")
+
+
+def _row(setting: Setting, cell: Cell) -> Html:
+    figures = ("parameters", "{:,.0f}".format), ("steps_per_second", "{:.3g}".format)
+    figures += (("peak_memory_bytes", size_text),)
+    score = None if cell.failure() else cell.mean
+    values = [
+        tag("td", setting.title, class_="words"),
+        tag("td", cell.attention, class_="words"),
+        tag("td", accuracy(cell), data_value="" if score is None else f"{score:.6g}"),
+        tag("td", len(cell.runs)),
+        *(
+            tag("td", details.said(cell, key, form), data_value=median(cell, key) or "")
+            for key, form in figures
+        ),
+    ]
+    return tag("tr", tag("th", cell.task, scope="row"), *values, data_tags=setting.tags)
+
+
+def _again(setting: Setting, cell: Cell) -> Html:
+    title = tag("h4", f"{cell.attention} on {cell.task}, preset {setting.title}")
+    return tag("div", title, details.commands(cell), details.config(cell), data_tags=setting.tags)

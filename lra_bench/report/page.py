@@ -1,0 +1,110 @@
+"""The page around the sections: its head, its contents, its look and what moves in it."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from lra_bench import __version__, figures
+from lra_bench.report.markup import Html, joined, tag
+
+# Of `figures.COLOURS`, on a dark ground.
+_DARK = (
+    "#4da3e0", "#ff8a3d", "#2fc79b", "#e3a0c6", "#f0b429", "#7cc7f2", "#d0668f", "#c6c65a",
+    "#9a8cff",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        name: its id.
+        title: its heading, and its entry in the contents.
+        body: HTML.
+    """
+
+    name: str
+    title: str
+    body: Html
+
+
+def page(title: str, lead: str, presets: Sequence[str], sections: Sequence[Section]) -> str:
+    """The page: a table of contents, then the sections.
+
+    Args:
+        lead: what it is made of, in a sentence.
+        presets: by whose place in this list the page hides what isn't of one.
+    """
+    body = tag(
+        "body",
+        tag("a", "to the results", href="#results", class_="skip"),
+        tag("header", tag("h1", title), tag("p", lead, class_="lead"), _choices(presets)),
+        _contents(sections),
+        tag("main", *map(_section, sections), id="results"),
+        tag("footer", f"Made by lra-bench {__version__}."),
+        tag("script", Html(_script())),
+    )
+    return f"<!doctype html>\n{tag('html', _head(title), body, lang='en')}\n"
+
+
+def _head(title: str) -> Html:
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_policy()),
+        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", title),
+        tag("style", Html(_style())),
+    )
+
+
+def _choices(presets: Sequence[str]) -> Html:
+    """What the script brings to life; without it all is shown, and the ground is the system's."""
+    options = [tag("option", name, value=f"preset-{n}") for n, name in enumerate(presets)]
+    every = tag("option", "all", value="")
+    preset = tag("label", "preset ", tag("select", every, *options, id="preset"))
+    grounds = [tag("option", name, value=name) for name in ("light", "dark")]
+    ground = tag("select", tag("option", "as the system", value=""), *grounds, id="ground")
+    chosen = [preset] if len(presets) > 1 else []
+    return tag("form", *chosen, tag("label", "colours ", ground), id="choices", hidden=True)
+
+
+def _contents(sections: Sequence[Section]) -> Html:
+    entries = [tag("li", tag("a", it.title, href=f"#{it.name}")) for it in sections]
+    return tag("nav", tag("ul", *entries), aria_label="Contents")
+
+
+def _section(it: Section) -> Html:
+    return joined(["\n", tag("section", tag("h2", it.title), "\n", it.body, id=it.name)])
+
+
+def _policy() -> str:
+    """Nothing is loaded, and no other script runs, whatever a record holds."""
+    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
+    allowed = {
+        "default-src": "'none'",
+        "style-src": "'unsafe-inline'",
+        "script-src": f"'sha256-{digest}'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{what} {source}" for what, source in allowed.items())
+
+
+def _script() -> str:
+    return _read("script.js")
+
+
+def _style() -> str:
+    light, dark = (
+        " ".join(f"--c{index}: {colour};" for index, colour in enumerate(colours))
+        for colours in (figures.COLOURS, _DARK)
+    )
+    return _read("style.css").replace("/* light */", light).replace("/* dark */", dark)
+
+
+def _read(name: str) -> str:
+    return (files("lra_bench") / "report" / name).read_text(encoding="utf-8")

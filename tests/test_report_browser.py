@@ -1,0 +1,180 @@
+"""The report page in a browser: sorting, choices, what is behind cells; and without scripts."""
+
+import pytest
+import report_cases as cases
+from browser import PROGRAM, Browser
+
+from lra_bench import report
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs chromium or google-chrome")
+BOARD = "document.querySelector('#board-setting-0 table')"
+CELL = "#board-setting-0 tbody button.cell"
+CARD = f"document.querySelector('{CELL} + .card')"
+OPEN = f"{CARD}.matches(':popover-open')"
+# Where the page is wider than the window, though wide things have boxes that scroll.
+TOO_WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """Of a sweep, and of a record whose names are markup."""
+    folder = tmp_path_factory.mktemp("report")
+    cases.sweep(folder / "in", seeds=1)
+    cases.write(folder / "in/odd", cases.odd())
+    report.write([folder / "in"], folder / "out", with_published=True)
+    return folder / "out/index.html"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
+
+
+def names(browser):
+    return browser.run(f"[...{BOARD}.tBodies[0].rows].map(r => r.cells[0].innerText.trim())")
+
+
+def scores(browser):
+    return browser.run(f"[...{BOARD}.tBodies[0].rows].map(r => r.cells[1].dataset.value)")
+
+
+def header(column):
+    return f"#board-setting-0 thead th:nth-child({column}) button"
+
+
+def order(browser, column):
+    return browser.run(f"{BOARD}.tHead.rows[0].cells[{column - 1}].getAttribute('aria-sort')")
+
+
+def silent(browser, page):
+    assert browser.errors == []
+    assert set(browser.requests) <= {page.resolve().as_uri()}
+
+
+@pytest.mark.parametrize("width", [1200, 380])
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_to_complain_of(browser, page, width, dark):
+    browser.open(page, width, dark=dark, phone=width < 500)
+    silent(browser, page)
+    assert not browser.run(TOO_WIDE)
+    ground = browser.run("getComputedStyle(document.body).backgroundColor")
+    assert ground == ("rgb(22, 24, 27)" if dark else "rgb(255, 255, 255)")
+
+
+def test_sorting_by_the_mouse(browser, page):
+    browser.open(page)
+    before = names(browser)
+    browser.click(header(2))
+    assert order(browser, 2) == "descending"
+    found = scores(browser)
+    known = [float(value) for value in found if value]
+    assert known == sorted(known, reverse=True)
+    assert found[len(known) :] == [""] * (len(found) - len(known))  # failures last
+    browser.click(header(2))
+    assert order(browser, 2) == "ascending"
+    assert [float(value) for value in scores(browser) if value] == known[::-1]
+    assert scores(browser)[len(known) :] == [""] * (len(found) - len(known))
+    browser.click(header(1))
+    assert (order(browser, 1), order(browser, 2)) == ("ascending", "none")
+    assert names(browser) == sorted(before)
+    foot = browser.run(f"{BOARD}.tFoot.rows[0].cells[0].textContent")
+    assert foot == "chance"
+    silent(browser, page)
+
+
+def test_sorting_by_the_keyboard(browser, page):
+    browser.open(page)
+    browser.run(f"document.querySelector('{header(2)}').focus()")
+    browser.press("Enter")
+    assert order(browser, 2) == "descending"
+    browser.press(" ")
+    assert order(browser, 2) == "ascending"
+    browser.press("Tab")
+    assert browser.run(f"document.activeElement === document.querySelector('{header(3)}')")
+
+
+def test_choosing_a_preset(browser, page):
+    browser.open(page)
+    shown = (
+        "[...new Set([...document.querySelectorAll('[data-tags]')].filter(e => !e.hidden)"
+        ".map(e => e.dataset.tags.split(' ')[0]))]"
+    )
+    every = browser.run(f"{shown}.length")
+    assert every == 3
+    browser.run("(s => { s.value = 'preset-1'; s.dispatchEvent(new Event('change')) })"
+                "(document.getElementById('preset'))")  # fmt: skip
+    assert browser.run(shown) == ["preset-1"]
+    browser.run("(s => { s.value = ''; s.dispatchEvent(new Event('change')) })"
+                "(document.getElementById('preset'))")  # fmt: skip
+    assert browser.run(f"{shown}.length") == every
+
+
+def test_choosing_colours(browser, page):
+    browser.open(page, dark=True)
+    for value, ground in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(22, 24, 27)")):
+        browser.run(f"(s => {{ s.value = '{value}'; s.dispatchEvent(new Event('change')) }})"
+                    "(document.getElementById('ground'))")  # fmt: skip
+        assert browser.run("getComputedStyle(document.body).backgroundColor") == ground
+
+
+def test_a_card_by_hover(browser, page):
+    browser.open(page)
+    browser.point(CELL)
+    browser.wait_for(OPEN)
+    assert "lra-bench run --task" in browser.run(f"{CARD}.innerText")
+    browser.point(f"{CELL} + .card .command")  # it may be copied
+    browser.run("new Promise(done => setTimeout(done, 400))")
+    assert browser.run(OPEN)
+    browser.point("h1")
+    browser.wait_for(f"!{OPEN}")
+    silent(browser, page)
+
+
+def test_a_card_by_click_stays(browser, page):
+    browser.open(page)
+    browser.point(CELL)
+    browser.wait_for(OPEN)
+    browser.click(CELL)
+    browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=3, y=3)
+    browser.run("new Promise(done => setTimeout(done, 400))")
+    assert browser.run(OPEN)
+    browser.press("Escape")
+    assert not browser.run(OPEN)
+
+
+def test_a_card_by_the_keyboard(browser, page):
+    browser.open(page)
+    link = "#board-setting-0 tbody th a"
+    browser.run(f"document.querySelector('{link}').focus()")
+    browser.press("Tab")
+    assert browser.run(f"document.activeElement === document.querySelector('{CELL}')")
+    assert browser.run(OPEN)
+    browser.press("Tab")
+    assert browser.run(f"{CARD}.contains(document.activeElement)")
+    browser.press("Tab")
+    assert not browser.run(OPEN)
+    silent(browser, page)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_card_by_touch(browser, page, scripts):
+    browser.open(page, 380, phone=True, scripts=scripts)
+    browser.tap(CELL)
+    browser.wait_for(OPEN)
+    box = browser.run(f"(b => [b.left, b.right])({CARD}.getBoundingClientRect())")
+    assert 0 <= box[0] < box[1] <= 380
+
+
+def test_without_scripts_all_is_there(browser, page):
+    browser.open(page, scripts=False)
+    assert not browser.run("document.querySelector('thead button')")
+    assert browser.run("document.getElementById('choices').hidden")
+    assert browser.run("[...document.querySelectorAll('[data-tags]')].every(e => !e.hidden)")
+
+
+def test_markup_in_a_record_is_never_run(browser, page):
+    browser.open(page)
+    assert browser.run("document.scripts.length") == 1
+    assert "<script>alert(1)</script>" in browser.run("document.body.innerText")

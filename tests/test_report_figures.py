@@ -1,0 +1,163 @@
+"""The figures of the report page: learning curves, bubbles, and what a study of features found."""
+
+import itertools
+
+import pytest
+import report_cases as cases
+
+from lra_bench import leaderboard
+from lra_bench.registry import ATTENTIONS
+from lra_bench.report import approximation, bubbles, curves
+from lra_bench.report.looks import styles
+from lra_bench.report.material import gather, settings
+
+
+def setting(runs):
+    (found,) = settings(runs)
+    return found
+
+
+class TestCurves:
+    def cell(self, folder, *rises, **changes):
+        for seed, found in enumerate(rises):
+            cases.write(folder / str(seed), cases.run(seed=seed, **changes), found)
+        (cell,) = setting(leaderboard.collect([folder])).cells
+        return cell
+
+    def test_mean_and_band(self, tmp_path):
+        long = cases.lines(0.4, range(100, 800, 100))
+        cell = self.cell(tmp_path, cases.lines(0.3), cases.lines(0.6), long)
+        found = curves.curve(cell)
+        assert found.seeds == 3
+        assert found.steps == (100, 200, 300, 400, 500, 600)
+        assert found.low[-1] == 0.3
+        assert found.high[-1] == 0.6
+        assert found.mean[-1] == pytest.approx((0.3 + 0.6 + long[-2]["accuracy"]) / 3)
+
+    def test_none_without_metrics_or_of_a_run_that_failed(self, tmp_path):
+        assert curves.curve(self.cell(tmp_path / "a", ())) is None
+        failed = self.cell(tmp_path / "b", cases.lines(0.3), status="diverged")
+        assert curves.curve(failed) is None
+
+    def test_junk_in_metrics(self, tmp_path):
+        good = cases.lines(0.3)
+        junk = [{**good[0], "accuracy": x} for x in (None, "high", 7, True)]
+        junk += [{**good[0], "step": x} for x in (None, "one", [], -1, 1e400)]
+        found = curves.curve(self.cell(tmp_path, [*good[1:], *junk]))
+        assert found.steps == tuple(line["step"] for line in good[1:])
+        assert curves.curve(self.cell(tmp_path, [*junk])) is None
+
+    def test_what_is_drawn(self, tmp_path):
+        cases.write(tmp_path / "a", cases.run(), cases.lines(0.3))
+        cases.write(tmp_path / "b", cases.run(seed=1), cases.lines(0.5))
+        cases.write(tmp_path / "c", cases.run("image", "linear"), cases.lines(0.2))
+        found = gather([tmp_path]).settings
+        text, (image,) = curves.section(found, styles(found, []))
+        assert text.count("<figure") == 2
+        assert "the band from the least to the greatest" in text
+        listops, other = (axes for axes in image.figure.axes if axes.axison)
+        assert (listops.get_title(), other.get_title()) == ("listops", "image")
+        assert list(listops.lines[0].get_ydata())[-1] == pytest.approx(40)
+        assert len(listops.collections) == 1
+        assert len(other.collections) == 0
+
+
+class TestBubbles:
+    def runs(self, *attentions, tasks=("listops", "image"), **changes):
+        return [
+            cases.run(task, name, accuracy=0.3 + 0.01 * n, steps_per_second=2.0 ** (n + 1),
+                      peak_memory_bytes=(n + 1) * 2**20, **changes)
+            for task in tasks
+            for n, name in enumerate(attentions)
+        ]  # fmt: skip
+
+    def test_points(self):
+        runs = self.runs("softmax", "linear", "reformer")
+        runs += self.runs("softmax", "linear", tasks=("text",))
+        (found,) = bubbles.charts([setting(runs)])
+        assert found.tasks == ("listops", "image")
+        by_label = {point.label: point for point in found.points}
+        assert by_label.keys() == {"softmax", "linear", "reformer"}
+        reformer = by_label["reformer"]
+        assert reformer.speed == pytest.approx(4)
+        assert reformer.accuracy == pytest.approx(0.32)
+        assert reformer.memory == pytest.approx(3 * 2**20)
+        assert "the mean over listops, image" in bubbles.caption(found)
+
+    def test_what_lacks_a_task_is_named(self):
+        runs = self.runs("softmax", "linear", "reformer", "performer-relu")
+        runs += self.runs("softmax", "linformer", tasks=("listops",))[1:]
+        (found,) = bubbles.charts([setting(runs)])
+        assert found.left_out == ("linformer",)
+        assert "Left out, for want of some of these: linformer." in bubbles.caption(found)
+
+    def test_a_task_that_nobody_learns_is_no_comparison(self):
+        runs = self.runs("softmax", "linear", "reformer")
+        runs += [
+            cases.run("pathfinder", name, accuracy=0.5)
+            for name in ("softmax", "linear", "reformer")
+        ]
+        (found,) = bubbles.charts([setting(runs)])
+        assert "pathfinder" not in found.tasks
+
+    def test_devices_and_presets_are_apart(self):
+        runs = self.runs("softmax", "linear", "reformer")
+        other = {"device_kind": "H100", "device_count": 1}
+        runs += self.runs("softmax", "linear", "linformer", environment=other, seed=1)
+        found = bubbles.charts(settings(runs))
+        assert [(one.device, len(one.points)) for one in found] == [
+            ("1 x H100", 3), ("4 x TPU v5", 3)
+        ]  # fmt: skip
+        runs = [*self.runs("softmax", "linear"), *self.runs("softmax", "reformer", preset="small")]
+        assert bubbles.charts(settings(runs)) == []
+
+    def test_too_little_is_said(self):
+        text, images = bubbles.section(settings(self.runs("softmax", "linear")), {})
+        assert images == []
+        assert "Too few runs" in text
+
+    def test_labels_do_not_overlap(self):
+        names = [name for name in ATTENTIONS.names() if name != "softmax"]
+        runs = [cases.run("listops", name, accuracy=0.4 + 0.002 * n, steps_per_second=5 + 0.05 * n)
+                for n, name in enumerate(["softmax", *names])]  # fmt: skip
+        found = setting(runs)
+        (chart,) = bubbles.charts([found])
+        assert len(chart.points) > 8
+        axes = bubbles.draw(chart, styles([found], [])).axes[0]
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert len(boxes) == len(chart.points)
+        assert not [1 for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
+
+
+class TestApproximation:
+    @pytest.fixture
+    def folder(self, cli, tmp_path, monkeypatch):
+        from lra_bench.analysis import approximation as study
+
+        papers = dict(list(study.VARIANTS.items())[:4])
+        monkeypatch.setattr(study, "VARIANTS", papers)
+        options = ("--length", 32, "--draws", 2, "--features", "8,16", "--scales", "0.5")
+        assert cli("analyze", "approximation", "--out", tmp_path / "in", *options)[0] == 0
+        return tmp_path / "in"
+
+    def test_in_the_page(self, folder, cli, tmp_path):
+        status, _, err = cli("report", folder, "--out", tmp_path / "out")
+        assert (status, err) == (0, "")
+        assert (tmp_path / "out/approximation.png").exists()
+        text = (tmp_path / "out/index.html").read_text()
+        for shown in ("L = 32, d = 16, 2 draws", "positive, orthogonal", "Which errs less"):
+            assert shown in text
+        assert "--length 32 --dim 16 --draws 2 --features 8,16 --scales 0.5 --seed 0" in text
+
+    def test_without_setup_and_claims(self, folder):
+        (folder / approximation.SETUP).write_text("[")
+        (folder / approximation.CLAIMS).unlink()
+        study = approximation.read(folder / approximation.FILE)
+        assert (study.facts, study.claims) == ("2 draws", None)
+        assert len(approximation.section([study])[1]) == 1
+
+    def test_what_is_no_study_is_left_out(self, folder, capsys):
+        for text in ("", "a,b\n1,2\n", (folder / approximation.FILE).read_text() + "x,y,z,,,,,,\n"):
+            (folder / approximation.FILE).write_text(text)
+            assert approximation.read(folder / approximation.FILE) is None
+            assert "left out" in capsys.readouterr().err

@@ -1,0 +1,227 @@
+"""The parts of the report page in words: commands, tables, docstrings, provenance."""
+
+import inspect
+import json
+import shlex
+
+import pytest
+import report_cases as cases
+from efficiency_cases import CONFIG, law
+
+from lra_bench import leaderboard
+from lra_bench.cli import parser
+from lra_bench.cli.efficiency import _choice
+from lra_bench.config import make_settings
+from lra_bench.efficiency import groups, plan, summary
+from lra_bench.efficiency import records as efficiency_records
+from lra_bench.registry import ATTENTIONS
+from lra_bench.report import board, docstring, provenance, remeasure
+from lra_bench.report.commands import again
+from lra_bench.report.markup import Html, prose, tag
+from lra_bench.report.material import gather, settings
+from lra_bench.settings import Origin
+
+
+def setting(runs):
+    (found,) = settings(runs)
+    return found
+
+
+class TestMarkup:
+    def test_text_is_escaped_and_markup_is_not(self):
+        made = tag("p", "a < b", tag("b", "&"), None, "", class_="x", hidden=True, data_of='"')
+        assert made == '<p class="x" hidden data-of="&quot;">a &lt; b<b>&amp;</b></p>'
+        assert isinstance(made, Html)
+
+    def test_prose(self):
+        shown = prose("See `x < y`,\n  arXiv:2009.14794.")
+        link = '<a href="https://arxiv.org/abs/2009.14794">arXiv:2009.14794</a>'
+        assert shown == f"See <code>x &lt; y</code>, {link}."
+
+
+CHANGED = [
+    {},
+    {"seed": 7, "preset": "small", "task": "pathfinder"},
+    {"overrides": ("train.num_steps=300", "train.learning_rate=1e-6", "data.max_length=128")},
+    {"overrides": ("attention.causal=True",)},
+    {"overrides": ("attention.num_features=64", "attention.estimator=hyperbolic"),
+     "attention": "performer-softmax"},
+    {"overrides": ("train.num_devices=2", "model.dtype=bfloat16", "model.dropout=0.25")},
+    {"task": "retrieval", "preset": "paper"},
+    {"task": "text", "overrides": ("train.weight_decay=1",)},
+]  # fmt: skip
+ORIGIN = Origin("runs/the first one", "0" * 64, "listops", "softmax", 90, 0.31)
+
+
+class TestCommands:
+    """A command gives the config of its record again."""
+
+    @pytest.mark.parametrize("changes", CHANGED)
+    def test_equal_config(self, changes):
+        self.check(cases.run(**changes))
+
+    def test_with_parameters_of_another(self):
+        made = cases.run(attention="performer-softmax")
+        origin = {name: getattr(ORIGIN, name) for name in ORIGIN.__dataclass_fields__}
+        made["config"]["init_from"] = made["init_from"] = origin
+        assert self.check(made).init_from.as_posix() == ORIGIN.path
+
+    def test_of_every_record_here(self, repository):
+        records = leaderboard.collect([repository / "results"])
+        for made in records:
+            # Older records lack what was made an option later: its default is what they did.
+            usual = ATTENTIONS.get(made["attention"]).options()
+            made["config"]["attention_options"] = usual | made["config"]["attention_options"]
+            made["config"]["train"].setdefault("sequence_devices", 1)
+            self.check(made)
+
+    def check(self, made):
+        made = json.loads(json.dumps(made))
+        found = again(made)
+        assert found.doubt == ""
+        program, *words = shlex.split(found.command)
+        assert program == "lra-bench"
+        args = parser().parse_args(words)
+        names = (args.task, args.attention, args.preset, args.seed)
+        origin = Origin(**made["config"]["init_from"]) if args.init_from else None
+        config = json.loads(json.dumps(make_settings(*names, args.set, origin).as_dict()))
+        made["config"].setdefault("init_from", None)
+        assert config == made["config"]
+        return args
+
+    def test_what_is_not_known_here_is_said(self):
+        made = cases.run()
+        made["attention"] = made["config"]["attention"] = "theirs; rm -rf"
+        found = again(made)
+        assert "unknown attention" in found.doubt
+        assert shlex.split(found.command)[5] == "theirs; rm -rf"
+        made = cases.run()
+        made["config"]["train"]["momentum"] = 0.9
+        assert again(made).doubt == "This version has no train.momentum=0.9."
+
+
+class TestEfficiencyCommands:
+    def test_of_every_group_here(self, repository):
+        """A command asks for all cells of its group, with the same settings."""
+        lines = efficiency_records.collect([repository / "results"])
+        found = groups.groups(summary.rows(lines))
+        assert found
+        for group in found:
+            _, *words = shlex.split(remeasure.command(group))
+            asked = plan.cells(_choice(parser().parse_args(words), None))
+            again = summary.rows(efficiency_records.blank(x, group.first.machine) for x in asked)
+            kinds = {(row.setting, row.label, row.length) for row in again}
+            assert {(row.setting, row.label, row.length) for row in group.rows} <= kinds
+
+    def test_options(self):
+        asked = plan.Choice(("performer-relu",), (64,), overrides=("attention.num_features=8",))
+        lines = [efficiency_records.blank(cell, "here") for cell in plan.cells(asked)]
+        for group in groups.groups(summary.rows(lines)):
+            assert "--set attention.num_features=8" in remeasure.command(group)
+
+    def test_settings_that_no_command_gives(self):
+        other = {**CONFIG, "model": {**CONFIG["model"], "num_heads": 3}}
+        for lines in (law("theirs", 0.01, 1.0), law("linear", 0.01, 1.0, config=other)):
+            (group,) = groups.groups(summary.rows(lines))
+            assert remeasure.command(group) is None
+
+
+class TestBoard:
+    def test_entries(self):
+        runs = [cases.run(seed=seed, accuracy=0.4 + 0.02 * seed) for seed in range(3)]
+        runs += [cases.run(attention="linear", status="diverged"),
+                 cases.run("image", accuracy=0.105), cases.run("text", accuracy=0.6),
+                 cases.run("listops", "linformer", steps_per_second=15.0)]  # fmt: skip
+        found = setting(runs)
+        assert found.tasks == ("listops", "text", "image")
+        rows = {row.attention: row for row in found.board.rows}
+        columns = board.columns(found)
+        listops, text, image = columns[:3]
+        assert "†" in text.title
+        assert "†" not in listops.title + image.title
+        assert "42.0<small> ± 2.0</small>" in listops.of(rows["softmax"]).shown
+        assert listops.of(rows["softmax"]).value == pytest.approx(0.42)
+        assert "FAIL</b><small> diverged" in listops.of(rows["linear"]).shown
+        assert listops.of(rows["linear"]).value is None
+        assert "at chance, 10.5%" in image.of(rows["softmax"]).shown
+        assert image.of(rows["linear"]).shown == ""
+        others = {str(column.title): column for column in columns[3:]}
+        assert others["steps/s / softmax's"].of(rows["linformer"]).value == pytest.approx(3)
+        assert "(!)" in others["parameters / softmax's"].of(rows["linformer"]).shown
+
+    def test_speeds_of_other_devices_are_not_compared(self):
+        other = cases.run(attention="linear", environment={"device_kind": "cpu"})
+        found = setting([cases.run(), other])
+        rows = {row.attention: row for row in found.board.rows}
+        (speed,) = [c for c in board.columns(found) if c.title == "steps/s / softmax's"]
+        assert speed.of(rows["softmax"]).shown
+        assert speed.of(rows["linear"]).shown == ""
+
+    def test_averages_and_marks(self):
+        tasks = ("listops", "text", "retrieval", "image", "pathfinder")
+        runs = [
+            cases.run(task, name, seed, accuracy=accuracy + 0.001 * seed)
+            for task in tasks
+            for name, accuracy in (("softmax", 0.9), ("linear", 0.7), ("reformer", 0.6))
+            for seed in range(3)
+        ]
+        found = setting(runs)
+        rows = {row.attention: row for row in found.board.rows}
+        (average,) = [c for c in board.columns(found) if c.title == "average of 5 %"]
+        entry = average.of(rows["softmax"])
+        assert entry.value == pytest.approx(0.901)
+        assert 'class="best"' in entry.shown
+        assert 'class="cell best"' in board.leaderboard(found)
+
+    def test_presets_never_share_a_table(self):
+        found = settings([cases.run(), cases.run(preset="small"),
+                          cases.run(overrides=("train.num_steps=300",))])  # fmt: skip
+        titles = ["mini", "mini (train.num_steps=300)", "small"]
+        assert [one.title for one in found] == titles
+        assert [one.tags.split()[0] for one in found] == ["preset-0", "preset-0", "preset-1"]
+
+    def test_what_is_behind_a_cell(self):
+        made = cases.run(seed=3, overrides=("train.num_steps=300",))
+        made["environment"]["git_commit"] = "0123456789abcdef-dirty"
+        text = board.section([setting([made])], with_published=False)
+        for shown in ("40.00", "94,090 (1.00 of softmax", "1 GiB", "0123456789ab-dirty", "TPU v5",
+                      "preset mini but train.num_steps=300", "--set train.num_steps=300",
+                      "lra-bench run --task listops"):  # fmt: skip
+            assert shown in text
+
+    def test_published_figures_have_a_block_of_their_own(self):
+        text = board.section([setting([cases.run()])], with_published=True)
+        ours, theirs = text.split('id="published"')
+        assert "36.37" in theirs
+        assert "36.37" not in ours
+        assert "40.0" not in theirs
+
+
+class TestDocstring:
+    @pytest.mark.parametrize("name", ATTENTIONS.names())
+    def test_every_mechanism_of_ours(self, name):
+        entry = ATTENTIONS.get(name)
+        found = docstring.parse(inspect.getdoc(entry.target))
+        assert found.about
+        assert found.cost.startswith("Time O(")
+        assert "memory" in found.cost + " ".join(found.about)
+        assert found.references
+        assert not any("Time O(" in text or "References:" in text for text in found.about)
+
+    def test_options(self):
+        found = docstring.parse(
+            "One.\n\nTwo: x.\nTime O(l), memory O(1).\n\nArgs:\n    a: what\n        it is.\n"
+            "    b, c: both.\n\nReferences:\n    Me 2020."
+        )
+        assert found.about == ["One.", "Two: x."]
+        assert found.cost == "Time O(l), memory O(1)."
+        assert found.options == {"a": "what it is.", "b": "both.", "c": "both."}
+        assert found.references == "Me 2020."
+
+
+def test_data_that_are_not_the_published_are_said(tmp_path):
+    cases.write(tmp_path / "a", cases.run("text"))
+    cases.write(tmp_path / "b", cases.run("image"))
+    text = provenance.section(gather([tmp_path]))
+    assert "no †" in text
+    assert "1,000 / 100 / 2,000" in text
