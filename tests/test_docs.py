@@ -1,0 +1,182 @@
+"""The documents: generated blocks are fresh, links lead somewhere, commands parse."""
+
+import contextlib
+import importlib
+import io
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from documents import anchors, commands, documents, links
+
+from lra_bench import cli
+from lra_bench.config import make_settings
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = documents(ROOT)
+EXAMPLES = set(re.findall(r'@register_\w+\("(.+?)"', (ROOT / "CONTRIBUTING.md").read_text()))
+COMMANDS = [(name, argv) for name in DOCUMENTS for argv in commands((ROOT / name).read_text())]
+
+
+@pytest.fixture
+def generate(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    module = importlib.import_module("generate")
+    module.made.cache_clear()
+    yield module
+    module.made.cache_clear()
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Documents and records, to be spoilt."""
+    for name in ("docs", "results"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "README.md", tmp_path)
+    return tmp_path
+
+
+def replace(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_generated_blocks_are_fresh():
+    """Stale? python docs/generate.py"""
+    command = [sys.executable, "docs/generate.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+def test_an_edited_number_is_stale(generate, copy, capsys):
+    before = (copy / "README.md").read_text()
+    replace(copy / "README.md", "31.6 ± 0.1", "91.6 ± 0.1")
+    assert generate.main(["--check"], copy) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        'README.md: stale: lra-bench table results/mini-cpu | table "preset mini"'
+    ]
+    assert (copy / "README.md").read_text() != before
+    assert generate.main([], copy) == 0
+    assert (copy / "README.md").read_text() == before
+    assert generate.main(["--check"], copy) == 0
+
+
+def test_a_new_record_makes_its_tables_stale(generate, copy, capsys):
+    path = copy / "results/mini-cpu/listops-reformer-seed0/record.json"
+    record = json.loads(path.read_text())
+    record["test"]["accuracy"] = 0.9
+    path.write_text(json.dumps(record))
+    assert generate.main(["--check"], copy) == 1
+    stale = [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert stale == ["README.md", "results/mini-cpu.md"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("<!-- end -->", "", "a block has no end"),
+        ("docs/facts.py attention_table", "docs/facts.py attention_tables", "nothing makes"),
+        ("docs/facts.py attention_table", "lra-bench table results/drop-in | table x", "0 tables"),
+    ],
+)
+def test_a_malformed_block_is_refused(generate, copy, old, new, said):
+    replace(copy / "docs/attentions.md", old, new)
+    with pytest.raises(SystemExit, match=said):
+        generate.main(["--check"], copy)
+
+
+def test_no_table_of_the_readme_is_written_by_hand(generate):
+    by_hand = generate.BLOCK.sub("", (ROOT / "README.md").read_text())
+    assert [line for line in by_hand.splitlines() if line.startswith("|")] == []
+
+
+def test_each_folder_of_records_has_its_tables(generate):
+    for name in DOCUMENTS:
+        folder = name.removesuffix(".md")
+        if (ROOT / folder).is_dir():
+            first = (ROOT / name).read_text().partition("\n")[0]
+            assert first == f"<!-- made by: lra-bench table {folder} -->"
+
+
+def broken(root, name):
+    """The links of a document that lead nowhere."""
+    text = (root / name).read_text()
+    return [link for link in links(text) if not _leads(root / name, link)]
+
+
+def _leads(document, link):
+    parts = urlsplit(link)
+    if parts.scheme:
+        return parts.scheme == "https" and "." in parts.netloc
+    target = document.parent / parts.path if parts.path else document
+    if not target.exists() or not parts.fragment:
+        return target.exists()
+    return parts.fragment in anchors(target.read_text())
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name):
+    assert broken(ROOT, name) == []
+
+
+def test_broken_links_are_found(tmp_path):
+    (tmp_path / "other.md").write_text("# A `b`, c\n\n## Twice\n\n## Twice\n\n```sh\n# no\n```\n")
+    good = "[a](other.md#a-b-c) [b](other.md#twice-1) [c](https://a.org/b#c) `[d](no)` [e](#here)"
+    bad = ["no.md", "other.md#no", "other.md#twice-2", "http:/a.org", "#there"]
+    text = f"## Here\n\n{good} {' '.join(f'[x]({link})' for link in bad)}\n"
+    (tmp_path / "one.md").write_text(text)
+    assert broken(tmp_path, "one.md") == bad
+
+
+def test_the_entry_leads_to_every_page():
+    pages = {name.removeprefix("docs/") for name in DOCUMENTS if name.startswith("docs/")}
+    linked = {link.partition("#")[0] for link in links((ROOT / "docs/README.md").read_text())}
+    assert pages - linked == {"README.md"}
+    assert "docs/README.md" in links((ROOT / "README.md").read_text())
+
+
+def understood(argv):
+    """Whether the real parser takes it, and the settings exist; nothing is run."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            args = cli.parser().parse_args(argv)
+    except SystemExit as ended:
+        return ended.code == 0
+    if args.command is cli.run and not {args.task, args.attention} & EXAMPLES:
+        make_settings(args.task, args.attention, args.preset, args.seed, args.set)
+    return True
+
+
+@pytest.mark.parametrize(
+    "argv", [pytest.param(argv, id=f"{name}: {shlex.join(argv)}") for name, argv in COMMANDS]
+)
+def test_commands_parse(argv):
+    assert understood(argv)
+
+
+def test_commands_are_found_wherever_they_stand():
+    text = "\n".join(
+        [
+            "```sh",
+            "lra-bench run --task text \\",
+            "    --seed 1   # a comment",
+            "lra-bench table a && ~/bin/lra-bench list > b 2>&1",
+            "ssh x --command='cd y; nohup lra-bench report r --out \"s t\" &'",
+            "pip install lra-bench",
+            "```",
+        ]
+    )
+    assert list(commands(text)) == [
+        ["run", "--task", "text", "--seed", "1"],
+        ["table", "a"],
+        ["list"],
+        ["report", "r", "--out", "s t"],
+    ]
+    assert not understood(["run", "--tusk", "text"])
