@@ -1,4 +1,4 @@
-"""CONTRIBUTING's "add an attention in 30 lines" does what it says, word for word."""
+"""What CONTRIBUTING says of adding an attention and a task works, word for word."""
 
 import os
 import re
@@ -9,57 +9,89 @@ from pathlib import Path
 
 import pytest
 
+ATTENTION, TASK = "Add an attention in 30 lines", "Add a task"
 
-@pytest.fixture(scope="module")
-def chapter():
+
+def chapter(title):
     text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
-    return text.split("## Add an attention in 30 lines")[1].split("\n## ")[0]
+    return text.split(f"## {title}\n")[1].split("\n## ")[0]
 
 
 @pytest.fixture
 def checkout(repository, tmp_path):
     """A copy of the sources, links as links."""
-    copied = ["attentions", "tasks", "configs", "lra_bench", "tests", "pyproject.toml"]
-    command = ["cp", "--recursive", "--no-dereference", *copied, str(tmp_path)]
+    folders = ["attentions", "tasks", "configs", "docs", "lra_bench", "results", "tests"]
+    copied = [*folders, "pyproject.toml", str(tmp_path)]
+    command = ["cp", "--recursive", "--no-dereference", *copied]
     subprocess.run(command, cwd=repository, check=True)
     return tmp_path
 
 
-def block(chapter, language):
-    (found,) = re.findall(rf"```{language}\n(.*?)```", chapter, re.DOTALL)
-    return found
-
-
-def test_thirty_lines(chapter):
-    assert len(block(chapter, "python").splitlines()) <= 30
-
-
-def test_it_works_as_told(chapter, checkout, environment):
-    (path,) = re.findall(r"as `(attentions/\w+\.py)`", chapter)
-    (checkout / path).write_text(block(chapter, "python"))
+@pytest.fixture
+def do(checkout, environment):
+    """Do a command in the checkout, whose sources are those that count there; what it prints."""
     bin_folder = Path(sys.executable).parent
     env = {
         **environment,
         "PYTHONPATH": str(checkout),
         "PATH": f"{bin_folder}{os.pathsep}{environment['PATH']}",
     }
-    printed = []
-    for line in block(chapter, "sh").splitlines():
-        command = shlex.split(line)
+
+    def call(*command):
         done = subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-        printed.append(done.stdout)
-    tests, run, table = printed
+        return done.stdout
+
+    return call
+
+
+def files(title):
+    """The paths that the chapter names right before its code, and the code."""
+    return re.findall(r"`(\w+/\w+\.py)`[^`]*\n\n```python\n(.*?)```", chapter(title), re.DOTALL)
+
+
+def commands(title):
+    (block,) = re.findall(r"```sh\n(.*?)```", chapter(title), re.DOTALL)
+    return [shlex.split(line) for line in block.splitlines()]
+
+
+def write(title, checkout):
+    found = files(title)
+    assert len(found) == chapter(title).count("```python\n")
+    for path, code in found:
+        (checkout / path).write_text(code)
+    return [path for path, _ in found]
+
+
+def test_thirty_lines():
+    ((_, code),) = files(ATTENTION)
+    assert len(code.splitlines()) <= 30
+
+
+def test_an_attention_works_as_told(checkout, do):
+    write(ATTENTION, checkout)
+    tests, run, table = (do(*command) for command in commands(ATTENTION))
     assert re.search(r"1[0-9] passed", tests)
     assert "test accuracy" in run
     assert "| efficient" in table
 
 
-def test_it_is_formatted_as_the_project_is(chapter, tmp_path, repository):
-    file = tmp_path / "efficient.py"
-    file.write_text(block(chapter, "python"))
-    config = ["--config", str(repository / "pyproject.toml")]
-    for action in (["format", "--check"], ["check"]):
-        command = [sys.executable, "-m", "ruff", *action, *config, str(file)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+def test_a_task_works_as_told(checkout, do):
+    write(TASK, checkout)
+    _, check, show, run, table = (do(*command) for command in commands(TASK))
+    assert "WRONG" not in check
+    assert "label same" in show
+    assert "test accuracy" in run
+    assert "same-ends %" in table
+
+
+@pytest.mark.parametrize("title", [ATTENTION, TASK])
+def test_what_is_added_is_clean_and_gets_its_part_of_the_documents(title, checkout, do):
+    paths = write(title, checkout)
+    do("ruff", "format", "--check", *paths)
+    do("ruff", "check", *paths)
+    made = do("python", "docs/generate.py")
+    page = f"docs/{paths[0].split('/')[0]}.md"
+    assert f"{page}: made anew" in made
+    name = Path(paths[0]).stem.replace("_", "-")
+    assert f"### {name}\n" in (checkout / page).read_text()
