@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import re
-import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,10 +10,9 @@ from lra_bench import published
 from lra_bench.config import presets
 from lra_bench.leaderboard.board import in_order
 from lra_bench.registry import ATTENTIONS, SPLITS, TASKS, Entry, Registry, Source
+from lra_bench.report.docstring import Docstring, parse
 
 PRESETS = ("smoke", "mini", "small", "paper")
-_SECTION = re.compile(r"^(Args|Attributes|Raises|References):\n((?:    .*\n?|\n)+)", re.MULTILINE)
-_ITEM = re.compile(r"^(\w+): (.*(?:\n +.*)*)", re.MULTILINE)
 # What markdown would take for a sign of its own, outside of words.
 _SIGN = re.compile(r"(?<!\w)_|_(?!\w)|[*~<\[|]")
 
@@ -81,22 +79,20 @@ def _tasks() -> list[Entry[Any]]:
     return [TASKS.get(name) for name in in_order(entry.name for entry in _own(TASKS))]
 
 
-def _docstring(entry: Entry[Any]) -> tuple[str, dict[str, str]]:
-    """Without its sections, and these by name."""
-    text = inspect.getdoc(entry.target) or ""
-    found = {match[1]: textwrap.dedent(match[2]).strip() for match in _SECTION.finditer(text)}
-    return _SECTION.sub("", text).strip(), found
+def _docstring(entry: Entry[Any]) -> Docstring:
+    return parse(inspect.getdoc(entry.target) or "")
 
 
-def _references(sections: dict[str, str]) -> str:
+def _references(found: Docstring) -> str:
     """With links to what is on arXiv; nothing where there are none."""
-    text = joined(sections.get("References", ""))
+    text = joined(found.references)
     linked = re.sub(r"arXiv:([0-9.]+[0-9])", r"[\g<0>](https://arxiv.org/abs/\1)", text)
     return f"Reference: {linked}" if linked else ""
 
 
 def _attention_row(entry: Entry[Any]) -> dict[str, str]:
-    body, _ = _docstring(entry)
+    found = _docstring(entry)
+    body = " ".join([*found.about, found.cost])
     return {
         "name": f"[`{entry.name}`](#{entry.name})",
         "what": joined(entry.summary),
@@ -124,11 +120,11 @@ def _in_brackets(text: str) -> str:
 
 
 def _attention_section(entry: Entry[Any]) -> str:
-    body, sections = _docstring(entry)
-    parts = [f"### {entry.name}", plain(body), _promises(entry)]
+    found = _docstring(entry)
+    parts = [f"### {entry.name}", *map(plain, found.about), plain(found.cost), _promises(entry)]
     if entry.options():
-        parts.append(table(_option_rows(entry, dict(_ITEM.findall(sections.get("Args", ""))))))
-    parts += [_published(entry.name), _references(sections)]
+        parts.append(table(_option_rows(entry, found.options)))
+    parts += [_published(entry.name), _references(found)]
     return "\n\n".join(filter(None, parts))
 
 
@@ -197,14 +193,14 @@ def _tokens(task: Any) -> str:
 
 
 def _task_section(entry: Entry[Any]) -> str:
-    body, sections = _docstring(entry)
+    found = _docstring(entry)
     parts = [
         f"### {entry.name}",
-        plain(body),
+        *map(plain, found.about),
         "\n".join(_task_facts(entry.target())),
         table(_preset_row(entry, name) for name in PRESETS if name in presets(entry.name)),
         f"Options, with their defaults, for `--set data.NAME=VALUE`: {_data_options(entry)}.",
-        _references(sections),
+        _references(found),
     ]
     return "\n\n".join(filter(None, parts))
 
@@ -254,5 +250,5 @@ def _examples(task: Any) -> str:
 
 def _data_options(entry: Entry[Any]) -> str:
     """With what they are in the full task."""
-    fields = dataclasses.fields(entry.target)
+    fields = dataclasses.fields(entry.target())
     return ", ".join(f"`{field.name}={_value(field.default)}`" for field in fields)
