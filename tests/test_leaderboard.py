@@ -258,6 +258,14 @@ def test_other_data_are_another_table():
     assert titles == ["### preset mini, data 01234567", "### preset mini, data fedcba98"]
 
 
+def test_where_data_come_from_is_no_setting():
+    """Released ListOps stand beside the other tasks, whose data are always given."""
+    runs = of_all_tasks()
+    runs[0] = make(overrides=["data.source=release"], accuracy=0.7)
+    assert averages(board(runs))["softmax"][0] == pytest.approx(0.72)
+    assert list(leaderboard.by_setting(runs)) == ["mini"]
+
+
 def test_speed_says_where_and_is_left_out_where_that_differs():
     assert "Steps/s on 4 x TPU v5." in table([make()])
     other = make(seed=1)

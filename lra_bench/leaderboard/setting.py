@@ -11,6 +11,7 @@ from lra_bench.errors import UsageError
 from lra_bench.settings import PLACEMENT
 
 _GROUPS = ("data", "model", "train")
+SOURCE = "data.source"
 
 
 def by_setting(records: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -43,14 +44,17 @@ def device_of(run: dict[str, Any]) -> str:
 
 
 def _setting(run: dict[str, Any]) -> str:
-    """The preset, and where the run departs from it; attention and seed don't count."""
+    """The preset, and where the run departs from it; attention and seed don't count.
+
+    Nor does where the data come from: their checksums tell what they are.
+    """
     try:
         changed = departures(run)
     except UsageError:
         config = {key: run["config"].get(key) for key in ("data_source", *_GROUPS)}
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
         return f"{run['preset']} of {run['task']}, unknown here ({digest[:8]})"
-    said = [f"{key}={value}" for key, value in changed.items()]
+    said = [f"{key}={value}" for key, value in changed.items() if key != SOURCE]
     return run["preset"] + (f" ({', '.join(said)})" if said else "")
 
 
@@ -65,7 +69,7 @@ def departures(run: dict[str, Any]) -> dict[str, Any]:
     usual, config = _usual(run["task"], run["preset"]), run["config"]
     changed = {}
     if config.get("data_source") != usual["data_source"]:
-        changed["data.source"] = config.get("data_source")
+        changed[SOURCE] = config.get("data_source")
     for group in _GROUPS:
         found, known = config[group], usual[group]
         for key in sorted(found.keys() | known.keys()):
