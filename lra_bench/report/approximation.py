@@ -1,6 +1,5 @@
 """How well features approximate softmax: what `lra-bench analyze approximation` wrote."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +8,15 @@ from typing import Any
 import pandas as pd
 
 from lra_bench.analysis import plots
-from lra_bench.errors import RunError
 from lra_bench.files import read_json
+from lra_bench.leaderboard.gather import leave_out
 from lra_bench.report import figure
 from lra_bench.report.markup import Html, joined, table, tag
 
 FILE, CLAIMS, SETUP = "approximation.csv", "claims.csv", "approximation.json"
 _COLUMNS = {"scale", "variant", "num_features", "mse", "sd", "draws"}
 _CLAIMED = {"scale", "claim", "features_of_worse", "holds", "standard_errors", "geometric_ratio"}
+_WORDS = {"variant", "claim", "holds"}
 _FACTS = {"length": "L = {:,}", "dim": "d = {:,}"}
 
 
@@ -55,26 +55,26 @@ def find(folders: Sequence[Path]) -> Iterator[Path]:
 
 
 def read(path: Path) -> Study | None:
-    """The study that a file is of; None, said on standard error, if it can't be read."""
-    try:
-        claims = path.with_name(CLAIMS)
-        known = _frame(claims, _CLAIMED) if claims.exists() else None
-        return Study(path.parent, _frame(path, _COLUMNS), known, _setup(path.with_name(SETUP)))
-    except RunError as error:
-        print(f"lra-bench: left out: {error}", file=sys.stderr)
+    """The study that a file is of; None if it can't be read."""
+    summary = _frame(path, _COLUMNS)
+    if summary is None:
         return None
+    claims = path.with_name(CLAIMS)
+    known = _frame(claims, _CLAIMED) if claims.exists() else None
+    return Study(path.parent, summary, known, _setup(path.with_name(SETUP)))
 
 
-def _frame(path: Path, columns: set[str]) -> pd.DataFrame:
+def _frame(path: Path, columns: set[str]) -> pd.DataFrame | None:
+    """The table in a file; None, said on standard error, if it is none of this kind."""
     try:
         found = pd.read_csv(path)
+        if not columns <= set(found.columns) or found.empty:
+            raise ValueError("not a table of this kind")
+        if not all(pd.api.types.is_numeric_dtype(found[name]) for name in columns - _WORDS):
+            raise ValueError("not all numbers")
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: unreadable: {error}") from None
-    numbers = columns - {"variant", "claim", "holds"}
-    if not columns <= set(found.columns) or found.empty:
-        raise RunError(f"{path}: not a table of this kind")
-    if not all(pd.api.types.is_numeric_dtype(found[name]) for name in numbers):
-        raise RunError(f"{path}: not all numbers")
+        leave_out(f"{path}: {error}")
+        return None
     return found
 
 
