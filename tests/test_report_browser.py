@@ -7,8 +7,8 @@ from browser import PROGRAM, Browser
 from lra_bench import report
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs chromium or google-chrome")
-BOARD = "document.querySelector('#board-setting-0 table')"
-CELL = "#board-setting-0 tbody button.cell"
+BOARD = "document.querySelector('#board-setting-1 table')"
+CELL = "#board-setting-1 tbody button.cell"
 CARD = f"document.querySelector('{CELL} + .card')"
 OPEN = f"{CARD}.matches(':popover-open')"
 # Where the page is wider than the window, though wide things have boxes that scroll.
@@ -41,7 +41,7 @@ def scores(browser):
 
 
 def header(column):
-    return f"#board-setting-0 thead th:nth-child({column}) button"
+    return f"#board-setting-1 thead th:nth-child({column}) button"
 
 
 def order(browser, column):
@@ -146,7 +146,7 @@ def test_a_card_by_click_stays(browser, page):
 
 def test_a_card_by_the_keyboard(browser, page):
     browser.open(page)
-    link = "#board-setting-0 tbody th a"
+    link = "#board-setting-1 tbody th a"
     browser.run(f"document.querySelector('{link}').focus()")
     browser.press("Tab")
     assert browser.run(f"document.activeElement === document.querySelector('{CELL}')")

@@ -1,6 +1,5 @@
 """How well features approximate softmax: what `lra-bench analyze approximation` wrote."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +8,15 @@ from typing import Any
 import pandas as pd
 
 from lra_bench.analysis import plots
-from lra_bench.errors import RunError
 from lra_bench.files import read_json
+from lra_bench.leaderboard.gather import leave_out
 from lra_bench.report import figure
 from lra_bench.report.markup import Html, joined, table, tag
 
 FILE, CLAIMS, SETUP = "approximation.csv", "claims.csv", "approximation.json"
 _COLUMNS = {"scale", "variant", "num_features", "mse", "sd", "draws"}
 _CLAIMED = {"scale", "claim", "features_of_worse", "holds", "standard_errors", "geometric_ratio"}
+_WORDS = {"variant", "claim", "holds"}
 _FACTS = {"length": "L = {:,}", "dim": "d = {:,}"}
 
 
@@ -55,26 +55,26 @@ def find(folders: Sequence[Path]) -> Iterator[Path]:
 
 
 def read(path: Path) -> Study | None:
-    """The study that a file is of; None, said on standard error, if it can't be read."""
-    try:
-        claims = path.with_name(CLAIMS)
-        known = _frame(claims, _CLAIMED) if claims.exists() else None
-        return Study(path.parent, _frame(path, _COLUMNS), known, _setup(path.with_name(SETUP)))
-    except RunError as error:
-        print(f"lra-bench: left out: {error}", file=sys.stderr)
+    """The study that a file is of; None if it can't be read."""
+    summary = _frame(path, _COLUMNS)
+    if summary is None:
         return None
+    claims = path.with_name(CLAIMS)
+    known = _frame(claims, _CLAIMED) if claims.exists() else None
+    return Study(path.parent, summary, known, _setup(path.with_name(SETUP)))
 
 
-def _frame(path: Path, columns: set[str]) -> pd.DataFrame:
+def _frame(path: Path, columns: set[str]) -> pd.DataFrame | None:
+    """The table in a file; None, said on standard error, if it is none of this kind."""
     try:
         found = pd.read_csv(path)
+        if not columns <= set(found.columns) or found.empty:
+            raise ValueError("not a table of this kind")
+        if not all(pd.api.types.is_numeric_dtype(found[name]) for name in columns - _WORDS):
+            raise ValueError("not all numbers")
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: unreadable: {error}") from None
-    numbers = columns - {"variant", "claim", "holds"}
-    if not columns <= set(found.columns) or found.empty:
-        raise RunError(f"{path}: not a table of this kind")
-    if not all(pd.api.types.is_numeric_dtype(found[name]) for name in numbers):
-        raise RunError(f"{path}: not all numbers")
+        leave_out(f"{path}: {error}")
+        return None
     return found
 
 
@@ -111,7 +111,10 @@ def _study(study: Study, image: figure.Image, *, titled: bool) -> Html:
 
 def _errors(part: pd.DataFrame, scale: float) -> Html:
     features = sorted(set(part["num_features"]))
-    cells = {(r.variant, r.num_features): f"{r.mse:.2e} ± {r.sd:.0e}" for r in part.itertuples()}
+    cells = {
+        (row["variant"], row["num_features"]): f"{row['mse']:.2e} ± {row['sd']:.0e}"
+        for row in part.to_dict("records")
+    }
     body = [
         [name, *(cells.get((name, m), "") for m in features)]
         for name in dict.fromkeys(part["variant"])
@@ -123,15 +126,17 @@ def _errors(part: pd.DataFrame, scale: float) -> Html:
 
 def _claims(claims: pd.DataFrame) -> Html:
     """How sure it is which variant errs less."""
-    body = [
-        [r.claim, f"{r.scale:g}", f"{r.features_of_worse:,}", "yes" if r.holds else "no",
-         f"{r.standard_errors:+.1f}", f"{r.geometric_ratio:.3g}"]
-        for r in claims.itertuples()
-    ]  # fmt: skip
+    body = [_claim(row) for row in claims.to_dict("records")]
     head = ["claim", "sd of q, k", "m", "holds", "standard errors", "ratio of errors"]
     title = "Which errs less"
     note = "Standard errors of the mean difference, paired over draws; geometric mean of ratios."
     return joined([tag("h4", title), table(head, body, caption=title), tag("p", note)])
+
+
+def _claim(row: dict[Any, Any]) -> list[str]:
+    sizes = [f"{row['scale']:g}", f"{row['features_of_worse']:,}"]
+    figures = [f"{row['standard_errors']:+.1f}", f"{row['geometric_ratio']:.3g}"]
+    return [str(row["claim"]), *sizes, "yes" if row["holds"] else "no", *figures]
 
 
 _FLAGS = {"length": "--length", "dim": "--dim", "draws": "--draws", "features": "--features",

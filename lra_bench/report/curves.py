@@ -101,8 +101,8 @@ def _setting(setting: Setting, found: list[Curve], name: str, styles: Styles) ->
 def caption(found: Iterable[Curve]) -> str:
     """How to read them."""
     several = any(one.seeds > 1 for one in found)
-    band = "mean over seeds, the band from the least to the greatest; " if several else ""
-    return f"Validation accuracy, {band}dotted: always the commonest answer of the test split."
+    band = ", mean over seeds, the band from the least to the greatest" if several else ""
+    return f"Validation accuracy{band}; dotted: always the commonest answer of the test split."
 
 
 def _panel(setting: Setting, task: str, found: list[Curve], name: str, styles: Styles) -> Html:

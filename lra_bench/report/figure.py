@@ -1,5 +1,6 @@
 """Figures as the page shows them, and as files beside it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -20,14 +21,17 @@ class Image:
     figure: Figure
 
 
-def shown(image: Image, description: str, *caption: object, **attributes: object) -> Html:
+def shown(image: Image, description: str, *caption: object) -> Html:
     """A figure with its caption; a wide one scrolls by itself."""
     svg = Html(figures.inline_svg(image.figure, image.name, description))
-    box = tag("div", svg, class_="wide", tabindex=0, role="region", aria_label=description)
-    return tag("figure", box, tag("figcaption", *caption), **attributes)
+    # Small windows show it no smaller than can be read: the style knows how wide it is.
+    width = f"--natural: {image.figure.get_figwidth():g}in"
+    box = tag("div", svg, class_="wide", style=width, tabindex=0, role="region",
+              aria_label=description)  # fmt: skip
+    return tag("figure", box, tag("figcaption", *caption))
 
 
-def keys(entries: dict[str, str]) -> Html:
+def keys(entries: Mapping[str, Html]) -> Html:
     """A legend outside the figures: names, with the samples of their lines as SVG."""
-    items = [tag("li", Html(sample), " ", name) for name, sample in entries.items()]
+    items = [tag("li", sample, " ", name) for name, sample in entries.items()]
     return tag("ul", joined(items), class_="keys")

@@ -1,7 +1,8 @@
 """A part of the page for each mechanism: what it computes, its options and cost, its records."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from lra_bench.errors import UsageError
 from lra_bench.leaderboard import Cell
@@ -53,15 +54,18 @@ def _about(entry: Entry[AttentionTraits]) -> Html:
     return joined([*said, tag("dl", *(x for pair in shown for x in pair)), _options(entry, found)])
 
 
-def _options(entry: Entry[AttentionTraits], found: Docstring) -> Html:
-    choices = entry.choices()
-    body = [
-        [tag("code", name), tag("code", usual), ", ".join(map(str, choices.get(name, ()))),
-         tag("span", prose(found.options.get(name, "")), class_="long")]
-        for name, usual in entry.options().items()
-    ]  # fmt: skip
-    head = ["option", "default", "choices", "meaning"]
-    return table(head, body, caption=f"Options of {entry.name}") if body else Html("")
+def _options(entry: Entry[AttentionTraits], found: Docstring) -> Html | None:
+    choices = {name: ", ".join(map(str, found)) for name, found in entry.choices().items()}
+    columns: dict[str, Callable[[str, Any], object]] = {
+        "option": lambda name, _: tag("code", name),
+        "default": lambda _, usual: tag("code", usual),
+        "choices": lambda name, _: choices.get(name, ""),
+        "meaning": lambda name, _: prose(found.options.get(name, "")),
+    }
+    rows = entry.options().items()
+    used = {title: of for title, of in columns.items() if any(of(*row) for row in rows)}
+    body = [[of(*row) for of in used.values()] for row in rows]
+    return table(used, body, caption=f"Options of {entry.name}", class_="options") if body else None
 
 
 def _records(name: str, settings: list[Setting]) -> Html:
@@ -84,7 +88,7 @@ def _table(name: str, mine: list[tuple[Setting, Cell]]) -> Html:
     rows = [_row(setting, cell) for setting, cell in mine]
     caption = tag("caption", f"Runs of {name}", class_="unseen")
     body = (caption, tag("thead", head), tag("tbody", *rows))
-    return scrolling(tag("table", *body, class_="sortable"), f"runs of {name}")
+    return scrolling(tag("table", *body, class_="sortable runs"), f"Runs of {name}")
 
 
 def _row(setting: Setting, cell: Cell) -> Html:
