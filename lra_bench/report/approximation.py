@@ -111,7 +111,10 @@ def _study(study: Study, image: figure.Image, *, titled: bool) -> Html:
 
 def _errors(part: pd.DataFrame, scale: float) -> Html:
     features = sorted(set(part["num_features"]))
-    cells = {(r.variant, r.num_features): f"{r.mse:.2e} ± {r.sd:.0e}" for r in part.itertuples()}
+    cells = {
+        (row["variant"], row["num_features"]): f"{row['mse']:.2e} ± {row['sd']:.0e}"
+        for row in part.to_dict("records")
+    }
     body = [
         [name, *(cells.get((name, m), "") for m in features)]
         for name in dict.fromkeys(part["variant"])
@@ -123,15 +126,17 @@ def _errors(part: pd.DataFrame, scale: float) -> Html:
 
 def _claims(claims: pd.DataFrame) -> Html:
     """How sure it is which variant errs less."""
-    body = [
-        [r.claim, f"{r.scale:g}", f"{r.features_of_worse:,}", "yes" if r.holds else "no",
-         f"{r.standard_errors:+.1f}", f"{r.geometric_ratio:.3g}"]
-        for r in claims.itertuples()
-    ]  # fmt: skip
+    body = [_claim(row) for row in claims.to_dict("records")]
     head = ["claim", "sd of q, k", "m", "holds", "standard errors", "ratio of errors"]
     title = "Which errs less"
     note = "Standard errors of the mean difference, paired over draws; geometric mean of ratios."
     return joined([tag("h4", title), table(head, body, caption=title), tag("p", note)])
+
+
+def _claim(row: dict[Any, Any]) -> list[str]:
+    sizes = [f"{row['scale']:g}", f"{row['features_of_worse']:,}"]
+    figures = [f"{row['standard_errors']:+.1f}", f"{row['geometric_ratio']:.3g}"]
+    return [str(row["claim"]), *sizes, "yes" if row["holds"] else "no", *figures]
 
 
 _FLAGS = {"length": "--length", "dim": "--dim", "draws": "--draws", "features": "--features",

@@ -1,5 +1,6 @@
 """Figures as the page shows them, and as files beside it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -30,7 +31,7 @@ def shown(image: Image, description: str, *caption: object) -> Html:
     return tag("figure", box, tag("figcaption", *caption))
 
 
-def keys(entries: dict[str, str]) -> Html:
+def keys(entries: Mapping[str, Html]) -> Html:
     """A legend outside the figures: names, with the samples of their lines as SVG."""
-    items = [tag("li", Html(sample), " ", name) for name, sample in entries.items()]
+    items = [tag("li", sample, " ", name) for name, sample in entries.items()]
     return tag("ul", joined(items), class_="keys")

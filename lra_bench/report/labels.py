@@ -40,7 +40,8 @@ def place(axes: Axes, dots: Sequence[Dot], size: float = 9) -> list[Bbox]:
         box, gap = _best(axes, dot, (extent.width, extent.height), taken, inside, scale)
         taken.append(box)
         center = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
-        text.set_position(axes.transData.inverted().transform(center))
+        x, y = axes.transData.inverted().transform(center)
+        text.set_position((x, y))
         if gap > _GAPS[1]:
             _lead(axes, dot, box)
     return taken[len(dots) :]
