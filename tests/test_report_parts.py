@@ -1,5 +1,7 @@
 """The parts of the report page in words: commands, tables, docstrings, provenance."""
 
+import contextlib
+import copy
 import inspect
 import json
 import shlex
@@ -8,17 +10,18 @@ import pytest
 import report_cases as cases
 from efficiency_cases import CONFIG, law
 
-from lra_bench import leaderboard
+from lra_bench import leaderboard, record
 from lra_bench.cli import parser
 from lra_bench.cli.efficiency import _choice
 from lra_bench.config import make_settings
 from lra_bench.efficiency import groups, plan, summary
 from lra_bench.efficiency import records as efficiency_records
+from lra_bench.errors import RunError
 from lra_bench.registry import ATTENTIONS
-from lra_bench.report import board, docstring, provenance, remeasure
+from lra_bench.report import board, bubbles, docstring, mechanisms, provenance, remeasure
 from lra_bench.report.commands import again
 from lra_bench.report.markup import Html, prose, tag
-from lra_bench.report.material import gather, settings
+from lra_bench.report.material import Material, gather, settings
 from lra_bench.settings import Origin
 
 
@@ -225,3 +228,37 @@ def test_data_that_are_not_the_published_are_said(tmp_path):
     text = provenance.section(gather([tmp_path]))
     assert "no †" in text
     assert "1,000 / 100 / 2,000" in text
+
+
+JUNK = [None, 0, -1, True, "", "words", [], {}, [[1]], {"a": None}, 1e400, 10**30]
+
+
+def places(found, path=()):
+    """The paths of all values in a record."""
+    for key, value in found.items():
+        yield (*path, key)
+        if isinstance(value, dict):
+            yield from places(value, (*path, key))
+
+
+def test_junk_in_any_place_of_a_record(tmp_path):
+    """What can be read can be shown."""
+    good, shown = cases.run(), 0
+    (tmp_path / record.FILE).write_text("")
+    for path in places(good):
+        for junk in JUNK:
+            changed = copy.deepcopy(good)
+            group = changed
+            for key in path[:-1]:
+                group = group[key]
+            group[path[-1]] = junk
+            (tmp_path / record.FILE).write_text(json.dumps(changed))
+            with contextlib.suppress(RunError):
+                made = record.read(tmp_path / record.FILE)
+                found = settings([made])
+                board.section(found, with_published=False)
+                mechanisms.section([made["attention"]], found)
+                provenance.section(Material([made], [], [], {}))
+                bubbles.section(found, {})
+                shown += 1
+    assert shown > 100
