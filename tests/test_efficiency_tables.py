@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_leaderboard import json_values
 
-from lra_bench import published, report
+from lra_bench import published
 from lra_bench.efficiency import groups, records, summary, tables
+from lra_bench.report import Material, provenance
 
 
 class TestTables:
@@ -304,7 +305,7 @@ class TestRender:
         assert len(found) >= len(sweep())
         tables.render(found, "markdown", with_published=True)
         tables.render(found, "csv", with_published=True)
-        report._provenance(report.Material([], found, {}))
+        provenance.section(Material([], found, [], {}))
 
 
 def test_a_task_that_few_were_compiled_for_is_shown():
