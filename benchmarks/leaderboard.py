@@ -39,12 +39,17 @@ def records() -> Iterator[dict[str, Any]]:
     for seed in count():
         for preset, task, attention in product(("small", "paper"), ORDER, ATTENTIONS.names()):
             made = record.blank(make_settings(task, attention, preset, seed))
-            correct = chance.random(_EXAMPLES) < 0.6
+            correct = chance.random(_EXAMPLES) < _rate(attention)
             test = {"accuracy": float(correct.mean()), "loss": 1.0, "examples": _EXAMPLES}
             made.update(status="ok", best_step=1, chance=0.2, validation=test)
             made["test"] = {**test, "correct": correctness.pack(correct)}
             made.update(data={"sha256": task, "official": True}, environment={})
             yield made
+
+
+def _rate(attention: str) -> float:
+    """Of right answers. All differ, so that each comparison that a table can ask for is made."""
+    return 0.5 + 0.02 * ATTENTIONS.names().index(attention)
 
 
 def write(folder: Path, number: int) -> None:

@@ -148,6 +148,7 @@ class TestCommand:
         assert status == 2
         assert "--devices 64" in err
 
+    @pytest.mark.slow
     def test_eight_devices_share_a_batch(self, environment, tmp_path):
         """Each of them holds an eighth of the inputs."""
         flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}

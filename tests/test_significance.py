@@ -35,6 +35,20 @@ def test_one_seed_is_mcnemars_test():
     assert not found.is_significant  # by one seed
 
 
+def test_the_error_is_that_of_two_crossed_factors():
+    """What the rest is, spelled out: each answer less the means of its seed and its example."""
+    rng = np.random.default_rng(1)
+    rates = (0.7 * rng.random(200) + 0.3 * rng.random((3, 1)) for _ in range(2))
+    one, other = (rng.random((3, 200)) < rate for rate in rates)
+    gaps = one.astype(float) - other
+    rest = gaps - gaps.mean(0) - gaps.mean(1, keepdims=True) + gaps.mean()
+    seed, example = gaps.mean(1).var(ddof=1) / 3, gaps.mean(0).var(ddof=1) / 200
+    expected = seed + example - (rest**2).sum() / (2 * 199) / 600
+    assert expected > max(seed, example)
+    found = difference(cell("softmax", one), cell("linear", other))
+    assert found.error == pytest.approx(np.sqrt(expected))
+
+
 def test_without_examples_in_common_it_is_the_unpaired_test_of_proportions():
     records = [[make(name, accuracy=share)] for name, share in (("softmax", 0.5), ("linear", 0.4))]
     found = difference(*(Cell("x", "listops", tuple(runs)) for runs in records))

@@ -111,8 +111,10 @@ class Board:
 
 
 def _beats_all(one: Sequence[Row], others: Sequence[Row], column: str | int) -> bool:
-    differences = [_difference(row, other, column) for row in one for other in others]
-    return bool(differences) and all(it is not None and it.is_significant for it in differences)
+    """Whether there is one and it does; none that follow the first it does not beat are tried."""
+    differences = (_difference(row, other, column) for row in one for other in others)
+    found = bool(one) and bool(others)
+    return found and all(it is not None and it.is_significant for it in differences)
 
 
 def _difference(one: Row, other: Row, column: str | int) -> Difference | None:

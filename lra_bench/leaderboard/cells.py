@@ -5,9 +5,13 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int8
+
+from lra_bench import correctness
 from lra_bench.errors import UsageError
 from lra_bench.leaderboard.gather import leave_out
 
@@ -25,15 +29,25 @@ class Cell:
     task: str
     runs: tuple[Record, ...]
 
-    @property
+    @cached_property
     def finished(self) -> dict[int, Record]:
         """The runs that have a test accuracy, by their seeds."""
         return {run["seed"]: run for run in self.runs if run["status"] == "ok"}
 
-    @property
+    @cached_property
     def accuracies(self) -> list[float]:
         """Test accuracies of the runs that have one, in [0, 1]."""
         return [run["test"]["accuracy"] for run in self.runs if run["status"] == "ok"]
+
+    @cached_property
+    def right(self) -> dict[int, Int8[np.ndarray, " n"]]:
+        """Which test examples were answered rightly, 1 or 0, by the seeds of runs that tell."""
+        tests = {seed: run["test"] for seed, run in self.finished.items()}
+        return {
+            seed: correctness.unpack(test["correct"], test["examples"]).astype(np.int8)
+            for seed, test in tests.items()
+            if "correct" in test
+        }
 
     @property
     def mean(self) -> float | None:

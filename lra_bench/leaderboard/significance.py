@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int8
 from scipy.special import stdtr, stdtrit
 
-from lra_bench import correctness
 from lra_bench.leaderboard.cells import Cell
 
 LEVEL = 0.05
@@ -77,7 +76,7 @@ def difference(one: Cell, other: Cell) -> Difference | None:
         return None
     pairs = [(first[seed], second[seed]) for seed in shared]
     gaps = np.array([_accuracy(a) - _accuracy(b) for a, b in pairs])
-    answers = _answers(pairs)
+    answers = _answers(one, other, shared)
     examples = pairs[0][0]["test"]["examples"]
     if answers is None:
         of_examples, rest = _unpaired(pairs), 0.0
@@ -111,22 +110,17 @@ def _accuracy(run: dict[str, Any]) -> float:
     return run["test"]["accuracy"]
 
 
-def _answers(pairs: Sequence[tuple[Any, Any]]) -> Float[np.ndarray, "s n"] | None:
+def _answers(one: Cell, other: Cell, seeds: Sequence[int]) -> Int8[np.ndarray, "s n"] | None:
     """D(s, i); None where a record doesn't have it or the tests aren't of the same examples."""
-    runs = [run for pair in pairs for run in pair]
+    runs = [cell.finished[seed] for cell in (one, other) for seed in seeds]
     tests = {(_data(run), run["test"]["examples"]) for run in runs}
     if len(tests) > 1 or any("correct" not in run["test"] for run in runs):
         return None
-    return np.stack([_right(a) - _right(b) for a, b in pairs])
+    return np.stack([one.right[seed] - other.right[seed] for seed in seeds])
 
 
 def _data(run: dict[str, Any]) -> Any:
     return (run.get("data") or {}).get("sha256")
-
-
-def _right(run: dict[str, Any]) -> Float[np.ndarray, " n"]:
-    test = run["test"]
-    return correctness.unpack(test["correct"], test["examples"]).astype(np.float64)
 
 
 def _variance(values: Float[np.ndarray, " n"]) -> float:
@@ -134,13 +128,18 @@ def _variance(values: Float[np.ndarray, " n"]) -> float:
     return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
 
 
-def _rest(answers: Float[np.ndarray, "s n"]) -> float:
-    """v_rest: what neither the seed nor the example explains; 0 with a single seed."""
+def _rest(answers: Int8[np.ndarray, "s n"]) -> float:
+    """v_rest: what neither the seed nor the example explains; 0 with a single seed.
+
+    The sum of squares left by the means of rows and columns, from whole numbers: D^2 is 1 or 0.
+    """
     seeds, examples = answers.shape
     if seeds < 2 or examples < 2:
         return 0.0
-    rest = answers - answers.mean(0) - answers.mean(1, keepdims=True) + answers.mean()
-    return float((rest**2).sum() / ((seeds - 1) * (examples - 1)) / (seeds * examples))
+    rows, columns = (answers.sum(axis, dtype=np.int64) for axis in (1, 0))
+    explained = rows @ rows / examples + columns @ columns / seeds - rows.sum() ** 2 / answers.size
+    rest = max(np.count_nonzero(answers) - explained, 0.0)
+    return float(rest / ((seeds - 1) * (examples - 1)) / answers.size)
 
 
 def _unpaired(pairs: Sequence[tuple[Any, Any]]) -> float:

@@ -45,7 +45,7 @@ PHASES = {
 }
 
 
-REST = sorted(PHASES.keys() - {"compiling", "training"})
+REST = sorted(PHASES.keys() - {"training"})
 
 
 def stop(process, number=signal.SIGTERM):
@@ -62,7 +62,7 @@ def stop(process, number=signal.SIGTERM):
 
 @pytest.mark.parametrize(
     "phase",
-    ["compiling", "training", *(pytest.param(x, marks=pytest.mark.slow) for x in REST)],
+    ["training", *(pytest.param(x, marks=pytest.mark.slow) for x in REST)],
 )
 def test_a_stop_in_each_phase(environment, undisturbed, tmp_path, phase):
     out = tmp_path / "run"

@@ -114,6 +114,7 @@ def test_runs_are_killed(spawn, undisturbed, tmp_path):
     assert_equal_sweeps(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_the_sweep_is_asked_to_stop(spawn, undisturbed, tmp_path):
     process = spawn(*SWEEP, "--out", tmp_path)
     a_moment_later(process, random.Random(0))
