@@ -69,13 +69,8 @@ def test_in_the_first_line_of_metrics(mounting, undisturbed, tmp_path, kept):
 
 
 # The config and the first half of the lines have a page each, the second half a third.
-@pytest.mark.parametrize(
-    ("size", "last"),
-    [
-        ("8k", range(21, 57)),
-        pytest.param("12k", range(60, 61), marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "last"), [("8k", range(21, 57)), ("12k", range(60, 61))])
 def test_in_a_later_line_and_in_the_record(mounting, undisturbed, tmp_path, kept, size, last):
     often = {"train.log_every": 1}
     there = undisturbed(**often)
