@@ -7,20 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.linalg
-from contract import DIM, DIMS, HEADS, LENGTH, REAL, Mechanism, inputs, lengths_mask
+from contract import DIM, DIMS, HEADS, LENGTH, Mechanism, inputs
 from flax import nnx
+from references import MASK, agree, float64
 
 from lra_bench.attentions._favor import chunks
 from lra_bench.attentions._favor.features import (
     KERNELS,
     generalized_features,
     softmax_features,
-)
-from lra_bench.attentions._favor.projections import (
-    PROJECTIONS,
-    orthogonal_gaussian,
-    walsh_hadamard,
 )
 from lra_bench.attentions.linformer import Linformer
 from lra_bench.attentions.performer_generalized import PerformerGeneralized
@@ -31,27 +26,12 @@ from lra_bench.dims import Dims
 from lra_bench.model import build_attention
 from lra_bench.registry import AttentionTraits
 
-MASK = lengths_mask(LENGTH, REAL)
-
-
-def float64(*arrays):
-    return [np.asarray(x, np.float64) for x in arrays]
-
 
 def dense_kernel(phi_q, phi_k, v, mask, *, causal=False):
     """Kernel attention as an L x L matrix, in float64; features are (b, l, h, m)."""
     weights = np.einsum("bqhm,bkhm->bhqk", phi_q, phi_k) * np.asarray(mask)[:, None, None, :]
     weights = np.tril(weights) if causal else weights
     return np.einsum("bhqk,bkhd->bqhd", weights / weights.sum(-1, keepdims=True), v)
-
-
-def agree(found, expected, tolerance=2e-5):
-    np.testing.assert_allclose(
-        np.asarray(found)[np.asarray(MASK)],
-        expected[np.asarray(MASK)],
-        rtol=tolerance,
-        atol=tolerance,
-    )
 
 
 @pytest.fixture
@@ -247,69 +227,6 @@ def test_lemma_2_variance_of_positive_features():
     assert abs(errors.mean() - expected) < 4 * standard_error
 
 
-def rows_of(projection, drawn, dim=DIM):
-    """What multiplying by it multiplies by."""
-    return np.asarray(PROJECTIONS[projection].apply(jnp.eye(dim), drawn), np.float64).T
-
-
-ORTHOGONAL = pytest.mark.parametrize("projection", ["orthogonal", "givens", "hadamard"])
-
-
-class TestOrthogonalFeatures:
-    @ORTHOGONAL
-    def test_blocks_are_orthogonal(self, projection):
-        drawn = PROJECTIONS[projection].draw(jax.random.key(0), 3 * DIM, DIM)
-        w = rows_of(projection, drawn)
-        for block in w.reshape(3, DIM, DIM):
-            gram = block @ block.T
-            off_diagonal = gram - np.diag(np.diag(gram))
-            assert np.abs(off_diagonal).max() < 1e-4
-
-    @ORTHOGONAL
-    def test_marginals_are_standard_normal(self, projection):
-        """Mean 0, covariance I, and the fourth moment 3 that unit-length rows would lack.
-
-        The fourth moment of Hadamard rows is 0.2 lower in 8 dimensions: they are no Gaussians.
-        """
-        keys = jax.random.split(jax.random.key(0), 4000)
-        draw = jax.vmap(lambda key: PROJECTIONS[projection].draw(key, DIM, DIM))
-        apply = jax.vmap(lambda drawn: PROJECTIONS[projection].apply(jnp.eye(DIM), drawn).T)
-        rows = np.asarray(apply(draw(keys)), np.float64).reshape(-1, DIM)
-        error = 1 / np.sqrt(len(rows))
-        assert np.abs(rows.mean(0)).max() < 4.5 * error
-        assert np.abs(np.cov(rows.T) - np.eye(DIM)).max() < 4.5 * np.sqrt(2) * error
-        off = 0.3 if projection == "hadamard" else 0
-        assert abs((rows**4).mean() - 3) < 4.5 * np.sqrt(96 / rows.size) + off
-
-    def test_walsh_hadamard_is_the_matrix(self):
-        matrix = scipy.linalg.hadamard(16) / 4
-        np.testing.assert_allclose(walsh_hadamard(jnp.eye(16)), matrix, atol=1e-6)
-
-    @pytest.mark.parametrize("projection", PROJECTIONS)
-    def test_regular_rows_have_length_root_d(self, projection):
-        drawn = PROJECTIONS[projection].draw(jax.random.key(0), 3 * DIM, DIM)
-        rows = rows_of(projection, PROJECTIONS[projection].regular(drawn))
-        np.testing.assert_allclose(np.square(rows).sum(1), DIM, rtol=1e-5)
-
-    def test_a_part_of_a_block_is_drawn_too(self):
-        assert orthogonal_gaussian(jax.random.key(0), DIM + 3, DIM).shape == (DIM + 3, DIM)
-
-    def test_variance_is_below_that_of_iid_rows(self):
-        """Theorem 2: orthogonal features estimate SM(x, y) with less mean squared error."""
-        x, y = np.full(DIM, 0.17), np.linspace(-0.15, 0.25, DIM)
-        keys = jax.random.split(jax.random.key(1), 20_000)
-        draw = jax.vmap(lambda key: orthogonal_gaussian(key, DIM, DIM))
-        iid = jax.vmap(lambda key: jax.random.normal(key, (DIM, DIM)))
-        errors = []
-        for sample in (draw, iid):
-            w = np.asarray(sample(keys), np.float64)
-            estimate = np.exp(w @ (x + y) - (x @ x + y @ y) / 2).mean(-1)
-            errors.append(np.square(estimate - np.exp(x @ y)))
-        orthogonal, independent = errors
-        gap = independent.mean() - orthogonal.mean()
-        assert gap > 3 * np.sqrt((independent.var() + orthogonal.var()) / len(keys))
-
-
 @pytest.mark.parametrize("sharing", ["headwise", "key-value", "none"])
 def test_linformer_equals_its_dense_form(sharing):
     module = Linformer(DIMS, num_projected=7, sharing=sharing, rngs=nnx.Rngs(0))
@@ -334,101 +251,6 @@ def test_linformer_refuses_more_tokens_than_it_was_built_for():
     module = Linformer(Dims(HEADS, DIM, 5), rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="built for 5 tokens got 6"):
         module(*inputs(length=6), jnp.ones((2, 6), bool))
-
-
-def shared_softmax(q, v, mask, allowed=None):
-    """Softmax with normalised queries as keys, oneself only where there is nobody else."""
-    q, v = float64(q, v)
-    k = q / np.linalg.norm(q, axis=-1, keepdims=True)
-    logits = np.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(DIM) - 1e5 * np.eye(q.shape[1])
-    allowed = np.asarray(mask)[:, None, None, :] if allowed is None else allowed
-    logits = np.where(allowed, logits, -1e30)
-    weights = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.einsum("bhqk,bkhd->bqhd", weights / weights.sum(-1, keepdims=True), v)
-
-
-class TestReformer:
-    @pytest.mark.parametrize("rounds", [1, 3])
-    def test_one_chunk_holding_all_is_softmax_with_shared_keys(self, rounds):
-        """However many rounds: what several rounds hold counts once (log N_ij)."""
-        module = Reformer(DIMS, bucket_size=160, num_hashes=rounds, rngs=nnx.Rngs(0))
-        q, _, v = inputs()
-        agree(jax.jit(module)(q, q, v, MASK), shared_softmax(q, v, MASK))
-
-    @pytest.mark.parametrize("rounds", [1, 2, 4])
-    def test_equals_dense_attention_over_the_union_of_its_sets(self, rounds):
-        """Eq. (3) to (6) of the paper, from chunks recomputed here by numpy's own sort."""
-        chunk = 16
-        module = Reformer(DIMS, bucket_size=chunk, num_hashes=rounds, rngs=nnx.Rngs(0))
-        q, _, v = inputs()
-        keys = jnp.swapaxes(q / jnp.linalg.norm(q, axis=-1, keepdims=True), 1, 2)
-        bucket = np.asarray(module._hash(keys, MASK))
-        place = np.argsort(np.argsort(bucket, axis=-1, kind="stable"), axis=-1) // chunk
-        behind = place[..., :, None] - place[..., None, :]
-        allowed = ((behind == 0) | (behind == 1)).any(axis=2) & np.asarray(MASK)[:, None, None, :]
-        agree(jax.jit(module)(q, q, v, MASK), shared_softmax(q, v, MASK, allowed))
-
-    @pytest.mark.parametrize("rounds", [1, 3])
-    def test_causal_sees_the_last_of_its_bucket(self, rounds):
-        """The union over rounds of the last c tokens up to oneself in one's bucket."""
-        chunk = 8
-        module = Reformer(DIMS, bucket_size=chunk, num_hashes=rounds, causal=True, rngs=nnx.Rngs(0))
-        q, _, v = inputs()
-        keys = jnp.swapaxes(q / jnp.linalg.norm(q, axis=-1, keepdims=True), 1, 2)
-        bucket = np.asarray(module._hash(keys, MASK))
-        same = np.tril(bucket[..., :, None] == bucket[..., None, :])
-        recent = same[..., ::-1].cumsum(-1)[..., ::-1] <= chunk
-        allowed = (same & recent).any(axis=2) & np.asarray(MASK)[:, None, None, :]
-        assert allowed.sum(-1).max() > 1
-        agree(jax.jit(module)(q, q, v, MASK), shared_softmax(q, v, MASK, allowed))
-
-    def test_collisions_follow_the_angle_with_many_buckets(self):
-        """argmax([xR; -xR]) of n columns agrees as n pairs of correlated Gaussians do."""
-        angle, columns, draws = 0.8, 4, 20_000
-        x = jnp.array([[1.0, 0, 0], [np.cos(angle), np.sin(angle), 0]])[None, None]
-        dims = Dims(1, 3, columns * 64)
-        module = Reformer(dims, bucket_size=64, num_hashes=draws, rngs=nnx.Rngs(0))
-        assert module.factors == (2 * columns,)
-        bucket = np.asarray(module._hash(x, jnp.ones((1, 2), bool)))[0, 0]
-        rng = np.random.default_rng(0)
-        one, other = rng.standard_normal((2, draws, columns))
-        other = np.cos(angle) * one + np.sin(angle) * other
-        hashes = [np.argmax(np.concatenate([z, -z], 1), 1) for z in (one, other)]
-        expected = (hashes[0] == hashes[1]).mean()
-        same = (bucket[:, 0] == bucket[:, 1]).mean()
-        assert abs(same - expected) < 4 * np.sqrt(2 * expected * (1 - expected) / draws)
-
-    def test_collisions_follow_the_angle(self):
-        """Two buckets are the two sides of a hyperplane: P(same) = 1 - angle / pi."""
-        dims = Dims(1, 3, 64)
-        angle = 1.1
-        x = jnp.array([[1.0, 0, 0], [np.cos(angle), np.sin(angle), 0]])[None, None]
-        draws = 4000
-        module = Reformer(dims, bucket_size=64, num_hashes=draws, rngs=nnx.Rngs(0))
-        assert module.factors == (2,)
-        bucket = np.asarray(module._hash(x, jnp.ones((1, 2), bool)))[0, 0]
-        same = (bucket[:, 0] == bucket[:, 1]).mean()
-        expected = 1 - angle / np.pi
-        assert abs(same - expected) < 4 * np.sqrt(expected * (1 - expected) / draws)
-
-    def test_more_rounds_come_closer_to_full_attention(self):
-        q, _, v = inputs(scale=2.0)
-        full = shared_softmax(q, v, MASK)
-        errors = []
-        for rounds in (1, 4, 16):
-            module = Reformer(DIMS, bucket_size=8, num_hashes=rounds, rngs=nnx.Rngs(0))
-            found = np.asarray(jax.jit(module)(q, q, v, MASK))
-            errors.append(np.square(found - full)[np.asarray(MASK)].mean())
-        assert errors[0] > errors[1] > errors[2]
-
-    def test_buckets_grow_with_length_and_their_hashing_does_not(self):
-        """The columns that tokens are hashed by grow as the root of the bucket count."""
-        for length in (512, 2048, 32_768):
-            factors = Reformer(Dims(1, 4, length), rngs=nnx.Rngs(0)).factors
-            buckets = 2 * length // 64
-            assert buckets <= np.prod(factors) <= 1.5 * buckets
-            assert all(factor % 2 == 0 for factor in factors)
-            assert sum(factors) <= max(64, 3 * np.sqrt(buckets))
 
 
 @pytest.mark.parametrize("module", [PerformerSoftmax, PerformerRelu, Reformer])
