@@ -20,8 +20,7 @@ _ASKED = re.compile(
 
 _SIGNS = ("bad_alloc", "RESOURCE_EXHAUSTED", "Cannot allocate memory", "Out of memory")
 
-# What threads take beside the arrays, such as to pack blocks of matrices for a product.
-SCRATCH = 96 * 2**20
+_LEAST_SCRATCH, _SCRATCH_SHARE = 96 * 2**20, 1 / 64
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 _STILL, _LOOK_SECONDS = 10, 0.02
@@ -84,6 +83,13 @@ def cap(budget: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
 
 
+def scratch(limit: int) -> int:
+    """Bytes that threads may take beside arrays of `limit` bytes, such as to pack the matrices of a
+    product: of products for each head apart, XLA packs all heads' at once.
+    """
+    return max(_LEAST_SCRATCH, round(limit * _SCRATCH_SHARE))
+
+
 def tells_of_want(text: str) -> bool:
     """Whether a process that says so has run out of memory."""
     return any(sign in text for sign in _SIGNS)
@@ -95,7 +101,7 @@ def limited(budget: int | None) -> Iterator[None]:
     if budget is None:
         yield
         return
-    cap(budget + SCRATCH)
+    cap(budget + scratch(budget))
     try:
         yield
     finally:

@@ -128,7 +128,8 @@ class _Measurement:
         init = self.layout.compile_init(self.program)
         memory.give_back_at_once(yes=True)
         if on_cpu and self.cell.memory_limit:
-            memory.cap(self.cell.memory_limit + memory.SCRATCH)
+            limit = self.cell.memory_limit
+            memory.cap(limit + memory.scratch(limit))
         state, inputs = self.layout.arrays(self.program, init)
 
         def call() -> None:
