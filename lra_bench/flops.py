@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+from jax.extend.core import ClosedJaxpr
 
 # What moves or renames numbers but computes none.
 _FREE = {
     "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p", "device_put",
     "dynamic_slice", "dynamic_update_slice", "gather", "iota", "pad", "reshape", "rev", "select_n",
-    "slice", "split", "squeeze", "stack", "stop_gradient", "transpose",
+    "sharding_constraint", "slice", "split", "squeeze", "stack", "stop_gradient", "transpose",
 }  # fmt: skip
 
 
@@ -25,7 +26,12 @@ def count_flops(function: Callable[..., Any], *args: Any) -> float:
         function: any that JAX can trace.
         args: arrays, or their shapes.
     """
-    return _count(jax.make_jaxpr(function)(*args).jaxpr)
+    return flops_of(jax.make_jaxpr(function)(*args))
+
+
+def flops_of(program: ClosedJaxpr) -> float:
+    """Operations of a program that is already traced, counted as by `count_flops`."""
+    return _count(program.jaxpr)
 
 
 def _count(jaxpr: Any) -> float:

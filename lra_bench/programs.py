@@ -12,7 +12,7 @@ from lra_bench.compiled import programs_read
 from lra_bench.data.batches import Batches, padded_batches
 from lra_bench.data.store import Split, Store
 from lra_bench.devices import Devices, place
-from lra_bench.flops import count_flops
+from lra_bench.flops import flops_of
 from lra_bench.mesh import on_mesh
 from lra_bench.settings import RunSettings
 from lra_bench.train import Evaluated, Learner, State, empty_window
@@ -36,7 +36,6 @@ class Programs:
         self._devices = devices
         keys = functools.partial(_keys, settings.seed)
         self._init_key, self._key, self._resample_key = self._jit(keys)()
-        self._learner = learner
         self._train, self._validation = store.splits["train"], store.splits["validation"]
         self._eval_size = settings.train.eval_batch_size
         self._batches = Batches(len(self._train), settings.train.batch_size, settings.seed)
@@ -62,13 +61,12 @@ class Programs:
     def compile(self, state: State) -> None:
         """Compile ahead: no step is billed for it, and nothing is lost if it is interrupted."""
         started, read = time.perf_counter(), programs_read()
-        lowered = self._train_step.lower(state, *self.train_batch(0), self._key)
-        self._train_step = lowered.compile()
+        traced = self._train_step.trace(state, *self.train_batch(0), self._key)
+        self._train_step = traced.lower().compile()
         if programs_read() == read:
             self.compile_seconds = time.perf_counter() - started
         self._eval_step = self._eval_step.lower(*self._first_evaluation(state)).compile()
-        step = self._learner.train_step
-        self.flops_per_step = count_flops(step, state, *self.train_batch(0), self._key)
+        self.flops_per_step = flops_of(traced.jaxpr)
 
     def train_batch(self, step: int) -> tuple[Array, Array]:
         """Tokens and labels of the batch that update number `step` (from 0) is made on."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 import traceback
 from collections.abc import Iterator
 from contextlib import closing
@@ -29,7 +28,7 @@ from lra_bench.progress import Display
 from lra_bench.registry import TASKS, Task
 from lra_bench.settings import RunSettings
 from lra_bench.stopping import Stopped, StopRequest
-from lra_bench.train import Arrays, State, make_learner
+from lra_bench.train import Arrays, State, count_parameters, make_learner
 from lra_bench.units import size_text
 from lra_bench.unraisable import unreported
 
@@ -186,11 +185,11 @@ class Run:
         with closing(Metrics(self.folder.path, last_step, last_evaluated)) as lines:
             yield lines
 
-    def _count_parameters(self, params: dict[str, Any]) -> None:
+    def _count_parameters(self, params: Arrays) -> None:
         """Count, and compare with softmax attention in the same model."""
-        plain = dataclasses.replace(self.settings, attention="softmax", attention_options={})
-        softmax = jax.eval_shape(make_learner(self.task, plain).init, jax.random.key(0)).params
-        count, reference = (sum(math.prod(x.shape) for x in p.values()) for p in (params, softmax))
+        softmax = dataclasses.replace(self.settings, attention="softmax", attention_options={})
+        count = sum(x.size for x in params.values())
+        reference = count_parameters(self.task, softmax)
         self.result.update(parameters=count, parameters_vs_softmax=count / reference)
 
     def _announce(self, latest: int | None) -> None:

@@ -1,6 +1,7 @@
 """The training and evaluation steps: pure functions over a plain pytree of arrays."""
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -160,15 +161,25 @@ def make_learner(task: Task, settings: RunSettings) -> Learner:
         UsageError: unknown attention.
         TypeError: the attention has no such option.
     """
-
-    def build(key: Key) -> Classifier:
-        options = settings.attention_options
-        return Classifier(task, settings.model, settings.attention, options, nnx.Rngs(key))
-
-    abstract = nnx.eval_shape(lambda: build(jax.random.key(0)))
-    graph, params, sampled = nnx.split(abstract, nnx.Param, ...)
+    build = functools.partial(_build, task, settings)
+    graph, params, sampled = nnx.split(_abstract(task, settings), nnx.Param, ...)
     merge = functools.partial(_merge, graph, _paths(params), _paths(sampled))
     return Learner(build, merge, optimiser(settings.train), settings.train)
+
+
+def count_parameters(task: Task, settings: RunSettings) -> int:
+    """How many the model of `settings` has; none is made."""
+    params = nnx.state(_abstract(task, settings), nnx.Param)
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+
+def _build(task: Task, settings: RunSettings, key: Key) -> Classifier:
+    options = settings.attention_options
+    return Classifier(task, settings.model, settings.attention, options, nnx.Rngs(key))
+
+
+def _abstract(task: Task, settings: RunSettings) -> Classifier:
+    return nnx.eval_shape(lambda: _build(task, settings, jax.random.key(0)))
 
 
 def _paths(state: Any) -> list[tuple]:
