@@ -89,6 +89,16 @@ def test_best_first_and_failures_last():
     assert names == ["attention", "softmax", "linear", "reformer", "chance"]
 
 
+def test_rows_are_in_the_order_of_their_averages_though_some_are_at_chance():
+    """Means of 27.75 % and of 27.5 %; were 18.5 % taken for chance, the first would be 27 %."""
+    made = [make(accuracy=0.185), make(accuracy=0.37, task="pathfinder")]
+    made += [
+        make("linear", accuracy=a, task=t) for a, t in ((0.27, "listops"), (0.28, "pathfinder"))
+    ]
+    names = [line.split()[1] for line in table(made).splitlines() if line.startswith("| ")]
+    assert names == ["attention", "softmax", "linear", "chance"]
+
+
 def test_presets_and_changed_settings_never_share_a_table():
     text = table([
         make(),

@@ -146,7 +146,8 @@ def in_order(tasks: Iterable[str]) -> tuple[str, ...]:
 
 
 def _rank(row: Row) -> float:
-    """By the mean over the row's tasks, a failure counting as chance."""
+    """By the mean over the row's tasks, as averages are; what has no accuracy counts as chance."""
     found = row.cells.values()
-    passed = [cell.runs[0]["chance"] if cell.failure() else cell.mean or 0 for cell in found]
-    return -statistics.fmean(passed)
+    return -statistics.fmean(
+        cell.runs[0]["chance"] if cell.mean is None else cell.mean for cell in found
+    )
