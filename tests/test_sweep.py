@@ -330,6 +330,21 @@ def test_a_run_that_diverges_is_a_result(cli, tmp_path):
     assert "diverged" in out
 
 
+def test_a_run_beyond_its_memory_limit_is_a_result_and_stops_no_other(cli, tmp_path):
+    call = (*SMOKE, "--attentions", "linear", "--seeds", "0", "--out", tmp_path)
+    widths = ("--grid", "model.ffn_dim=400000,32")
+    status, out, _ = cli(*call, *widths, "--memory-limit", "400MiB")
+    assert status == 0
+    assert out.count("out of memory") == 1
+    ends = {
+        width: record.read(tmp_path / f"listops-linear-model.ffn_dim={width}-seed0" / record.FILE)
+        for width in (400_000, 32)
+    }
+    assert ends[400_000]["error"].endswith("(--memory-limit 400 MiB)")
+    assert [end["status"] for end in ends.values()] == ["out_of_memory", "ok"]
+    assert "1 ok, 1 out of memory" in cli("sweep", "--status", tmp_path)[1]
+
+
 def test_a_hung_run_is_ended_and_recorded(cli, tmp_path):
     call = (*SMOKE, "--attentions", "linear", "--seeds", "0", "--out", tmp_path)
     long = ("--set", "train.num_steps=100000000", "--set", "train.eval_every=100000000")

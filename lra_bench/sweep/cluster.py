@@ -118,7 +118,7 @@ class RayExecutor:
         except self._ray.exceptions.RayError as error:  # the worker or its node is gone
             said = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
             return launch, Ending(None, time.monotonic() - started, said=said)
-        _unpack(launch, delivery)
+        unpack(launch, delivery)
         return launch, delivery.ending
 
     def stop(self) -> None:
@@ -149,7 +149,7 @@ def _connect() -> Any:
     return ray
 
 
-def _unpack(launch: Launch, delivery: Delivery) -> None:
+def unpack(launch: Launch, delivery: Delivery) -> None:
     """Put what came from a worker without our file system where it belongs."""
     if not delivery.files and not delivery.log:
         return

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from lra_bench import record
+from lra_bench.sweep.executor import Launch
 
 ray = pytest.importorskip("ray")
 
 from ray.cluster_utils import Cluster  # noqa: E402
+
+from lra_bench.sweep import cluster as of_ray  # noqa: E402
 
 # Ray's nodes are started by forks; after those nothing of JAX is called.
 pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
@@ -94,3 +97,20 @@ def test_a_run_that_no_node_can_do_is_refused_at_once(cluster, sweep):
     assert "no node of the Ray cluster has 64 CPU, 4 TPU for a run; there are:" in err
     assert err.count("\n") == 1
     cluster.remove_node(node)
+
+
+def test_a_worker_that_does_not_see_the_folder_sends_back_what_is_small(data_dir, tmp_path):
+    words = ("--preset", "smoke", "--attention", "linear", "--data-dir", str(data_dir))
+    run, log = tmp_path / "sweep/one", tmp_path / "sweep/logs/one.log"
+    launch = Launch("one", words, run, log, time_limit=300, memory=None)
+    delivery = of_ray.carry_out(launch, {}, str(tmp_path / "token"), "word")
+    assert delivery.ending.returncode == 0, delivery.log
+    assert not run.exists()
+    of_ray.unpack(launch, delivery)
+    assert sorted(path.name for path in run.iterdir()) == [
+        "config.json",
+        "metrics.jsonl",
+        "record.json",
+    ]
+    assert record.read(run / record.FILE)["status"] == "ok"
+    assert "test accuracy" in log.read_text()

@@ -85,9 +85,9 @@ def test_a_stop_in_each_phase(environment, undisturbed, tmp_path, phase):
 
 @pytest.mark.parametrize("task", ["listops", "pathfinder"])
 def test_a_stop_while_data_are_prepared(environment, tmp_path, task):
-    """By this process, and by several that must not outlive it."""
+    """By this process, and by several that must not outlive it; of a preset that takes minutes."""
     data = tmp_path / "data"
-    command = ["run", "--task", task, "--preset", "mini", "--data-dir", data]
+    command = ["run", "--task", task, "--preset", "paper", "--data-dir", data]
     command += ["--out", tmp_path / "run"]
     process = start(environment, command, start_new_session=True)
     assert wait(process, lambda: list(data.rglob(".*")))
