@@ -62,7 +62,7 @@ def measure(attention: str) -> tuple[float, float]:
     task = TASKS.get("listops").target(**settings.data)
     store = load_data(task, "generate", data_root(None), Display())
     programs = Programs(make_learner(task, settings), settings, store, devices)
-    programs.compile(programs.init())
+    programs.compile()
     pairs = []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,6 @@
 """Which devices a run uses, and how its arrays lie on them."""
 
+import functools
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,11 @@ class Devices:
     def replicate(self, tree: Any) -> Any:
         """Host arrays, the same in every process, whole on every device."""
         return jax.tree.map(lambda x: place(x, self.replicated), tree)
+
+    def replicated_shapes(self, tree: Any) -> Any:
+        """Shapes and types of arrays that are to be whole on every device."""
+        struct = functools.partial(jax.ShapeDtypeStruct, sharding=self.replicated)
+        return jax.tree.map(lambda x: struct(x.shape, x.dtype), tree)
 
     def share_out(self, examples: np.ndarray, indices: np.ndarray) -> Array:
         """These examples over all devices; only what lies on this host's is read."""

@@ -25,6 +25,7 @@ class Programs:
     random, so that a resumed run equals one that was never stopped.
 
     Attributes:
+        shapes: of the arrays of a state, which none has to be there for.
         compile_seconds: how long tracing and compiling the training step took; None before, and
             where the program was read from JAX's cache.
         flops_per_step: of one training step, loops counted as often as they run.
@@ -39,10 +40,12 @@ class Programs:
         self._train, self._validation = store.splits["train"], store.splits["validation"]
         self._eval_size = settings.train.eval_batch_size
         self._batches = Batches(len(self._train), settings.train.batch_size, settings.seed)
-        self._init = self._jit(learner.init)
+        self._init = self._jit(learner.init).trace(self._init_key)
+        self.shapes = devices.replicated_shapes(self._init.out_info)
         self._train_step = self._jit(learner.train_step, donate_argnums=0)
         self._eval_step = self._jit(learner.eval_step)
         self._resample = self._jit(learner.resample, donate_argnums=0)
+        self._resamples = settings.train.resample_every > 0 and bool(self.shapes.sampled)
         self._empty_window = self._jit(empty_window)
         # Processes on CPUs could otherwise take up two steps' exchanges in different orders.
         on_cpu = devices.all[0].platform == "cpu"
@@ -54,19 +57,29 @@ class Programs:
         function = on_mesh(self._devices.replicated.mesh, function)
         return jax.jit(function, out_shardings=self._devices.replicated, **options)
 
-    def init(self) -> State:
-        """The state before the first step."""
-        return self._init(self._init_key)
+    def compile(self) -> None:
+        """Compile ahead, before there is a state: no step is billed for it, nothing is lost if it
+        is interrupted, and it takes none of the memory that arrays are then limited to, where
+        the compiler would end the process for want of it.
+        """
+        self._compile_train_step()
+        self._init = self._init.lower().compile()
+        self._eval_step = self._eval_step.lower(*self._first_evaluation()).compile()
+        self._empty_window = self._empty_window.lower().compile()
+        if self._resamples:
+            self._resample = self._resample.lower(self.shapes, self._resample_key).compile()
 
-    def compile(self, state: State) -> None:
-        """Compile ahead: no step is billed for it, and nothing is lost if it is interrupted."""
+    def _compile_train_step(self) -> None:
         started, read = time.perf_counter(), programs_read()
-        traced = self._train_step.trace(state, *self.train_batch(0), self._key)
+        traced = self._train_step.trace(self.shapes, *self.train_batch(0), self._key)
         self._train_step = traced.lower().compile()
         if programs_read() == read:
             self.compile_seconds = time.perf_counter() - started
-        self._eval_step = self._eval_step.lower(*self._first_evaluation(state)).compile()
         self.flops_per_step = flops_of(traced.jaxpr)
+
+    def init(self) -> State:
+        """The state before the first step."""
+        return self._init(self._init_key)
 
     def train_batch(self, step: int) -> tuple[Array, Array]:
         """Tokens and labels of the batch that update number `step` (from 0) is made on."""
@@ -81,7 +94,7 @@ class Programs:
 
     def resample(self, state: State) -> State:
         """Redraw what is sampled, if anything is; the state given is used up."""
-        return self._resample(state, self._resample_key) if state.sampled else state
+        return self._resample(state, self._resample_key) if self._resamples else state
 
     def eval_step(
         self, state: State, split: Split, indices: np.ndarray, weights: np.ndarray
@@ -89,9 +102,9 @@ class Programs:
         """The model's answers on these examples."""
         return self._eval_step(*self._eval_arguments(state, split, indices, weights))
 
-    def _first_evaluation(self, state: State) -> tuple[Any, ...]:
+    def _first_evaluation(self) -> tuple[Any, ...]:
         first = next(padded_batches(len(self._validation), self._eval_size))
-        return self._eval_arguments(state, self._validation, *first)
+        return self._eval_arguments(self.shapes, self._validation, *first)
 
     def _eval_arguments(
         self, state: State, split: Split, indices: np.ndarray, weights: np.ndarray

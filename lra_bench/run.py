@@ -47,7 +47,7 @@ def execute(
 
     Args:
         stop: asked whether to stop. Each process of its group calls this, and gets the record.
-        memory_limit: bytes that may be allocated, on CPU; elsewhere the allocator knows it.
+        memory_limit: bytes that arrays may take, on CPU; elsewhere the allocator knows it.
 
     Raises:
         UsageError: the devices don't fit the settings, or the data aren't there.
@@ -68,11 +68,9 @@ def execute(
         result["data"] = store.provenance()
         result["environment"] = record.environment(devices.all, settings.model.dtype)
         run = Run(settings, task, store, folder, display, group, result, memory_limit)
-        budget = memory_limit if devices.all[0].platform == "cpu" else None
         try:
-            with memory.limited(budget):
-                programs = Programs(make_learner(task, settings), settings, store, devices)
-                run.train_and_test(programs, stop)
+            programs = Programs(make_learner(task, settings), settings, store, devices)
+            run.train_and_test(programs, stop, on_cpu=devices.all[0].platform == "cpu")
         except Exception as error:
             run.note_failure(error)
         return group.on_first(run.write)
@@ -118,36 +116,44 @@ class Run:
     result: dict[str, Any]
     memory_limit: int | None
 
-    def train_and_test(self, programs: Programs, stop: StopRequest) -> None:
-        """Train, then test what validation found best."""
+    def train_and_test(self, programs: Programs, stop: StopRequest, *, on_cpu: bool) -> None:
+        """Compile; train, then test what validation found best, within the limit of memory."""
         opened = closing(Checkpoints(self.folder.checkpoints, self.group))
         with unreported(of_a_failed_save), opened as checkpoints:
             self._tell_of_damage(checkpoints)
-            state = programs.init()
-            self._count_parameters(state.params)
-            programs.compile(state)
-            self.result["compile_seconds"] = programs.compile_seconds
-            self.result["flops_per_step"] = programs.flops_per_step
-            state = self._starting_from(state, programs, checkpoints)
-            with self._metrics(*_saved(checkpoints)) as lines:
-                loop = Loop(
-                    programs,
-                    self.store,
-                    self.settings.train,
-                    checkpoints,
-                    lines,
-                    self.display,
-                    stop,
-                    self.settings.init_from,
-                )
-                with stop.postponed():
-                    state = loop.fit(state)
-                best = checkpoints.best()
-                assert best is not None  # the last step is always evaluated
-                if best > 0:  # else it was tested before any step
-                    loop.test(checkpoints.restore(best, like=state))
+            self._compile(programs)
+            with memory.limited(self.memory_limit if on_cpu else None):
+                best = self._fit_and_test(programs, checkpoints, stop)
         if self.group.is_first:
             self._finish(best)
+
+    def _compile(self, programs: Programs) -> None:
+        self._count_parameters(programs.shapes.params)
+        programs.compile()
+        self.result["compile_seconds"] = programs.compile_seconds
+        self.result["flops_per_step"] = programs.flops_per_step
+
+    def _fit_and_test(self, programs: Programs, checkpoints: Checkpoints, stop: StopRequest) -> int:
+        """The best step."""
+        state = self._starting_from(programs.init(), programs, checkpoints)
+        with self._metrics(*_saved(checkpoints)) as lines:
+            loop = Loop(
+                programs,
+                self.store,
+                self.settings.train,
+                checkpoints,
+                lines,
+                self.display,
+                stop,
+                self.settings.init_from,
+            )
+            with stop.postponed():
+                state = loop.fit(state)
+            best = checkpoints.best()
+            assert best is not None  # the last step is always evaluated
+            if best > 0:  # else it was tested before any step
+                loop.test(checkpoints.restore(best, like=state))
+        return best
 
     def _tell_of_damage(self, checkpoints: Checkpoints) -> None:
         if checkpoints.put_aside:
@@ -185,7 +191,7 @@ class Run:
         with closing(Metrics(self.folder.path, last_step, last_evaluated)) as lines:
             yield lines
 
-    def _count_parameters(self, params: Arrays) -> None:
+    def _count_parameters(self, params: dict[str, Any]) -> None:
         """Count, and compare with softmax attention in the same model."""
         softmax = dataclasses.replace(self.settings, attention="softmax", attention_options={})
         count = sum(x.size for x in params.values())

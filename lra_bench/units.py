@@ -23,11 +23,11 @@ def parse_size(text: str) -> int:
 
 def size_text(value: float) -> str:
     """Such as "45.2 MiB"."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.3g} {unit}"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
         value /= 1024
-    return f"{value:.3g} TiB"
+    return f"{value:.3g} {unit}" if value < 999.5 else f"{value:.0f} {unit}"
 
 
 def time_text(seconds: float) -> str:

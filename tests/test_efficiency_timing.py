@@ -134,7 +134,9 @@ class TestUnits:
             parse_size(text)
 
     def test_texts(self):
-        assert [size_text(x) for x in (5, 1536, 3 * 2**30)] == ["5 B", "1.5 KiB", "3 GiB"]
+        sizes = (5, 1536, 1000 * 2**20, 3 * 2**30, 2**52)
+        texts = ["5 B", "1.5 KiB", "1000 MiB", "3 GiB", "4096 TiB"]
+        assert [size_text(x) for x in sizes] == texts
         assert [time_text(x) for x in (2e-6, 0.0123, 4.5, 1234.0)] == [
             "2 us",
             "12.3 ms",

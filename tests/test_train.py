@@ -156,7 +156,7 @@ place = prepare(Path(sys.argv[3]), task, "generate")
 programs = Programs(
     make_learner(task, settings), settings, store.open_store(place), choose_devices(settings.train)
 )
-programs.compile(programs.init())
+programs.compile()
 print(json.dumps("all-gather" in programs._train_step.as_text()))
 """
 

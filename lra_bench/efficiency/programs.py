@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from jax.sharding import NamedSharding
 from jaxtyping import Array, Key
 
 from lra_bench.devices import sharing
@@ -166,14 +165,12 @@ class Layout:
     """Where a program's arrays lie: the state on every device, the examples shared out."""
 
     def __init__(self, devices: list[Any]) -> None:
-        shared = sharing(devices)
-        self._replicated, self._by_example = shared.replicated, shared.by_example
+        self._devices = sharing(devices)
 
     def specs(self, program: Program) -> tuple[Any, ...]:
         """Shapes, types and places of the state and the inputs."""
-        place = functools.partial(_place, sharding=self._replicated)
-        state = jax.tree.map(place, program.state)
-        struct = functools.partial(jax.ShapeDtypeStruct, sharding=self._by_example)
+        state = self._devices.replicated_shapes(program.state)
+        struct = functools.partial(jax.ShapeDtypeStruct, sharding=self._devices.by_example)
         return state, *(struct(x.shape, jax.numpy.dtype(x.dtype)) for x in program.inputs)
 
     def compile(self, program: Program, specs: tuple[Any, ...]) -> Any:
@@ -184,18 +181,14 @@ class Layout:
 
     def compile_init(self, program: Program) -> Callable[[], Any]:
         """A function that makes the state on these devices."""
-        init = jax.jit(program.init, out_shardings=self._replicated)
-        key = jax.device_put(jax.random.key(0), self._replicated)
+        init = jax.jit(program.init, out_shardings=self._devices.replicated)
+        key = jax.device_put(jax.random.key(0), self._devices.replicated)
         compiled = init.lower(key).compile()
         return lambda: compiled(key)
 
     def arrays(self, program: Program, init: Callable[[], Any]) -> tuple[Any, list[Array]]:
         """The state and the inputs themselves."""
         rng, state = np.random.default_rng(0), init()
-        put = functools.partial(jax.device_put, device=self._by_example)
+        put = functools.partial(jax.device_put, device=self._devices.by_example)
         # What they were copied from is let go of only once they are waited for.
         return state, jax.block_until_ready([put(x.draw(rng)) for x in program.inputs])
-
-
-def _place(x: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
