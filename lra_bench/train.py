@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lra_bench.model import Classifier
@@ -63,17 +64,16 @@ def flat(state: Any) -> Arrays:
 class Learner:
     """The pure functions of one run. Build it by `make_learner`."""
 
-    build: Callable[[Key[Array, ""]], Classifier]
+    draw: Callable[[Key[Array, ""]], tuple[Any, Any]]
     merge: Callable[[Arrays, Arrays], Classifier]
     optimiser: optax.GradientTransformation
     settings: TrainSettings
 
     def init(self, key: Key[Array, ""]) -> State:
         """The state before the first step."""
-        _, params, sampled = nnx.split(self.build(key), nnx.Param, ...)
-        params: Any = flat(params)
+        params, sampled = (flat(state) for state in self.draw(key))
         opt_state, step = self.optimiser.init(params), jnp.zeros((), jnp.int32)
-        return State(step, params, flat(sampled), opt_state, empty_window())
+        return State(step, params, sampled, opt_state, empty_window())
 
     def train_step(
         self, state: State, tokens: Int[Array, "b *two l"], labels: Int[Array, " b"], key: Key
@@ -161,25 +161,34 @@ def make_learner(task: Task, settings: RunSettings) -> Learner:
         UsageError: unknown attention.
         TypeError: the attention has no such option.
     """
-    build = functools.partial(_build, task, settings)
-    graph, params, sampled = nnx.split(_abstract(task, settings), nnx.Param, ...)
+    graph, (params, sampled), draw = _traced(task, settings)
     merge = functools.partial(_merge, graph, _paths(params), _paths(sampled))
-    return Learner(build, merge, optimiser(settings.train), settings.train)
+    return Learner(draw, merge, optimiser(settings.train), settings.train)
 
 
 def count_parameters(task: Task, settings: RunSettings) -> int:
     """How many the model of `settings` has; none is made."""
-    params = nnx.state(_abstract(task, settings), nnx.Param)
+    _, (params, _), _ = _traced(task, settings)
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
 
-def _build(task: Task, settings: RunSettings, key: Key) -> Classifier:
-    options = settings.attention_options
-    return Classifier(task, settings.model, settings.attention, options, nnx.Rngs(key))
+def _traced(task: Task, settings: RunSettings) -> tuple[Any, Any, Callable[[Key], Any]]:
+    """The model's graph, shapes of what is learned and of the rest, and what draws them.
 
+    The model is built once, which takes as long as tracing a step: the last replays that.
+    """
+    graphs = []
 
-def _abstract(task: Task, settings: RunSettings) -> Classifier:
-    return nnx.eval_shape(lambda: _build(task, settings, jax.random.key(0)))
+    def build(key: Key) -> tuple[Any, Any]:
+        options, rngs = settings.attention_options, nnx.Rngs(key)
+        model = Classifier(task, settings.model, settings.attention, options, rngs)
+        graph, params, sampled = nnx.split(model, nnx.Param, ...)
+        graphs.append(graph)
+        return params, sampled
+
+    program, shapes = jax.make_jaxpr(build, return_shape=True)(jax.random.key(0))
+    replay, tree = jaxpr_as_fun(program), jax.tree.structure(shapes)
+    return graphs[0], shapes, lambda key: tree.unflatten(replay(key))
 
 
 def _paths(state: Any) -> list[tuple]:
