@@ -1,25 +1,35 @@
 """What a sweep costs beyond its runs, and what one seed's compiled programs save the next.
 
-    python benchmarks/sweep.py [--attention NAME] [--runs N]
+    python benchmarks/sweep.py [--attention NAME] [--runs N] [--rounds N]
 
 Overhead: the same smoke runs on ListOps, once by `lra-bench run` one after the other and once by
 `lra-bench sweep`, their programs compiled before; the difference of wall time, a run. The sweep's
 start, plan and end are in it, calibration isn't.
 
-Second seed: a sweep of two seeds of preset `mini` without compiled programs: seconds from the start
-of each run's process until it is about to train.
+Second seed: sweeps of two seeds of preset `mini` without compiled programs, so many rounds: seconds
+of wall and of CPU time from the start of each run's process until it is about to train, and their
+medians. Compiling uses all cores, the rest of a start one. Linux only.
 """
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 LRA_BENCH = [sys.executable, "-m", "lra_bench"]
 READY = "parameters ("  # the line before training
+
+
+class Start(NamedTuple):
+    """Seconds until a run is about to train."""
+
+    wall: float
+    CPU: float
 
 
 def timed(words: list[str], environment: dict[str, str]) -> float:
@@ -50,8 +60,8 @@ def overhead(attention: str, runs: int, folder: Path) -> None:
     )
 
 
-def second_seed(attention: str, folder: Path) -> None:
-    """Print how soon the first and the second seed start to train."""
+def starts(attention: str, folder: Path) -> list[Start]:
+    """Of the first and the second seed of a sweep."""
     environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     words = ["sweep", "--tasks", "listops", "--attentions", attention, "--preset", "mini"]
     words += ["--seeds", "0,1", "--no-calibration", "--set", "train.num_steps=20"]
@@ -60,19 +70,34 @@ def second_seed(attention: str, folder: Path) -> None:
     )
     logs = [folder / "logs" / f"listops-{attention}-seed{seed}.log" for seed in range(2)]
     begun: dict[Path, float] = {}
-    ready: dict[Path, float] = {}
+    ready: dict[Path, Start] = {}
     while process.poll() is None:
         for log in logs:
             if log not in begun and log.exists():
                 begun[log] = time.perf_counter()
             if log in begun and log not in ready and READY in log.read_text():
-                ready[log] = time.perf_counter()
+                ready[log] = Start(time.perf_counter() - begun[log], cpu_of_children(process.pid))
         time.sleep(0.01)
-    first, second = (ready[log] - begun[log] for log in logs)
-    print(
-        f"second seed of {attention}: about to train after {second:.2f} s, the first after "
-        f"{first:.2f} s: {first / second:.1f}x sooner"
-    )
+    return [ready[log] for log in logs]
+
+
+def cpu_of_children(pid: int) -> float:
+    """Seconds of CPU time of the processes that this one has started and that still run."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    fields = [Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1] for child in children]
+    ticks = sum(int(tick) for line in fields for tick in line.split()[11:13])
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(cpu_of_children(int(x)) for x in children)
+
+
+def second_seed(attention: str, rounds: int, folder: Path) -> None:
+    """Print how soon the first and the second seed start to train."""
+    pairs = [starts(attention, folder / str(number)) for number in range(rounds)]
+    print(f"starts of {attention}, first and second seed:")
+    for clock in Start._fields:
+        both = [[getattr(start, clock) for start in pair] for pair in pairs]
+        first, second = (statistics.median(seconds) for seconds in zip(*both, strict=True))
+        each = ", ".join(f"{a:.1f} and {b:.1f}" for a, b in both)
+        print(f"  {clock} time: {first:.2f} and {second:.2f} s, {first / second:.2f}x ({each})")
 
 
 def main() -> None:
@@ -80,10 +105,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--attention", default="performer-softmax")
     parser.add_argument("--runs", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         overhead(args.attention, args.runs, Path(folder))
-        second_seed(args.attention, Path(folder) / "seeds")
+        second_seed(args.attention, args.rounds, Path(folder) / "seeds")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import functools
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -62,20 +63,24 @@ class Programs:
         is interrupted, and it takes none of the memory that arrays are then limited to, where
         the compiler would end the process for want of it.
         """
-        self._compile_train_step()
-        self._init = self._init.lower().compile()
+        with ThreadPoolExecutor(1) as beside:  # Python traces the step while XLA compiles init
+            init = beside.submit(self._init.lower().compile)
+            started = time.perf_counter()
+            traced = self._train_step.trace(self.shapes, *self.train_batch(0), self._key)
+            lowered, seconds = traced.lower(), time.perf_counter() - started
+            self._init = init.result()
+            self._compile_train_step(lowered, seconds)
+        self.flops_per_step = flops_of(traced.jaxpr)
         self._eval_step = self._eval_step.lower(*self._first_evaluation()).compile()
         self._empty_window = self._empty_window.lower().compile()
         if self._resamples:
             self._resample = self._resample.lower(self.shapes, self._resample_key).compile()
 
-    def _compile_train_step(self) -> None:
+    def _compile_train_step(self, lowered: Any, seconds: float) -> None:
         started, read = time.perf_counter(), programs_read()
-        traced = self._train_step.trace(self.shapes, *self.train_batch(0), self._key)
-        self._train_step = traced.lower().compile()
+        self._train_step = lowered.compile()
         if programs_read() == read:
-            self.compile_seconds = time.perf_counter() - started
-        self.flops_per_step = flops_of(traced.jaxpr)
+            self.compile_seconds = seconds + time.perf_counter() - started
 
     def init(self) -> State:
         """The state before the first step."""
