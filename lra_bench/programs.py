@@ -65,22 +65,23 @@ class Programs:
         """
         with ThreadPoolExecutor(1) as beside:  # Python traces the step while XLA compiles init
             init = beside.submit(self._init.lower().compile)
-            started = time.perf_counter()
-            traced = self._train_step.trace(self.shapes, *self.train_batch(0), self._key)
-            lowered, seconds = traced.lower(), time.perf_counter() - started
+            lowered, seconds = self._lower_train_step()
             self._init = init.result()
-            self._compile_train_step(lowered, seconds)
-        self.flops_per_step = flops_of(traced.jaxpr)
+        started, read = time.perf_counter(), programs_read()
+        self._train_step = lowered.compile()
+        if programs_read() == read:
+            self.compile_seconds = seconds + time.perf_counter() - started
         self._eval_step = self._eval_step.lower(*self._first_evaluation()).compile()
         self._empty_window = self._empty_window.lower().compile()
         if self._resamples:
             self._resample = self._resample.lower(self.shapes, self._resample_key).compile()
 
-    def _compile_train_step(self, lowered: Any, seconds: float) -> None:
-        started, read = time.perf_counter(), programs_read()
-        self._train_step = lowered.compile()
-        if programs_read() == read:
-            self.compile_seconds = seconds + time.perf_counter() - started
+    def _lower_train_step(self) -> tuple[Any, float]:
+        started = time.perf_counter()
+        traced = self._train_step.trace(self.shapes, *self.train_batch(0), self._key)
+        lowered, seconds = traced.lower(), time.perf_counter() - started
+        self.flops_per_step = flops_of(traced.jaxpr)
+        return lowered, seconds
 
     def init(self) -> State:
         """The state before the first step."""

@@ -175,7 +175,7 @@ def count_parameters(task: Task, settings: RunSettings) -> int:
 def _traced(task: Task, settings: RunSettings) -> tuple[Any, Any, Callable[[Key], Any]]:
     """The model's graph, shapes of what is learned and of the rest, and what draws them.
 
-    The model is built once, which takes as long as tracing a step: the last replays that.
+    The model is built once, which takes half as long as tracing a step: the last replays that.
     """
     graphs = []
 
