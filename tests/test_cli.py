@@ -176,7 +176,7 @@ class TestRun:
     def test_out_of_memory_is_recorded(self, cli, tmp_path, monkeypatch):
         from lra_bench.programs import Programs
 
-        def exhausted(self, state):
+        def exhausted(self):
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
 
         monkeypatch.setattr(Programs, "compile", exhausted)
@@ -188,7 +188,7 @@ class TestRun:
     def test_a_crash_is_recorded_with_its_trace_in_a_file(self, cli, tmp_path, monkeypatch):
         from lra_bench.programs import Programs
 
-        def broken(self, state):
+        def broken(self):
             raise ZeroDivisionError("inside")
 
         with monkeypatch.context() as patch:
