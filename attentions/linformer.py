@@ -13,7 +13,7 @@ from lra_bench.attentions._common import (
     token_major,
     without_padding,
 )
-from lra_bench.dims import Dims
+from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 

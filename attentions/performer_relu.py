@@ -5,7 +5,7 @@ from typing import Literal
 from flax import nnx
 
 from lra_bench.attentions._favor.generalized import GeneralizedAttention
-from lra_bench.dims import Dims
+from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Key
 from lra_bench.attentions._favor import kernel_attention
 from lra_bench.attentions._favor.features import softmax_features
 from lra_bench.attentions._favor.projections import PROJECTIONS
-from lra_bench.dims import Dims
+from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 

@@ -24,8 +24,8 @@ from typing import Any
 
 from _sections import command_line, run_sections, show
 
-from lra_bench.efficiency import summary
-from lra_bench.memory import peak, resident
+from lra_bench.runtime.memory import peak, resident
+from lra_bench.scaling import rows as fits
 
 HEADS, HEAD_DIM, FEATURES = 8, 64, 256
 THREADS = 2
@@ -36,7 +36,7 @@ def attention(name: str, length: int, options: dict[str, Any]) -> Call:
     """Forward and backward of a registered mechanism."""
     from flax import nnx
 
-    from lra_bench.dims import Dims
+    from lra_bench.contracts import Dims
     from lra_bench.model import build_attention
 
     call = build_attention(name, Dims(HEADS, HEAD_DIM, length), options, nnx.Rngs(0))
@@ -65,7 +65,7 @@ def per_token(name: str, length: int, options: dict[str, Any]) -> Call:
     import jax.numpy as jnp
     from flax import nnx
 
-    from lra_bench.dims import Dims
+    from lra_bench.contracts import Dims
     from lra_bench.model import build_attention
 
     module: Any = build_attention(name, Dims(HEADS, HEAD_DIM, length), options, nnx.Rngs(0))
@@ -142,7 +142,7 @@ def transformer(name: str, length: int, options: dict[str, Any]) -> Call:
     import jax.numpy as jnp
     from flax import nnx
 
-    from lra_bench.dims import Dims
+    from lra_bench.contracts import Dims
     from lra_bench.model import Block, SelfAttention
     from lra_bench.settings import ModelSettings
 
@@ -290,7 +290,7 @@ def crossover(bench: Bench) -> None:
     show([{"attention": x, **dict(zip(names, cpu[x], strict=True))} for x in cpu])
     rows = [
         {"attention": one}
-        | {f"beats {x} from": str(summary.crossover(lengths, cpu[one], cpu[x])) for x in exact}
+        | {f"beats {x} from": str(fits.crossover(lengths, cpu[one], cpu[x])) for x in exact}
         for one in linear
     ]
     show(rows)
@@ -380,7 +380,7 @@ def _exponents(lengths: tuple[int, ...], medians: list[dict[str, float]]) -> dic
     found: dict[str, Any] = {}
     for label, key in (("time", "cpu"), ("memory", "peak")):
         values = [m[key] for m in medians]
-        found[f"{label} exponent"] = str(summary.fit_exponent(lengths, values))
+        found[f"{label} exponent"] = str(fits.fit_exponent(lengths, values))
         found[f"{label}, last doubling"] = values[-1] / values[-2]
     return found
 

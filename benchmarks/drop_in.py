@@ -17,10 +17,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from lra_bench import metrics, record
 from lra_bench.config import make_settings
 from lra_bench.files import write_atomically
-from lra_bench.folder import RunFolder
+from lra_bench.records import metrics, record
+from lra_bench.records.run_folder import RunFolder
 
 SHARES = (0.10, 0.25, 0.50, 1.00)
 # Evaluations in a run: every one of SHARES falls on one.

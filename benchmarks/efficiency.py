@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 from _sections import command_line, run_sections, show
 
-from lra_bench.efficiency import records, summary, supervise, timing
+from lra_bench.display.progress import Display
+from lra_bench.display.units import size_text
+from lra_bench.efficiency import records, supervise, timing
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell, Pass
+from lra_bench.efficiency.measure import Effort, Sweep, machine
 from lra_bench.efficiency.plan import Choice, cells
 from lra_bench.efficiency.search import STEP
-from lra_bench.efficiency.sweep import Effort, Sweep, machine
-from lra_bench.progress import Display
-from lra_bench.units import size_text
+from lra_bench.scaling import rows
 
 # As a sweep has them without further choices.
 BUDGET, ROUNDS, TIME_LIMIT = 10.0, 3, 900.0
@@ -79,11 +80,11 @@ def _copy(cell: Cell, number: int) -> Cell:
     return dataclasses.replace(cell, config={**cell.config, "seed": number})
 
 
-def _row(sweep: Sweep, cell: Cell) -> summary.Row:
-    return next(x for x in summary.rows(sweep.lines([cell])) if x.length == cell.length)
+def _row(sweep: Sweep, cell: Cell) -> rows.Row:
+    return next(x for x in rows.rows(sweep.lines([cell])) if x.length == cell.length)
 
 
-def _pair(*copies: summary.Row) -> dict[str, Any]:
+def _pair(*copies: rows.Row) -> dict[str, Any]:
     """Not a number where a copy wasn't timed."""
     cpu, wall = (
         [spread.median if spread else math.nan for spread in spreads]

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 from _sections import show
 
-from lra_bench import correctness, record
 from lra_bench.config import make_settings
 from lra_bench.leaderboard import collect, render
 from lra_bench.leaderboard.board import ORDER
+from lra_bench.records import answers, record
 from lra_bench.registry import ATTENTIONS
 
 _EXAMPLES = 2000
@@ -42,7 +42,7 @@ def records() -> Iterator[dict[str, Any]]:
             correct = chance.random(_EXAMPLES) < _rate(attention)
             test = {"accuracy": float(correct.mean()), "loss": 1.0, "examples": _EXAMPLES}
             made.update(status="ok", best_step=1, chance=0.2, validation=test)
-            made["test"] = {**test, "correct": correctness.pack(correct)}
+            made["test"] = {**test, "correct": answers.pack(correct)}
             made.update(data={"sha256": task, "official": True}, environment={})
             yield made
 

@@ -14,18 +14,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from lra_bench.checkpoint import Checkpoints
 from lra_bench.config import make_settings
 from lra_bench.data.obtain import load_data
-from lra_bench.devices import choose_devices
+from lra_bench.display.progress import Advance, Display
 from lra_bench.files import data_root
-from lra_bench.loop import Loop
-from lra_bench.metrics import Metrics
-from lra_bench.programs import Programs
-from lra_bench.progress import Advance, Display
+from lra_bench.records.metrics import Metrics
 from lra_bench.registry import ATTENTIONS, TASKS
-from lra_bench.stopping import StopRequest
-from lra_bench.train import State, make_learner
+from lra_bench.runtime.devices import choose_devices
+from lra_bench.runtime.stopping import StopRequest
+from lra_bench.training.checkpoint import Checkpoints
+from lra_bench.training.learner import State, make_learner
+from lra_bench.training.loop import Loop
+from lra_bench.training.programs import Programs
 
 ROUNDS, STEPS = 5, 40
 

@@ -10,9 +10,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from lra_bench.dims import Dims
-from lra_bench.mesh import by_token
+from lra_bench.contracts import Dims
 from lra_bench.registry import ATTENTIONS, Task
+from lra_bench.runtime.mesh import by_token
 from lra_bench.settings import ModelSettings
 
 AttentionFunction = Callable[[Array, Array, Array, Array], Array]

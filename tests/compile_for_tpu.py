@@ -12,7 +12,7 @@ from lra_bench.efficiency import targets
 from lra_bench.efficiency.programs import Input, Layout, Program
 from lra_bench.faults import is_out_of_memory, one_line
 from lra_bench.registry import TASKS
-from lra_bench.train import make_learner
+from lra_bench.training.learner import make_learner
 
 CHIPS = 4  # a host's: the step's exchanges are compiled too
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lra_bench.dims import Dims
+from lra_bench.contracts import Dims
 from lra_bench.model import build_attention
 from lra_bench.registry import ATTENTIONS, AttentionTraits
 

@@ -5,8 +5,9 @@ import time
 
 import numpy as np
 
-from lra_bench.efficiency import groups, plan, records, summary, tables
+from lra_bench.efficiency import plan, records
 from lra_bench.efficiency.cells import Cell
+from lra_bench.scaling import groups, rows, tables
 
 LENGTHS = (512, 1_024, 2_048, 4_096, 8_192, 16_384)
 CONFIG = {
@@ -92,7 +93,7 @@ def sweep(**changes):
 
 
 def the_group(lines, **options):
-    (group,) = groups.groups(summary.rows(lines), **options)
+    (group,) = groups.groups(rows.rows(lines), **options)
     return group
 
 

@@ -3,8 +3,8 @@
 import json
 import zlib
 
-from lra_bench import metrics, record
 from lra_bench.config import make_settings
+from lra_bench.records import metrics, record
 
 TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
 CHANCE = {"listops": 0.17, "image": 0.1}

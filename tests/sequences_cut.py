@@ -12,10 +12,10 @@ import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
-from lra_bench.devices import sharing
-from lra_bench.dims import Dims
-from lra_bench.mesh import on_mesh
+from lra_bench.contracts import Dims
 from lra_bench.model import build_attention
+from lra_bench.runtime.devices import sharing
+from lra_bench.runtime.mesh import on_mesh
 
 B, L, H, D = 2, 530, 3, 16  # no multiple of four, and the second example ends on the first device
 

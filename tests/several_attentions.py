@@ -9,8 +9,8 @@ import sys
 
 from lra_bench.cli import parser
 from lra_bench.cli.run import run
-from lra_bench.distributed import joined
-from lra_bench.stopping import StopRequest
+from lra_bench.runtime.launch import joined
+from lra_bench.runtime.stopping import StopRequest
 
 
 def main(folder, names, *given):

@@ -16,12 +16,12 @@ from scipy import special
 from lra_bench.analysis import approximation, matrix, propagation, variance
 from lra_bench.analysis.matrix import Call, one_hot_matrix, real_tokens
 from lra_bench.attentions.performer_softmax import PerformerSoftmax
-from lra_bench.dims import Dims
+from lra_bench.contracts import Dims
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files import sha256
 from lra_bench.model import build_attention
 from lra_bench.registry import ATTENTIONS
-from lra_bench.restore import load_model, load_settings, load_state
+from lra_bench.training.restore import load_model, load_settings, load_state
 
 
 class TestClosedForms:
@@ -207,7 +207,7 @@ def contents(folder):
 
 class TestRestore:
     def test_settings_and_best_step(self, finished):
-        from lra_bench import record
+        from lra_bench.records import record
 
         found = record.read(finished / "record.json")
         settings, params, sampled, step = load_state(finished)
@@ -217,8 +217,8 @@ class TestRestore:
         assert list(sampled) == ["encoder.blocks.0.attention.attend.projection"]
 
     def test_the_model_is_the_one_that_was_tested(self, finished, data_dir):
-        from lra_bench import record
         from lra_bench.data.store import location, open_store
+        from lra_bench.records import record
 
         before = contents(finished)
         settings, task, model = load_model(finished)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import SMOKE
 
-from lra_bench import correctness, record
+from lra_bench.records import answers, record
 from lra_bench.registry import ATTENTIONS
 
 KEYS = [
@@ -93,7 +93,7 @@ class TestRun:
         assert found["config"] == json.loads((finished / "config.json").read_text())
         assert found["parameters_vs_softmax"] == 1
         assert found["test"]["examples"] == found["validation"]["examples"] == 64
-        right = correctness.unpack(found["test"]["correct"], 64)
+        right = answers.unpack(found["test"]["correct"], 64)
         assert right.mean() == found["test"]["accuracy"] == lines(finished)[-1]["accuracy"]
         assert 0 < right.sum() < 64
         assert found["chance"] > 0.1
@@ -174,7 +174,7 @@ class TestRun:
         assert parts["flops_per_step"] == pytest.approx(whole["flops_per_step"], rel=0.01)
 
     def test_out_of_memory_is_recorded(self, cli, tmp_path, monkeypatch):
-        from lra_bench.programs import Programs
+        from lra_bench.training.programs import Programs
 
         def exhausted(self):
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
@@ -186,7 +186,7 @@ class TestRun:
         assert "out of memory: RuntimeError: RESOURCE_EXHAUSTED" in out
 
     def test_a_crash_is_recorded_with_its_trace_in_a_file(self, cli, tmp_path, monkeypatch):
-        from lra_bench.programs import Programs
+        from lra_bench.training.programs import Programs
 
         def broken(self):
             raise ZeroDivisionError("inside")

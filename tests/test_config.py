@@ -12,7 +12,7 @@ from lra_bench.data import store
 from lra_bench.data.prepare import prepare
 from lra_bench.errors import UsageError
 from lra_bench.registry import ATTENTIONS, TASKS
-from lra_bench.train import make_learner
+from lra_bench.training.learner import make_learner
 
 PRESETS = ("smoke", "mini", "small", "paper")
 

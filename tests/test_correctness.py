@@ -5,19 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra_bench import correctness
 from lra_bench.errors import RunError
+from lra_bench.records import answers
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
 def test_there_and_back(correct):
-    text = correctness.pack(np.array(correct))
-    assert correctness.unpack(text, len(correct)).tolist() == correct
+    text = answers.pack(np.array(correct))
+    assert answers.unpack(text, len(correct)).tolist() == correct
 
 
 def test_the_format():
     """Changes only with the schema of records: others read it."""
-    assert correctness.pack(np.array([1, 0, 1, 0, 0, 0, 0, 0, 1], bool)) == "oIA="
+    assert answers.pack(np.array([1, 0, 1, 0, 0, 0, 0, 0, 1], bool)) == "oIA="
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ def test_the_format():
 )
 def test_what_is_refused(text, says):
     with pytest.raises(RunError, match=says):
-        correctness.unpack(text, 8)
+        answers.unpack(text, 8)

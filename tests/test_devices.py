@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from conftest import QUICK, SMOKE
 
-from lra_bench import distributed, record
 from lra_bench.config import make_settings
-from lra_bench.devices import choose_devices
 from lra_bench.errors import UsageError
+from lra_bench.records import record
 from lra_bench.registry import ATTENTIONS
+from lra_bench.runtime import launch
+from lra_bench.runtime.devices import choose_devices
 
 EIGHT = f"{QUICK} --xla_force_host_platform_device_count=8"
 STEPS = 20
@@ -250,7 +251,7 @@ def test_a_dead_process_ends_the_others(pair, tmp_path, killed):
         assert err == "lra-bench: another process of this run has ended\n"
         assert status == 1
         found = record.read(out / "record.json")
-        assert (found["status"], found["error"]) == ("failed", distributed.LOST)
+        assert (found["status"], found["error"]) == ("failed", launch.LOST)
 
 
 def test_what_fails_before_training_fails_in_all(pair, tmp_path):
@@ -301,7 +302,7 @@ def test_wrong_flags_are_told_in_one_line(cli, flags, message):
 
 
 def test_a_coordinator_that_is_not_there(cli, monkeypatch):
-    monkeypatch.setattr(distributed, "_START_SECONDS", 0.2)
+    monkeypatch.setattr(launch, "_START_SECONDS", 0.2)
     where = address()
     flags = ("--coordinator", where, "--processes", 2, "--process-id", 1)
     status, _, err = cli(*SMOKE, *flags)
@@ -311,11 +312,11 @@ def test_a_coordinator_that_is_not_there(cli, monkeypatch):
 
 class TestWhoIsThere:
     def test_one_process_by_flag(self):
-        assert distributed.by_flags(None, 1, None) is None
+        assert launch.by_flags(None, 1, None) is None
 
     def test_flags(self):
-        place = distributed.by_flags("[::1]:80", 3, 2)
-        assert place == distributed.Place("[::1]:80", processes=3, index=2)
+        place = launch.by_flags("[::1]:80", 3, 2)
+        assert place == launch.Place("[::1]:80", processes=3, index=2)
 
     @pytest.mark.parametrize(
         ("nodes", "first"),
@@ -330,11 +331,11 @@ class TestWhoIsThere:
     )
     def test_the_first_host_of_a_slurm_step(self, nodes, first):
         env = {**slurm(1), "SLURM_STEP_NODELIST": nodes}
-        assert distributed.by_slurm(env).coordinator.rpartition(":")[0] == first
+        assert launch.by_slurm(env).coordinator.rpartition(":")[0] == first
 
     def test_steps_of_a_job_have_ports_of_their_own(self):
         one, two = (
-            distributed.by_slurm({**slurm(0), "SLURM_JOB_ID": "4095", "SLURM_STEP_ID": step})
+            launch.by_slurm({**slurm(0), "SLURM_JOB_ID": "4095", "SLURM_STEP_ID": step})
             for step in "01"
         )
         ports = {int(place.coordinator.rpartition(":")[2]) for place in (one, two)}
@@ -344,15 +345,15 @@ class TestWhoIsThere:
         """The batch script of a job of many tasks, and a step of one."""
         env = {**slurm(0), "SLURM_NTASKS": "8"}
         del env["SLURM_STEP_NUM_TASKS"]
-        assert distributed.by_slurm(env) is None
-        assert distributed.by_slurm({**env, "SLURM_STEP_NUM_TASKS": "1"}) is None
+        assert launch.by_slurm(env) is None
+        assert launch.by_slurm({**env, "SLURM_STEP_NUM_TASKS": "1"}) is None
 
     def test_tasks_of_a_node_share_its_gpus(self):
         env = {**slurm(1), "SLURM_STEP_NUM_NODES": "1", "SLURM_LOCALID": "1"}
-        assert distributed.by_slurm(env).device == 1
-        assert distributed.by_slurm({**env, "CUDA_VISIBLE_DEVICES": "4,5"}).device == 1
-        assert distributed.by_slurm({**env, "CUDA_VISIBLE_DEVICES": "5"}).device is None
-        assert distributed.by_slurm(slurm(1)).device is None
+        assert launch.by_slurm(env).device == 1
+        assert launch.by_slurm({**env, "CUDA_VISIBLE_DEVICES": "4,5"}).device == 1
+        assert launch.by_slurm({**env, "CUDA_VISIBLE_DEVICES": "5"}).device is None
+        assert launch.by_slurm(slurm(1)).device is None
 
     @pytest.mark.parametrize(
         ("env", "several"),
@@ -366,18 +367,18 @@ class TestWhoIsThere:
         ],
     )
     def test_hosts_of_a_tpu_slice(self, env, several):
-        assert distributed.on_tpu_slice(env) == several
+        assert launch.on_tpu_slice(env) == several
 
     def test_a_metadata_server_that_is_not_there(self, monkeypatch):
         """A machine with chips whose hosts nobody tells: alone, at once."""
-        monkeypatch.setattr(distributed, "_on_tpu_machine", lambda: True)
-        assert not distributed.on_tpu_slice({"GCE_METADATA_IP": "127.0.0.1:9"})
+        monkeypatch.setattr(launch, "_on_tpu_machine", lambda: True)
+        assert not launch.on_tpu_slice({"GCE_METADATA_IP": "127.0.0.1:9"})
 
     @pytest.mark.parametrize(("hosts", "several"), [("a:0:1", False), ("a:0:1,b:1:2", True)])
     def test_the_metadata_server_tells_the_hosts(self, monkeypatch, hosts, several):
-        monkeypatch.setattr(distributed, "_on_tpu_machine", lambda: True)
+        monkeypatch.setattr(launch, "_on_tpu_machine", lambda: True)
         with serving(hosts) as where:
-            assert distributed.on_tpu_slice({"GCE_METADATA_IP": where}) == several
+            assert launch.on_tpu_slice({"GCE_METADATA_IP": where}) == several
 
 
 @contextlib.contextmanager

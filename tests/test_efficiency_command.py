@@ -13,7 +13,7 @@ from efficiency_cases import wait_for_end
 from lra_bench.efficiency import programs, records
 from lra_bench.efficiency.cells import Cell
 from lra_bench.files import locked
-from lra_bench.flops import count_flops
+from lra_bench.runtime.flops import count_flops
 
 EFFICIENCY = ("efficiency", "--budget", "0.05", "--rounds", "1", "--size", "small")
 

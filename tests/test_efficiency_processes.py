@@ -11,8 +11,8 @@ import time
 import pytest
 from efficiency_cases import cell, wait_for_end
 
-from lra_bench import memory
 from lra_bench.efficiency import supervise
+from lra_bench.runtime import memory
 
 
 @pytest.fixture

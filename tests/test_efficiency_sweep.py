@@ -5,9 +5,10 @@ import json
 import pytest
 from efficiency_cases import cell
 
-from lra_bench.efficiency import plan, records, summary, supervise
-from lra_bench.efficiency.sweep import Effort, Sweep, machine
-from lra_bench.progress import Display
+from lra_bench.display.progress import Display
+from lra_bench.efficiency import plan, records, supervise
+from lra_bench.efficiency.measure import Effort, Sweep, machine
+from lra_bench.scaling import rows
 
 
 @pytest.fixture
@@ -185,7 +186,7 @@ class TestRounds:
         sweep.found = None
         assert sweep.go(10, 20, 30, rounds=3).failed == set()
         assert len(sweep.measured) == (0 if ends else 2)
-        (row,) = [x for x in summary.rows(records.read(sweep.path)) if x.length == 10]
+        (row,) = [x for x in rows.rows(records.read(sweep.path)) if x.length == 10]
         assert (row.status, row.rounds) == ("ok", 1 if ends else 3)
 
     def test_what_ran_is_visited_whatever_a_shorter_length_did(self, sweep):

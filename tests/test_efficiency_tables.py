@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from test_leaderboard import json_values
 
 from lra_bench import published
-from lra_bench.efficiency import groups, records, summary, tables
+from lra_bench.efficiency import records
 from lra_bench.report import Material, provenance
+from lra_bench.scaling import groups, rows, tables
 
 
 class TestTables:
@@ -132,7 +133,7 @@ class TestGroups:
     )
     def test_other_settings_are_other_tables(self, change, said):
         lines = [*law("linear", 0.02, 1.0), *law("softmax", 0.02, 1.0, **change)]
-        found = groups.groups(summary.rows(lines))
+        found = groups.groups(rows.rows(lines))
         assert len(found) == 2
         assert len({group.title for group in found}) == 2
         (other,) = [group for group in found if group.labels() == ["softmax"]]
@@ -145,7 +146,7 @@ class TestGroups:
 
     def test_layers_are_told_apart_whatever_the_configuration_says(self):
         lines = [it for n in (2, 4) for it in law("linear", 0.02, 1.0, scope="model", layers=n)]
-        titles = [group.title for group in groups.groups(summary.rows(lines))]
+        titles = [group.title for group in groups.groups(rows.rows(lines))]
         assert [title[-8:] for title in titles] == ["2 layers", "4 layers"]
 
     def test_machines_mix_when_asked(self):

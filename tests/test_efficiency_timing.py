@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lra_bench import memory
+from lra_bench.display.units import parse_size, size_text, time_text
 from lra_bench.efficiency import timing
 from lra_bench.efficiency.search import LONGEST, STEP, largest
-from lra_bench.units import parse_size, size_text, time_text
+from lra_bench.runtime import memory
 
 
 class TestTiming:

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from lra_bench.dims import Dims
-from lra_bench.flops import count_flops
+from lra_bench.contracts import Dims
 from lra_bench.model import build_attention
+from lra_bench.runtime.flops import count_flops
 
 A, B = jnp.zeros((3, 5)), jnp.zeros((5, 7))
 

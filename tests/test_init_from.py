@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from conftest import SMOKE
 
-from lra_bench import leaderboard, record, restore
+from lra_bench import leaderboard
 from lra_bench.config import make_settings
 from lra_bench.files import sha256
+from lra_bench.records import record
 from lra_bench.settings import Origin
+from lra_bench.training import restore
 
 OPTIONS = ("--set=train.num_steps=40", "--set=train.eval_every=10", "--set=model.dropout=0.1")
 
@@ -76,7 +78,7 @@ def test_best_step_counts_the_start(tuned):
 
 def test_only_parameters_are_taken(cli, source, tmp_path, monkeypatch):
     """Seen in the state that the first step is given."""
-    from lra_bench.loop import Loop
+    from lra_bench.training.loop import Loop
 
     states = []
     fit = Loop.fit
@@ -236,7 +238,7 @@ def test_kill_and_resume_without_the_source(spawn, source, tmp_path):
 
 def test_a_stop_before_the_first_step_leaves_no_half_of_it(cli, source, tmp_path, monkeypatch):
     """Stopped between validation and test: both are done, and written, on going on."""
-    from lra_bench.loop import Loop
+    from lra_bench.training.loop import Loop
 
     evaluate = Loop._evaluate
 

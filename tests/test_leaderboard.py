@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra_bench import correctness, leaderboard, published, record
+from lra_bench import leaderboard, published
 from lra_bench.config import make_settings
 from lra_bench.errors import RunError, UsageError
 from lra_bench.leaderboard.board import ORDER, board
+from lra_bench.records import answers, record
 
 
 def make(
@@ -37,7 +38,7 @@ def make(
 def answered(correct):
     """A test with these answers."""
     accuracy, examples = int(correct.sum()) / len(correct), len(correct)
-    packed = correctness.pack(correct)
+    packed = answers.pack(correct)
     return {"accuracy": accuracy, "loss": 1.0, "examples": examples, "correct": packed}
 
 
@@ -189,7 +190,7 @@ def test_the_averages_of_the_papers_table_1_come_out():
 
 
 def test_printed_averages_that_are_wrong_are_named():
-    text = leaderboard.printed.all_of("markdown")
+    text = leaderboard.published_table.all_of("markdown")
     assert "Sinkhorn Trans. [LRA paper] 51.39, not 51.48" in text
     assert "Performer [LRA paper]" not in text
     assert "BigBird" in text

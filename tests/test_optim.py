@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lra_bench.config import make_settings
-from lra_bench.optim import SCHEDULES, learning_rate, optimiser
+from lra_bench.training.optim import SCHEDULES, learning_rate, optimiser
 
 SETTINGS = make_settings("listops", "softmax", "small", 0).train
 

@@ -11,7 +11,7 @@ import pytest
 from lra_bench.config import make_settings
 from lra_bench.model import SelfAttention
 from lra_bench.registry import ATTENTIONS, TASKS
-from lra_bench.train import make_learner
+from lra_bench.training.learner import make_learner
 
 KEY = jax.random.key(0)
 

@@ -11,7 +11,7 @@ from flax import nnx
 from references import MASK, agree, float64
 
 from lra_bench.attentions.reformer import Reformer
-from lra_bench.dims import Dims
+from lra_bench.contracts import Dims
 
 
 def shared_softmax(q, v, mask, allowed=None):

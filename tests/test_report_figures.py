@@ -8,8 +8,8 @@ import report_cases as cases
 from lra_bench import leaderboard
 from lra_bench.registry import ATTENTIONS
 from lra_bench.report import approximation, bubbles, curves
-from lra_bench.report.looks import styles
-from lra_bench.report.material import gather, settings
+from lra_bench.report.inputs import gather, settings
+from lra_bench.report.styles import styles
 
 
 def setting(runs):

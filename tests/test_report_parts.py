@@ -10,18 +10,20 @@ import pytest
 import report_cases as cases
 from efficiency_cases import CONFIG, law
 
-from lra_bench import leaderboard, record
 from lra_bench.cli import parser
 from lra_bench.cli.efficiency import _choice
 from lra_bench.config import make_settings
-from lra_bench.efficiency import groups, plan, summary
+from lra_bench.efficiency import plan
 from lra_bench.efficiency import records as efficiency_records
 from lra_bench.errors import RunError
+from lra_bench.records import record
+from lra_bench.records.find import collect
 from lra_bench.registry import ATTENTIONS
-from lra_bench.report import board, bubbles, docstring, mechanisms, provenance, remeasure
+from lra_bench.report import bubbles, docstring, leaderboard, mechanisms, provenance, reproduce
 from lra_bench.report.commands import again
+from lra_bench.report.inputs import Material, gather, settings
 from lra_bench.report.markup import Html, prose, tag
-from lra_bench.report.material import Material, gather, settings
+from lra_bench.scaling import groups, rows
 from lra_bench.settings import Origin
 
 
@@ -70,7 +72,7 @@ class TestCommands:
         assert self.check(made).init_from.as_posix() == ORIGIN.path
 
     def test_of_every_record_here(self, repository):
-        records = leaderboard.collect([repository / "results"])
+        records = collect([repository / "results"])
         for made in records:
             # Older records lack what was made an option later: its default is what they did.
             usual = ATTENTIONS.get(made["attention"]).options()
@@ -107,26 +109,26 @@ class TestEfficiencyCommands:
     def test_of_every_group_here(self, repository):
         """A command asks for all cells of its group, with the same settings."""
         lines = efficiency_records.collect([repository / "results"])
-        found = groups.groups(summary.rows(lines))
+        found = groups.groups(rows.rows(lines))
         assert found
         for group in found:
-            _, *words = shlex.split(remeasure.command(group))
+            _, *words = shlex.split(reproduce.command(group))
             asked = plan.cells(_choice(parser().parse_args(words), None))
-            again = summary.rows(efficiency_records.blank(x, group.first.machine) for x in asked)
+            again = rows.rows(efficiency_records.blank(x, group.first.machine) for x in asked)
             kinds = {(row.setting, row.label, row.length) for row in again}
             assert {(row.setting, row.label, row.length) for row in group.rows} <= kinds
 
     def test_options(self):
         asked = plan.Choice(("performer-relu",), (64,), overrides=("attention.num_features=8",))
         lines = [efficiency_records.blank(cell, "here") for cell in plan.cells(asked)]
-        for group in groups.groups(summary.rows(lines)):
-            assert "--set attention.num_features=8" in remeasure.command(group)
+        for group in groups.groups(rows.rows(lines)):
+            assert "--set attention.num_features=8" in reproduce.command(group)
 
     def test_settings_that_no_command_gives(self):
         other = {**CONFIG, "model": {**CONFIG["model"], "num_heads": 3}}
         for lines in (law("theirs", 0.01, 1.0), law("linear", 0.01, 1.0, config=other)):
-            (group,) = groups.groups(summary.rows(lines))
-            assert remeasure.command(group) is None
+            (group,) = groups.groups(rows.rows(lines))
+            assert reproduce.command(group) is None
 
 
 class TestBoard:
@@ -138,7 +140,7 @@ class TestBoard:
         found = setting(runs)
         assert found.tasks == ("listops", "text", "image")
         rows = {row.attention: row for row in found.board.rows}
-        columns = board.columns(found)
+        columns = leaderboard.columns(found)
         listops, text, image = columns[:3]
         assert "†" in text.title
         assert "†" not in listops.title + image.title
@@ -156,7 +158,7 @@ class TestBoard:
         other = cases.run(attention="linear", environment={"device_kind": "cpu"})
         found = setting([cases.run(), other])
         rows = {row.attention: row for row in found.board.rows}
-        (speed,) = [c for c in board.columns(found) if c.title == "steps/s / softmax's"]
+        (speed,) = [c for c in leaderboard.columns(found) if c.title == "steps/s / softmax's"]
         assert speed.of(rows["softmax"]).shown
         assert speed.of(rows["linear"]).shown == ""
 
@@ -170,11 +172,11 @@ class TestBoard:
         ]
         found = setting(runs)
         rows = {row.attention: row for row in found.board.rows}
-        (average,) = [c for c in board.columns(found) if c.title == "average of 5 %"]
+        (average,) = [c for c in leaderboard.columns(found) if c.title == "average of 5 %"]
         entry = average.of(rows["softmax"])
         assert entry.value == pytest.approx(0.901)
         assert 'class="best"' in entry.shown
-        assert 'class="cell best"' in board.leaderboard(found)
+        assert 'class="cell best"' in leaderboard.leaderboard(found)
 
     def test_presets_never_share_a_table(self):
         found = settings([cases.run(), cases.run(preset="small"),
@@ -186,14 +188,14 @@ class TestBoard:
     def test_what_is_behind_a_cell(self):
         made = cases.run(seed=3, overrides=("train.num_steps=300",))
         made["environment"]["git_commit"] = "0123456789abcdef-dirty"
-        text = board.section([setting([made])], with_published=False)
+        text = leaderboard.section([setting([made])], with_published=False)
         for shown in ("40.00", "94,090 (1.00 of softmax", "1 GiB", "0123456789ab-dirty", "TPU v5",
                       "preset mini but train.num_steps=300", "--set train.num_steps=300",
                       "lra-bench run --task listops"):  # fmt: skip
             assert shown in text
 
     def test_published_figures_have_a_block_of_their_own(self):
-        text = board.section([setting([cases.run()])], with_published=True)
+        text = leaderboard.section([setting([cases.run()])], with_published=True)
         ours, theirs = text.split('id="published"')
         assert "36.37" in theirs
         assert "36.37" not in ours
@@ -256,7 +258,7 @@ def test_junk_in_any_place_of_a_record(tmp_path):
             with contextlib.suppress(RunError):
                 made = record.read(tmp_path / record.FILE)
                 found = settings([made])
-                board.section(found, with_published=False)
+                leaderboard.section(found, with_published=False)
                 mechanisms.section([made["attention"]], found)
                 provenance.section(Material([made], [], [], {}))
                 bubbles.section(found, {})

@@ -2,10 +2,10 @@
 
 import pytest
 
-from lra_bench import record
 from lra_bench.efficiency import records as efficiency_records
 from lra_bench.leaderboard import collect
 from lra_bench.leaderboard.submission import check, rows
+from lra_bench.records import record
 
 
 def test_records_are_of_clean_checkouts(repository):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lra_bench.config import make_settings
-from lra_bench.devices import choose_devices
 from lra_bench.errors import UsageError
+from lra_bench.runtime.devices import choose_devices
 
 # By how many exchanges queries learn of all keys: sums, and where features have exponents their
 # largest before.

@@ -6,15 +6,15 @@ import time
 
 import pytest
 
-from lra_bench import record
 from lra_bench.config import make_settings
+from lra_bench.display.units import duration
 from lra_bench.errors import RunError, UsageError
-from lra_bench.sweep import history, local, plan, schedule
+from lra_bench.records import record
+from lra_bench.sweep import history, local_executor, plan, schedule
 from lra_bench.sweep.estimate import Estimate
 from lra_bench.sweep.executor import Ending, Launch, Needs
 from lra_bench.sweep.history import Attempts, History
-from lra_bench.sweep.standing import stand
-from lra_bench.units import duration
+from lra_bench.sweep.run_state import stand
 
 SMOKE = ("sweep", "--preset", "smoke", "--tasks", "listops", "--no-calibration")
 
@@ -205,35 +205,36 @@ def test_how_a_run_stands(tmp_path):
 
 def test_slots_of_a_cpu():
     cores = sorted(os.sched_getaffinity(0))
-    assert local.slots("cpu", 1, Needs(), None) == [local.Slot((), {})]
-    several = local.slots("cpu", 1, Needs(), 2)
+    assert local_executor.slots("cpu", 1, Needs(), None) == [local_executor.Slot((), {})]
+    several = local_executor.slots("cpu", 1, Needs(), 2)
     assert [slot.environment for slot in several] == [{}, {}]
     if len(cores) > 1:
         assert not set(several[0].cores) & set(several[1].cores)
-    assert len(local.slots("cpu", 1, Needs(cpus=1), None)) == len(cores)
-    assert len(local.slots("cpu", 1, Needs(), len(cores) + 3)) == len(cores) + 3
+    assert len(local_executor.slots("cpu", 1, Needs(cpus=1), None)) == len(cores)
+    assert len(local_executor.slots("cpu", 1, Needs(), len(cores) + 3)) == len(cores) + 3
 
 
 def test_slots_of_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
     found = [
-        slot.environment["CUDA_VISIBLE_DEVICES"] for slot in local.slots("gpu", 4, Needs(), None)
+        slot.environment["CUDA_VISIBLE_DEVICES"]
+        for slot in local_executor.slots("gpu", 4, Needs(), None)
     ]
     assert found == ["4", "5", "6", "7"]
-    pairs = local.slots("gpu", 4, Needs(gpus=2), None)
+    pairs = local_executor.slots("gpu", 4, Needs(gpus=2), None)
     assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in pairs] == ["4,5", "6,7"]
-    assert local.slots("gpu", 4, Needs(gpus=4), None)[0].environment == {}
+    assert local_executor.slots("gpu", 4, Needs(gpus=4), None)[0].environment == {}
     with pytest.raises(UsageError, match="there are 4"):
-        local.slots("gpu", 4, Needs(gpus=2), 3)
+        local_executor.slots("gpu", 4, Needs(gpus=2), 3)
 
 
 def test_slots_of_tpu_chips():
-    found = local.slots("tpu", 4, Needs(), None)
+    found = local_executor.slots("tpu", 4, Needs(), None)
     assert [slot.environment["TPU_VISIBLE_DEVICES"] for slot in found] == ["0", "1", "2", "3"]
     assert found[0].environment["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,1,1"
-    assert local.slots("tpu", 4, Needs(tpus=4), None)[0].environment == {}
+    assert local_executor.slots("tpu", 4, Needs(tpus=4), None)[0].environment == {}
     with pytest.raises(UsageError, match="one of 1, 2, 4, 8"):
-        local.slots("tpu", 8, Needs(tpus=3), None)
+        local_executor.slots("tpu", 8, Needs(tpus=3), None)
 
 
 @pytest.mark.parametrize(
@@ -241,14 +242,14 @@ def test_slots_of_tpu_chips():
 )
 def test_what_isnt_there_is_said(needs, says):
     with pytest.raises(UsageError, match=says):
-        local.slots("cpu", 1, needs, None)
+        local_executor.slots("cpu", 1, needs, None)
 
 
 def test_memory_keeps_runs_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr(local.memory, "of_the_machine", lambda: 10 * 2**30)
+    monkeypatch.setattr(local_executor.memory, "of_the_machine", lambda: 10 * 2**30)
     waits = [launch_of(tmp_path, name, gib) for name, gib in (("a", 5), ("b", 4), ("c", 2))]
-    pool = local.LocalExecutor([local.Slot((), {})] * 3, {}, watch_memory=True)
-    monkeypatch.setattr(local, "Process", Sleeping)
+    pool = local_executor.LocalExecutor([local_executor.Slot((), {})] * 3, {}, watch_memory=True)
+    monkeypatch.setattr(local_executor, "Process", Sleeping)
     assert pool.has_room(waits[0])
     pool.start(waits[0])
     assert not pool.has_room(waits[1])

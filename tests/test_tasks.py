@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from test_cli import refused
 
-from lra_bench import record
 from lra_bench.config import make_settings
 from lra_bench.data.prepare import prepare
 from lra_bench.data.store import open_store
+from lra_bench.records import record
 from lra_bench.registry import TASKS
 from lra_bench.tasks._listops_trees import Limits, generate, to_source
 from lra_bench.tasks._pathfinder import generator

@@ -12,7 +12,7 @@ import pytest
 
 from lra_bench.config import make_settings
 from lra_bench.registry import ATTENTIONS, TASKS
-from lra_bench.train import make_learner
+from lra_bench.training.learner import make_learner
 
 KEY = jax.random.key(7)
 
@@ -146,10 +146,10 @@ from pathlib import Path
 from lra_bench.config import make_settings
 from lra_bench.data import store
 from lra_bench.data.prepare import prepare
-from lra_bench.devices import choose_devices
-from lra_bench.programs import Programs
+from lra_bench.runtime.devices import choose_devices
+from lra_bench.training.programs import Programs
 from lra_bench.registry import TASKS
-from lra_bench.train import make_learner
+from lra_bench.training.learner import make_learner
 settings = make_settings("listops", sys.argv[1], "smoke", 0, sys.argv[2].split())
 task = TASKS.get("listops").target(**settings.data)
 place = prepare(Path(sys.argv[3]), task, "generate")

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 from lra_bench.attentions._favor import bidirectional, sharded, unidirectional
 from lra_bench.attentions._favor.chunks import Plan, Residuals, join, padded
 from lra_bench.attentions._favor.features import FeatureMap
-from lra_bench.mesh import SEQUENCE, sequence_shards
+from lra_bench.runtime.mesh import SEQUENCE, sequence_shards
 
 
 def kernel_attention(

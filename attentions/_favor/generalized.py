@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float, Key
 from lra_bench.attentions._favor.attention import kernel_attention
 from lra_bench.attentions._favor.features import generalized_features
 from lra_bench.attentions._favor.projections import PROJECTIONS
-from lra_bench.dims import Dims
+from lra_bench.contracts import Dims
 
 
 class GeneralizedAttention(nnx.Module):

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array
 
 from lra_bench.attentions._favor.chunks import Plan, rescaled
-from lra_bench.mesh import DATA, SEQUENCE
+from lra_bench.runtime.mesh import DATA, SEQUENCE
 
 
 def over_tokens(attend: Callable[..., Array]) -> Callable[..., Array]:

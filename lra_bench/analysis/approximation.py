@@ -15,9 +15,9 @@ from jaxtyping import Array, Float, Key
 
 from lra_bench.analysis import plots
 from lra_bench.attentions.performer_softmax import PerformerSoftmax
-from lra_bench.dims import Dims
+from lra_bench.contracts import Dims
+from lra_bench.display.progress import Display
 from lra_bench.files import write_json
-from lra_bench.progress import Display
 
 # The options of `PerformerSoftmax` of each line; the first four are the paper's.
 VARIANTS: dict[str, dict[str, Any]] = {

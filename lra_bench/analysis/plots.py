@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lra_bench.figures import COLOURS, legend_above, log_axes, save, series_style
+from lra_bench.display.figures import COLOURS, legend_above, log_axes, save, series_style
 
 
 def approximation(summary: pd.DataFrame, title: str, path: Path) -> None:

@@ -12,9 +12,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from lra_bench.analysis import plots
-from lra_bench.dims import Dims
+from lra_bench.contracts import Dims
+from lra_bench.display.progress import Display
 from lra_bench.model import Block, SelfAttention
-from lra_bench.progress import Display
 from lra_bench.settings import ModelSettings
 
 # The options of performer-softmax of each line.

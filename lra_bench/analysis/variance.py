@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Key
 from lra_bench.analysis import plots
 from lra_bench.attentions._favor.features import FeatureMap, softmax_features
 from lra_bench.attentions._favor.projections import PROJECTIONS
-from lra_bench.progress import Display
+from lra_bench.display.progress import Display
 
 ESTIMATORS = ("trigonometric", "positive", "hyperbolic")
 ANGLES = tuple(math.pi * n / 8 for n in range(1, 8))

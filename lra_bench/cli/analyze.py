@@ -84,8 +84,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     del argv
     import importlib
 
+    from lra_bench.display.progress import Display
     from lra_bench.errors import UsageError
-    from lra_bench.progress import Display
 
     if args.out.exists() and not args.out.is_dir():
         raise UsageError(f"--out {args.out} is a file")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lra_bench.units import parse_size
+from lra_bench.display.units import parse_size
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:

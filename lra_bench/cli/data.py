@@ -8,7 +8,7 @@ from lra_bench.cli.common import add_data_dir, add_set
 
 if TYPE_CHECKING:
     from lra_bench.data.store import Store
-    from lra_bench.progress import Display
+    from lra_bench.display.progress import Display
     from lra_bench.registry import Task
 
 NAME = "data"
@@ -47,8 +47,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     del argv
     from lra_bench.config import make_settings
     from lra_bench.data.store import location, open_store
+    from lra_bench.display.progress import Display
     from lra_bench.files import data_root
-    from lra_bench.progress import Display
     from lra_bench.registry import TASKS
 
     settings = make_settings(args.task, "identity", args.preset, 0, args.set)
@@ -141,8 +141,8 @@ def _check(task: "Task", store: "Store", display: "Display") -> int:
 
 
 def _show(task: "Task", store: "Store", out: Path | None, display: "Display") -> int:
+    from lra_bench.data.contact_sheet import contact_sheet
     from lra_bench.errors import UsageError
-    from lra_bench.gallery import contact_sheet
 
     split = store.splits["test"]
     if task.side is not None:

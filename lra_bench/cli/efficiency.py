@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from lra_bench.cli.common import add_set, names, positive, seconds, several, size
 
 if TYPE_CHECKING:
+    from lra_bench.display.progress import Display
     from lra_bench.efficiency.plan import Choice
-    from lra_bench.progress import Display
 
 NAME = "efficiency"
 HELP = "measure speed, memory and the length at which memory ends"
@@ -69,12 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do the sweep, or what is left of it."""
     del argv
+    from lra_bench.display.progress import Display
     from lra_bench.efficiency import records, supervise, targets
+    from lra_bench.efficiency.measure import Effort, Sweep, machine
     from lra_bench.efficiency.plan import cells
-    from lra_bench.efficiency.sweep import Effort, Sweep, machine
     from lra_bench.errors import UsageError
     from lra_bench.files import locked
-    from lra_bench.progress import Display
 
     if args.out.exists() and not args.out.is_dir():
         raise UsageError(f"--out {args.out} is a file")
@@ -99,7 +99,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
 
 
 def _show(lines: list[dict[str, Any]], path: Path, display: "Display") -> None:
-    from lra_bench.efficiency.tables import render
+    from lra_bench.scaling.tables import render
 
     display.line()
     display.line(render(lines, "markdown", with_published=False))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from lra_bench.cli.common import add_data_dir, add_set, natural, positive, size
 
 if TYPE_CHECKING:
-    from lra_bench.folder import RunFolder
-    from lra_bench.group import Group
-    from lra_bench.progress import Display
+    from lra_bench.display.progress import Display
+    from lra_bench.records.run_folder import RunFolder
+    from lra_bench.runtime.processes import Group
+    from lra_bench.runtime.stopping import Stopped, StopRequest
     from lra_bench.settings import Origin, RunSettings
-    from lra_bench.stopping import Stopped, StopRequest
 
 NAME = "run"
 HELP = "train and test one attention on one task"
@@ -67,7 +67,7 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do the run."""
-    from lra_bench.stopping import Stopped, StopRequest
+    from lra_bench.runtime.stopping import Stopped, StopRequest
 
     stop = StopRequest()
     try:
@@ -90,11 +90,11 @@ def _say_how_to_go_on(stopped: "Stopped", argv: list[str]) -> None:
 
 
 def _join(args: argparse.Namespace, stop: "StopRequest") -> int:
-    from lra_bench import memory
+    from lra_bench.runtime import memory
 
     if args.memory_limit is not None:
         memory.limit_allocator(args.memory_limit)
-    from lra_bench.distributed import joined
+    from lra_bench.runtime.launch import joined
 
     with joined(args.coordinator, args.processes, args.process_id) as group:
         stop.group = group
@@ -108,8 +108,8 @@ def run(args: argparse.Namespace, stop: "StopRequest") -> int:
         Stopped: on request.
     """
     from lra_bench.config import make_settings
-    from lra_bench.folder import RunFolder
-    from lra_bench.progress import Display
+    from lra_bench.display.progress import Display
+    from lra_bench.records.run_folder import RunFolder
 
     name = f"{args.task}-{args.attention}-{args.preset}-seed{args.seed}"
     name += "-finetuned" if args.init_from else ""
@@ -133,7 +133,7 @@ def _origin(
     if path is None:
         return None
     from lra_bench.settings import Origin
-    from lra_bench.transfer import identify
+    from lra_bench.training.init_from import identify
 
     def find() -> dict[str, Any]:
         known = folder.origin(path) if resume and not path.exists() else None
@@ -150,7 +150,7 @@ def _execute(
     stop: "StopRequest",
 ) -> dict[str, Any]:
     from lra_bench.files import data_root
-    from lra_bench.run import execute
+    from lra_bench.training.run import execute
 
     return execute(
         settings,

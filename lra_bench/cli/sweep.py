@@ -73,17 +73,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do the sweep, or what is left of it."""
     del argv
+    from lra_bench.display.progress import Display
     from lra_bench.errors import UsageError
-    from lra_bench.progress import Display
     from lra_bench.sweep import status
 
     if args.status is not None:
         return status.show(args.status, Display())
     if args.out is None:
         raise UsageError("sweep needs --out DIR (see lra-bench sweep --help)")
-    from lra_bench.sweep.command import Request, execute
     from lra_bench.sweep.executor import Needs
     from lra_bench.sweep.schedule import Patience
+    from lra_bench.sweep.sweep import Request, execute
 
     request = Request(
         choice=_choice(args),

@@ -62,20 +62,20 @@ def _kind(dirs: Sequence[Path]) -> str:
 
 
 def _accuracy(args: argparse.Namespace) -> str:
-    from lra_bench.leaderboard import collect, printed, render
+    from lra_bench.leaderboard import collect, published_table, render
     from lra_bench.leaderboard.compare import compare
 
     if args.compare:
         one, other = args.compare
         return compare(args.dirs, one, other, args.format)
     if not args.dirs:
-        return printed.all_of(args.format)
+        return published_table.all_of(args.format)
     return render(collect(args.dirs), args.format, with_published=args.published)
 
 
 def _efficiency(args: argparse.Namespace) -> str:
     from lra_bench.efficiency.records import collect
-    from lra_bench.efficiency.tables import render
+    from lra_bench.scaling.tables import render
 
     mixed, shown = args.mix_machines, args.published
     return render(collect(args.dirs), args.format, with_published=shown, mix_machines=mixed)

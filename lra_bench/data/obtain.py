@@ -5,8 +5,8 @@ from pathlib import Path
 from lra_bench.data.download import fetch
 from lra_bench.data.prepare import prepare, remember, remembered
 from lra_bench.data.store import Store, exists, location, open_store
+from lra_bench.display.progress import Display
 from lra_bench.errors import UsageError
-from lra_bench.progress import Display
 from lra_bench.registry import Source, Task, source_of
 
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lra_bench import memory
 from lra_bench.efficiency.cells import HERE, Cell
+from lra_bench.runtime import memory
 
 Result = dict[str, Any]
 
@@ -61,7 +61,7 @@ def describe() -> Result:
     """The devices here, and how many bytes a device, or the machine, has."""
     import jax
 
-    from lra_bench import record
+    from lra_bench.records import record
 
     devices = jax.local_devices()
     stats = devices[0].memory_stats() if devices[0].platform != "cpu" else None
@@ -100,9 +100,9 @@ class _Measurement:
     def _compile(self) -> None:
         import jax
 
-        from lra_bench import record
         from lra_bench.efficiency import programs, targets
-        from lra_bench.flops import count_flops
+        from lra_bench.records import record
+        from lra_bench.runtime.flops import count_flops
 
         # Else a call could return before it's done.
         jax.config.update("jax_cpu_enable_async_dispatch", False)

@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lra_bench import memory
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell
 from lra_bench.errors import RunError, UsageError
+from lra_bench.runtime import memory
 
 Result = dict[str, Any]
 

@@ -1,9 +1,9 @@
 """Records of runs compiled into tables of accuracy."""
 
-from lra_bench.leaderboard.cells import Cell, Record, attention_label, cells
-from lra_bench.leaderboard.gather import collect, find, readable
-from lra_bench.leaderboard.setting import by_setting, departures, device_of
+from lra_bench.leaderboard.comparable import by_setting, departures, device_of
+from lra_bench.leaderboard.results import Cell, Record, attention_label, cells
 from lra_bench.leaderboard.tables import render
+from lra_bench.records.find import collect, find, readable
 
 __all__ = [
     "Cell",

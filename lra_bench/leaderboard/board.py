@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from lra_bench.leaderboard import significance
-from lra_bench.leaderboard.cells import Cell, Record, cells, percent
+from lra_bench.leaderboard.results import Cell, Record, cells, percent
 from lra_bench.leaderboard.significance import Difference
 
 # The order of the LRA paper's Table 1; its average is over the first five.

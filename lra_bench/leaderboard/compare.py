@@ -7,15 +7,15 @@ from typing import Any
 
 import pandas as pd
 
+from lra_bench.display.tables import FOR_PROGRAMS, for_programs
+from lra_bench.display.tables import render as render_table
 from lra_bench.errors import UsageError
 from lra_bench.leaderboard.board import AVERAGES, in_order
-from lra_bench.leaderboard.cells import Cell, Record, cells
-from lra_bench.leaderboard.gather import collect, leave_out
-from lra_bench.leaderboard.setting import by_setting
+from lra_bench.leaderboard.comparable import by_setting
+from lra_bench.leaderboard.results import Cell, Record, cells
 from lra_bench.leaderboard.significance import Difference, difference, of_averages
+from lra_bench.records.find import collect, leave_out
 from lra_bench.registry import unknown
-from lra_bench.render import FOR_PROGRAMS, for_programs
-from lra_bench.render import render as render_table
 
 
 @dataclass(frozen=True)

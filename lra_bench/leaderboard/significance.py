@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float, Int8
 from scipy.special import stdtr, stdtrit
 
-from lra_bench.leaderboard.cells import Cell
+from lra_bench.leaderboard.results import Cell
 
 LEVEL = 0.05
 MIN_SEEDS = 2

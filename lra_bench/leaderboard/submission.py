@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from lra_bench import record
 from lra_bench.errors import UsageError
 from lra_bench.leaderboard.board import AVERAGES
-from lra_bench.leaderboard.cells import Record, label
-from lra_bench.leaderboard.setting import departures
+from lra_bench.leaderboard.comparable import departures
+from lra_bench.leaderboard.results import Record, label
+from lra_bench.records import record
 
 TASKS = AVERAGES[5]
 SEEDS = 3

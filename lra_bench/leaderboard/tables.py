@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from lra_bench.leaderboard import printed
+from lra_bench.display.tables import FOR_PROGRAMS, Marked, for_programs
+from lra_bench.display.tables import render as render_table
+from lra_bench.leaderboard import published_table
 from lra_bench.leaderboard.board import AVERAGES, BEST, Board, Row, board, in_order
-from lra_bench.leaderboard.cells import ABOVE_CHANCE, Cell, Record, cells, percent
-from lra_bench.leaderboard.setting import by_setting, device_of
-from lra_bench.render import FOR_PROGRAMS, Marked, for_programs
-from lra_bench.render import render as render_table
+from lra_bench.leaderboard.comparable import by_setting, device_of
+from lra_bench.leaderboard.results import ABOVE_CHANCE, Cell, Record, cells, percent
 
 PARAMETERS = "parameters vs softmax"
 
@@ -25,7 +25,9 @@ def render(records: Sequence[Record], style: str, *, with_published: bool) -> st
     if with_published:
         attentions = {run["attention"] for run in records}
         tasks = in_order({run["task"] for run in records})
-        parts += printed.render(style, printed.rows_beside(attentions, tasks), tasks)
+        parts += published_table.render(
+            style, published_table.rows_beside(attentions, tasks), tasks
+        )
     return "\n".join(parts)
 
 
@@ -130,7 +132,7 @@ def long(groups: dict[str, list[Record]], *, with_published: bool) -> pd.DataFra
     rows = [
         _figures(setting, cell) for setting, records in groups.items() for cell in cells(records)
     ]
-    return pd.DataFrame(rows + (printed.figures() if with_published else []))
+    return pd.DataFrame(rows + (published_table.figures() if with_published else []))
 
 
 def _figures(setting: str, cell: Cell) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The page needs nothing from elsewhere: its style, its script and its figures are
 be read without the script.
 """
 
-from lra_bench.report.material import Material, gather
-from lra_bench.report.site import FILE, write
+from lra_bench.report.build import FILE, write
+from lra_bench.report.inputs import Material, gather
 
 __all__ = ["FILE", "Material", "gather", "write"]

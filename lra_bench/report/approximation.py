@@ -9,7 +9,7 @@ import pandas as pd
 
 from lra_bench.analysis import plots
 from lra_bench.files import read_json
-from lra_bench.leaderboard.gather import leave_out
+from lra_bench.records.find import leave_out
 from lra_bench.report import figure
 from lra_bench.report.markup import Html, joined, table, tag
 

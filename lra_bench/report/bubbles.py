@@ -7,15 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from lra_bench.display.units import size_text
 from lra_bench.leaderboard import Cell
 from lra_bench.leaderboard.board import in_order
 from lra_bench.report import figure
-from lra_bench.report.labels import Dot, place
-from lra_bench.report.looks import Styles
+from lra_bench.report.inputs import Setting
+from lra_bench.report.label_placement import Dot, place
 from lra_bench.report.markup import Html, folded, joined, table, tag
-from lra_bench.report.material import Setting
-from lra_bench.report.speed import BASE, TIMES, geometric_mean, median
-from lra_bench.units import size_text
+from lra_bench.report.ratios import BASE, TIMES, geometric_mean, median
+from lra_bench.report.styles import Styles
 
 _FEWEST = 3
 # Areas in square points.

@@ -9,12 +9,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lra_bench import metrics
 from lra_bench.leaderboard import Cell
+from lra_bench.records import metrics
 from lra_bench.report import figure
-from lra_bench.report.looks import Styles, sample
+from lra_bench.report.inputs import Setting
 from lra_bench.report.markup import Html, joined, tag
-from lra_bench.report.material import Setting
+from lra_bench.report.styles import Styles, sample
 
 _COLUMNS = 3
 _SIZE = (4.6, 3.3)

@@ -1,12 +1,12 @@
 """Sections of speed and memory: for each scope, size and machine its figures, then its tables."""
 
-from lra_bench.efficiency import groups, plots, tables
-from lra_bench.efficiency.summary import Row
-from lra_bench.render import render as render_table
-from lra_bench.report import figure, remeasure
-from lra_bench.report.looks import Styles
+from lra_bench.display.tables import render as render_table
+from lra_bench.report import figure, reproduce
 from lra_bench.report.markup import Html, folded, joined, tag
 from lra_bench.report.page import Section
+from lra_bench.report.styles import Styles
+from lra_bench.scaling import groups, plots, tables
+from lra_bench.scaling.rows import Row
 
 
 def sections(
@@ -36,7 +36,7 @@ def _tables(group: groups.Group, *, with_published: bool) -> Html:
     direction = groups.PASSES.get(group.first.direction, group.first.direction)
     shown = [_table(direction, it) for it in tables.tables(group, with_published=with_published)]
     more = folded(": ".join(filter(None, (direction, "more tables"))), *shown[1:])
-    again = remeasure.command(group)
+    again = reproduce.command(group)
     code = tag("pre", tag("code", again), class_="command", tabindex=0) if again else None
     parts = [*shown[:1], more if shown[1:] else None, tag("p", group.facts), code]
     return joined(parts, "\n")

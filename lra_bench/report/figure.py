@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from lra_bench import figures
+from lra_bench.display import figures
 from lra_bench.report.markup import Html, joined, tag
 
 

@@ -4,16 +4,16 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from lra_bench.display.units import size_text
 from lra_bench.errors import UsageError
 from lra_bench.leaderboard import Cell
 from lra_bench.registry import ATTENTIONS, AttentionTraits, Entry
-from lra_bench.report import details
-from lra_bench.report.board import accuracy
+from lra_bench.report import cell_details
 from lra_bench.report.docstring import Docstring, parse
+from lra_bench.report.inputs import Setting
+from lra_bench.report.leaderboard import accuracy
 from lra_bench.report.markup import Html, anchor, folded, joined, prose, scrolling, table, tag
-from lra_bench.report.material import Setting
-from lra_bench.report.speed import median
-from lra_bench.units import size_text
+from lra_bench.report.ratios import median
 
 _TRAITS = {
     "exact": "equals softmax attention",
@@ -101,7 +101,7 @@ def _row(setting: Setting, cell: Cell) -> Html:
         tag("td", accuracy(cell), data_value="" if score is None else f"{score:.6g}"),
         tag("td", len(cell.runs)),
         *(
-            tag("td", details.said(cell, key, form), data_value=median(cell, key) or "")
+            tag("td", cell_details.said(cell, key, form), data_value=median(cell, key) or "")
             for key, form in figures
         ),
     ]
@@ -110,4 +110,6 @@ def _row(setting: Setting, cell: Cell) -> Html:
 
 def _again(setting: Setting, cell: Cell) -> Html:
     title = tag("h4", f"{cell.attention} on {cell.task}, preset {setting.title}")
-    return tag("div", title, details.commands(cell), details.config(cell), data_tags=setting.tags)
+    return tag(
+        "div", title, cell_details.commands(cell), cell_details.config(cell), data_tags=setting.tags
+    )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from lra_bench import __version__, figures
+from lra_bench import __version__
+from lra_bench.display import figures
 from lra_bench.report.markup import Html, joined, tag
 
 # Of `figures.COLOURS`, on a dark ground.

@@ -5,9 +5,9 @@ from typing import Any
 
 from lra_bench import leaderboard
 from lra_bench.leaderboard.board import in_order
-from lra_bench.report.details import commit
+from lra_bench.report.cell_details import commit
+from lra_bench.report.inputs import Material
 from lra_bench.report.markup import Html, folded, joined, table, tag
-from lra_bench.report.material import Material
 
 # Longer lists are shown on demand.
 _FOLDED = 12

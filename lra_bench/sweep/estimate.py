@@ -12,15 +12,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from lra_bench.display.progress import Display
 from lra_bench.efficiency import records, supervise
 from lra_bench.efficiency.cells import HERE, Cell
 from lra_bench.lines import append_line
-from lra_bench.progress import Display
 from lra_bench.registry import TASKS
 from lra_bench.settings import RunSettings
 from lra_bench.sweep.history import Attempts
 from lra_bench.sweep.plan import Job
-from lra_bench.sweep.standing import Standing
+from lra_bench.sweep.run_state import Standing
 
 FILE = "calibration.jsonl"
 _BUDGET_SECONDS, _TIME_LIMIT = 1.0, 600.0

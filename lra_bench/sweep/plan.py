@@ -10,7 +10,7 @@ from typing import Any
 
 from lra_bench.config import check_options, make_settings, of_attention
 from lra_bench.errors import UsageError
-from lra_bench.folder import RunFolder
+from lra_bench.records.run_folder import RunFolder
 from lra_bench.registry import ATTENTIONS, TASKS
 from lra_bench.settings import RunSettings
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from lra_bench import memory
+from lra_bench.runtime import memory
 from lra_bench.sweep.executor import Ending, Launch
 
 # How long a run may take to save its state when it is asked to stop.
@@ -33,7 +33,7 @@ class Process:
         request["arguments"] = list(launch.arguments)
         with launch.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "lra_bench.sweep.child"],
+                [sys.executable, "-m", "lra_bench.cli.sweep_child"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lra_bench import memory, record
 from lra_bench.errors import RunError
-from lra_bench.folder import RunFolder
-from lra_bench.stopping import StopRequest
-from lra_bench.sweep import outside
+from lra_bench.records import record
+from lra_bench.records.run_folder import RunFolder
+from lra_bench.runtime import memory
+from lra_bench.runtime.stopping import StopRequest
+from lra_bench.sweep import failure_record
 from lra_bench.sweep.estimate import Estimate
 from lra_bench.sweep.executor import Ending, Executor, Launch
 from lra_bench.sweep.history import STOPPED, Attempts, History
 from lra_bench.sweep.plan import Job
-from lra_bench.sweep.standing import RESULTS, stand
+from lra_bench.sweep.run_state import RESULTS, stand
 from lra_bench.sweep.view import View
 
 _USAGE = 2
@@ -124,7 +125,7 @@ class Schedule:
         if verdict.may_retry and not (launch.folder / record.FILE).exists():
             status = "out_of_memory" if verdict.outcome == "out_of_memory" else "failed"
             error = f"{verdict.outcome}: {verdict.error}"
-            outside.write_failure(job, RunFolder(launch.folder), self.data, status, error)
+            failure_record.write_failure(job, RunFolder(launch.folder), self.data, status, error)
 
 
 def judge(folder: Path, ending: Ending, *, stopping: bool) -> Verdict:

@@ -3,10 +3,10 @@
 from collections import Counter
 from pathlib import Path
 
+from lra_bench.display.progress import Display
 from lra_bench.errors import UsageError
-from lra_bench.progress import Display
 from lra_bench.sweep.history import PLAN, Attempts, History
-from lra_bench.sweep.standing import Standing, stand
+from lra_bench.sweep.run_state import Standing, stand
 from lra_bench.sweep.view import grid
 
 

@@ -9,11 +9,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lra_bench.progress import Display
+from lra_bench.display.progress import Display
+from lra_bench.display.units import duration, size_text
 from lra_bench.sweep.estimate import Estimate
 from lra_bench.sweep.plan import Job
-from lra_bench.sweep.standing import Standing, last_step
-from lra_bench.units import duration, size_text
+from lra_bench.sweep.run_state import Standing, last_step
 
 _LOOK_SECONDS = 1.0
 _LINE_SECONDS = 300.0

@@ -10,7 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from conftest import SMOKE
 
-from lra_bench import record
+from lra_bench.records import record
 
 # Enough evaluations, redrawings and dropout that a wrong key or order would show.
 STEPS = 60

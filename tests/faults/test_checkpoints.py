@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from faults.runs import arguments, assert_equal_runs, lines
-from lra_bench import record
+from lra_bench.records import record
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_an_empty_folder(cli, undisturbed, unfinished):
 
 
 def test_a_flipped_bit_in_any_file_is_seen(undisturbed, unfinished):
-    from lra_bench.checkpoint import is_whole
+    from lra_bench.training.checkpoint import is_whole
 
     last = checkpoints(unfinished)[-1]
     assert is_whole(last)
@@ -106,7 +106,7 @@ def test_all_are_damaged(cli, undisturbed, unfinished):
 
 def test_killed_while_they_are_put_aside(undisturbed, unfinished, monkeypatch):
     """The damaged one goes last: one after it, left alone, would be gone on from."""
-    from lra_bench.checkpoint import Checkpoints
+    from lra_bench.training.checkpoint import Checkpoints
 
     damaged, last = checkpoints(unfinished)[-2:]
     flip(files(damaged)[0])

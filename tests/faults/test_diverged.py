@@ -3,7 +3,7 @@
 import pytest
 
 from faults.runs import arguments, lines, steps
-from lra_bench import record
+from lra_bench.records import record
 
 DIVERGES = {"train.learning_rate": 1e30, "train.clip_norm": 0}
 
@@ -37,7 +37,7 @@ def test_resume_shows_it(cli, diverged):
 
 def test_it_shows_at_a_validation_only(cli, tmp_path, monkeypatch):
     """The training loss is finite, that of the validation isn't."""
-    from lra_bench.programs import Programs
+    from lra_bench.training.programs import Programs
 
     evaluate = Programs.eval_step
 

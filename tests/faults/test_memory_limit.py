@@ -3,7 +3,7 @@
 import pytest
 
 from faults.runs import arguments, start
-from lra_bench import record
+from lra_bench.records import record
 
 LARGE = {
     "model.emb_dim": 256,

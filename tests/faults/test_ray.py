@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from lra_bench import record
+from lra_bench.records import record
 from lra_bench.sweep.executor import Launch
 
 ray = pytest.importorskip("ray")
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from lra_bench.sweep import cluster as of_ray  # noqa: E402
+from lra_bench.sweep import ray_executor as of_ray  # noqa: E402
 
 # Ray's nodes are started by forks; after those nothing of JAX is called.
 pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from lra_bench import leaderboard, record
+from lra_bench import leaderboard
 from lra_bench.errors import RunError
+from lra_bench.records import record
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,7 @@ def test_asked_twice_by_those_who_each_mean_the_first(environment, tmp_path):
 DEAF = """
 import hashlib, sys
 from lra_bench.cli import main
-from lra_bench.programs import Programs
+from lra_bench.training.programs import Programs
 def compile_for_long(self):
     print("compiling", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**8)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from faults.runs import kills, lines, outcome
-from lra_bench import record
+from lra_bench.records import record
 
 SWEEP = (
     *("sweep", "--preset", "smoke", "--tasks", "listops", "--attentions", "linear,performer-relu"),
@@ -48,7 +48,7 @@ def runs_of(process):
             line = (place / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(parent) == process.pid and b"lra_bench.sweep.child" in line:
+        if int(parent) == process.pid and b"lra_bench.cli.sweep_child" in line:
             found.append(int(place.name))
     return found
 

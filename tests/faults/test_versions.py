@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from faults.runs import arguments
-from lra_bench import record
-from lra_bench.checkpoint import CHECKSUMS, Checkpoints
 from lra_bench.files import write_json
+from lra_bench.records import record
+from lra_bench.training.checkpoint import CHECKSUMS, Checkpoints
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_checkpoints_of_another_structure(cli, folder):
 def test_checkpoints_of_another_library(cli, folder):
     """Whole, but nothing that this version's library knows."""
     (folder / record.FILE).unlink()
-    from lra_bench.checkpoint import _checksums
+    from lra_bench.training.checkpoint import _checksums
 
     for place in (folder / "checkpoints").iterdir():
         shutil.rmtree(place / "default")

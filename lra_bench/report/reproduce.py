@@ -1,0 +1,94 @@
+"""The command that measures a group of efficiency cells again."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from lra_bench.efficiency import plan, records
+from lra_bench.efficiency.cells import IDENTITY
+from lra_bench.efficiency.plan import Choice
+from lra_bench.errors import UsageError
+from lra_bench.scaling import rows
+from lra_bench.scaling.groups import Group
+from lra_bench.scaling.rows import Row
+
+_USUAL = Choice()
+_FLAGS = {"attentions": "--attentions", "lengths": "--lengths", "scopes": "--scope",
+          "sizes": "--size", "preset": "--preset", "passes": "--pass", "batches": "--batch",
+          "dtypes": "--dtype", "layers": "--layers", "devices": "--devices", "target": "--target",
+          "memory_limit": "--memory-limit"}  # fmt: skip
+
+
+def command(group: Group) -> str | None:
+    """For a shell; None where no one command has all of these cells."""
+    choice = _choice(group)
+    wanted = {_kind(row) for row in group.rows}
+    return _written(choice) if wanted <= _kinds(choice, group.first.machine) else None
+
+
+def _choice(group: Group) -> Choice:
+    """Each task has a length, a batch and layers of its own, unless there is one task."""
+    first, several = group.first, group.by == "size"
+    names = sorted({row.attention for row in group.rows} - {IDENTITY}) or [IDENTITY]
+    return Choice(
+        attentions=tuple(names),
+        lengths=() if several else tuple(sorted({row.length for row in group.rows})),
+        scopes=(first.scope,),  # type: ignore[arg-type]
+        sizes=tuple(dict.fromkeys(row.setting.size for row in group.rows)),
+        passes=_USUAL.passes if first.direction == "step" else (first.direction,),  # type: ignore[arg-type]
+        preset=first.preset or _USUAL.preset,
+        batches=() if several else (first.batch,),
+        dtypes=(first.dtype,),
+        layers=() if several or first.layers is None else (first.layers,),
+        devices=first.devices,
+        target=first.target,
+        memory_limit=first.memory_limit,
+        overrides=tuple(_overrides(group)),
+    )
+
+
+def _overrides(group: Group) -> list[str]:
+    """Options, as labels say them."""
+    said = (re.search(r"\((.*)\)", label) for label in group.labels())
+    options = [part for found in said if found for part in found[1].split(", ")]
+    return [f"attention.{option}" for option in dict.fromkeys(options)]
+
+
+def _kinds(choice: Choice, machine: str) -> set[Any]:
+    """What a sweep would measure, whatever the length; nothing if it can't be done here."""
+    one = replace(choice, lengths=choice.lengths[:1])
+    try:
+        lines = [records.blank(cell, machine) for cell in plan.cells(one)]
+    except (UsageError, TypeError, ValueError):
+        return set()
+    return {_kind(row) for row in rows.rows(lines)}
+
+
+def _kind(row: Row) -> Any:
+    return row.setting, row.label
+
+
+def _written(choice: Choice) -> str:
+    words = ["lra-bench", "efficiency", *_flags(choice)]
+    for override in choice.overrides:
+        words += ["--set", override]
+    return shlex.join(words)
+
+
+def _flags(choice: Choice) -> Iterator[str]:
+    """Whatever isn't the default."""
+    for name, flag in _FLAGS.items():
+        value = getattr(choice, name)
+        if value != getattr(_USUAL, name):
+            yield flag
+            yield _size(value) if name == "memory_limit" else _list(value)
+
+
+def _list(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _size(limit: int) -> str:
+    return f"{limit // 2**30}GiB" if limit % 2**30 == 0 else str(limit)

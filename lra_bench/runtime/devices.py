@@ -1,0 +1,110 @@
+"""Which devices a run uses, and how its arrays lie on them."""
+
+import functools
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+from lra_bench.errors import UsageError
+from lra_bench.faults import one_line
+from lra_bench.runtime.mesh import DATA, SEQUENCE
+from lra_bench.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Devices, of all hosts, and how arrays lie on them; `runtime.mesh` names their axes."""
+
+    all: list[Any]
+    replicated: NamedSharding
+    by_example: NamedSharding
+
+    def replicate(self, tree: Any) -> Any:
+        """Host arrays, the same in every process, whole on every device."""
+        return jax.tree.map(lambda x: place(x, self.replicated), tree)
+
+    def replicated_shapes(self, tree: Any) -> Any:
+        """Shapes and types of arrays that are to be whole on every device."""
+        struct = functools.partial(jax.ShapeDtypeStruct, sharding=self.replicated)
+        return jax.tree.map(lambda x: struct(x.shape, x.dtype), tree)
+
+    def share_out(self, examples: np.ndarray, indices: np.ndarray) -> Array:
+        """These examples over all devices; only what lies on this host's is read."""
+
+        def read(at: Any) -> np.ndarray:
+            return examples[indices[at[0]]]
+
+        shape = (len(indices), *examples.shape[1:])
+        return jax.make_array_from_callback(shape, self.by_example, read)
+
+
+def place(x: Any, sharding: NamedSharding) -> Array:
+    """A host array on devices; each process puts what lies on its own."""
+    host: Any = np.asarray(x)
+    return jax.make_array_from_callback(host.shape, sharding, lambda at: host[at])
+
+
+def sharing(devices: list[Any], sequence: int = 1) -> Devices:
+    """These devices, for batches that they share; `sequence` of them share each example."""
+    shape = {DATA: len(devices) // sequence} | ({SEQUENCE: sequence} if sequence > 1 else {})
+    axes = (jax.sharding.AxisType.Auto,) * len(shape)
+    mesh = jax.make_mesh(tuple(shape.values()), tuple(shape), axis_types=axes, devices=devices)
+    specs = (PartitionSpec(), PartitionSpec(DATA))
+    return Devices(devices, *(NamedSharding(mesh, spec) for spec in specs))
+
+
+def choose_devices(settings: TrainSettings) -> Devices:
+    """The first `num_devices` of the local devices, or all; with several processes all of theirs.
+
+    Raises:
+        UsageError: there aren't so many, or their number doesn't divide a batch.
+    """
+    # Where host and device are the same cores, overlapping them gains nothing.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    local, wanted = local_devices(), settings.num_devices
+    if wanted and jax.process_count() > 1:
+        raise UsageError(
+            f"train.num_devices={wanted}: with several processes all of their devices are used"
+        )
+    if wanted > len(local):
+        raise UsageError(f"train.num_devices={wanted}: there are {len(local)} here")
+    count = wanted or jax.device_count()
+    _check_counts(settings, count)
+    return sharing(jax.devices()[:count], settings.sequence_devices)
+
+
+def _check_counts(settings: TrainSettings, count: int) -> None:
+    if count % settings.sequence_devices:
+        raise UsageError(
+            f"train.sequence_devices={settings.sequence_devices} does not divide {count} devices"
+        )
+    count //= settings.sequence_devices
+    sizes = {
+        "train.batch_size / train.accumulate": settings.batch_size // settings.accumulate,
+        "train.eval_batch_size": settings.eval_batch_size,
+    }
+    for name, size in sizes.items():
+        if size % count:
+            raise UsageError(
+                f"{count} devices don't divide {name} = {size}; "
+                "set train.num_devices or the batch size"
+            )
+
+
+def local_devices() -> list[Any]:
+    """The devices of this host.
+
+    Raises:
+        UsageError: JAX finds none.
+    """
+    try:
+        return jax.local_devices()
+    except (RuntimeError, AssertionError) as error:
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        where = f" (JAX_PLATFORMS={platforms})" if platforms else ""
+        raise UsageError(f"jax finds no device{where}: {one_line(error)}") from None

@@ -1,0 +1,1 @@
+"""Efficiency records compiled into rows, fits, tables and figures."""

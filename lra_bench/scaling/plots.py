@@ -1,0 +1,299 @@
+"""Figures of time and memory against the length, and of time against layers."""
+
+import re
+import textwrap
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from lra_bench.display.figures import log_axes, looks
+from lra_bench.efficiency.cells import IDENTITY
+from lra_bench.scaling.groups import PASSES, Group
+from lra_bench.scaling.rows import Row
+from lra_bench.scaling.tables import shown
+
+_ENDS = {"out_of_memory": ("x", "out of memory beyond"), "timed_out": ("4", "over the time limit")}
+
+
+_NOTES = {
+    "time": "Median of a call, bars from quartile to quartile. Broken lines are exact attention; "
+    "X (OPT) is identity, which mixes no tokens. A cross: memory ends beyond this length.",
+    "memory": "Markers are measured, thin lines what the compiler predicts.",
+    "layers": "Median of a call. Broken lines are exact attention; X (OPT) is identity.",
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure, and what to call it.
+
+    Attributes:
+        name: for a file or an id: letters, digits and hyphens; unlike any other's.
+        family: of the groups that it shows.
+        title: what it shows.
+        notes: how to read it, as sentences.
+    """
+
+    name: str
+    family: str
+    title: str
+    notes: str
+    figure: Figure
+
+
+Styles = dict[str, dict[str, Any]]
+
+
+def plots(groups: Sequence[Group], styles: Styles | None = None) -> list[Plot]:
+    """All figures that the groups have the points for; a pass a panel.
+
+    Args:
+        styles: the look of each attention; by default of those in the groups.
+    """
+    styles = styles or _styles(groups)
+    found = []
+    for family, members in _families(groups).items():
+        timed = [group for group in members if _has_line(group, group.seconds)]
+        known = [group for group in members if _has_line(group, lambda row: row.memory)]
+        if timed:
+            found.append(("time", family, "Time by length", _time(timed, styles)))
+        if known:
+            found.append(("memory", family, "Memory by length", _memory(known, styles)))
+    for family, members in _stacks(groups).items():
+        found.append(("layers", family, "Time by layers", _layers(family, members, styles)))
+    shown = {family for _, family, *_ in found}
+    return _named(found, {group.first.machine for group in groups if group.family in shown})
+
+
+def _named(found: list[tuple[str, str, str, Figure]], machines: set[str]) -> list[Plot]:
+    """Short names where there is one figure of a kind, else the settings' too, told apart."""
+    alone = f", {next(iter(machines))}" if len(machines) == 1 else ""
+    kinds = [kind for kind, *_ in found]
+    taken: dict[str, int] = defaultdict(int)
+    result = []
+    for kind, family, title, figure in found:
+        setting = re.sub(r"[^a-z0-9]+", "-", family.replace(alone, "").lower()).strip("-")
+        name = kind if kinds.count(kind) == 1 else f"{kind}-{setting}"
+        taken[name] += 1
+        name += f"-{taken[name]}" if taken[name] > 1 else ""
+        result.append(Plot(name, family, title, _NOTES[kind], figure))
+    return result
+
+
+def _families(groups: Iterable[Group]) -> dict[str, list[Group]]:
+    families: dict[str, list[Group]] = defaultdict(list)
+    for group in groups:
+        if group.by == "length":
+            families[group.family].append(group)
+    return families
+
+
+def _has_line(group: Group, value: Callable[[Row], Any]) -> bool:
+    """Whether some attention has two points."""
+    return any(sum(bool(value(r)) for r in group.of(label)) > 1 for label in group.labels())
+
+
+def _styles(groups: Iterable[Group]) -> Styles:
+    """One look an attention in all figures."""
+    rows = {row.label: row for group in groups for row in group.rows}
+    bounds = [label for label, row in rows.items() if row.attention == IDENTITY]
+    exact = [label for label, row in rows.items() if row.exact and label not in bounds]
+    return looks(exact, rows.keys() - {*bounds, *exact}, bounds)
+
+
+def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
+    width = 2.6 + 4.4 * count
+    figure = Figure(figsize=(width, 4.6), layout="constrained")
+    figure.suptitle(textwrap.fill(title, int(11 * width)), fontsize=11)
+    return figure, list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
+
+
+Draw = Callable[[Axes, Group, str, dict[str, Any]], None]
+
+
+def _by_length(groups: list[Group], styles: Styles, draw: Draw) -> tuple[Figure, list[Axes]]:
+    """A panel a group, in it what is drawn of each attention; both axes logarithmic."""
+    figure, panels = _panels(len(groups), groups[0].family)
+    for axes, group in zip(panels, groups, strict=True):
+        for label in group.labels():
+            draw(axes, group, label, styles[label])
+        _length_axis(axes, group)
+    return figure, panels
+
+
+def _time(groups: list[Group], styles: Styles) -> Figure:
+    """Fig. 3 of the Performer paper: time against the length."""
+    figure, panels = _by_length(groups, styles, _time_line)
+    panels[0].set_ylabel(f"{_clock(groups)} of a call (s)")
+    _legend(figure, groups, styles, _end_signs(groups), lambda row: row.wall)
+    return figure
+
+
+def _clock(groups: list[Group]) -> str:
+    return "CPU time" if groups[0].clock == "cpu" else "wall time"
+
+
+def _time_line(axes: Axes, group: Group, label: str, style: dict[str, Any]) -> None:
+    """Medians, with bars from quartile to quartile."""
+    found = [(row.length, spread) for row in group.of(label) if (spread := group.spread(row))]
+    if not found:
+        return
+    x = [length for length, _ in found]
+    y = np.array([[it.median, it.median - it.q1, it.q3 - it.median] for _, it in found]).T
+    axes.errorbar(x, y[0], yerr=np.maximum(y[1:], 0), capsize=2, elinewidth=1, **style)
+    _mark_end(axes, group, label, (x[-1], y[0, -1]), style)
+
+
+def _mark_end(
+    axes: Axes, group: Group, label: str, last: tuple[float, float], style: dict[str, Any]
+) -> None:
+    """A sign on the last point of an attention that is known not to go on."""
+    status = _end(group, label)
+    if status is not None:
+        sign = {"marker": _ENDS[status][0], "markersize": 13, "markeredgewidth": 2}
+        axes.plot(*last, color=style["color"], linestyle="", zorder=5, **sign)
+
+
+def _end(group: Group, label: str) -> str | None:
+    """Why an attention stops at its last point on a length that others are drawn at."""
+    rows = group.of(label)
+    longest = max((row.length for row in rows if row.ran), default=0)
+    return next((r.status for r in rows if r.length > longest and r.status in _ENDS), None)
+
+
+def _end_signs(groups: list[Group]) -> list[Line2D]:
+    ends = {_end(group, label) for group in groups for label in group.labels()}
+    return [
+        Line2D([], [], color="grey", linestyle="", marker=marker, markersize=9, markeredgewidth=2,
+               label=text)
+        for status, (marker, text) in _ENDS.items()
+        if status in ends
+    ]  # fmt: skip
+
+
+def _length_axis(axes: Axes, group: Group) -> None:
+    ticks = sorted({row.length for row in group.rows if row.ran and (row.wall or not group.runs)})
+    log_axes(axes, ticks, _short)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("length L (tokens)")
+    direction = group.first.direction
+    axes.set_title(PASSES.get(direction, direction), fontsize=10)
+
+
+def _short(length: int) -> str:
+    return f"{length // 1024}k" if length >= 1024 and length % 1024 == 0 else str(length)
+
+
+def _legend(
+    figure: Figure,
+    groups: list[Group],
+    styles: Styles,
+    signs: list[Line2D],
+    drawn: Callable[[Row], Any],
+) -> None:
+    """Beside the panels: what is drawn, in the order of the tables."""
+    labels = {row.label for group in groups for row in group.rows if drawn(row)}
+    order = dict.fromkeys(label for group in reversed(groups) for label in group.labels())
+    names = [label for label in order if label in labels]
+    entries = [Line2D([], [], label=_name(label), **styles[label]) for label in names]
+    figure.legend(handles=[*entries, *signs], loc="outside right center", fontsize=8.5)
+
+
+def _name(label: str) -> str:
+    return shown(label).replace(f"{IDENTITY} (OPT)", "X (OPT)")
+
+
+def _memory(groups: list[Group], styles: Styles) -> Figure:
+    """Peak memory: measured as markers, what the compiler predicted as thin dashed lines."""
+    figure, panels = _by_length(groups, styles, _memory_lines)
+    for axes, group in zip(panels, groups, strict=True):
+        if limit := group.first.memory_limit:
+            axes.axhline(limit / 2**30, color="grey", linewidth=1.2, linestyle=":")
+    panels[0].set_ylabel("peak memory of a device (GiB)")
+    signs = [*_end_signs(groups), *_memory_signs(groups)]
+    _legend(figure, groups, styles, signs, lambda row: row.memory)
+    return figure
+
+
+def _memory_lines(axes: Axes, group: Group, label: str, style: dict[str, Any]) -> None:
+    rows = [row for row in group.of(label) if row.memory]
+    thin = {**style, "linestyle": (0, (2, 1.5)), "linewidth": 0.9, "marker": ""}
+    planned = [(r.length, r.predicted_bytes / 2**30) for r in rows if r.predicted_bytes]
+    measured = [(r.length, r.measured_bytes / 2**30) for r in rows if r.measured_bytes]
+    dots = {**style, "linestyle": "", "marker": style["marker"] or "_", "markersize": 6}
+    for points, look in ((planned, thin), (measured, dots)):
+        if points:
+            axes.plot(*zip(*points, strict=True), **look)
+    if measured or planned:
+        _mark_end(axes, group, label, (measured or planned)[-1], style)
+
+
+def _memory_signs(groups: list[Group]) -> list[Line2D]:
+    grey: dict[str, Any] = {"color": "grey"}
+    signs = [Line2D([], [], linestyle=(0, (2, 1.5)), linewidth=0.9, label="predicted", **grey)]
+    if any(row.measured_bytes for group in groups for row in group.rows):
+        signs.append(Line2D([], [], linestyle="", marker="o", label="measured", **grey))
+    if any(group.first.memory_limit for group in groups):
+        signs.append(Line2D([], [], linestyle=":", linewidth=1.2, label="memory limit", **grey))
+    return signs
+
+
+def _stacks(groups: Iterable[Group]) -> dict[str, list[Group]]:
+    """Groups that are alike but for their layers, where there are several."""
+    alike: dict[Any, list[Group]] = defaultdict(list)
+    for group in groups:
+        if group.by == "length" and group.first.layers and any(row.wall for row in group.rows):
+            alike[replace(group.first, layers=None)].append(group)
+    stacks: dict[str, list[Group]] = defaultdict(list)
+    for same in alike.values():
+        if len(same) > 1:
+            stacks[re.sub(r", \d+ layers", "", same[0].family)] += same
+    return stacks
+
+
+def _layers(family: str, groups: list[Group], styles: Styles) -> Figure:
+    """Fig. 20 of the Performer paper: time against layers, at the longest length of all."""
+    by_pass: dict[str, list[Group]] = defaultdict(list)
+    for group in groups:
+        by_pass[group.first.direction].append(group)
+    figure, panels = _panels(len(by_pass), family)
+    lengths = {direction: _common_length(members) for direction, members in by_pass.items()}
+    for axes, (direction, members) in zip(panels, by_pass.items(), strict=True):
+        for label, style in styles.items():
+            _layers_line(axes, members, label, lengths[direction], style)
+        title = PASSES.get(direction, direction), f"L = {lengths[direction]:,}"
+        axes.set_title(", ".join(filter(None, title)), fontsize=10)
+        axes.set_xlabel("layers")
+        axes.set_xticks(sorted({group.first.layers or 0 for group in members}))
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel(f"{_clock(groups)} of a call (s)")
+    panels[0].set_ylim(bottom=0)
+    longest = set(lengths.values())
+    _legend(figure, groups, styles, [], lambda row: row.wall and row.length in longest)
+    return figure
+
+
+def _common_length(groups: list[Group]) -> int:
+    """The longest that was timed with each number of layers; else the longest of any."""
+    lengths = [{row.length for row in group.rows if row.wall} for group in groups]
+    return max(set.intersection(*lengths) or set.union(*lengths))
+
+
+def _layers_line(
+    axes: Axes, groups: list[Group], label: str, length: int, style: dict[str, Any]
+) -> None:
+    found = sorted(
+        (group.first.layers or 0, seconds)
+        for group in groups
+        for row in group.of(label)
+        if row.length == length and (seconds := group.seconds(row))
+    )
+    if found:
+        axes.plot(*zip(*found, strict=True), **style)

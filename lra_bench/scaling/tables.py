@@ -1,0 +1,432 @@
+"""Tables of time, memory and running out of it."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from lra_bench import published
+from lra_bench.display.tables import FOR_PROGRAMS, for_programs
+from lra_bench.display.tables import render as render_table
+from lra_bench.display.units import size_text
+from lra_bench.efficiency.cells import IDENTITY
+from lra_bench.efficiency.records import Line
+from lra_bench.scaling.groups import Group, column_order, groups
+from lra_bench.scaling.rows import Row, frame, largest, rows
+
+_STATUS = {
+    "out_of_memory": "OOM",
+    "timed_out": "> time limit",
+    "crashed": "crashed",
+    "failed": "failed",
+}
+# Smallest first; a column takes the largest in which its smallest figure isn't below a tenth.
+_TIMES = ((1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
+_SIZES = ((2**20, "MiB"), (2**30, "GiB"))
+_COUNTS = ((1e6, "M"), (1e9, "G"), (1e12, "T"))
+_SOFTMAX = "softmax"
+_PUBLISHED = "LRA paper"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        title: what it shows; the group's title says of what.
+        frame: its cells.
+        notes: what its signs mean, as sentences.
+    """
+
+    title: str
+    frame: pd.DataFrame
+    notes: str
+
+
+def render(
+    lines: Iterable[Line], style: str, *, with_published: bool, mix_machines: bool = False
+) -> str:
+    """All tables as markdown, latex or html; or the figures, in SI units, for programs."""
+    found = rows(lines)
+    if style in FOR_PROGRAMS:
+        return for_programs(_long(found, with_published=with_published), style)
+    parts = [
+        render_table(style, f"{group.title}: {it.title}", it.frame, f"{it.notes} {group.facts}")
+        for group in groups(found, mix_machines=mix_machines)
+        for it in tables(group, with_published=with_published)
+    ]
+    return "\n".join(parts)
+
+
+def _long(found: Sequence[Row], *, with_published: bool) -> pd.DataFrame:
+    table = frame(found).assign(source="here")
+    if not with_published:
+        return table
+    paper = [
+        {"machine": "4x4 TPU v3", "scope": "train", "size": "text", "direction": "step",
+         "batch": 32, "attention": row.model, "label": row.model, "length": 1000 * thousands,
+         "status": "ok", "wall_seconds": 1 / speed, "source": _PUBLISHED,
+         "measured_bytes": round(1e9 * row.gigabytes[thousands])}
+        for row in published.speeds()
+        for thousands, speed in row.steps_per_second.items()
+    ]  # fmt: skip
+    return pd.DataFrame([*table.to_dict("records"), *paper], columns=table.columns)
+
+
+def tables(group: Group, *, with_published: bool = False) -> list[Table]:
+    """The tables of a group that it has figures for."""
+    if any(row.wall for row in group.rows):
+        found = [_times(group), _relative(group), _speedups(group)]
+        if group.first.scope == "train":
+            found += _as_in_the_paper(group, with_published=with_published)
+        else:
+            found.append(_memory(group))
+    elif group.runs:
+        found = [_memory(group)]
+    else:
+        found = [_memory(group), *_counts(group)]
+    return [table for table in (*found, _growth(group)) if table is not None]
+
+
+def shown(label: str) -> str:
+    """The name that a reader sees: identity is the optimum, "X (OPT)" in the Performer paper."""
+    name, at, machine = label.partition(" @ ")
+    return (f"{name} (OPT)" if name == IDENTITY else name) + at + machine
+
+
+Text = Callable[[Row], str]
+
+
+def _key(group: Group, row: Row) -> Any:
+    return row.setting.size if group.by == "size" else row.length
+
+
+def _grid(group: Group, columns: dict[Any, str], text: Text) -> pd.DataFrame:
+    """A row an attention, a column a length or a task; `columns` are keys and their headings."""
+    cells = {(row.label, _key(group, row)): text(row) for row in group.rows}
+    return pd.DataFrame(
+        [
+            {"attention": shown(label)}
+            | {heading: cells.get((label, key), "") for key, heading in columns.items()}
+            for label in group.labels()
+        ]
+    )
+
+
+def _columns(group: Group, wanted: Callable[[Row], Any]) -> dict[Any, str]:
+    """Columns that have a wanted cell: a probe of the largest length makes none."""
+    found = {}
+    for row in sorted(group.rows, key=column_order):
+        if wanted(row):
+            length = f"{row.length:,}"
+            task = f"{row.setting.size} {length}"
+            found[_key(group, row)] = task if group.by == "size" else length
+    return found
+
+
+def _status(row: Row) -> str:
+    return _STATUS[row.status] + ("*" if row.inferred_from else "")
+
+
+def _digits(value: float) -> str:
+    """Three of them, or all before the point."""
+    if value >= 99.95:
+        return f"{value:,.0f}"
+    if value >= 9.995:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if value >= 0.9995 else f"{value:#.3g}"
+
+
+def _scaled(
+    group: Group,
+    columns: dict[Any, str],
+    units: tuple[tuple[float, str], ...],
+    value: Callable[[Row], float | None],
+    otherwise: Text,
+    mark: Text = lambda _: "",
+) -> pd.DataFrame:
+    """A grid of figures, each column in the unit that suits it."""
+    figures = {key: [v for row in group.rows if _key(group, row) == key and (v := value(row))]
+               for key in columns}  # fmt: skip
+    unit = {key: _unit(found, units) for key, found in figures.items()}
+
+    def text(row: Row) -> str:
+        figure, scale = value(row), unit.get(_key(group, row))
+        if not figure or not scale:
+            return otherwise(row)
+        return mark(row) + _digits(figure / scale[0])
+
+    headings = {key: f"{name} ({unit[key][1]})" for key, name in columns.items()}
+    return _grid(group, headings, text)
+
+
+def _unit(values: list[float], units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
+    smallest = min(values, default=0)
+    return [unit for unit in units if smallest >= unit[0] / 10 or unit is units[0]][-1]
+
+
+def _untimed(row: Row) -> str:
+    return "fits" if row.ran else _status(row)
+
+
+def _timed_columns(group: Group) -> dict[Any, str]:
+    return _columns(group, lambda row: row.wall)
+
+
+def _times(group: Group) -> Table:
+    clock = "CPU time" if group.clock == "cpu" else "wall time"
+    cells = _scaled(group, _timed_columns(group), _TIMES, group.seconds, _untimed)
+    what = {"cpu": "CPU time is of all threads together.", "wall": ""}[group.clock]
+    return _table(f"median {clock}", cells, f"{what} {_quartiles(group)}")
+
+
+def _quartiles(group: Group) -> str:
+    spreads = [spread for row in group.rows if (spread := group.spread(row))]
+    widest = max((it.q3 - it.q1) / it.median for it in spreads if it.median > 0)
+    several = {row.rounds for row in group.rows if row.rounds} - {1}
+    rounds = f" Over {' or '.join(map(str, sorted(several)))} rounds." if several else ""
+    return f"Quartiles lie at most {widest:.0%} of the median apart.{rounds}"
+
+
+_SIGNS = {
+    "OOM": "OOM: out of memory.",
+    "*": "*: concluded from a shorter length, not run.",
+    "time limit": "> time limit: takes longer than a cell is given.",
+    "crashed": "crashed: the process died and did not say why.",
+    "failed": "failed: an error of another kind; it is in the csv.",
+    "fits": "fits: ran, but was not timed.",
+    "~": "~: predicted by the compiler, not measured.",
+    "no": "no: doesn't fit.",
+    "(time)": "(time): what ends it is time, not memory.",
+    ">= ": ">=: nothing longer was seen to fail.",
+    "±": "±: 95 % confidence interval of least squares in log-log, over lengths from 2,048, or "
+    "the longest four where there are fewer than three such.",
+    "below": "below, above: outside the measured lengths.",
+    "above": "below, above: outside the measured lengths.",
+}
+
+
+def _table(title: str, cells: pd.DataFrame, notes: str) -> Table:
+    """A table whose notes explain the signs that are in it."""
+    body = cells.iloc[:, 1:]
+    text = "\n".join(str(value) for row in body.itertuples(index=False) for value in row)
+    signs = dict.fromkeys(note for sign, note in _SIGNS.items() if sign in text)
+    return Table(title, cells, " ".join(" ".join((notes, *signs)).split()))
+
+
+def _by_place(group: Group, rows: Iterable[Row]) -> dict[tuple[str, Any], float]:
+    """The shortest time of the rows, by machine and column."""
+    best: dict[tuple[str, Any], float] = {}
+    for row in rows:
+        place, seconds = (row.setting.machine, _key(group, row)), group.seconds(row)
+        if seconds:
+            best[place] = min(seconds, best.get(place, math.inf))
+    return best
+
+
+def _ratios(group: Group, base: Iterable[Row], *, inverse: bool) -> pd.DataFrame | None:
+    """Time over the base's in the same column; the inverse is a speed-up. None without a base."""
+    best = _by_place(group, base)
+    if not best:
+        return None
+
+    def text(row: Row) -> str:
+        seconds, other = group.seconds(row), best.get((row.setting.machine, _key(group, row)))
+        if not seconds:
+            return _untimed(row)
+        return _digits(other / seconds if inverse else seconds / other) if other else ""
+
+    keys = {key for _, key in best}
+    columns = {key: name for key, name in _timed_columns(group).items() if key in keys}
+    return _grid(group, columns, text)
+
+
+def _relative(group: Group) -> Table | None:
+    base = [row for row in group.rows if row.attention == IDENTITY]
+    cells = _ratios(group, base, inverse=False)
+    if cells is None or len(group.labels()) < 2:
+        return None
+    return _table("time relative to identity", cells, "identity (OPT) mixes no tokens: a bound.")
+
+
+def _speedups(group: Group) -> Table | None:
+    exact = [row for row in group.rows if row.exact]
+    cells = _ratios(group, exact, inverse=True)
+    if cells is None or all(row.exact for row in group.rows):
+        return None
+    note = "Over the fastest exact attention that ran at that length, whose own entry is 1.00."
+    return _table("speed-up over exact attention", cells, note)
+
+
+def _memory(group: Group) -> Table | None:
+    """Peak bytes; of what was only compiled, what it would take."""
+    if not any(row.memory for row in group.rows):
+        return None
+    if not group.runs:
+        cells = _scaled(group, _tried_columns(group), _SIZES[1:], lambda row: row.memory, _asked)
+        return _table("peak memory of a device, by the compiler", cells, "")
+
+    def mark(row: Row) -> str:
+        return "" if row.measured_bytes else "~"
+
+    columns = _timed_columns(group) or _tried_columns(group)
+    cells = _scaled(group, columns, _SIZES, lambda row: row.memory, _untimed, mark)
+    methods = sorted({row.memory_method for row in group.rows if row.memory_method})
+    note = {"rss": "of the process's resident set", "allocator": "of the device's allocator"}
+    how = " and ".join(note.get(method, method) for method in methods)
+    return _table("peak memory of a device", cells, f"Measured by the peak {how}." if how else "")
+
+
+def _tried_columns(group: Group) -> dict[Any, str]:
+    """Lengths that half of the attentions at least were tried at, others are probes; all tasks."""
+    tried = Counter(_key(group, row) for row in group.rows)
+    enough = 0 if group.by == "size" else len(group.labels()) / 2
+    return _columns(group, lambda row: tried[_key(group, row)] >= enough)
+
+
+def _asked(row: Row) -> str:
+    """Why something compiled for elsewhere would not run there."""
+    if row.status != "out_of_memory":
+        return _untimed(row)
+    needed = row.predicted_bytes or row.bytes_asked
+    mark = "no" + ("*" if row.inferred_from else "")
+    return f"{mark}: asks for {size_text(needed)}" if needed else mark
+
+
+def _counts(group: Group) -> list[Table]:
+    """Operations and bytes, where there is no time to show."""
+    columns = _tried_columns(group)
+    counted = tuple((scale, f"{prefix}FLOP") for scale, prefix in _COUNTS)
+    found = []
+    if any(row.flops for row in group.rows):
+        cells = _scaled(group, columns, counted, lambda row: row.flops, lambda _: "")
+        note = "Counted in the program as written, loops as often as they run, of all devices."
+        found.append(_table("operations", cells, note))
+    if any(row.xla_bytes for row in group.rows):
+        cells = _scaled(group, columns, _SIZES, lambda row: row.xla_bytes, _untimed)
+        note = "The compiler's own count for a device; it counts the body of a loop once."
+        found.append(_table("bytes read and written", cells, note))
+    return found
+
+
+def _growth(group: Group) -> Table | None:
+    """Exponents, crossovers and the largest length that fits: one row an attention."""
+    if group.by == "size":
+        return None
+    body = [_growth_row(group, label) for label in group.labels()]
+    used = [name for name in body[0] if any(row[name] for row in body)]
+    if used == ["attention"]:
+        return None
+    clock = {"cpu": "Time is CPU time of all threads.", "wall": "Time is wall time."}[group.clock]
+    notes = [clock] if any(row.wall for row in group.rows) else []
+    notes += [note for name, note in _GROWTH.items() if any(name in column for column in used)]
+    cells = pd.DataFrame([{name: row[name] for name in used} for row in body])
+    return _table("growth with the length", cells, " ".join(notes))
+
+
+_GROWTH = {
+    "exponent": "Exponents are of the length.",
+    "beats": "beats: takes less time for good, between measured lengths by a line in log-log.",
+    "predicted": "predicted / measured: peak memory, at the longest length measured.",
+}
+
+
+def _growth_row(group: Group, label: str) -> dict[str, str]:
+    mine = group.of(label)
+    memory, measured = group.exponent_of_memory(label)
+    exact = {row.label for row in group.rows if row.exact}
+    crossovers = {
+        f"beats {other} from": _crossover(group, label, other)
+        for other in group.labels()
+        if other in exact
+    }
+    ratios = [row.predicted_over_measured for row in mine if row.predicted_over_measured]
+    return {
+        "attention": shown(label),
+        "time exponent": str(group.exponent_of_time(label) or ""),
+        "memory exponent": ("" if measured or not group.runs else "~") + str(memory)
+        if memory
+        else "",
+        **crossovers,
+        "largest length that fits": str(largest(mine)),
+        "predicted / measured": f"{ratios[-1]:.2f}" if ratios else "",
+    }
+
+
+def _crossover(group: Group, label: str, other: str) -> str:
+    """Of a mechanism that is neither exact nor none."""
+    first = group.of(label)[0]
+    if first.exact or first.attention == IDENTITY:
+        return ""
+    return str(group.crossover(label, other) or "")
+
+
+_THOUSANDS = (1, 2, 3, 4)
+_PAPER_NOTE = (
+    f"[{_PUBLISHED}]: Tay et al. 2021, Table 2: byte text of 1K to 4K tokens, batch 32 on 4x4 TPU "
+    "v3; other hardware, so compare ratios. Likely misprints there: Synthesizer's speed at 3K, "
+    "Linformer's memory at 3K."
+)
+
+
+def _as_in_the_paper(group: Group, *, with_published: bool) -> list[Table]:
+    """The form of the Long Range Arena's Table 2: steps a second, and peak memory of a device."""
+    paper = published.speeds() if with_published and group.by == "length" else ()
+    columns, shared = _timed_columns(group), {}
+    if paper:
+        # The paper says 1K, which may be 1,000 or 1,024.
+        near = {k: [x for x in (1024 * k, 1000 * k) if x in columns] for k in _THOUSANDS}
+        shared = {k: found[0] if found else 1000 * k for k, found in near.items()}
+        columns |= {length: f"{length:,}" for length in shared.values()}
+        columns = dict(sorted(columns.items()))
+
+    def with_paper(title: str, text: Text, printed: Callable[[Any, int], str], note: str) -> Table:
+        rows = [
+            {"attention": f"{row.model} [{_PUBLISHED}]"}
+            | {columns[length]: printed(row, k) for k, length in shared.items()}
+            for row in paper
+        ]
+        ours = _grid(group, columns, text).to_dict("records")
+        cells = pd.DataFrame([*ours, *rows]).fillna("")
+        return _table(title, cells, f"{note} {_PAPER_NOTE if paper else ''}")
+
+    steps = with_paper(
+        "steps a second (over softmax's)",
+        _steps(group),
+        lambda row, k: f"{row.steps_per_second[k]:.1f} ({row.relative[k]:.1f})",
+        "By the median wall time.",
+    )
+    memory = with_paper(
+        "peak memory of a device, GB",
+        _gigabytes,
+        lambda row, k: f"{row.gigabytes[k]:.2f}",
+        "GB are 10^9 bytes.",
+    )
+    return [steps, memory]
+
+
+def _steps(group: Group) -> Text:
+    """A cell's steps a second, with their ratio to those of softmax where that ran."""
+    softmax = {
+        (row.setting.machine, _key(group, row)): row.wall.median
+        for row in group.rows
+        if row.label.partition(" @ ")[0] == _SOFTMAX and row.wall
+    }
+
+    def text(row: Row) -> str:
+        if not row.wall:
+            return _untimed(row)
+        other = softmax.get((row.setting.machine, _key(group, row)))
+        ratio = f" ({_digits(other / row.wall.median)})" if other else ""
+        return _digits(1 / row.wall.median) + ratio
+
+    return text
+
+
+def _gigabytes(row: Row) -> str:
+    if not row.memory:
+        return _untimed(row)
+    return ("" if row.measured_bytes else "~") + f"{row.memory / 1e9:.2f}"

@@ -1,0 +1,1 @@
+"""Training: one run, from settings to its record."""

@@ -1,0 +1,204 @@
+"""The training and evaluation steps: pure functions over a plain pytree of arrays."""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.extend.core import jaxpr_as_fun
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from lra_bench.model import Classifier
+from lra_bench.registry import Task
+from lra_bench.settings import RunSettings, TrainSettings
+from lra_bench.training.optim import optimiser
+
+Arrays = dict[str, Array]
+
+
+class Window(NamedTuple):
+    """Sums over the steps since the last line of training metrics; part of the state, so that
+    a resumed run writes the same lines. `diverged_at` is the first step with a loss that isn't
+    finite, or -1.
+    """
+
+    loss: Float[Array, ""]
+    accuracy: Float[Array, ""]
+    steps: Int[Array, ""]
+    diverged_at: Int[Array, ""]
+
+
+class State(NamedTuple):
+    """All that changes in training: a checkpoint holds this and nothing else."""
+
+    step: Int[Array, ""]
+    params: Arrays
+    sampled: Arrays
+    optimiser: Any
+    window: Window
+
+
+class Evaluated(NamedTuple):
+    """A batch of evaluation: the sum of its weighted losses, and which answers are right."""
+
+    loss: Float[Array, ""]
+    correct: Bool[Array, " b"]
+
+
+def empty_window() -> Window:
+    """No steps yet."""
+    return Window(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32), -jnp.ones((), jnp.int32))
+
+
+def flat(state: Any) -> Arrays:
+    """An nnx state as {"encoder.blocks.0.query.kernel": array}: cheap to pass to jit."""
+    return {".".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(state)}
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The pure functions of one run. Build it by `make_learner`."""
+
+    draw: Callable[[Key[Array, ""]], tuple[Any, Any]]
+    merge: Callable[[Arrays, Arrays], Classifier]
+    optimiser: optax.GradientTransformation
+    settings: TrainSettings
+
+    def init(self, key: Key[Array, ""]) -> State:
+        """The state before the first step."""
+        params, sampled = (flat(state) for state in self.draw(key))
+        opt_state, step = self.optimiser.init(params), jnp.zeros((), jnp.int32)
+        return State(step, params, sampled, opt_state, empty_window())
+
+    def train_step(
+        self, state: State, tokens: Int[Array, "b *two l"], labels: Int[Array, " b"], key: Key
+    ) -> tuple[State, Float[Array, ""]]:
+        """One update, and its loss; dropout's key is `key` folded with the step."""
+        key = jax.random.fold_in(key, state.step)
+        loss, correct, grads = self._gradients(state, tokens, labels, key)
+        updates, opt_state = self.optimiser.update(grads, state.optimiser, state.params)
+        params: Any = optax.apply_updates(state.params, updates)
+        window = _extend(state.window, loss, correct / labels.shape[0], state.step + 1)
+        return State(state.step + 1, params, state.sampled, opt_state, window), loss
+
+    def _gradients(
+        self, state: State, tokens: Array, labels: Array, key: Key
+    ) -> tuple[Array, Array, Arrays]:
+        """Mean loss, number correct and gradients, over `accumulate` parts one after another."""
+        parts = self.settings.accumulate
+
+        def part(carry: Any, batch: Any) -> tuple[Any, None]:
+            tokens, labels, index = batch
+            value_and_grad = jax.value_and_grad(self.batch_loss, has_aux=True)
+            part_key = jax.random.fold_in(key, index)
+            (loss, correct), grads = value_and_grad(
+                state.params, state.sampled, tokens, labels, part_key
+            )
+            return jax.tree.map(jnp.add, carry, (loss / parts, correct, _scale(grads, parts))), None
+
+        # Every parts-th example, so that each device's share of the batch is in every part.
+        cut = (x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1) for x in (tokens, labels))
+        zero = (jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params))
+        batches = (*cut, jnp.arange(parts))
+        if parts == 1:
+            return part(zero, jax.tree.map(lambda x: x[0], batches))[0]
+        return jax.lax.scan(part, zero, batches)[0]
+
+    def batch_loss(
+        self, params: Arrays, sampled: Arrays, tokens: Array, labels: Array, key: Key
+    ) -> tuple[Array, Array]:
+        """Mean loss and number correct of a batch, with dropout by `key`."""
+        logits = self.merge(params, sampled)(tokens, nnx.Rngs(dropout=key))
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return jnp.mean(losses), jnp.sum(_correct(logits, labels))
+
+    def eval_step(
+        self,
+        params: Arrays,
+        sampled: Arrays,
+        tokens: Int[Array, "b *two l"],
+        labels: Int[Array, " b"],
+        weights: Float[Array, " b"],
+    ) -> Evaluated:
+        """The model's answers, without dropout; nothing is redrawn. Weight 0 is filling."""
+        logits = self.merge(params, sampled)(tokens)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return Evaluated(jnp.sum(losses * weights), _correct(logits, labels))
+
+    def resample(self, state: State, key: Key) -> State:
+        """Redraw random features and rotations, by `key` folded with the step."""
+        model = self.merge(state.params, state.sampled)
+        key = jax.random.fold_in(key, state.step)
+        draws = [getattr(module, "resample", None) for _, module in nnx.iter_modules(model)]
+        for number, draw in enumerate(filter(None, draws)):
+            draw(jax.random.fold_in(key, number))
+        return state._replace(sampled=flat(nnx.split(model, nnx.Param, ...)[2]))
+
+
+def _correct(logits: Array, labels: Array) -> Array:
+    return jnp.argmax(logits, axis=-1) == labels
+
+
+def _scale(grads: Arrays, parts: int) -> Arrays:
+    return jax.tree.map(lambda x: x / parts, grads)
+
+
+def _extend(window: Window, loss: Array, accuracy: Array, step: Array) -> Window:
+    known = window.diverged_at >= 0
+    diverged = jnp.where(known | jnp.isfinite(loss), window.diverged_at, step)
+    return Window(window.loss + loss, window.accuracy + accuracy, window.steps + 1, diverged)
+
+
+def make_learner(task: Task, settings: RunSettings) -> Learner:
+    """The functions of a run of `settings` on `task`.
+
+    Raises:
+        UsageError: unknown attention.
+        TypeError: the attention has no such option.
+    """
+    graph, (params, sampled), draw = _traced(task, settings)
+    merge = functools.partial(_merge, graph, _paths(params), _paths(sampled))
+    return Learner(draw, merge, optimiser(settings.train), settings.train)
+
+
+def count_parameters(task: Task, settings: RunSettings) -> int:
+    """How many the model of `settings` has; none is made."""
+    _, (params, _), _ = _traced(task, settings)
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+
+def _traced(task: Task, settings: RunSettings) -> tuple[Any, Any, Callable[[Key], Any]]:
+    """The model's graph, shapes of what is learned and of the rest, and what draws them.
+
+    The model is built once, which takes half as long as tracing a step: the last replays that.
+    """
+    graphs = []
+
+    def build(key: Key) -> tuple[Any, Any]:
+        options, rngs = settings.attention_options, nnx.Rngs(key)
+        model = Classifier(task, settings.model, settings.attention, options, rngs)
+        graph, params, sampled = nnx.split(model, nnx.Param, ...)
+        graphs.append(graph)
+        return params, sampled
+
+    program, shapes = jax.make_jaxpr(build, return_shape=True)(jax.random.key(0))
+    replay, tree = jaxpr_as_fun(program), jax.tree.structure(shapes)
+    return graphs[0], shapes, lambda key: tree.unflatten(replay(key))
+
+
+def _paths(state: Any) -> list[tuple]:
+    return [path for path, _ in nnx.to_flat_state(state)]
+
+
+def _merge(graph: Any, params: list, sampled: list, param_arrays: Arrays, arrays: Arrays) -> Any:
+    """The model with these arrays; a copy, since writing to it must not change them."""
+    states = (
+        nnx.from_flat_state([(path, arrays[".".join(map(str, path))]) for path in paths])
+        for paths, arrays in ((params, param_arrays), (sampled, arrays))
+    )
+    return nnx.merge(graph, *states, copy=True)

@@ -1,0 +1,136 @@
+"""The compiled functions of a run, and the batches that they take."""
+
+import functools
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from lra_bench.data.batches import Batches, padded_batches
+from lra_bench.data.store import Split, Store
+from lra_bench.runtime.compile_cache import programs_read
+from lra_bench.runtime.devices import Devices, place
+from lra_bench.runtime.flops import flops_of
+from lra_bench.runtime.mesh import on_mesh
+from lra_bench.settings import RunSettings
+from lra_bench.training.learner import Evaluated, Learner, State, empty_window
+
+
+class Programs:
+    """A learner's functions compiled for some devices.
+
+    Every key comes from the seed and, within the functions, from the step: nothing else is
+    random, so that a resumed run equals one that was never stopped.
+
+    Attributes:
+        shapes: of the arrays of a state, which none has to be there for.
+        compile_seconds: how long tracing and compiling the training step took; None before, and
+            where the program was read from JAX's cache.
+        flops_per_step: of one training step, loops counted as often as they run.
+    """
+
+    def __init__(
+        self, learner: Learner, settings: RunSettings, store: Store, devices: Devices
+    ) -> None:
+        self._devices = devices
+        keys = functools.partial(_keys, settings.seed)
+        self._init_key, self._key, self._resample_key = self._jit(keys)()
+        self._train, self._validation = store.splits["train"], store.splits["validation"]
+        self._eval_size = settings.train.eval_batch_size
+        self._batches = Batches(len(self._train), settings.train.batch_size, settings.seed)
+        self._init = self._jit(learner.init).trace(self._init_key)
+        self.shapes = devices.replicated_shapes(self._init.out_info)
+        self._train_step = self._jit(learner.train_step, donate_argnums=0)
+        self._eval_step = self._jit(learner.eval_step)
+        self._resample = self._jit(learner.resample, donate_argnums=0)
+        self._resamples = settings.train.resample_every > 0 and bool(self.shapes.sampled)
+        self._empty_window = self._jit(empty_window)
+        # Processes on CPUs could otherwise take up two steps' exchanges in different orders.
+        on_cpu = devices.all[0].platform == "cpu"
+        self._one_at_a_time = on_cpu and jax.process_count() > 1
+        self.compile_seconds: float | None = None
+        self.flops_per_step: float | None = None
+
+    def _jit(self, function: Any, **options: Any) -> Any:
+        function = on_mesh(self._devices.replicated.mesh, function)
+        return jax.jit(function, out_shardings=self._devices.replicated, **options)
+
+    def compile(self) -> None:
+        """Compile ahead, before there is a state: no step is billed for it, nothing is lost if it
+        is interrupted, and it takes none of the memory that arrays are then limited to, where
+        the compiler would end the process for want of it.
+        """
+        with ThreadPoolExecutor(1) as beside:  # Python traces the step while XLA compiles init
+            init = beside.submit(self._init.lower().compile)
+            lowered, seconds = self._lower_train_step()
+            self._init = init.result()
+        started, read = time.perf_counter(), programs_read()
+        self._train_step = lowered.compile()
+        if programs_read() == read:
+            self.compile_seconds = seconds + time.perf_counter() - started
+        self._eval_step = self._eval_step.lower(*self._first_evaluation()).compile()
+        self._empty_window = self._empty_window.lower().compile()
+        if self._resamples:
+            self._resample = self._resample.lower(self.shapes, self._resample_key).compile()
+
+    def _lower_train_step(self) -> tuple[Any, float]:
+        started = time.perf_counter()
+        traced = self._train_step.trace(self.shapes, *self.train_batch(0), self._key)
+        lowered, seconds = traced.lower(), time.perf_counter() - started
+        self.flops_per_step = flops_of(traced.jaxpr)
+        return lowered, seconds
+
+    def init(self) -> State:
+        """The state before the first step."""
+        return self._init(self._init_key)
+
+    def train_batch(self, step: int) -> tuple[Array, Array]:
+        """Tokens and labels of the batch that update number `step` (from 0) is made on."""
+        return self._put(self._train, self._batches.indices(step))
+
+    def train_step(self, state: State, batch: tuple[Array, Array]) -> tuple[State, Array]:
+        """The next state and the loss; the state given is used up."""
+        state, loss = self._train_step(state, *batch, self._key)
+        if self._one_at_a_time:
+            loss.block_until_ready()
+        return state, loss
+
+    def resample(self, state: State) -> State:
+        """Redraw what is sampled, if anything is; the state given is used up."""
+        return self._resample(state, self._resample_key) if self._resamples else state
+
+    def eval_step(
+        self, state: State, split: Split, indices: np.ndarray, weights: np.ndarray
+    ) -> Evaluated:
+        """The model's answers on these examples."""
+        return self._eval_step(*self._eval_arguments(state, split, indices, weights))
+
+    def _first_evaluation(self) -> tuple[Any, ...]:
+        first = next(padded_batches(len(self._validation), self._eval_size))
+        return self._eval_arguments(self.shapes, self._validation, *first)
+
+    def _eval_arguments(
+        self, state: State, split: Split, indices: np.ndarray, weights: np.ndarray
+    ) -> tuple[Any, ...]:
+        weighing = place(weights, self._devices.by_example)
+        return state.params, state.sampled, *self._put(split, indices), weighing
+
+    def with_params(self, state: State, params: dict[str, np.ndarray]) -> State:
+        """The state before any step with other parameters; AdamW's begins with zeros for any."""
+        return state._replace(params=self._devices.replicate(params))
+
+    def without_window(self, state: State) -> State:
+        """The state with its window of training metrics emptied."""
+        return state._replace(window=self._empty_window())
+
+    def _put(self, split: Split, indices: np.ndarray) -> tuple[Array, Array]:
+        put = self._devices.share_out
+        return put(split.tokens, indices), put(split.labels, indices)
+
+
+def _keys(seed: int) -> tuple[Array, ...]:
+    """Of the parameters, of dropout, and of what is redrawn."""
+    return tuple(jax.random.split(jax.random.key(seed), 3))
