@@ -3,9 +3,9 @@
     python benchmarks/pathfinder.py
 
 Prints CPU time an image of "hard" contours, 14 paddles long, and the ratio, on one core. The plain
-generator, tests/pathfinder_reference.py, is written from the description of the reference: whole
-frames, each paddle drawn anew. How often it starts over varies from image to image as much as its
-mean; hence its time is also given as that of an attempt times the mean number of attempts.
+generator, tests/helpers/pathfinder_reference.py, is written from the description of the reference:
+whole frames, each paddle drawn anew. How often it starts over varies from image to image as much
+as its mean; hence its time is also given as that of an attempt times the mean number of attempts.
 """
 
 import runpy
@@ -18,7 +18,7 @@ import numpy as np
 
 from lra_bench.tasks._pathfinder.generator import Spec, seed_share, spec, trace
 
-REFERENCE = Path(__file__).parents[1] / "tests" / "pathfinder_reference.py"
+REFERENCE = Path(__file__).parents[1] / "tests" / "helpers" / "pathfinder_reference.py"
 # Images of ours, images made plainly, and seconds at most for these.
 SIZES = {32: (2048, 20, 60), 64: (100, 0, 0), 128: (256, 4, 60), 256: (64, 0, 0)}
 

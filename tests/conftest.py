@@ -5,20 +5,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 import pytest
+from common import QUICK, ROOT
 
 from lra_bench.cli import main
 
-# Each of these is what `run` is called with in most tests: seconds, all code paths.
-SMOKE = ("run", "--preset", "smoke")
-
-
-# Compiling is most of the time in tests, and slow code for a few steps does no harm.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-
-LONG = ("faults/", "test_devices", "test_sweep", "test_sequences", "test_efficiency_", "test_cli")
+LONG = ("faults/", "runtime/", "sweep/", "efficiency/", "cli/")
 
 
 def pytest_configure(config):
@@ -88,4 +81,4 @@ def spawn(environment):
 
 @pytest.fixture(scope="session")
 def repository():
-    return Path(__file__).resolve().parent.parent
+    return ROOT

@@ -91,7 +91,7 @@ CHANGES = {
     "data.seed": "1",
     "attention.num_features": "32",
 }
-# Keys of the loop, whose effect is seen in a run's files: tests/test_cli.py.
+# Keys of the loop, whose effect is seen in a run's files: tests/cli/test_cli.py.
 LOOP = {"train.log_every", "train.eval_every", "train.eval_batch_size", "train.resample_every"}
 # Sources are tried in test_cli.py, device counts in test_train.py.
 ELSEWHERE = {"train.num_devices", "train.sequence_devices", "data.source"}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from test_data import Paired
+from paired_task import Paired
 
 from lra_bench.model import Classifier, sinusoids
 from lra_bench.registry import ATTENTIONS

@@ -3,8 +3,7 @@
 import subprocess
 
 import pytest
-
-from faults.runs import arguments
+from runs import arguments
 
 NAMESPACE = ("unshare", "--map-root-user", "--mount", "bash", "-c")
 

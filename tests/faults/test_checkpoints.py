@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from runs import arguments, assert_equal_runs, lines
 
-from faults.runs import arguments, assert_equal_runs, lines
 from lra_bench.records import record
 
 

@@ -7,8 +7,7 @@ import sys
 
 import layouts
 import pytest
-
-from faults.runs import arguments, assert_equal_runs
+from runs import arguments, assert_equal_runs
 
 COMMAND = f"{sys.executable} -m lra_bench"
 

@@ -1,8 +1,8 @@
 """A loss that isn't finite: a result like any other, in its record, and shown by the table."""
 
 import pytest
+from runs import arguments, lines, steps
 
-from faults.runs import arguments, lines, steps
 from lra_bench.records import record
 
 DIVERGES = {"train.learning_rate": 1e30, "train.clip_norm": 0}

@@ -6,11 +6,10 @@ LRA_BENCH_KILLS=20 kills more often, LRA_BENCH_SEED=N at the moments of an earli
 import os
 import random
 import time
-from pathlib import Path
 
 import pytest
-
-from faults.runs import (
+from common import HELPERS
+from runs import (
     SETTINGS,
     STEPS,
     arguments,
@@ -23,7 +22,7 @@ from faults.runs import (
 )
 
 SEED = int(os.environ.get("LRA_BENCH_SEED", random.randrange(10**6)))
-KILLER = Path(__file__).with_name("killed.py")
+KILLER = HELPERS / "killed.py"
 EVALUATED = [*range(7, STEPS, SETTINGS["train.eval_every"]), STEPS]
 # With parameters of their own, with sampled state, with neither: the others are like one of these.
 ATTENTIONS = ("performer-softmax", "linformer", "reformer", "softmax")

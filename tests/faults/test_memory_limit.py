@@ -1,8 +1,8 @@
 """A run that exceeds its memory limit says so in its record."""
 
 import pytest
+from runs import arguments, start
 
-from faults.runs import arguments, start
 from lra_bench.records import record
 
 LARGE = {

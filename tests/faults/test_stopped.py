@@ -7,9 +7,8 @@ import sys
 import time
 
 import pytest
-
-from faults.runs import arguments, assert_equal_runs, finish, has_lines, lines, start, steps
-from faults.runs import wait_until as wait
+from runs import arguments, assert_equal_runs, finish, has_lines, lines, start, steps
+from runs import wait_until as wait
 
 # Each phase is long enough to be met: an evaluation takes seconds.
 SLOW = {

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
+from runs import kills, lines, outcome
 
-from faults.runs import kills, lines, outcome
 from lra_bench.records import record
 
 SWEEP = (

@@ -1,8 +1,7 @@
 """Two runs in one folder at once: one of them refuses, and neither spoils anything."""
 
 import pytest
-
-from faults.runs import arguments, assert_equal_runs, has_lines, start, wait_until
+from runs import arguments, assert_equal_runs, has_lines, start, wait_until
 
 
 def test_at_the_same_moment(environment, undisturbed, tmp_path):

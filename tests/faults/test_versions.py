@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
+from runs import arguments
 
-from faults.runs import arguments
 from lra_bench.files import write_json
 from lra_bench.records import record
 from lra_bench.training.checkpoint import CHECKSUMS, Checkpoints

@@ -5,41 +5,17 @@ import json
 import math
 import re
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from leaderboard_cases import make, right
+from strategies import json_values
 
 from lra_bench import leaderboard, published
-from lra_bench.config import make_settings
 from lra_bench.errors import RunError, UsageError
 from lra_bench.leaderboard.board import ORDER, board
-from lra_bench.records import answers, record
-
-
-def make(
-    attention="softmax", seed=0, accuracy=0.4, status="ok", preset="mini", overrides=(),
-    task="listops", correct=None,
-):  # fmt: skip
-    settings = make_settings(task, attention, preset, seed, overrides)
-    run = record.blank(settings)
-    run.update(status=status, chance=0.17, parameters=1000, parameters_vs_softmax=1.0)
-    run.update(steps_per_second=5.0, data={"sha256": "0123456789abcdef"})
-    run["environment"] = {"device_kind": "TPU v5", "device_count": 4}
-    if status == "ok":
-        run["validation"] = run["test"] = {"accuracy": accuracy, "loss": 1.0, "examples": 2000}
-        run["best_step"] = 7
-    if correct is not None:
-        run["test"] = answered(correct)
-    return run
-
-
-def answered(correct):
-    """A test with these answers."""
-    accuracy, examples = int(correct.sum()) / len(correct), len(correct)
-    packed = answers.pack(correct)
-    return {"accuracy": accuracy, "loss": 1.0, "examples": examples, "correct": packed}
+from lra_bench.records import record
 
 
 def table(records, **options):
@@ -194,11 +170,6 @@ def test_printed_averages_that_are_wrong_are_named():
     assert "Sinkhorn Trans. [LRA paper] 51.39, not 51.48" in text
     assert "Performer [LRA paper]" not in text
     assert "BigBird" in text
-
-
-def right(share, examples=2000):
-    """So many of the examples, the first ones, are right."""
-    return np.arange(examples) < share * examples
 
 
 def marked(runs):
@@ -375,13 +346,6 @@ def test_unreadable_records_are_named_and_skipped(tmp_path, capsys):
 def test_a_folder_without_records_is_said(tmp_path):
     with pytest.raises(UsageError, match="no records in"):
         leaderboard.collect([tmp_path])
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=5,
-)
 
 
 @given(st.sampled_from(sorted(make())), json_values, st.booleans())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMOKE
+from common import SMOKE, refused
 
 from lra_bench.records import answers, record
 from lra_bench.registry import ATTENTIONS
@@ -240,16 +240,6 @@ class TestReleaseFiles:
         assert status == 1
         assert err.startswith("lra-bench: ")
         assert "basic_test.tsv:33: the last line is cut off: the file is truncated" in err
-
-
-def refused(result, status, *words):
-    """Exit status, one line on standard error that holds the words, no traceback anywhere."""
-    found, out, err = result
-    assert found == status, out + err
-    assert len(err.splitlines()) == 1
-    assert "Traceback" not in out + err
-    for word in words:
-        assert word in err
 
 
 class TestBadInput:

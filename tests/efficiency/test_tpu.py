@@ -11,9 +11,9 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
+from common import HELPERS
 
 from lra_bench.registry import ATTENTIONS, TASKS
 
@@ -23,7 +23,7 @@ pytestmark = [
         importlib.util.find_spec("libtpu") is None, reason="needs the compiler: lra-bench[tpu]"
     ),
 ]
-SCRIPT = Path(__file__).with_name("compile_for_tpu.py")
+SCRIPT = HELPERS / "compile_for_tpu.py"
 # Whose weights of all pairs of tokens may be too many for a chip.
 QUADRATIC = {"softmax", "softmax-fused"}
 # No TPU that happens to be here is to be touched.

@@ -6,7 +6,7 @@ import time
 import layouts
 import numpy as np
 import pytest
-from test_cli import refused
+from common import refused
 
 from lra_bench.config import make_settings
 from lra_bench.data.prepare import prepare

@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from common import ROOT
 
 ATTENTION, TASK = "Add an attention in 30 lines", "Add a task"
 
 
 def chapter(title):
-    text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
+    text = (ROOT / "CONTRIBUTING.md").read_text()
     return text.split(f"## {title}\n")[1].split("\n## ")[0]
 
 

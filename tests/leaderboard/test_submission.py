@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_leaderboard import make, right
+from leaderboard_cases import make, right
 
 from lra_bench.leaderboard import submission
 from lra_bench.leaderboard.submission import TASKS

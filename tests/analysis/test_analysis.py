@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMOKE
+from common import SMOKE
 from flax import nnx
 from scipy import special
 

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import orbax.checkpoint as ocp
-from conftest import SMOKE
+from common import SMOKE
 
 from lra_bench.records import record
 

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import SMOKE
+from common import SMOKE
 
 from lra_bench import leaderboard
 from lra_bench.config import make_settings

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 import report_cases as cases
 from efficiency_cases import law, sweep
-from test_leaderboard import make
+from leaderboard_cases import make
 
 from lra_bench import report
 from lra_bench.efficiency import records

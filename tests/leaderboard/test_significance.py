@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
+from leaderboard_cases import answered, make, right
 from scipy import stats
-from test_leaderboard import answered, make, right
 
 from lra_bench.leaderboard import Cell
 from lra_bench.leaderboard.significance import Difference, difference, of_averages

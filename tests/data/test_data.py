@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paired_task import Paired
 
 from lra_bench.data import store
 from lra_bench.data.batches import Batches, Prefetch, padded_batches
 from lra_bench.data.prepare import prepare
 from lra_bench.errors import RunError, UsageError
-from lra_bench.registry import Reading, Source
+from lra_bench.registry import Reading
 from lra_bench.tasks.listops import ListOps
 
 sizes = st.integers(1, 50)
@@ -78,48 +79,6 @@ class TestPrefetch:
         with pytest.raises(OSError, match="disk gone"):
             ahead.get()
         ahead.close()
-
-
-@dataclass(frozen=True)
-class Paired:
-    """A paired task without padding, of ids that need 16 bits."""
-
-    size: int = 5
-    name: ClassVar[str] = "paired"
-    num_classes: ClassVar[int] = 3
-    vocab_size: ClassVar[int] = 1000
-    pad_id: ClassVar[int | None] = None
-    paired: ClassVar[bool] = True
-    max_len: ClassVar[int] = 4
-    class_names: ClassVar[tuple[str, ...]] = ("a", "b", "c")
-    side: ClassVar[int | None] = None
-    sources: ClassVar[tuple[Source, ...]] = (Source("generate", "as it comes"),)
-    version: ClassVar[int] = 1
-
-    def data_options(self, source):
-        return {"size": self.size}
-
-    def sizes(self, source):
-        return {}
-
-    def inputs(self, source, path):
-        return {}
-
-    def features(self, tokens):
-        return tokens.reshape(len(tokens), -1).astype(np.float32)
-
-    def read(self, reading):
-        for number, split in enumerate(("train", "validation", "test")):
-            rng = np.random.default_rng(number)
-            for _ in range(2):
-                tokens = rng.integers(0, 1000, (self.size, 2, 4)).astype(np.uint16)
-                yield split, tokens, rng.integers(0, 3, self.size)
-
-    def to_text(self, tokens):
-        return str(tokens)
-
-    def official(self, source, checksums, sizes):
-        return False
 
 
 def make(root, task=None):

@@ -9,16 +9,15 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from common import ROOT
 from documents import anchors, commands, documents, links
 
 from lra_bench import cli
 from lra_bench.config import make_settings
 
-ROOT = Path(__file__).parent.parent
 DOCUMENTS = documents(ROOT)
 EXAMPLES = set(re.findall(r'@register_\w+\("(.+?)"', (ROOT / "CONTRIBUTING.md").read_text()))
 COMMANDS = [(name, argv) for name in DOCUMENTS for argv in commands((ROOT / name).read_text())]

@@ -10,12 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from conftest import QUICK, SMOKE
+from common import HELPERS, QUICK, SMOKE
 
 from lra_bench.config import make_settings
 from lra_bench.errors import UsageError
@@ -95,7 +94,7 @@ def trained(environment, data_dir, tmp_path_factory):
 
     Those that are run quickly are made together, and so are the others.
     """
-    script = Path(__file__).with_name("several_attentions.py")
+    script = HELPERS / "several_attentions.py"
 
     def start(folder, names, flags, *args):
         command = [sys.executable, str(script), str(folder), names, *SMOKE[1:], *OPTIONS, *args]

@@ -3,9 +3,9 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from common import HELPERS
 
 from lra_bench.config import make_settings
 from lra_bench.errors import UsageError
@@ -18,7 +18,7 @@ EXCHANGES = {"performer-relu": 1, "linear": 2, "performer-softmax": 2}
 
 @pytest.fixture(scope="module")
 def found(environment):
-    script = Path(__file__).with_name("sequences_cut.py")
+    script = HELPERS / "sequences_cut.py"
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     result = subprocess.run(
         [sys.executable, script, *EXCHANGES],

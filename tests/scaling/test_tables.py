@@ -12,7 +12,7 @@ import pytest
 from efficiency_cases import CONFIG, LENGTHS, law, line, sweep, table, the_group, visit
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_leaderboard import json_values
+from strategies import json_values
 
 from lra_bench import published
 from lra_bench.efficiency import records

@@ -1,0 +1,22 @@
+"""Paths and arguments that many tests share."""
+
+from pathlib import Path
+
+HELPERS = Path(__file__).resolve().parent
+ROOT = HELPERS.parents[1]
+
+# Most tests call `lra-bench run` with these arguments: seconds, all code paths.
+SMOKE = ("run", "--preset", "smoke")
+
+# Compiling takes most of the time of tests, and slow code for a few steps does no harm.
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+
+def refused(result, status, *words):
+    """Exit status, one line on standard error that holds the words, no traceback anywhere."""
+    found, out, err = result
+    assert found == status, out + err
+    assert len(err.splitlines()) == 1
+    assert "Traceback" not in out + err
+    for word in words:
+        assert word in err

@@ -1,0 +1,35 @@
+"""Records that tests of the leaderboard share."""
+
+import numpy as np
+
+from lra_bench.config import make_settings
+from lra_bench.records import answers, record
+
+
+def make(
+    attention="softmax", seed=0, accuracy=0.4, status="ok", preset="mini", overrides=(),
+    task="listops", correct=None,
+):  # fmt: skip
+    settings = make_settings(task, attention, preset, seed, overrides)
+    run = record.blank(settings)
+    run.update(status=status, chance=0.17, parameters=1000, parameters_vs_softmax=1.0)
+    run.update(steps_per_second=5.0, data={"sha256": "0123456789abcdef"})
+    run["environment"] = {"device_kind": "TPU v5", "device_count": 4}
+    if status == "ok":
+        run["validation"] = run["test"] = {"accuracy": accuracy, "loss": 1.0, "examples": 2000}
+        run["best_step"] = 7
+    if correct is not None:
+        run["test"] = answered(correct)
+    return run
+
+
+def answered(correct):
+    """A test with these answers."""
+    accuracy, examples = int(correct.sum()) / len(correct), len(correct)
+    packed = answers.pack(correct)
+    return {"accuracy": accuracy, "loss": 1.0, "examples": examples, "correct": packed}
+
+
+def right(share, examples=2000):
+    """So many of the examples, the first ones, are right."""
+    return np.arange(examples) < share * examples
