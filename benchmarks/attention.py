@@ -25,7 +25,7 @@ from typing import Any
 from _sections import command_line, run_sections, show
 
 from lra_bench.runtime.memory import peak, resident
-from lra_bench.scaling import rows as fits
+from lra_bench.scaling import fits
 
 HEADS, HEAD_DIM, FEATURES = 8, 64, 256
 THREADS = 2

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from lra_bench.contracts import Reading
 from lra_bench.data.prepare import prepare
 from lra_bench.data.store import open_store
-from lra_bench.registry import Reading
 from lra_bench.tasks.image import Image
 from lra_bench.tasks.retrieval import Retrieval
 

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, name: str, attention: str, *more: str) -> Path
 def validation(folder: Path) -> dict[int, float]:
     """Accuracy by step."""
     lines = metrics.read(folder / metrics.FILE)
-    return {x["step"]: x["accuracy"] for x in lines if x["split"] == "validation"}
+    return {x.step: x.accuracy for x in lines if x.split == "validation"}
 
 
 def table(folders: dict[str, Path]) -> str:
@@ -54,8 +54,12 @@ def table(folders: dict[str, Path]) -> str:
     rows = [head, [":--", *["--:"] * (len(head) - 1)]]
     for name, folder in folders.items():
         curve, result = validation(folder), record.read(folder / record.FILE)
-        nearest = [min(curve, key=lambda x: abs(x - share * result["steps"])) for share in SHARES]
-        cells = [curve.get(0), *(curve[step] for step in nearest), result["test"]["accuracy"]]
+        nearest = [min(curve, key=lambda x: abs(x - share * result.steps)) for share in SHARES]
+        cells = [
+            curve.get(0),
+            *(curve[step] for step in nearest),
+            result.test and result.test.accuracy,
+        ]
         rows.append([name, *("" if x is None else f"{x:.1%}" for x in cells)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 

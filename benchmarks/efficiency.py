@@ -24,7 +24,7 @@ from lra_bench.display.progress import Display
 from lra_bench.display.units import size_text
 from lra_bench.efficiency import records, supervise, timing
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell, Pass
-from lra_bench.efficiency.measure import Effort, Sweep, machine
+from lra_bench.efficiency.measure import Effort, Measuring, machine
 from lra_bench.efficiency.plan import Choice, cells
 from lra_bench.efficiency.search import STEP
 from lra_bench.scaling import rows
@@ -62,7 +62,7 @@ TIMED: dict[str, Kinds] = {
 }
 
 
-def repeatability(sweep: Sweep) -> None:
+def repeatability(sweep: Measuring) -> None:
     """By how much two copies of a cell differ in one sweep, all others between them."""
     todo = [make_cell(name, *kind) for name, kinds in TIMED.items() for kind in kinds]
     copies = [[_copy(cell, number) for cell in todo] for number in (0, 1)]
@@ -80,11 +80,11 @@ def _copy(cell: Cell, number: int) -> Cell:
     return dataclasses.replace(cell, config={**cell.config, "seed": number})
 
 
-def _row(sweep: Sweep, cell: Cell) -> rows.Row:
-    return next(x for x in rows.rows(sweep.lines([cell])) if x.length == cell.length)
+def _row(sweep: Measuring, cell: Cell) -> rows.Measured:
+    return next(x for x in rows.from_lines(sweep.lines([cell])) if x.length == cell.length)
 
 
-def _pair(*copies: rows.Row) -> dict[str, Any]:
+def _pair(*copies: rows.Measured) -> dict[str, Any]:
     """Not a number where a copy wasn't timed."""
     cpu, wall = (
         [spread.median if spread else math.nan for spread in spreads]
@@ -120,7 +120,7 @@ LIMITS = tuple(gib * 2**30 for gib in (4, 8, 12))
 BELOW, ABOVE = 0.97, 1.03
 
 
-def verdicts(sweep: Sweep) -> None:
+def verdicts(sweep: Measuring) -> None:
     """Whether what is predicted to fit below a limit does, and what is predicted not to doesn't."""
     rows = []
     for name in LIMITED:
@@ -131,7 +131,7 @@ def verdicts(sweep: Sweep) -> None:
     print(f"both verdicts are right in {right} of {len(rows)} rows\n")
 
 
-def _verdict(sweep: Sweep, predicted: "Predictions", limit: int) -> dict[str, Any]:
+def _verdict(sweep: Measuring, predicted: "Predictions", limit: int) -> dict[str, Any]:
     lengths = predicted.around(BELOW * limit)[0], predicted.around(ABOVE * limit)[1]
     found = [_status(sweep, predicted.attention, length, limit) for length in lengths]
     right = [one == wanted for one, wanted in zip(found, ("ok", "out of memory"), strict=True)]
@@ -149,7 +149,7 @@ def _verdict(sweep: Sweep, predicted: "Predictions", limit: int) -> dict[str, An
     }
 
 
-def _status(sweep: Sweep, attention: str, length: int, limit: int) -> str:
+def _status(sweep: Measuring, attention: str, length: int, limit: int) -> str:
     cell = make_cell(attention, "backward", length, memory_limit=limit)
     return sweep.tried(cell)["status"].replace("_", " ")
 
@@ -161,7 +161,7 @@ class Predictions:
     # Interpolation needs three or four; where memory grows in steps, halving is quicker.
     _MOST_GUESSES = 8
 
-    def __init__(self, sweep: Sweep, attention: str) -> None:
+    def __init__(self, sweep: Measuring, attention: str) -> None:
         self.sweep, self.attention = sweep, attention
         self._known: dict[int, int] = {}
 
@@ -219,7 +219,7 @@ CALLED = (("linear", 128), ("linear", 4_096), ("linear", 32_768))
 TURNS, TURN_BUDGET = 10, 0.5
 
 
-def overhead(_: Sweep) -> None:
+def overhead(_: Measuring) -> None:
     """What timing adds to bare calls in a loop, the two in turns; clocks must be below 1%."""
     rows = []
     for name, length in CALLED:
@@ -308,14 +308,14 @@ def main() -> None:
     run_sections(SECTIONS, args.sections, _sweep(args.out, args.rounds))
 
 
-def _sweep(out: Path, rounds: int) -> Sweep:
+def _sweep(out: Path, rounds: int) -> Measuring:
     """One whose lines go to standard error: the tables alone are the result."""
     here = supervise.describe()
     effort = Effort(BUDGET, rounds, TIME_LIMIT, here["xla_flags"])
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.redirect_stdout(sys.stderr):
         display = Display()
-    return Sweep(out / records.FILE, machine(HERE, here["environment"]), effort, display)
+    return Measuring(out / records.FILE, machine(HERE, here["environment"]), effort, display)
 
 
 if __name__ == "__main__":

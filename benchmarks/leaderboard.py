@@ -24,9 +24,10 @@ import numpy as np
 from _sections import show
 
 from lra_bench.config import make_settings
-from lra_bench.leaderboard import collect, render
 from lra_bench.leaderboard.board import ORDER
+from lra_bench.leaderboard.tables import render
 from lra_bench.records import answers, record
+from lra_bench.records.find import collect
 from lra_bench.registry import ATTENTIONS
 
 _EXAMPLES = 2000
@@ -38,10 +39,10 @@ def records() -> Iterator[dict[str, Any]]:
     chance = np.random.default_rng(0)
     for seed in count():
         for preset, task, attention in product(("small", "paper"), ORDER, ATTENTIONS.names()):
-            made = record.blank(make_settings(task, attention, preset, seed))
+            made = record.begin(make_settings(task, attention, preset, seed), chance=0.2).as_dict()
             correct = chance.random(_EXAMPLES) < _rate(attention)
             test = {"accuracy": float(correct.mean()), "loss": 1.0, "examples": _EXAMPLES}
-            made.update(status="ok", best_step=1, chance=0.2, validation=test)
+            made.update(status="ok", best_step=1, validation=test)
             made["test"] = {**test, "correct": answers.pack(correct)}
             made.update(data={"sha256": task, "official": True}, environment={})
             yield made

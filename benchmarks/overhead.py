@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lra_bench.config import make_settings
 from lra_bench.data.obtain import load_data
-from lra_bench.display.progress import Advance, Display
+from lra_bench.display.progress import Display
 from lra_bench.files import data_root
 from lra_bench.records.metrics import Metrics
 from lra_bench.registry import ATTENTIONS, TASKS
@@ -47,13 +47,6 @@ def looped(loop: Loop, state: State) -> tuple[State, float]:
     return state, (time.perf_counter() - started) / loop.settings.num_steps
 
 
-class WithoutValidation(Loop):
-    """The loop but for validation and its checkpoint, which aren't part of a step."""
-
-    def _validate(self, state: State, step: int, bar: Advance) -> None:
-        del state, step, bar
-
-
 def measure(attention: str) -> tuple[float, float]:
     """Median seconds a step: the loop's and the bare function's."""
     overrides = [f"train.num_steps={STEPS}"]
@@ -68,14 +61,14 @@ def measure(attention: str) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as folder:
             checkpoints = Checkpoints(Path(folder) / "checkpoints")
             metrics = Metrics(Path(folder), 0, 0)
-            loop = WithoutValidation(
-                programs,
-                store,
-                settings.train,
-                checkpoints,
-                metrics,
-                Display(),
-                StopRequest(),
+            loop = Loop(
+                programs=programs,
+                settings=settings.train,
+                checkpoints=checkpoints,
+                metrics=metrics,
+                display=Display(),
+                stop=StopRequest(),
+                evaluator=None,  # validation and its checkpoint are not part of a step
             )
             _, with_loop = looped(loop, programs.init())
             _, alone = bare(programs, programs.init(), STEPS)

@@ -8,8 +8,9 @@ from typing import Any
 
 from lra_bench import published
 from lra_bench.config import presets
+from lra_bench.contracts import SPLITS, Source
 from lra_bench.leaderboard.board import in_order
-from lra_bench.registry import ATTENTIONS, SPLITS, TASKS, Entry, Registry, Source
+from lra_bench.registry import ATTENTIONS, TASKS, Entry, Registry
 from lra_bench.report.docstring import Docstring, parse
 
 PRESETS = ("smoke", "mini", "small", "paper")

@@ -9,8 +9,8 @@ from typing import Any, get_args, get_type_hints
 from absl import flags
 from ml_collections.config_flags import config_flags
 
-from lra_bench.errors import UsageError
-from lra_bench.registry import ATTENTIONS, TASKS, unknown
+from lra_bench.errors import UsageError, unknown
+from lra_bench.registry import ATTENTIONS, TASKS
 from lra_bench.settings import ModelSettings, Origin, RunSettings, TrainSettings
 
 # A ConfigDict's type checks attributes that only exist at run time.

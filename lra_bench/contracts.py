@@ -1,18 +1,189 @@
-"""The sizes that an attention mechanism is built for."""
+"""The contracts: what an attention mechanism and a task must provide. No heavy imports."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from lra_bench.errors import unknown
+
+SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Dims:
-    """Sizes fixed when a mechanism is built.
+    """The sizes that an attention mechanism is built for.
 
     Attributes:
         num_heads: heads, `h` in shapes.
-        head_dim: features a head, `d` in shapes.
-        max_len: the longest sequence that will be seen, in tokens; calls may be shorter.
+        head_dim: features of a head, `d` in shapes.
+        max_len: tokens of the longest sequence; calls may be shorter.
     """
 
     num_heads: int
     head_dim: int
     max_len: int
+
+
+@dataclass(frozen=True)
+class AttentionTraits:
+    """The promises of an attention mechanism; the contract tests check each of them.
+
+    Attributes:
+        exact: the output equals softmax attention, Eq. (1) of the Performer paper.
+        equivariant: permuting the real tokens permutes the output.
+        shares_query_key: queries and keys have one projection; `q` and `k` are the same array.
+    """
+
+    exact: bool = False
+    equivariant: bool = False
+    shares_query_key: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place from which the data of a task come.
+
+    Attributes:
+        name: the value of the setting `data.source`.
+        splits: the rule that divides the examples into train, validation and test.
+        files: what a user must have, such as "cifar-10-binary.tar.gz"; empty for a generator.
+        url: the address where those files can be downloaded.
+        size: bytes of the download.
+        sha256: checksum of the one file at `url`, if it can be downloaded as it is.
+    """
+
+    name: str
+    splits: str
+    files: str = ""
+    url: str = ""
+    size: int = 0
+    sha256: str = ""
+
+
+# Tells people what is being done, how much of it is done, and out of how much, if that is known.
+Report = Callable[[str, int, int | None], None]
+
+
+def silent(*_: object) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The arguments with which a task reads its data.
+
+    Attributes:
+        source: name of the source.
+        path: where the files of the source are; None for a generator.
+        scratch: a folder for intermediate results. It survives an interruption, and is removed
+            when the data are complete.
+        report: tells people how far the reading is.
+        note: adds a remark to the manifest, such as a file that was left out.
+    """
+
+    source: str
+    path: Path | None
+    scratch: Path
+    report: Report = silent
+    note: Callable[[str], None] = silent
+
+
+# Some examples of one split: its name, their tokens, their labels.
+Block = tuple[str, np.ndarray, np.ndarray]
+
+
+class Task(Protocol):
+    """A task: a frozen dataclass whose fields are its data options, each with a default.
+
+    Attributes:
+        name: the registered name.
+        num_classes: number of labels.
+        class_names: the meaning of each label, in order.
+        vocab_size: number of token ids.
+        pad_id: the token id of padding; None if every token is real.
+        max_len: tokens of an example, or of one document if `paired`.
+        paired: whether an example is two documents.
+        side: pixels of a side, if an example is a square image of grey values; else None.
+        sources: where its data can come from; the first is the default.
+        version: a number that is raised whenever the same options give other data.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def num_classes(self) -> int: ...  # noqa: D102
+    @property
+    def class_names(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def vocab_size(self) -> int: ...  # noqa: D102
+    @property
+    def pad_id(self) -> int | None: ...  # noqa: D102
+    @property
+    def max_len(self) -> int: ...  # noqa: D102
+    @property
+    def paired(self) -> bool: ...  # noqa: D102
+    @property
+    def side(self) -> int | None: ...  # noqa: D102
+    @property
+    def sources(self) -> tuple[Source, ...]: ...  # noqa: D102
+    @property
+    def version(self) -> int: ...  # noqa: D102
+
+    def data_options(self, source: str) -> dict[str, Any]:
+        """Return the options on which the data of that source depend."""
+        ...
+
+    def sizes(self, source: str) -> dict[str, int]:
+        """Return the examples of each split if they are known before reading; else {}."""
+        ...
+
+    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
+        """Return the files that decide what is read; their checksums are kept.
+
+        Raises:
+            RunError: a file is missing.
+        """
+        ...
+
+    def read(self, reading: Reading) -> Iterator[Block]:
+        """Yield blocks of (split, tokens, labels): train, then validation, then test.
+
+        Tokens are uint8 or uint16 (n, max_len), or (n, 2, max_len) if paired; labels int (n,).
+        """
+        ...
+
+    def to_text(self, tokens: np.ndarray) -> str:
+        """Return an example as a person reads it."""
+        ...
+
+    def features(self, tokens: np.ndarray) -> np.ndarray:
+        """Return cheap features, float32 (n, f), that tell something about the label.
+
+        A linear model on them shows that the data are not noise. (n, 0) if there are none.
+        """
+        ...
+
+    def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
+        """Return whether these data are the published data of the benchmark.
+
+        Args:
+            source: name of the source.
+            checksums: SHA-256 of each of `inputs`.
+            sizes: examples of each split.
+        """
+        ...
+
+
+def source_of(task: Task, name: str) -> Source:
+    """Return the source of that name.
+
+    Raises:
+        UsageError: the task has no such source.
+    """
+    for source in task.sources:
+        if source.name == name:
+            return source
+    raise unknown(f"data source of {task.name}", name, [source.name for source in task.sources])

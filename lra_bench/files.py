@@ -1,4 +1,7 @@
-"""Writing files so that a reader never sees half of one; locking; where data live."""
+"""Read, write and lock files; a reader never sees half of one.
+
+JSON files are written as a whole. Files of JSON lines are appended to, a line at a time.
+"""
 
 import contextlib
 import fcntl
@@ -8,6 +11,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from lra_bench.errors import UsageError
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -25,16 +30,20 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically, indented; NaN and infinity, which JSON lacks, are refused."""
+    """Write an indented JSON file atomically.
+
+    Raises:
+        ValueError: the value holds NaN or infinity, which JSON lacks.
+    """
     write_atomically(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """Return the value that a JSON file holds.
 
     Raises:
-        OSError: it can't be read.
-        ValueError: it isn't JSON.
+        OSError: the file cannot be read.
+        ValueError: it is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -42,21 +51,62 @@ def read_json(path: Path) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def append_line(path: Path, value: Any) -> None:
+    """Append a line of JSON and wait until it is on disk.
+
+    If a kill cut off the line before, that one keeps a line of its own.
+    """
+    text = json.dumps(value, allow_nan=False) + "\n"
+    with path.open("a+b") as file:
+        if file.tell() and not _ends_whole(file):
+            text = "\n" + text
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ends_whole(file: Any) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+def read_lines(path: Path) -> tuple[list[Any], int]:
+    """Return the values of a file of JSON lines, and how many of its lines are broken.
+
+    A file that is not there has no lines.
+    """
+    values, broken = [], 0
+    for text in path.read_text(errors="replace").splitlines() if path.exists() else []:
+        try:
+            values.append(json.loads(text))
+        except ValueError:
+            broken += bool(text.strip())
+    return values, broken
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed had begun to write; while no other writes here."""
+    """Remove the temporary files of killed processes; call it while no process writes here."""
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
-    """The file's SHA-256, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the lock file at `path`; yields False where another process has it and not `wait`."""
+    """Hold a lock file while the block runs.
+
+    Args:
+        path: the lock file; its folder is made.
+        wait: whether to wait for another process that holds it.
+
+    Yields:
+        False where another process holds it and `wait` is false.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
@@ -67,8 +117,18 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
         yield True
 
 
+def refuse_file(out: Path) -> None:
+    """Check that the folder given as --out is not a file.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file")
+
+
 def data_root(argument: Path | None) -> Path:
-    """Where data live: the argument, else $LRA_BENCH_DATA, else ~/.cache/lra_bench."""
+    """Return where data live: the argument, else $LRA_BENCH_DATA, else ~/.cache/lra_bench."""
     if argument is not None:
         return argument.expanduser()
     return Path(os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench").expanduser()

@@ -10,8 +10,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from lra_bench.contracts import Dims
-from lra_bench.registry import ATTENTIONS, Task
+from lra_bench.contracts import Dims, Task
+from lra_bench.registry import ATTENTIONS
 from lra_bench.runtime.mesh import by_token
 from lra_bench.settings import ModelSettings
 

@@ -1,212 +1,45 @@
 """The registries of attention mechanisms and of tasks.
 
-A mechanism or a task is one file that registers itself by a decorator. Files in
-`lra_bench.attentions` and `lra_bench.tasks` are found by themselves; other packages name their
-module in an entry point of the same name.
+A mechanism or a task is one file that registers itself with a decorator. The registry finds the
+files in `lra_bench.attentions` and `lra_bench.tasks` by itself; other packages name their module
+in an entry point of the same name.
 """
 
-import difflib
 import importlib
 import inspect
 import pkgutil
 import re
+import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import (
-    Any,
-    Generic,
-    Literal,
-    Protocol,
-    TypeVar,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-import numpy as np
-
-from lra_bench.errors import UsageError
+from lra_bench.contracts import AttentionTraits, Task
+from lra_bench.errors import UsageError, unknown
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 Traits = TypeVar("Traits")
 
-SPLITS = ("train", "validation", "test")
+# The exact attention that every other mechanism is compared with.
+REFERENCE = "softmax"
+# The attention that returns the values unmixed: "X (OPT)" in the Performer paper, the cheapest.
+IDENTITY = "identity"
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
-def unknown(kind: str, name: str, valid: list[str]) -> UsageError:
-    """The error for a name that isn't there: it lists all that are, the nearest one first."""
-    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return UsageError(f"unknown {kind} {name!r}; {hint}valid: {', '.join(valid)}")
-
-
-@dataclass(frozen=True)
-class AttentionTraits:
-    """What a mechanism promises; the contract tests hold it to each promise.
-
-    Attributes:
-        exact: equals softmax attention, Eq. (1) of the Performer paper.
-        equivariant: permuting the real tokens permutes the output.
-        shares_query_key: queries and keys are one projection; `q` and `k` are the same array.
-    """
-
-    exact: bool = False
-    equivariant: bool = False
-    shares_query_key: bool = False
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where data of a task come from.
-
-    Attributes:
-        name: what `data.source` is set to.
-        splits: the rule by which examples fall into train, validation and test.
-        files: what a user must have, such as "cifar-10-binary.tar.gz"; empty for a generator.
-        url: where that is to be had.
-        size: of the download, in bytes.
-        sha256: of the one file at `url`, where it can be downloaded as it is.
-    """
-
-    name: str
-    splits: str
-    files: str = ""
-    url: str = ""
-    size: int = 0
-    sha256: str = ""
-
-
-# What is being done, how far, and out of how many, where that is known.
-Report = Callable[[str, int, int | None], None]
-
-
-def silent(*_: object) -> None:
-    """Tell nobody."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a task is given to read its data.
-
-    Attributes:
-        source: the name of the source.
-        path: where the source's files are; None for a generator.
-        scratch: a folder for what should outlive an interruption. It comes back until the store
-            is whole, then it is removed.
-        report: tells people how far the reading is.
-        note: keeps a remark in the manifest, such as a file that was left out.
-    """
-
-    source: str
-    path: Path | None
-    scratch: Path
-    report: Report = silent
-    note: Callable[[str], None] = silent
-
-
-Block = tuple[str, np.ndarray, np.ndarray]
-
-
-class Task(Protocol):
-    """What a task has; it is a frozen dataclass of its data options, each with a default.
-
-    Attributes:
-        name, num_classes, vocab_size: as they are called.
-        class_names: what each label means, in order.
-        pad_id: the token id that is padding; None where every token is real.
-        max_len: tokens of an example, or of one document if `paired`.
-        paired: whether an example is two documents.
-        side: pixels on a side, where an example is a square image of grey values; else None.
-        sources: where its data can come from; the first is the default.
-        version: raised whenever the same options would give other data.
-    """
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def num_classes(self) -> int: ...  # noqa: D102
-    @property
-    def class_names(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def vocab_size(self) -> int: ...  # noqa: D102
-    @property
-    def pad_id(self) -> int | None: ...  # noqa: D102
-    @property
-    def max_len(self) -> int: ...  # noqa: D102
-    @property
-    def paired(self) -> bool: ...  # noqa: D102
-    @property
-    def side(self) -> int | None: ...  # noqa: D102
-    @property
-    def sources(self) -> tuple[Source, ...]: ...  # noqa: D102
-    @property
-    def version(self) -> int: ...  # noqa: D102
-
-    def data_options(self, source: str) -> dict[str, Any]:
-        """The options that the data from that source depend on."""
-        ...
-
-    def sizes(self, source: str) -> dict[str, int]:
-        """Examples of each split, where that is known before the data are read; else {}."""
-        ...
-
-    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
-        """The files that are read or that say what is read, whose checksums are kept.
-
-        Raises:
-            RunError: one is missing.
-        """
-        ...
-
-    def read(self, reading: Reading) -> Iterator[Block]:
-        """Blocks of (split, tokens, labels): train, then validation, then test.
-
-        Tokens are uint8 or uint16 (n, max_len), or (n, 2, max_len) if paired; labels int (n,).
-        """
-        ...
-
-    def to_text(self, tokens: np.ndarray) -> str:
-        """An example as a person reads it."""
-        ...
-
-    def features(self, tokens: np.ndarray) -> np.ndarray:
-        """Cheap features, float32 (n, f), from which a linear model tells the label at times.
-
-        They are for the check that the data are no noise, not for accuracy; (n, 0) where none
-        can be had.
-        """
-        ...
-
-    def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
-        """Whether these data are the benchmark's published ones.
-
-        Args:
-            checksums: SHA-256 of each of `inputs`.
-            sizes: examples of each split.
-        """
-        ...
-
-
-def source_of(task: Task, name: str) -> Source:
-    """The source of that name.
-
-    Raises:
-        UsageError: the task has none.
-    """
-    for source in task.sources:
-        if source.name == name:
-            return source
-    raise unknown(f"data source of {task.name}", name, [source.name for source in task.sources])
-
-
 @dataclass(frozen=True)
 class Entry(Generic[Traits]):
-    """One registered thing: its name, itself, the module that it comes from, its promises."""
+    """A registered mechanism or task.
+
+    Attributes:
+        name: the registered name.
+        target: the function or class.
+        module: name of the module that registered it.
+        traits: its promises.
+    """
 
     name: str
     target: Callable[..., Any]
@@ -215,22 +48,22 @@ class Entry(Generic[Traits]):
 
     @property
     def summary(self) -> str:
-        """The first line of the docstring."""
+        """Return the first line of the docstring."""
         return (inspect.getdoc(self.target) or "").partition("\n")[0]
 
     @property
     def supports_causal(self) -> bool:
-        """Whether it has the option that makes it unidirectional."""
+        """Return whether it has the option that makes it unidirectional."""
         return "causal" in self.options()
 
     def options(self) -> dict[str, Any]:
-        """The options that a user may set, with their defaults: keyword-only parameters."""
+        """Return the options that a user may set, with their defaults: keyword-only parameters."""
         parameters = inspect.signature(self._built_by).parameters.values()
         named = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "rngs"]
         return {p.name: p.default for p in named}
 
     def choices(self) -> dict[str, tuple[Any, ...]]:
-        """The valid values of each option that is annotated as a `Literal`."""
+        """Return the valid values of each option that is annotated as a `Literal`."""
         hints = get_type_hints(self._built_by)
         return {
             name: get_args(hints[name])
@@ -244,13 +77,15 @@ class Entry(Generic[Traits]):
 
 
 class Registry(Generic[Traits]):
-    """Names to entries, filled on the first look-up."""
+    """A mapping of names to entries, filled on the first look-up."""
 
     def __init__(self, kind: str, package: str) -> None:
         self.kind = kind
         self.package = package
         self._entries: dict[str, Entry[Traits]] = {}
         self._discovered = False
+        # Reentrant: a module that is being discovered may look up other entries.
+        self._lock = threading.RLock()
 
     def add(self, name: str, target: Target, traits: Traits) -> Target:
         """Register `target` under `name`.
@@ -273,10 +108,10 @@ class Registry(Generic[Traits]):
         return target
 
     def get(self, name: str) -> Entry[Traits]:
-        """The entry of that name.
+        """Return the entry of that name.
 
         Raises:
-            UsageError: there is none; the message lists all and suggests the nearest.
+            UsageError: no entry has that name; the message lists all and suggests the nearest.
         """
         self._discover()
         if name not in self._entries:
@@ -284,14 +119,19 @@ class Registry(Generic[Traits]):
         return self._entries[name]
 
     def names(self) -> list[str]:
-        """All names, sorted."""
+        """Return all names, sorted."""
         self._discover()
         return sorted(self._entries)
 
     def _discover(self) -> None:
-        if self._discovered:
-            return
-        self._discovered = True
+        """Import every module that registers something, once; other threads wait."""
+        with self._lock:
+            if self._discovered:
+                return
+            self._discovered = True
+            self._import_all()
+
+    def _import_all(self) -> None:
         package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
             if not module.name.startswith("_"):
@@ -300,12 +140,12 @@ class Registry(Generic[Traits]):
             self._load(point.name, point.load)
 
     def _load(self, name: str, load: Callable[[], Any]) -> None:
-        """Load a third party's module; a broken one must not take the others with it."""
+        """Load the module of another package; if it is broken, the others stay usable."""
         try:
             load()
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
-            warnings.warn(f"{self.kind} plug-in {name!r} left out: {problem}", stacklevel=4)
+            warnings.warn(f"{self.kind} plug-in {name!r} left out: {problem}", stacklevel=5)
 
 
 ATTENTIONS: Registry[AttentionTraits] = Registry("attention", "lra_bench.attentions")
@@ -331,3 +171,21 @@ def register_attention(
 def register_task(name: str) -> Callable[[Target], Target]:
     """Register a class whose instances are a `Task`."""
     return lambda target: TASKS.add(name, target, None)
+
+
+def make_task(name: str, options: Mapping[str, Any]) -> Task:
+    """Return the task of that name with these data options.
+
+    Raises:
+        UsageError: no task has that name.
+        ValueError: the task refuses the options.
+    """
+    return TASKS.get(name).target(**options)
+
+
+def is_exact(attention: str) -> bool:
+    """Return whether a mechanism equals softmax attention; false if it is not registered here."""
+    try:
+        return ATTENTIONS.get(attention).traits.exact
+    except UsageError:
+        return False

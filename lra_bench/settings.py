@@ -107,3 +107,18 @@ class RunSettings:
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries, ready for JSON."""
         return asdict(self)
+
+
+def from_dict(values: dict[str, Any]) -> RunSettings:
+    """Return the settings that `RunSettings.as_dict` gave.
+
+    Raises:
+        KeyError, TypeError, AttributeError: the values are of another version, or no settings.
+    """
+    origin = values.get("init_from")
+    typed = {
+        "model": ModelSettings(**values["model"]),
+        "train": TrainSettings(**values["train"]),
+        "init_from": None if origin is None else Origin(**origin),
+    }
+    return RunSettings(**{**values, **typed})

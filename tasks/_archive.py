@@ -8,8 +8,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from lra_bench.contracts import Source
 from lra_bench.errors import RunError
-from lra_bench.registry import Source
 
 _HELD_OUT = 10
 RULE = "train: a tenth of the archive's train set, the first by SHA-256 of the id, is validation"

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lra_bench.registry import Source
+from lra_bench.contracts import Source
 from lra_bench.tasks import _archive
 
 

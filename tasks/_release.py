@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lra_bench.contracts import Source
 from lra_bench.errors import RunError
-from lra_bench.registry import Source
 
 URL = "https://storage.googleapis.com/long-range-arena/lra_release.gz"
 # The archive unpacks to lra_release/lra_release/...

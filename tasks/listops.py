@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lra_bench.contracts import SPLITS, Block, Reading, Source
 from lra_bench.errors import RunError
-from lra_bench.registry import SPLITS, Block, Reading, Source, register_task
+from lra_bench.registry import register_task
 from lra_bench.tasks import _release
 from lra_bench.tasks._listops_trees import END, MIN, SM, SYMBOLS, Limits, blocks
 

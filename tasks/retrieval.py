@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from lra_bench.contracts import Block, Reading, Source
 from lra_bench.errors import RunError
-from lra_bench.registry import Block, Reading, Source, register_task
+from lra_bench.registry import register_task
 from lra_bench.tasks import _bytes, _release
 from lra_bench.tasks._given import Given
 

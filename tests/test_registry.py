@@ -8,8 +8,9 @@ import types
 import pytest
 
 from lra_bench.config import make_settings
+from lra_bench.contracts import AttentionTraits
 from lra_bench.errors import UsageError
-from lra_bench.registry import ATTENTIONS, TASKS, AttentionTraits, Registry
+from lra_bench.registry import ATTENTIONS, TASKS, Registry
 
 
 @pytest.fixture

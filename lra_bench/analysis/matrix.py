@@ -12,11 +12,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from lra_bench.analysis import plots
+from lra_bench.contracts import Task
 from lra_bench.data.obtain import load_data
 from lra_bench.display.progress import Display
-from lra_bench.errors import UsageError
+from lra_bench.errors import UsageError, unknown
 from lra_bench.model import AttentionFunction, Encoder
-from lra_bench.registry import Task, unknown
 from lra_bench.training.restore import load_model
 
 

@@ -18,8 +18,7 @@ from lra_bench.cli import (
     sweep,
     table,
 )
-from lra_bench.errors import RunError, UsageError
-from lra_bench.faults import is_disk_full, one_line
+from lra_bench.errors import RunError, UsageError, is_disk_full, one_line
 
 COMMANDS = (run, sweep, efficiency, table, report, submit_check, analyze, data, listing)
 

@@ -85,10 +85,9 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     import importlib
 
     from lra_bench.display.progress import Display
-    from lra_bench.errors import UsageError
+    from lra_bench.files import refuse_file
 
-    if args.out.exists() and not args.out.is_dir():
-        raise UsageError(f"--out {args.out} is a file")
+    refuse_file(args.out)
     study: Any = importlib.import_module(f"lra_bench.analysis.{args.study}")
     setup, display = study.Setup(**_SETUPS[args.study](args)), Display()
     fine = study.run(setup, args.out, display)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from lra_bench.cli.common import add_data_dir, add_set
 
 if TYPE_CHECKING:
+    from lra_bench.contracts import Task
     from lra_bench.data.store import Store
     from lra_bench.display.progress import Display
-    from lra_bench.registry import Task
 
 NAME = "data"
 HELP = "prepare, check or show the data of a task"

@@ -71,13 +71,12 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     del argv
     from lra_bench.display.progress import Display
     from lra_bench.efficiency import records, supervise, targets
-    from lra_bench.efficiency.measure import Effort, Sweep, machine
+    from lra_bench.efficiency.measure import Effort, Measuring, machine
     from lra_bench.efficiency.plan import cells
     from lra_bench.errors import UsageError
-    from lra_bench.files import locked
+    from lra_bench.files import locked, refuse_file
 
-    if args.out.exists() and not args.out.is_dir():
-        raise UsageError(f"--out {args.out} is a file")
+    refuse_file(args.out)
     targets.check(args.target)
     choice = _choice(args, None)
     cells(choice)  # says what is wrong before anything starts
@@ -88,7 +87,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     with locked(args.out / ".lock", wait=False) as ours:
         if not ours:
             raise UsageError(f"another sweep is writing to {args.out}")
-        sweep = Sweep(path, machine(args.target, here["environment"]), effort, display)
+        sweep = Measuring(path, machine(args.target, here["environment"]), effort, display)
         try:
             sweep.run(todo, find_largest=args.largest)
         except KeyboardInterrupt:

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Write the page."""
     del argv
-    from lra_bench.report import write
+    from lra_bench.report.build import write
 
     for path in write(args.dirs, args.out, with_published=args.published):
         print(path)

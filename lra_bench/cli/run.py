@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ from lra_bench.cli.common import add_data_dir, add_set, natural, positive, size
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
+    from lra_bench.records.record import Record, Score
     from lra_bench.records.run_folder import RunFolder
-    from lra_bench.runtime.processes import Group
+    from lra_bench.runtime.processes import Processes
     from lra_bench.runtime.stopping import Stopped, StopRequest
     from lra_bench.settings import Origin, RunSettings
 
@@ -74,7 +76,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         with stop.listening(lambda: _end(Stopped(), argv)):
             return _join(args, stop)
     except Stopped as stopped:
-        if stop.group.is_first:
+        if stop.processes.is_first:
             _say_how_to_go_on(stopped, argv)
         return 1
 
@@ -96,13 +98,13 @@ def _join(args: argparse.Namespace, stop: "StopRequest") -> int:
         memory.limit_allocator(args.memory_limit)
     from lra_bench.runtime.launch import joined
 
-    with joined(args.coordinator, args.processes, args.process_id) as group:
-        stop.group = group
+    with joined(args.coordinator, args.processes, args.process_id) as processes:
+        stop.processes = processes
         return run(args, stop)
 
 
 def run(args: argparse.Namespace, stop: "StopRequest") -> int:
-    """One run by the processes of a group; its exit status.
+    """Do one run together with the other processes; return its exit status.
 
     Raises:
         Stopped: on request.
@@ -114,22 +116,22 @@ def run(args: argparse.Namespace, stop: "StopRequest") -> int:
     name = f"{args.task}-{args.attention}-{args.preset}-seed{args.seed}"
     name += "-finetuned" if args.init_from else ""
     folder = RunFolder(args.out or Path("runs") / name)
-    names, group = (args.task, args.attention, args.preset, args.seed), stop.group
-    origin = _origin(args.init_from, folder, group, resume=args.resume)
+    names, processes = (args.task, args.attention, args.preset, args.seed), stop.processes
+    origin = _origin(args.init_from, folder, processes, resume=args.resume)
     settings = make_settings(*names, args.set, origin)
-    display = Display(quiet=not group.is_first)
-    record = group.on_first(lambda: folder.check(settings, resume=args.resume))
+    display = Display(quiet=not processes.is_first)
+    record = _finished(folder, settings, processes, resume=args.resume)
     if record is None:
         display.line(f"{args.task} with {args.attention}, preset {args.preset}, seed {args.seed}")
         record = _execute(settings, folder, args, display, stop)
     _show(record, folder.path, display)
-    return 0 if record["status"] == "ok" else 1
+    return 0 if record.status == "ok" else 1
 
 
 def _origin(
-    path: Path | None, folder: "RunFolder", group: "Group", *, resume: bool
+    path: Path | None, folder: "RunFolder", processes: "Processes", *, resume: bool
 ) -> "Origin | None":
-    """The checkpoint to start with; a run that has started with it needs it no more."""
+    """Return the checkpoint to start with; a run that has started with it needs no file of it."""
     if path is None:
         return None
     from lra_bench.settings import Origin
@@ -139,7 +141,21 @@ def _origin(
         known = folder.origin(path) if resume and not path.exists() else None
         return asdict(known or identify(path))
 
-    return Origin(**group.on_first(find))
+    return Origin(**processes.on_first(find))
+
+
+def _finished(
+    folder: "RunFolder", settings: "RunSettings", processes: "Processes", *, resume: bool
+) -> "Record | None":
+    """Return the record in the folder if the run there is finished."""
+    from lra_bench.records.record import parse
+
+    def check() -> dict[str, Any] | None:
+        record = folder.check(settings, resume=resume)
+        return record and record.as_dict()
+
+    values = processes.on_first(check)
+    return None if values is None else parse(values)
 
 
 def _execute(
@@ -148,7 +164,7 @@ def _execute(
     args: argparse.Namespace,
     display: "Display",
     stop: "StopRequest",
-) -> dict[str, Any]:
+) -> "Record":
     from lra_bench.files import data_root
     from lra_bench.training.run import execute
 
@@ -163,33 +179,32 @@ def _execute(
     )
 
 
-def _show(record: dict[str, Any], folder: Path, display: "Display") -> None:
-    from lra_bench.published import of
-
-    if record["status"] != "ok":
-        display.line(f"{record['status'].replace('_', ' ')}: {record['error']}")
+def _show(record: "Record", folder: Path, display: "Display") -> None:
+    """Print the result of a run."""
+    if record.test is None or record.validation is None:
+        display.line(f"{record.status.replace('_', ' ')}: {record.error}")
     else:
         display.line()
-        display.line(
-            f"test accuracy  {record['test']['accuracy']:.1%} of {record['test']['examples']:,}"
-            f" (best validation {record['validation']['accuracy']:.1%},"
-            f" at step {record['best_step']})"
-        )
-        if record["init_from"]:
-            display.line(
-                f"zero-shot      {record['init_from']['test']['accuracy']:.1%}"
-                f" with {record['init_from']['attention']}'s parameters, before any step"
-            )
-        display.line(f"chance         {record['chance']:.1%} (always the commonest answer)")
-        figures = [
-            f"{row.accuracy[record['task']]:.1f} % {row.source}"
-            for row in of(record["attention"], record["task"])
-        ]
-        if figures:
-            display.line(f"published      {', '.join(figures)}")
-            display.line(
-                "               (full-size settings; compare with presets small and paper)"
-            )
-        if record["steps_per_second"]:
-            display.line(f"speed          {record['steps_per_second']:.2f} steps/s")
+        for name, text in _results(record, record.test, record.validation):
+            display.line(f"{name:<15}{text}")
     display.line(f"record         {folder / 'record.json'}")
+
+
+def _results(record: "Record", test: "Score", validation: "Score") -> Iterator[tuple[str, str]]:
+    """Yield the lines of a run that ended well."""
+    from lra_bench.published import of
+
+    accuracy = f"{test.accuracy:.1%} of {test.examples:,}"
+    best = f"(best validation {validation.accuracy:.1%}, at step {record.best_step})"
+    yield "test accuracy", f"{accuracy} {best}"
+    if record.init_from and record.init_from.test:
+        origin, zero_shot = record.init_from, record.init_from.test
+        whose = f"with {origin.attention}'s parameters, before any step"
+        yield "zero-shot", f"{zero_shot.accuracy:.1%} {whose}"
+    yield "chance", f"{record.chance:.1%} (always the commonest answer)"
+    rows = of(record.attention, record.task)
+    if rows:
+        yield "published", ", ".join(f"{x.accuracy[record.task]:.1f} % {x.source}" for x in rows)
+        yield "", "(full-size settings; compare with presets small and paper)"
+    if record.steps_per_second:
+        yield "speed", f"{record.steps_per_second:.2f} steps/s"

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Say which rules each row holds to; 1 if any is broken."""
     del argv
-    from lra_bench.leaderboard import collect
     from lra_bench.leaderboard.submission import check, rows
+    from lra_bench.records.find import collect
 
     broken = 0
     for name, records in rows(collect(args.dirs)).items():

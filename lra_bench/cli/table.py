@@ -55,15 +55,17 @@ def _text(args: argparse.Namespace) -> str:
 def _kind(dirs: Sequence[Path]) -> str:
     """What there are records of; accuracy where there are of both."""
     from lra_bench.efficiency import records
-    from lra_bench.leaderboard import find
+    from lra_bench.records.find import find
 
-    only = not find(dirs) and any(True for _ in records.find(dirs))
+    only = not find(dirs) and records.find(dirs)
     return "efficiency" if only else "accuracy"
 
 
 def _accuracy(args: argparse.Namespace) -> str:
-    from lra_bench.leaderboard import collect, published_table, render
+    from lra_bench.leaderboard import published_table
     from lra_bench.leaderboard.compare import compare
+    from lra_bench.leaderboard.tables import render
+    from lra_bench.records.find import collect
 
     if args.compare:
         one, other = args.compare

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lra_bench.contracts import Task
 from lra_bench.data.store import Split, Store
-from lra_bench.registry import Task
 
 _TRAIN, _TEST = 2_000, 1_000
 _FEWEST = 200

@@ -7,9 +7,9 @@ from itertools import combinations
 
 import numpy as np
 
+from lra_bench.contracts import Task
 from lra_bench.data.canary import STANDARD_ERRORS, try_canary
 from lra_bench.data.store import Split, Store, origin
-from lra_bench.registry import Task
 
 _BLOCK = 4_096
 # The official IMDb reviews have a few in train and test alike, 0.5 %.

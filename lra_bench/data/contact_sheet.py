@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from lra_bench.contracts import Task
 from lra_bench.data.store import Split
-from lra_bench.registry import Task
 
 _COLUMNS = 8
 

@@ -7,11 +7,10 @@ import threading
 import urllib.request
 from pathlib import Path
 
+from lra_bench.contracts import Source, Task
 from lra_bench.display.progress import Display
-from lra_bench.errors import RunError
-from lra_bench.faults import is_disk_full, one_line
+from lra_bench.errors import RunError, is_disk_full, one_line
 from lra_bench.files import locked, sha256
-from lra_bench.registry import Source, Task
 
 _PROBE_SECONDS = 4.0
 _AGENT = {"User-Agent": "lra-bench"}

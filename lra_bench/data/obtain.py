@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from lra_bench.contracts import Source, Task, source_of
 from lra_bench.data.download import fetch
 from lra_bench.data.prepare import prepare, remember, remembered
 from lra_bench.data.store import Store, exists, location, open_store
 from lra_bench.display.progress import Display
 from lra_bench.errors import UsageError
-from lra_bench.registry import Source, Task, source_of
 
 
 def load_data(task: Task, source: str, root: Path, display: Display) -> Store:

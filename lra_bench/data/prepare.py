@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from lra_bench.contracts import SPLITS, Reading, Report, Task, silent, source_of
 from lra_bench.data.store import SCHEMA, exists, location, read_manifest, remedy
 from lra_bench.errors import RunError
 from lra_bench.files import locked, sha256, write_json
-from lra_bench.registry import SPLITS, Reading, Report, Task, silent, source_of
 
 
 def prepare(

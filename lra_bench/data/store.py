@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from lra_bench.contracts import Task
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files import sha256
-from lra_bench.registry import Task
 
 SCHEMA = 2
 

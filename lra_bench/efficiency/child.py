@@ -6,6 +6,7 @@ The result so far is in FILE after each stage, so that a process that is killed 
 knew. The request and the result are JSON objects.
 """
 
+import dataclasses
 import json
 import os
 import sys
@@ -36,8 +37,7 @@ def main() -> None:
 
 
 def _failure(error: Exception) -> Result:
-    from lra_bench.errors import UsageError
-    from lra_bench.faults import is_out_of_memory, one_line
+    from lra_bench.errors import UsageError, is_out_of_memory, one_line
 
     if isinstance(error, UsageError):
         return {"status": "usage", "error": str(error)}
@@ -61,14 +61,14 @@ def describe() -> Result:
     """The devices here, and how many bytes a device, or the machine, has."""
     import jax
 
-    from lra_bench.records import record
+    from lra_bench.runtime.environment import environment
 
     devices = jax.local_devices()
     stats = devices[0].memory_stats() if devices[0].platform != "cpu" else None
     return {
         "devices": len(devices),
         "bytes": (stats or {}).get("bytes_limit") or memory.of_the_machine(),
-        "environment": record.environment(devices, "float32"),
+        "environment": environment(devices, "float32").as_dict(),
     }
 
 
@@ -101,16 +101,16 @@ class _Measurement:
         import jax
 
         from lra_bench.efficiency import programs, targets
-        from lra_bench.records import record
+        from lra_bench.runtime.environment import environment
         from lra_bench.runtime.flops import count_flops
 
         # Else a call could return before it's done.
         jax.config.update("jax_cpu_enable_async_dispatch", False)
         cell, self.program = self.cell, programs.build(self.cell)
         self.devices = targets.devices(cell.target, cell.devices)
-        environment = record.environment(self.devices, cell.dtype)
-        environment["xla_flags"] = os.environ.get("XLA_FLAGS", "")
-        self._note(environment=environment, parameters=self.program.count_parameters())
+        place = environment(self.devices, cell.dtype)
+        place = dataclasses.replace(place, xla_flags=os.environ.get("XLA_FLAGS", ""))
+        self._note(environment=place.as_dict(), parameters=self.program.count_parameters())
         self.layout = programs.Layout(self.devices)
         specs = self.layout.specs(self.program)
         self._note(flops=count_flops(self.program.function, *specs))

@@ -16,7 +16,7 @@ from lra_bench.efficiency import records, supervise
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell
 from lra_bench.efficiency.records import Line
 from lra_bench.efficiency.search import largest
-from lra_bench.lines import append_line
+from lra_bench.files import append_line
 
 # A length that can't be done for these reasons can't be done longer.
 _ENDS = ("out_of_memory", "timed_out")
@@ -46,7 +46,7 @@ class _Ended(Exception):
     """A search that is no longer about memory."""
 
 
-class Sweep:
+class Measuring:
     """Measures cells, each time in a process of its own, and appends a line each time to a file.
 
     Attributes:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import get_args, get_type_hints
 
 from lra_bench.config import check_options, make_settings, of_attention
-from lra_bench.efficiency.cells import IDENTITY, SIZES, Cell, Pass, Scope
-from lra_bench.errors import UsageError
-from lra_bench.registry import ATTENTIONS, TASKS, unknown
+from lra_bench.efficiency.cells import SIZES, Cell, Pass, Scope
+from lra_bench.errors import UsageError, unknown
+from lra_bench.registry import ATTENTIONS, IDENTITY, TASKS
 from lra_bench.settings import ModelSettings, RunSettings
 
 LENGTHS = (512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)

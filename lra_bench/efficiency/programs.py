@@ -11,14 +11,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Key
 
-from lra_bench.contracts import Dims
+from lra_bench.contracts import Dims, Task
 from lra_bench.efficiency.cells import Cell
 from lra_bench.model import build_attention
-from lra_bench.registry import TASKS, Task
+from lra_bench.registry import TASKS
 from lra_bench.runtime.devices import sharing
-from lra_bench.settings import RunSettings
+from lra_bench.settings import RunSettings, from_dict
 from lra_bench.training.learner import Learner, make_learner
-from lra_bench.training.restore import from_dict
 
 
 @dataclass(frozen=True)

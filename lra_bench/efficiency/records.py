@@ -2,13 +2,14 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lra_bench.efficiency.cells import Cell
 from lra_bench.errors import UsageError
-from lra_bench.lines import read_lines
+from lra_bench.files import read_lines
+from lra_bench.records.find import files_below
 
 FILE = "efficiency.jsonl"
 SCHEMA = 1
@@ -68,20 +69,13 @@ def visits(lines: Iterable[Line]) -> list[Line]:
     return found
 
 
-def find(folders: Sequence[Path]) -> Iterator[Path]:
-    """Files of lines at or below the folders, each once.
+def find(folders: Sequence[Path]) -> list[Path]:
+    """Return the files of lines below the folders, each once; see `files_below`.
 
     Raises:
         UsageError: a folder is missing.
     """
-    seen = set()
-    for folder in folders:
-        if not folder.exists():
-            raise UsageError(f"no folder {folder}")
-        for path in [folder] if folder.is_file() else sorted(folder.rglob(FILE)):
-            if path.resolve() not in seen:
-                seen.add(path.resolve())
-                yield path
+    return files_below(folders, FILE)
 
 
 def collect(folders: Sequence[Path]) -> list[Line]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell
-from lra_bench.errors import RunError, UsageError
+from lra_bench.errors import KILLED_FOR_MEMORY, RunError, UsageError, says_out_of_memory
 from lra_bench.runtime import memory
 
 Result = dict[str, Any]
@@ -56,7 +56,7 @@ def measure(
     if found["status"] == "usage":
         raise UsageError(found["error"])
     if found.get("signal") == signal.SIGKILL and memory.kills() > kills:
-        found.update(status="out_of_memory", error="killed by the system, which had no memory left")
+        found.update(status="out_of_memory", error=KILLED_FOR_MEMORY)
     found.pop("signal", None)
     return found
 
@@ -122,7 +122,7 @@ def _explain(found: Result, returncode: int, errors: str) -> Result:
     if returncode == 0:
         return found
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
-    sign = next(filter(memory.tells_of_want, lines), None)
+    sign = next(filter(says_out_of_memory, lines), None)
     if sign:
         asked = memory.bytes_asked(sign)
         return {**found, "status": "out_of_memory", "error": sign, "bytes_asked": asked}

@@ -4,8 +4,7 @@ import importlib.util
 from typing import Any
 
 from lra_bench.efficiency.cells import ESTIMATE, HERE
-from lra_bench.errors import UsageError
-from lra_bench.registry import unknown
+from lra_bench.errors import UsageError, unknown
 
 # The smallest topologies of each that the compiler knows: a host with four chips.
 TOPOLOGIES = {"tpu-v4": "v4:2x2x1", "tpu-v5e": "v5e:2x2", "tpu-v6e": "v6e:2x2"}

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from lra_bench.leaderboard import significance
-from lra_bench.leaderboard.results import Cell, Record, cells, percent
+from lra_bench.leaderboard.results import Result, percent, results
 from lra_bench.leaderboard.significance import Difference
+from lra_bench.records.record import Record
 
 # The order of the LRA paper's Table 1; its average is over the first five.
 ORDER = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
@@ -34,7 +35,7 @@ class Row:
     """One attention's cells, by task."""
 
     attention: str
-    cells: dict[str, Cell]
+    cells: dict[str, Result]
 
     def average(self, count: int) -> Average | None:
         """Over the five tasks, or the six; None unless each has a result.
@@ -48,8 +49,7 @@ class Row:
             return None
         seeds = set.intersection(*(set(cell.finished) for cell in found))
         each = [
-            statistics.fmean(cell.finished[seed]["test"]["accuracy"] for cell in found)
-            for seed in sorted(seeds)
+            statistics.fmean(cell.tests[seed].accuracy for cell in found) for seed in sorted(seeds)
         ]
         return Average(statistics.fmean(means), statistics.stdev(each) if len(each) > 1 else None)
 
@@ -127,15 +127,15 @@ def _difference(one: Row, other: Row, column: str | int) -> Difference | None:
 
 def board(records: Iterable[Record]) -> Board:
     """The leaderboard of records of one setting."""
-    found = cells(records)
-    by_label: dict[str, dict[str, Cell]] = {}
+    found = results(records)
+    by_label: dict[str, dict[str, Result]] = {}
     for cell in found:
         by_label.setdefault(cell.attention, {})[cell.task] = cell
     rows = [Row(name, by_task) for name, by_task in by_label.items()]
     return Board(
         tasks=in_order({cell.task for cell in found}),
         rows=tuple(sorted(rows, key=_rank)),
-        chance={cell.task: cell.runs[0]["chance"] for cell in found},
+        chance={cell.task: cell.chance for cell in found},
     )
 
 
@@ -148,6 +148,4 @@ def in_order(tasks: Iterable[str]) -> tuple[str, ...]:
 def _rank(row: Row) -> float:
     """By the mean over the row's tasks, as averages are; what has no accuracy counts as chance."""
     found = row.cells.values()
-    return -statistics.fmean(
-        cell.runs[0]["chance"] if cell.mean is None else cell.mean for cell in found
-    )
+    return -statistics.fmean(cell.chance if cell.mean is None else cell.mean for cell in found)

@@ -9,13 +9,13 @@ import pandas as pd
 
 from lra_bench.display.tables import FOR_PROGRAMS, for_programs
 from lra_bench.display.tables import render as render_table
-from lra_bench.errors import UsageError
+from lra_bench.errors import UsageError, unknown
 from lra_bench.leaderboard.board import AVERAGES, in_order
 from lra_bench.leaderboard.comparable import by_setting
-from lra_bench.leaderboard.results import Cell, Record, cells
+from lra_bench.leaderboard.results import Result, results
 from lra_bench.leaderboard.significance import Difference, difference, of_averages
 from lra_bench.records.find import collect, leave_out
-from lra_bench.registry import unknown
+from lra_bench.records.record import Record
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ def _folder(name: str) -> Path:
 
 
 def _mechanisms(records: Sequence[Record], one: str, other: str) -> Iterator[Line]:
-    names = {cell.attention for group in by_setting(records).values() for cell in cells(group)}
+    names = {cell.attention for group in by_setting(records).values() for cell in results(group)}
     for name in (one, other):
         if name not in names:
             raise unknown("attention among the records", name, sorted(names))
     for setting, group in by_setting(records).items():
-        found = cells(group)
+        found = results(group)
         mine, theirs = (_by_task(found, name) for name in (one, other))
         yield from _lines(setting, f"{one}, {other}", mine, theirs)
 
@@ -75,19 +75,19 @@ def _mechanisms(records: Sequence[Record], one: str, other: str) -> Iterator[Lin
 def _folders(one: Path, other: Path) -> Iterator[Line]:
     groups = [by_setting(collect([folder])) for folder in (one, other)]
     for setting in groups[0].keys() & groups[1].keys():
-        mine, theirs = (cells(group[setting]) for group in groups)
+        mine, theirs = (results(group[setting]) for group in groups)
         for name in sorted({cell.attention for cell in mine} & {cell.attention for cell in theirs}):
             yield from _lines(setting, name, _by_task(mine, name), _by_task(theirs, name))
     for setting in sorted(groups[0].keys() ^ groups[1].keys()):
         leave_out(f"preset {setting}, which one of them has no records of")
 
 
-def _by_task(found: Sequence[Cell], attention: str) -> dict[str, Cell]:
+def _by_task(found: Sequence[Result], attention: str) -> dict[str, Result]:
     return {cell.task: cell for cell in found if cell.attention == attention}
 
 
 def _lines(
-    setting: str, attention: str, mine: dict[str, Cell], theirs: dict[str, Cell]
+    setting: str, attention: str, mine: dict[str, Result], theirs: dict[str, Result]
 ) -> Iterator[Line]:
     """A line a task that both have, then the averages over those of which they have all."""
     found: dict[str, Line] = {}
@@ -109,12 +109,11 @@ def _lines(
             )
 
 
-def _means(one: Cell, other: Cell) -> tuple[float, float]:
+def _means(one: Result, other: Result) -> tuple[float, float]:
     """Over the seeds that both have."""
     shared = one.finished.keys() & other.finished.keys()
     mine, theirs = (
-        sum(cell.finished[seed]["test"]["accuracy"] for seed in shared) / len(shared)
-        for cell in (one, other)
+        sum(cell.tests[seed].accuracy for seed in shared) / len(shared) for cell in (one, other)
     )
     return mine, theirs
 

@@ -16,13 +16,13 @@ left, and the test is McNemar's, in its form for large counts.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int8
 from scipy.special import stdtr, stdtrit
 
-from lra_bench.leaderboard.results import Cell
+from lra_bench.leaderboard.results import Result
+from lra_bench.records.record import Score
 
 LEVEL = 0.05
 MIN_SEEDS = 2
@@ -68,16 +68,16 @@ class Difference:
         return self.seeds >= MIN_SEEDS and self.p < LEVEL
 
 
-def difference(one: Cell, other: Cell) -> Difference | None:
+def difference(one: Result, other: Result) -> Difference | None:
     """One's accuracy minus the other's; None where they share no seed that ended well."""
-    first, second = one.finished, other.finished
+    first, second = one.tests, other.tests
     shared = sorted(first.keys() & second.keys())
     if not shared:
         return None
     pairs = [(first[seed], second[seed]) for seed in shared]
-    gaps = np.array([_accuracy(a) - _accuracy(b) for a, b in pairs])
+    gaps = np.array([a.accuracy - b.accuracy for a, b in pairs])
     answers = _answers(one, other, shared)
-    examples = pairs[0][0]["test"]["examples"]
+    examples = pairs[0][0].examples
     if answers is None:
         of_examples, rest = _unpaired(pairs), 0.0
     else:
@@ -106,21 +106,16 @@ def of_averages(parts: Sequence[Difference]) -> Difference:
     )
 
 
-def _accuracy(run: dict[str, Any]) -> float:
-    return run["test"]["accuracy"]
-
-
-def _answers(one: Cell, other: Cell, seeds: Sequence[int]) -> Int8[np.ndarray, "s n"] | None:
+def _answers(one: Result, other: Result, seeds: Sequence[int]) -> Int8[np.ndarray, "s n"] | None:
     """D(s, i); None where a record doesn't have it or the tests aren't of the same examples."""
-    runs = [cell.finished[seed] for cell in (one, other) for seed in seeds]
-    tests = {(_data(run), run["test"]["examples"]) for run in runs}
-    if len(tests) > 1 or any("correct" not in run["test"] for run in runs):
+    kinds = {
+        (cell.finished[seed].data_sha256, cell.tests[seed].examples)
+        for cell in (one, other)
+        for seed in seeds
+    }
+    if len(kinds) > 1 or any(seed not in cell.right for cell in (one, other) for seed in seeds):
         return None
     return np.stack([one.right[seed] - other.right[seed] for seed in seeds])
-
-
-def _data(run: dict[str, Any]) -> Any:
-    return (run.get("data") or {}).get("sha256")
 
 
 def _variance(values: Float[np.ndarray, " n"]) -> float:
@@ -142,13 +137,13 @@ def _rest(answers: Int8[np.ndarray, "s n"]) -> float:
     return float(rest / ((seeds - 1) * (examples - 1)) / answers.size)
 
 
-def _unpaired(pairs: Sequence[tuple[Any, Any]]) -> float:
+def _unpaired(pairs: Sequence[tuple[Score, Score]]) -> float:
     """v_example of two test sets with nothing known in common: binomial variances."""
     return float(np.mean([_binomial(a) + _binomial(b) for a, b in pairs]))
 
 
-def _binomial(run: dict[str, Any]) -> float:
-    return _accuracy(run) * (1 - _accuracy(run)) / run["test"]["examples"]
+def _binomial(score: Score) -> float:
+    return score.accuracy * (1 - score.accuracy) / score.examples
 
 
 def _total(parts: Sequence[tuple[float, int]], rest: tuple[float, int]) -> tuple[float, float]:

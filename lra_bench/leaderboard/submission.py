@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from lra_bench.errors import UsageError
 from lra_bench.leaderboard.board import AVERAGES
-from lra_bench.leaderboard.comparable import departures
-from lra_bench.leaderboard.results import Record, label
 from lra_bench.records import record
+from lra_bench.records.departures import departures
+from lra_bench.records.labels import label
+from lra_bench.records.record import Record
+from lra_bench.runtime.environment import Environment
 
 TASKS = AVERAGES[5]
 SEEDS = 3
@@ -23,7 +25,7 @@ FREE = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class RuleCheck:
     """One rule, held to or not.
 
     Attributes:
@@ -35,28 +37,28 @@ class Finding:
     faults: tuple[str, ...]
 
 
-def check(records: Sequence[Record]) -> list[Finding]:
+def check(records: Sequence[Record]) -> list[RuleCheck]:
     """Hold the records of one row to each rule."""
-    return [Finding(rule, tuple(faults(records))) for rule, faults in _RULES.items()]
+    return [RuleCheck(rule, tuple(faults(records))) for rule, faults in _RULES.items()]
 
 
 def rows(records: Sequence[Record]) -> dict[str, list[Record]]:
     """The records of each row: of an attention with its options, in a preset."""
     found: dict[str, list[Record]] = {}
     for run in records:
-        found.setdefault(f"{label(run)}, preset {run['preset']}", []).append(run)
+        found.setdefault(f"{label(run)}, preset {run.preset}", []).append(run)
     return dict(sorted(found.items()))
 
 
 def _schema(records: Sequence[Record]) -> Iterator[str]:
     for run in records:
-        if "correct" not in (run["test"] or {"correct": ""}):
-            yield f"{_name(run)}: doesn't say which test examples are right; an older version's"
+        if run.test is not None and run.test.correct is None:
+            yield f"{run.name}: doesn't say which test examples are right; an older version's"
 
 
 def _all_tasks(records: Sequence[Record]) -> Iterator[str]:
     for task in TASKS:
-        seeds = {run["seed"] for run in records if run["task"] == task}
+        seeds = {run.seed for run in records if run.task == task}
         if not seeds:
             yield f"no run on {task}"
         elif len(seeds) < SEEDS:
@@ -65,39 +67,39 @@ def _all_tasks(records: Sequence[Record]) -> Iterator[str]:
 
 def _ended(records: Sequence[Record]) -> Iterator[str]:
     for run in records:
-        if run["status"] == "failed":
-            yield f"{_name(run)}: failed: {run['error']}"
+        if run.status == "failed":
+            yield f"{run.name}: failed: {run.error}"
 
 
 def _budget(records: Sequence[Record]) -> Iterator[str]:
     for run in records:
-        ratio = run["parameters_vs_softmax"]
+        ratio = run.parameters_vs_softmax
         if ratio is not None and ratio > BUDGET:
-            yield f"{_name(run)}: {ratio:.2f} of softmax's"
+            yield f"{run.name}: {ratio:.2f} of softmax's"
 
 
 def _official(records: Sequence[Record]) -> Iterator[str]:
     for run in records:
-        data = run["data"] or {}
-        if not data.get("official"):
-            yield f"{_name(run)}: data are of source {data.get('source', 'unknown')!r}"
+        if not run.is_official:
+            source = run.data.source if run.data else "unknown"
+            yield f"{run.name}: data are of source {source!r}"
 
 
 def _same_data(records: Sequence[Record]) -> Iterator[str]:
     for task in TASKS:
-        sums = {(run["data"] or {}).get("sha256") for run in records if run["task"] == task}
+        sums = {run.data_sha256 for run in records if run.task == task}
         if len(sums) > 1:
             yield f"{task}: {len(sums)} different data"
 
 
 def _clean(records: Sequence[Record]) -> Iterator[str]:
     for run in records:
-        place = run["environment"] or {}
-        commit = str(place.get("git_commit") or "")
+        environment = run.environment or Environment()
+        commit = environment.git_commit or ""
         if commit.endswith("-dirty"):
-            yield f"{_name(run)}: sources were changed after commit {commit[:8]}"
-        if not commit and "versions" not in place:
-            yield f"{_name(run)}: says neither commit nor version"
+            yield f"{run.name}: sources were changed after commit {commit[:8]}"
+        if not commit and not environment.versions:
+            yield f"{run.name}: says neither commit nor version"
 
 
 def _as_preset(records: Sequence[Record]) -> Iterator[str]:
@@ -105,21 +107,17 @@ def _as_preset(records: Sequence[Record]) -> Iterator[str]:
         try:
             changed = departures(run)
         except UsageError as error:
-            yield f"{_name(run)}: {error}"
+            yield f"{run.name}: {error}"
             continue
-        found = [f"{key}={value}" for key, value in changed.items() if key not in FREE]
+        found = [str(departure) for departure in changed if departure.key not in FREE]
         if found:
-            yield f"{_name(run)}: {', '.join(found)}"
+            yield f"{run.name}: {', '.join(found)}"
 
 
 def _alone(records: Sequence[Record]) -> Iterator[str]:
     for run in records:
-        if run["init_from"] is not None:
-            yield f"{_name(run)}: starts with {run['init_from']['attention']}'s parameters"
-
-
-def _name(run: Record) -> str:
-    return run.get("path") or f"{run['task']}, seed {run['seed']}"
+        if run.init_from is not None:
+            yield f"{run.name}: starts with {run.init_from.attention}'s parameters"
 
 
 _RULES: dict[str, Callable[[Sequence[Record]], Iterator[str]]] = {

@@ -10,8 +10,9 @@ from lra_bench.display.tables import FOR_PROGRAMS, Marked, for_programs
 from lra_bench.display.tables import render as render_table
 from lra_bench.leaderboard import published_table
 from lra_bench.leaderboard.board import AVERAGES, BEST, Board, Row, board, in_order
-from lra_bench.leaderboard.comparable import by_setting, device_of
-from lra_bench.leaderboard.results import ABOVE_CHANCE, Cell, Record, cells, percent
+from lra_bench.leaderboard.comparable import by_setting
+from lra_bench.leaderboard.results import ABOVE_CHANCE, Result, percent, results
+from lra_bench.records.record import Record
 
 PARAMETERS = "parameters vs softmax"
 
@@ -23,8 +24,8 @@ def render(records: Sequence[Record], style: str, *, with_published: bool) -> st
         return for_programs(long(groups, with_published=with_published), style)
     parts = [_one(setting, group, style) for setting, group in groups.items()]
     if with_published:
-        attentions = {run["attention"] for run in records}
-        tasks = in_order({run["task"] for run in records})
+        attentions = {run.attention for run in records}
+        tasks = in_order({run.task for run in records})
         parts += published_table.render(
             style, published_table.rows_beside(attentions, tasks), tasks
         )
@@ -34,7 +35,7 @@ def render(records: Sequence[Record], style: str, *, with_published: bool) -> st
 def _one(setting: str, records: Sequence[Record], style: str) -> str:
     made = board(records)
     table = wide(made)
-    devices = sorted({device_of(run) for run in records})
+    devices = sorted({run.device for run in records})
     speed = f"Steps/s on {' and '.join(devices)}." if "steps/s" in table.columns else ""
     notes = f"{_notes(made, table)} {_unofficial(records)}{speed}".rstrip()
     return render_table(style, f"preset {setting}", table, notes)
@@ -70,7 +71,7 @@ def _extent(made: Board, row: Row) -> dict[str, str]:
         return {PARAMETERS: row.parameter_ratio()}
     (cell,) = row.cells.values()
     parameters = cell.median("parameters")
-    rate = cell.median("steps_per_second") if len({device_of(r) for r in cell.runs}) == 1 else None
+    rate = cell.median("steps_per_second") if len({run.device for run in cell.runs}) == 1 else None
     return {
         "parameters": f"{parameters:,.0f}" if parameters else "",
         "vs softmax": row.parameter_ratio(),
@@ -89,9 +90,9 @@ def _chance(made: Board) -> dict[str, str]:
 def _unofficial(records: Iterable[Record]) -> str:
     """Which tasks were run on other data than the benchmark's."""
     other = {
-        f"{run['task']} ({run['data'].get('source')})"
+        f"{run.task} ({run.data.source})"
         for run in records
-        if run.get("data") and not run["data"].get("official")
+        if run.data is not None and not run.data.official
     }
     return f"Data that are not the published data: {', '.join(sorted(other))}. " if other else ""
 
@@ -130,12 +131,12 @@ def rule(made: Board) -> str:
 def long(groups: dict[str, list[Record]], *, with_published: bool) -> pd.DataFrame:
     """The table for programs: a row a setting, attention and task; accuracies in [0, 1]."""
     rows = [
-        _figures(setting, cell) for setting, records in groups.items() for cell in cells(records)
+        _figures(setting, cell) for setting, records in groups.items() for cell in results(records)
     ]
     return pd.DataFrame(rows + (published_table.figures() if with_published else []))
 
 
-def _figures(setting: str, cell: Cell) -> dict[str, Any]:
+def _figures(setting: str, cell: Result) -> dict[str, Any]:
     return {
         "setting": setting,
         "task": cell.task,
@@ -144,10 +145,10 @@ def _figures(setting: str, cell: Cell) -> dict[str, Any]:
         "accuracy_sd": cell.sd,
         "seeds": len(cell.runs),
         "fail": cell.failure(),
-        "chance": cell.runs[0]["chance"],
+        "chance": cell.chance,
         "parameters": cell.median("parameters"),
         "parameters_vs_softmax": cell.median("parameters_vs_softmax"),
         "steps_per_second": cell.median("steps_per_second"),
-        "official_data": bool((cell.runs[0].get("data") or {}).get("official")),
+        "official_data": cell.runs[0].is_official,
         "source": "here",
     }

@@ -1,4 +1,4 @@
-"""Which examples of a split were answered rightly: a bit an example, as text."""
+"""Which examples of a split were answered rightly: one bit an example, as text."""
 
 import base64
 
@@ -9,15 +9,15 @@ from lra_bench.errors import RunError
 
 
 def pack(correct: Bool[np.ndarray, " n"]) -> str:
-    """A bit an example, the first in the highest bit of a byte, in base64."""
+    """Return one bit an example in base64; the first is the highest bit of its byte."""
     return base64.b64encode(np.packbits(correct).tobytes()).decode()
 
 
 def unpack(text: str, examples: int) -> Bool[np.ndarray, " n"]:
-    """What `pack` was given.
+    """Return the array that `pack` was given.
 
     Raises:
-        RunError: the text isn't of so many examples.
+        RunError: the text does not hold so many examples.
     """
     try:
         packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)

@@ -1,119 +1,345 @@
 """The record of a run: what it holds, how it is written and read."""
 
-import math
-import os
-import platform
-import resource
 import stat
-import subprocess
-from collections.abc import Callable
-from dataclasses import asdict
-from importlib.metadata import version
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from lra_bench import __version__
-from lra_bench.errors import RunError
-from lra_bench.faults import one_line
+import numpy as np
+from jaxtyping import Bool
+
+from lra_bench.errors import RunError, one_line
 from lra_bench.files import read_json, write_json
 from lra_bench.records import answers
+from lra_bench.records.values import (
+    group,
+    is_count,
+    is_number,
+    is_positive,
+    is_share,
+    is_text,
+    is_whole,
+    kept,
+    or_none,
+)
+from lra_bench.runtime.environment import Environment
 from lra_bench.settings import RunSettings
 
 SCHEMA = 1
-STATUSES = ("ok", "diverged", "out_of_memory", "failed")
 FILE = "record.json"
+Status = Literal["ok", "diverged", "out_of_memory", "failed"]
+STATUSES: tuple[Status, ...] = ("ok", "diverged", "out_of_memory", "failed")
 
 
-def blank(settings: RunSettings) -> dict[str, Any]:
-    """A record with every key, in order, and nothing measured yet.
+@dataclass(frozen=True)
+class Score:
+    """The result on every example of a split.
 
-    Accuracies and `chance` lie in [0, 1]; `tokens_per_second` counts padding;
-    `peak_memory_bytes` is the process's on CPU, a device's elsewhere.
+    Attributes:
+        accuracy: share of right answers, in [0, 1].
+        loss: mean cross-entropy, in nats.
+        examples: number of examples.
+        correct: which examples were answered rightly, packed by `answers.pack`; None if unknown.
     """
-    return {
-        "schema": SCHEMA,
-        "status": "failed",
-        "error": None,
-        "task": settings.task,
-        "attention": settings.attention,
-        "preset": settings.preset,
-        "seed": settings.seed,
-        "config": settings.as_dict(),
-        "init_from": _origin(settings),
-        "parameters": None,
-        "parameters_vs_softmax": None,
-        "chance": None,
-        "best_step": None,
-        "validation": None,
-        "test": None,
-        "steps": 0,
-        "steps_per_second": None,
-        "tokens_per_second": None,
-        "flops_per_step": None,
-        "peak_memory_bytes": None,
-        "compile_seconds": None,
-        "data": None,
-        "environment": None,
-    }
+
+    accuracy: float
+    loss: float | None
+    examples: int
+    correct: str | None = None
+
+    def right(self) -> Bool[np.ndarray, " n"] | None:
+        """Return for each example whether it was answered rightly; None if unknown."""
+        return None if self.correct is None else answers.unpack(self.correct, self.examples)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        correct = {} if self.correct is None else {"correct": self.correct}
+        head = {"accuracy": self.accuracy, "loss": self.loss}
+        return {**head, **correct, "examples": self.examples}
 
 
-def _origin(settings: RunSettings) -> dict[str, Any] | None:
-    """Whose parameters the run starts with, and how they do before any step."""
+@dataclass(frozen=True)
+class Provenance:
+    """The data of a run.
+
+    Attributes:
+        source: name of the task's source.
+        sha256: checksum of all arrays; None if unknown.
+        sizes: examples of each split.
+        official: whether these are the published data of the benchmark.
+    """
+
+    source: str | None
+    sha256: str | None
+    sizes: dict[str, int]
+    official: bool
+
+
+@dataclass(frozen=True)
+class Start:
+    """The checkpoint whose parameters a run started with, and its scores before any step.
+
+    Attributes:
+        task, attention: of the run that made the checkpoint.
+        path: where it was, as the user named it.
+        sha256: of the list of its checksums.
+        step: after which it was saved.
+        test_accuracy: of that run, in [0, 1], if this step is the one that it tested.
+        validation, test: scores of the parameters in this run before any step.
+    """
+
+    path: str | None
+    sha256: str | None
+    task: str
+    attention: str
+    step: int | None
+    test_accuracy: float | None
+    validation: Score | None = None
+    test: Score | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """The record of one run, written when it ends. Unknown or absent parts are None.
+
+    Attributes:
+        status: how the run ended.
+        error: why it did not end well.
+        config: the settings as the run wrote them; the groups `data`, `attention_options`, `model`
+            and `train` are always there, and so is `data_source`, which may be None.
+        init_from: the checkpoint that it started with.
+        parameters: learned numbers of the model.
+        parameters_vs_softmax: the same over those of the model with softmax attention.
+        chance: share of the commonest label of the test split, in [0, 1].
+        best_step: the step that validated best and was tested.
+        validation, test: scores at that step.
+        steps: updates.
+        steps_per_second: of training, without compilation, data and evaluation.
+        tokens_per_second: the same in tokens, padding included.
+        flops_per_step: floating-point operations of a training step.
+        peak_memory_bytes: of the process on CPU, of a device elsewhere.
+        compile_seconds: time to compile the training step; None if it was read from a cache.
+        data: where the data come from.
+        environment: where the run took place.
+        path: the file that it was read from.
+    """
+
+    status: Status
+    error: str | None
+    task: str
+    attention: str
+    preset: str
+    seed: int
+    config: Mapping[str, Any]
+    init_from: Start | None
+    parameters: float | None
+    parameters_vs_softmax: float | None
+    chance: float
+    best_step: int | None
+    validation: Score | None
+    test: Score | None
+    steps: int
+    steps_per_second: float | None
+    tokens_per_second: float | None
+    flops_per_step: float | None
+    peak_memory_bytes: float | None
+    compile_seconds: float | None
+    data: Provenance | None
+    environment: Environment | None
+    path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the path, or the task and seed of a record that was not read from a file."""
+        return str(self.path) if self.path else f"{self.task}, seed {self.seed}"
+
+    @property
+    def device(self) -> str:
+        """Return the devices in words; speeds compare only on the same devices."""
+        return (self.environment or Environment()).device
+
+    @property
+    def data_sha256(self) -> str | None:
+        """Return the checksum of the data."""
+        return self.data and self.data.sha256
+
+    @property
+    def is_official(self) -> bool:
+        """Return whether the data are the published data of the benchmark."""
+        return self.data is not None and self.data.official
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values in the order of the file, ready for JSON."""
+        values = {"schema": SCHEMA}
+        for field in fields(self):
+            if field.name != "path":
+                values[field.name] = _plain(getattr(self, field.name))
+        return values
+
+
+def _plain(value: Any) -> Any:
+    """Return a part of a record as plain values."""
+    if isinstance(value, Start):
+        scores = {name: _plain(getattr(value, name)) for name in ("validation", "test")}
+        return {**asdict(value), **scores}
+    if isinstance(value, Score | Environment):
+        return value.as_dict()
+    return asdict(value) if isinstance(value, Provenance) else value
+
+
+def begin(
+    settings: RunSettings,
+    chance: float,
+    data: Provenance | None = None,
+    environment: Environment | None = None,
+) -> Record:
+    """Return the record of a run in which nothing is measured yet; it counts as failed.
+
+    Args:
+        settings: of the run.
+        chance: share of the commonest label of the test split, in [0, 1].
+        data: where the data come from.
+        environment: where the run takes place.
+    """
     origin = settings.init_from
-    return None if origin is None else {**asdict(origin), "validation": None, "test": None}
+    measured = ("parameters", "parameters_vs_softmax", "best_step", "validation", "test",
+                "steps_per_second", "tokens_per_second", "flops_per_step", "peak_memory_bytes",
+                "compile_seconds")  # fmt: skip
+    return Record(
+        status="failed",
+        error=None,
+        task=settings.task,
+        attention=settings.attention,
+        preset=settings.preset,
+        seed=settings.seed,
+        config=settings.as_dict(),
+        init_from=None if origin is None else Start(**asdict(origin)),
+        chance=chance,
+        steps=0,
+        data=data,
+        environment=environment,
+        **dict.fromkeys(measured),
+    )
 
 
-def write(folder: Path, record: dict[str, Any]) -> None:
-    """Write `record.json`: the last file of a run."""
-    write_json(folder / FILE, record)
+def write(folder: Path, record: Record) -> None:
+    """Write `record.json`, the last file of a run, into its folder."""
+    write_json(folder / FILE, record.as_dict())
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Read a record file.
+def read(path: Path) -> Record:
+    """Return the record in a file.
 
     Raises:
-        RunError: it is no record of this schema; the message says why.
+        RunError: the file holds no record of this schema; the message says why.
     """
     try:
         if stat.S_ISFIFO(path.stat().st_mode):
             raise OSError("a pipe")
-        record = read_json(path)
+        value = read_json(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: unreadable: {one_line(error)}") from None
-    if not isinstance(record, dict) or "schema" not in record:
-        raise RunError(f"{path}: not a run record")
-    if record["schema"] != SCHEMA:
-        raise RunError(f"{path}: schema {record['schema']!r}, this version reads {SCHEMA}")
-    record.setdefault("init_from", None)  # older records lack it
-    missing = [key for key in _VALID if key not in record]
-    if missing:
-        raise RunError(f"{path}: incomplete: {', '.join(missing)}")
-    wrong = [key for key, valid in _VALID.items() if not valid(record[key])]
-    if record["status"] == "ok":
-        wrong += [key for key in ("test", "validation", "best_step") if record[key] is None]
-    if wrong:
-        raise RunError(f"{path}: not as it should be: {', '.join(wrong)}")
-    return record
+    try:
+        return parse(value, path)
+    except ValueError as error:
+        raise RunError(f"{path}: {error}") from None
 
 
-def _is_share(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1
+def parse(value: Any, path: Path | None = None) -> Record:
+    """Return the record that a JSON value holds.
+
+    A part that readers rely on must be valid. Any other part becomes None where it is not.
+
+    Args:
+        value: the contents of a record file.
+        path: of the file.
+
+    Raises:
+        ValueError: the value is no record of this schema; the message says why.
+    """
+    if not isinstance(value, dict) or "schema" not in value:
+        raise ValueError("not a run record")
+    if value["schema"] != SCHEMA:
+        raise ValueError(f"schema {value['schema']!r}, this version reads {SCHEMA}")
+    value = {"init_from": None, **value}  # older records lack it
+    if missing := [key for key in _VALID if key not in value]:
+        raise ValueError(f"incomplete: {', '.join(missing)}")
+    if wrong := [*_invalid(value)]:
+        raise ValueError(f"not as it should be: {', '.join(wrong)}")
+    known = {field.name: value.get(field.name) for field in fields(Record)}
+    return Record(**{**known, **_typed(value), "path": path})
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _invalid(value: dict[str, Any]) -> list[str]:
+    """Return the keys whose values a reader could not rely on."""
+    wrong = [key for key, valid in _VALID.items() if not valid(value[key])]
+    if value["status"] == "ok":
+        wrong += [key for key in ("test", "validation", "best_step") if value[key] is None]
+    return wrong
 
 
-def _is_positive_or_none(value: Any) -> bool:
-    return value is None or (_is_number(value) and value > 0)
+def _typed(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the parts that have types of their own, and figures that only people read."""
+    figures = ("tokens_per_second", "flops_per_step", "peak_memory_bytes", "compile_seconds")
+    return {
+        "config": {**value["config"], "data_source": value["config"].get("data_source")},
+        "init_from": _start(value["init_from"]),
+        "validation": _score(value["validation"]),
+        "test": _score(value["test"]),
+        "data": _provenance(value["data"]),
+        "environment": parse_environment(value["environment"]),
+        **{name: kept(value.get(name), is_positive) for name in figures},
+    }
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _score(value: dict[str, Any] | None) -> Score | None:
+    if value is None:
+        return None
+    loss = kept(value.get("loss"), is_number)
+    return Score(value["accuracy"], loss, value["examples"], value.get("correct"))
 
 
-def _is_group_or_none(value: Any) -> bool:
-    return value is None or isinstance(value, dict)
+def _start(value: dict[str, Any] | None) -> Start | None:
+    if value is None:
+        return None
+    scores = {name: _score(kept(value.get(name), _is_score)) for name in ("validation", "test")}
+    return Start(
+        path=kept(value.get("path"), is_text),
+        sha256=kept(value.get("sha256"), is_text),
+        task=value["task"],
+        attention=value["attention"],
+        step=kept(value.get("step"), is_whole),
+        test_accuracy=kept(value.get("test_accuracy"), is_share),
+        **scores,
+    )
+
+
+def _provenance(value: dict[str, Any] | None) -> Provenance | None:
+    """Return where data come from; an empty object tells nothing."""
+    if not value:
+        return None
+    sizes = {name: size for name, size in group(value.get("sizes")).items() if is_whole(size)}
+    source, sha256 = (kept(value.get(key), is_text) for key in ("source", "sha256"))
+    return Provenance(source, sha256, sizes, value.get("official") is True)
+
+
+def parse_environment(value: Any) -> Environment | None:
+    """Return the environment that a JSON value holds; parts that are not valid are left out."""
+    if not isinstance(value, dict):
+        return None
+    versions = {k: v for k, v in group(value.get("versions")).items() if is_text(v)}
+    texts = ("device_kind", "platform", "dtype", "git_commit", "host", "host_cpu", "xla_flags")
+    counts = ("device_count", "processes", "host_cpu_count")
+    return Environment(
+        versions=versions,
+        **{name: kept(value.get(name), is_text) for name in texts},
+        **{name: kept(value.get(name), is_count) for name in counts},
+    )
+
+
+def _is_group(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _is_config(value: Any) -> bool:
@@ -121,105 +347,48 @@ def _is_config(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(value.get(g), dict) for g in groups)
 
 
-def _is_evaluation_or_none(value: Any) -> bool:
+def _is_score(value: Any) -> bool:
     if not isinstance(value, dict):
-        return value is None
-    examples = value.get("examples")
-    if not (_is_share(value.get("accuracy")) and isinstance(examples, int) and examples > 0):
         return False
-    return "correct" not in value or _agrees(value["correct"], value["accuracy"], examples)
+    if not (is_share(value.get("accuracy")) and is_count(value.get("examples"))):
+        return False
+    if "correct" not in value:
+        return True
+    return _agrees(value["correct"], value["accuracy"], value["examples"])
 
 
 def _agrees(correct: Any, accuracy: float, examples: int) -> bool:
-    """Whether the bits are of so many examples and make that accuracy."""
+    """Return whether the bits are of so many examples and make that accuracy."""
     try:
-        return _is_text(correct) and answers.unpack(correct, examples).mean() == accuracy
+        return is_text(correct) and answers.unpack(correct, examples).mean() == accuracy
     except RunError:
         return False
 
 
-def _is_origin_or_none(value: Any) -> bool:
+def _is_start(value: Any) -> bool:
     if not isinstance(value, dict):
-        return value is None
-    return _is_text(value.get("attention")) and _is_text(value.get("task"))
+        return False
+    return is_text(value.get("attention")) and is_text(value.get("task"))
 
 
-# What a reader relies on; the other keys are for people.
+# The parts that a reader relies on; the other keys are for people.
 _VALID: dict[str, Callable[[Any], bool]] = {
     "status": lambda value: value in STATUSES,
-    "error": lambda value: value is None or _is_text(value),
-    "task": _is_text,
-    "attention": _is_text,
-    "preset": _is_text,
+    "error": or_none(is_text),
+    "task": is_text,
+    "attention": is_text,
+    "preset": is_text,
     "seed": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "config": _is_config,
-    "init_from": _is_origin_or_none,
-    "chance": _is_share,
-    "best_step": lambda value: value is None or isinstance(value, int),
-    "steps": lambda value: isinstance(value, int) and value >= 0,
-    "validation": _is_evaluation_or_none,
-    "test": _is_evaluation_or_none,
-    "parameters": _is_positive_or_none,
-    "parameters_vs_softmax": _is_positive_or_none,
-    "steps_per_second": _is_positive_or_none,
-    "data": _is_group_or_none,
-    "environment": _is_group_or_none,
+    "init_from": or_none(_is_start),
+    "chance": is_share,
+    "best_step": or_none(is_whole),
+    "steps": is_whole,
+    "validation": or_none(_is_score),
+    "test": or_none(_is_score),
+    "parameters": or_none(is_positive),
+    "parameters_vs_softmax": or_none(is_positive),
+    "steps_per_second": or_none(is_positive),
+    "data": or_none(_is_group),
+    "environment": or_none(_is_group),
 }
-
-
-def environment(devices: list[Any], dtype: str) -> dict[str, Any]:
-    """Where a run took place."""
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {
-        "versions": {
-            "python": platform.python_version(),
-            "lra-bench": __version__,
-            **{package: version(package) for package in packages},
-        },
-        "device_kind": devices[0].device_kind,
-        "platform": devices[0].platform,
-        "device_count": len(devices),
-        "processes": 1 + max(device.process_index for device in devices),
-        "dtype": dtype,
-        "git_commit": git_commit(),
-        "host": platform.node(),
-        "host_cpu": _cpu_name(),
-        "host_cpu_count": os.cpu_count(),
-    }
-
-
-def git_commit() -> str | None:
-    """The commit that this code is at, "-dirty" if it was changed; None outside a checkout."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
-    command += ["--exclude=*"]
-    try:
-        ours = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__],
-            capture_output=True,
-            timeout=10,
-        )
-        if ours.returncode:
-            return None
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() or None
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def peak_memory(device: Any) -> int:
-    """Bytes: the device's peak where it keeps count, else this process's largest resident set."""
-    stats = device.memory_stats() if device.platform != "cpu" else None
-    if stats and "peak_bytes_in_use" in stats:
-        return stats["peak_bytes_in_use"]
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

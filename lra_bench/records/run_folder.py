@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import locked, read_json, remove_leftovers, write_json
+from lra_bench.files import locked, read_json, refuse_file, remove_leftovers, write_json
 from lra_bench.records import record
+from lra_bench.records.record import Record
 from lra_bench.settings import Origin, RunSettings
 
 CONFIG = "config.json"
@@ -30,7 +31,7 @@ class RunFolder:
         """Where the checkpoints lie."""
         return self.path / "checkpoints"
 
-    def check(self, settings: RunSettings, *, resume: bool) -> dict[str, Any] | None:
+    def check(self, settings: RunSettings, *, resume: bool) -> Record | None:
         """See whether a run of `settings` may be done here; writes nothing.
 
         Returns:
@@ -54,7 +55,7 @@ class RunFolder:
         if not finished:
             return None
         result = record.read(self.path / record.FILE)
-        return result if result["status"] in ("ok", "diverged") else None
+        return result if result.status in ("ok", "diverged") else None
 
     def check_owner(self, settings: RunSettings) -> None:
         """See that the folder is free, or holds a run of `settings`.
@@ -63,8 +64,7 @@ class RunFolder:
             UsageError: it holds something else.
             RunError: what it holds can't be read.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"--out {self.path} is a file")
+        refuse_file(self.path)
         if self.started:
             self._refuse_other(settings)
         else:

@@ -1,6 +1,6 @@
 """How well features approximate softmax: what `lra-bench analyze approximation` wrote."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pandas as pd
 
 from lra_bench.analysis import plots
 from lra_bench.files import read_json
-from lra_bench.records.find import leave_out
+from lra_bench.records.find import files_below, leave_out
 from lra_bench.report import figure
 from lra_bench.report.markup import Html, joined, table, tag
 
@@ -44,14 +44,13 @@ class Study:
         return ", ".join([*said, f"{self.summary['draws'].max():,} draws"])
 
 
-def find(folders: Sequence[Path]) -> Iterator[Path]:
-    """The files below the folders, each once; a file among the folders has none."""
-    seen = set()
-    for folder in folders:
-        for path in sorted(folder.rglob(FILE)):
-            if path.resolve() not in seen:
-                seen.add(path.resolve())
-                yield path
+def find(folders: Sequence[Path]) -> list[Path]:
+    """Return the files of studies below the folders, each once; see `files_below`.
+
+    Raises:
+        UsageError: a folder is missing.
+    """
+    return files_below(folders, FILE)
 
 
 def read(path: Path) -> Study | None:
@@ -86,18 +85,18 @@ def _setup(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def section(studies: Sequence[Study]) -> tuple[Html, list[figure.Image]]:
+def section(studies: Sequence[Study]) -> tuple[Html, list[figure.NamedFigure]]:
     """Figures and tables of all studies; and the figures."""
     parts, images = [], []
     for number, study in enumerate(studies, 1):
         name = "approximation" + (f"-{number}" if len(studies) > 1 else "")
-        image = figure.Image(name, plots.approximation_figure(study.summary, study.facts))
+        image = figure.NamedFigure(name, plots.approximation_figure(study.summary, study.facts))
         images.append(image)
         parts.append(_study(study, image, titled=len(studies) > 1))
     return joined(parts, "\n"), images
 
 
-def _study(study: Study, image: figure.Image, *, titled: bool) -> Html:
+def _study(study: Study, image: figure.NamedFigure, *, titled: bool) -> Html:
     said = f"Error of FAVOR+'s output against exact softmax attention, {study.facts}"
     scales = list(dict.fromkeys(study.summary["scale"]))
     return joined([

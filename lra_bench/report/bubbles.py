@@ -1,5 +1,6 @@
 """Fig. 3 of the LRA paper: accuracy against speed, the area being memory."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,13 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lra_bench.display.units import size_text
-from lra_bench.leaderboard import Cell
+from lra_bench.leaderboard import results
 from lra_bench.leaderboard.board import in_order
+from lra_bench.leaderboard.results import Result
+from lra_bench.registry import REFERENCE
 from lra_bench.report import figure
-from lra_bench.report.inputs import Setting
+from lra_bench.report.inputs import RunTable
 from lra_bench.report.label_placement import Dot, place
 from lra_bench.report.markup import Html, folded, joined, table, tag
-from lra_bench.report.ratios import BASE, TIMES, geometric_mean, median
+from lra_bench.report.ratios import TIMES, geometric_mean
 from lra_bench.report.styles import Styles
 
 _FEWEST = 3
@@ -22,8 +25,9 @@ _FEWEST = 3
 _LARGEST, _UNKNOWN = 1_500.0, 30.0
 # Percent on the axis at least, lest noise look like a difference.
 _LEAST_SPAN = 4.0
-_SPEED, _MEMORY = "steps_per_second", "peak_memory_bytes"
-Cells = Mapping[str, Cell]
+_SPEED: results.Figure = "steps_per_second"
+_MEMORY: results.Figure = "peak_memory_bytes"
+Cells = Mapping[str, Result]
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Chart:
         left_out: attentions that lack some of these.
     """
 
-    setting: Setting
+    setting: RunTable
     device: str
     tasks: tuple[str, ...]
     timed: tuple[str, ...]
@@ -60,22 +64,22 @@ class Chart:
     left_out: tuple[str, ...]
 
 
-def charts(settings: list[Setting]) -> list[Chart]:
+def charts(settings: list[RunTable]) -> list[Chart]:
     """One for each setting and device that has enough."""
     found = [chart(setting, device) for setting in settings for device in setting.devices]
     return [one for one in found if one is not None]
 
 
-def chart(setting: Setting, device: str) -> Chart | None:
+def chart(setting: RunTable, device: str) -> Chart | None:
     """Over the tasks that give the most cells; None for fewer than three attentions."""
     rows = setting.on(device)
-    base = rows.get(BASE, {})
+    base = rows.get(REFERENCE, {})
     has = {label: _usable(row, base) for label, row in rows.items()}
     learned = {t for row in rows.values() for t, cell in row.items() if not cell.failure()}
     best: tuple[str, ...] = ()
     for tasks in _candidates([frozenset(one & learned) for one in has.values()]):
         found = [label for label, one in has.items() if tasks <= one]
-        if len(found) >= _FEWEST and any(median(base[t], _SPEED) for t in tasks if t in base):
+        if len(found) >= _FEWEST and any(base[t].median(_SPEED) for t in tasks if t in base):
             best = max(best, in_order(tasks), key=lambda ts: _worth(ts, has))
     return _made(setting, device, rows, best, has) if best else None
 
@@ -86,7 +90,7 @@ def _usable(row: Cells, base: Cells) -> set[str]:
         task
         for task, cell in row.items()
         if cell.mean is not None
-        and not (task in base and median(base[task], _SPEED) and not median(cell, _SPEED))
+        and not (task in base and base[task].median(_SPEED) and not cell.median(_SPEED))
     }
 
 
@@ -105,14 +109,14 @@ def _worth(tasks: tuple[str, ...], has: Mapping[str, set[str]]) -> tuple[int, in
 
 
 def _made(
-    setting: Setting,
+    setting: RunTable,
     device: str,
     rows: Mapping[str, Cells],
     tasks: tuple[str, ...],
     has: Mapping[str, set[str]],
 ) -> Chart:
-    base = rows[BASE]
-    timed = tuple(task for task in tasks if task in base and median(base[task], _SPEED))
+    base = rows[REFERENCE]
+    timed = tuple(task for task in tasks if task in base and base[task].median(_SPEED))
     shown = [label for label in rows if set(tasks) <= has[label]]
     points = tuple(_point(label, rows[label], base, tasks, timed) for label in shown)
     left_out = tuple(sorted(rows.keys() - set(shown)))
@@ -122,8 +126,8 @@ def _made(
 def _point(
     label: str, row: Cells, base: Cells, tasks: tuple[str, ...], timed: tuple[str, ...]
 ) -> Point:
-    speeds = [(median(row[t], _SPEED) or 0) / (median(base[t], _SPEED) or 1) for t in timed]
-    memory = [found for t in tasks if (found := median(row[t], _MEMORY))]
+    speeds = [(row[t].median(_SPEED) or 0) / (base[t].median(_SPEED) or 1) for t in timed]
+    memory = [found for t in tasks if (found := row[t].median(_MEMORY))]
     return Point(
         label,
         geometric_mean(speeds) or 0,
@@ -132,7 +136,7 @@ def _point(
     )
 
 
-def section(settings: list[Setting], styles: Styles) -> tuple[Html, list[figure.Image]]:
+def section(settings: list[RunTable], styles: Styles) -> tuple[Html, list[figure.NamedFigure]]:
     """The charts; or a sentence, if there is too little for any."""
     found = charts(settings)
     if not found:
@@ -143,12 +147,12 @@ def section(settings: list[Setting], styles: Styles) -> tuple[Html, list[figure.
         return tag("p", said), []
     names = [f"bubbles-{number}" for number in range(1, len(found) + 1)]
     names = names if len(names) > 1 else ["bubbles"]
-    images = [figure.Image(n, draw(c, styles)) for n, c in zip(names, found, strict=True)]
+    images = [figure.NamedFigure(n, draw(c, styles)) for n, c in zip(names, found, strict=True)]
     parts = [_shown(c, image) for c, image in zip(found, images, strict=True)]
     return joined(parts, "\n"), images
 
 
-def _shown(chart: Chart, image: figure.Image) -> Html:
+def _shown(chart: Chart, image: figure.NamedFigure) -> Html:
     title = f"preset {chart.setting.title}"
     drawn = figure.shown(image, f"Accuracy against speed, {title}", caption(chart))
     body = [
@@ -188,7 +192,7 @@ def _seeds(chart: Chart) -> str:
 
 def _platforms(chart: Chart) -> set[str]:
     runs = [run for cell in chart.setting.cells for run in cell.runs]
-    return {str((run.get("environment") or {}).get("device_kind")) for run in runs}
+    return {str(run.environment.device_kind) for run in runs if run.environment}
 
 
 def draw(chart: Chart, styles: Styles) -> Figure:
@@ -204,7 +208,7 @@ def draw(chart: Chart, styles: Styles) -> Figure:
     _axes(axes, chart)
     _sizes(axes, largest)
     dots = [
-        Dot(p.speed, 100 * p.accuracy, (areas[p.label] / 3.14159) ** 0.5, p.label)
+        Dot(p.speed, 100 * p.accuracy, (areas[p.label] / math.pi) ** 0.5, p.label)
         for p in chart.points
     ]
     place(axes, dots)

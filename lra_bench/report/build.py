@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lra_bench.display import figures
-from lra_bench.errors import UsageError
-from lra_bench.files import write_atomically
+from lra_bench.files import refuse_file, write_atomically
 from lra_bench.report import approximation, bubbles, curves, efficiency, leaderboard, mechanisms
 from lra_bench.report import provenance as where_from
-from lra_bench.report.figure import Image
-from lra_bench.report.inputs import Material, gather
+from lra_bench.report.figure import NamedFigure
+from lra_bench.report.inputs import Inputs, gather
 from lra_bench.report.page import Section, page
 from lra_bench.report.styles import Styles, styles
 from lra_bench.scaling import rows
@@ -24,8 +23,7 @@ def write(folders: Sequence[Path], out: Path, *, with_published: bool) -> list[P
     Raises:
         UsageError: `out` is a file, a folder is missing, or there is no record at all.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file")
+    refuse_file(out)
     material = gather(folders)
     out.mkdir(parents=True, exist_ok=True)
     sections, drawn = compose(material, with_published=with_published)
@@ -37,9 +35,9 @@ def write(folders: Sequence[Path], out: Path, *, with_published: bool) -> list[P
     return [out / FILE, *images]
 
 
-def compose(material: Material, *, with_published: bool) -> tuple[list[Section], list[Image]]:
+def compose(material: Inputs, *, with_published: bool) -> tuple[list[Section], list[NamedFigure]]:
     """The sections that there is something for, and all figures."""
-    cells = rows.rows(material.lines)
+    cells = rows.from_lines(material.lines)
     look = styles(material.settings, cells)
     of_runs, images = _of_runs(material, look, with_published=with_published)
     costs, more = efficiency.sections(cells, look, with_published=with_published)
@@ -56,8 +54,8 @@ def compose(material: Material, *, with_published: bool) -> tuple[list[Section],
 
 
 def _of_runs(
-    material: Material, look: Styles, *, with_published: bool
-) -> tuple[list[Section], list[Image]]:
+    material: Inputs, look: Styles, *, with_published: bool
+) -> tuple[list[Section], list[NamedFigure]]:
     settings = material.settings
     if not settings:
         return [], []
@@ -72,19 +70,19 @@ def _of_runs(
     return shown, [*images, *more]
 
 
-def _attentions(material: Material) -> list[str]:
-    found = [run["attention"] for run in material.runs]
+def _attentions(material: Inputs) -> list[str]:
+    found = [run.attention for run in material.runs]
     return sorted({*found, *(str(line["cell"]["attention"]) for line in material.lines)})
 
 
-def _mechanisms(names: Iterable[str], material: Material) -> list[Section]:
+def _mechanisms(names: Iterable[str], material: Inputs) -> list[Section]:
     body = mechanisms.section(names, material.settings)
     return [Section("mechanisms", "Mechanisms", body)] if names else []
 
 
-def lead(material: Material) -> str:
+def lead(material: Inputs) -> str:
     """What the page is made of."""
-    tasks = {run["task"] for run in material.runs}
+    tasks = {run.task for run in material.runs}
     parts = [
         _count(len(material.runs), "run"),
         f"of {_count(len(_attentions(material)), 'attention')}",

@@ -9,10 +9,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lra_bench.leaderboard import Cell
+from lra_bench.leaderboard.results import Result
 from lra_bench.records import metrics
 from lra_bench.report import figure
-from lra_bench.report.inputs import Setting
+from lra_bench.report.inputs import RunTable
 from lra_bench.report.markup import Html, joined, tag
 from lra_bench.report.styles import Styles, sample
 
@@ -33,9 +33,9 @@ class Curve:
     seeds: int
 
 
-def curve(cell: Cell) -> Curve | None:
+def curve(cell: Result) -> Curve | None:
     """Of the runs that ended well; None without any that has its metrics beside its record."""
-    found = [_accuracies(run) for run in cell.runs if run["status"] == "ok" and "path" in run]
+    found = [_accuracies(run.path) for run in cell.runs if run.status == "ok" and run.path]
     runs = [run for run in found if run]
     steps = sorted(set.intersection(*(set(run) for run in runs))) if runs else []
     if not steps:
@@ -46,29 +46,18 @@ def curve(cell: Cell) -> Curve | None:
     return Curve(cell.attention, cell.task, tuple(steps), mean, *ends, len(runs))
 
 
-def _accuracies(run: dict[str, Any]) -> dict[int, float]:
-    """By step."""
+def _accuracies(record: Path) -> dict[int, float]:
+    """Return the validation accuracies in the metrics beside a record, by step."""
     try:
-        lines = metrics.read(Path(run["path"]).with_name(metrics.FILE))
+        lines = metrics.read(record.with_name(metrics.FILE))
     except OSError:
         return {}
-    return {
-        line["step"]: float(line["accuracy"])
-        for line in lines
-        if line["split"] == "validation" and _is_whole(line["step"]) and _is_share(line["accuracy"])
-    }
+    return {line.step: line.accuracy for line in lines if line.split == "validation"}
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
-
-
-def _is_share(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value) and 0 <= value <= 1
-
-
-def section(settings: list[Setting], styles: Styles) -> tuple[Html | None, list[figure.Image]]:
+def section(
+    settings: list[RunTable], styles: Styles
+) -> tuple[Html | None, list[figure.NamedFigure]]:
     """Of each setting that has any; None if none has."""
     parts, images = [], []
     for setting in settings:
@@ -76,11 +65,11 @@ def section(settings: list[Setting], styles: Styles) -> tuple[Html | None, list[
         if found:
             name = f"curves-{setting.name}"
             parts.append(_setting(setting, found, name, styles))
-            images.append(figure.Image(name, _together(setting, found, styles)))
+            images.append(figure.NamedFigure(name, _together(setting, found, styles)))
     return (joined(parts, "\n") if parts else None), images
 
 
-def _setting(setting: Setting, found: list[Curve], name: str, styles: Styles) -> Html:
+def _setting(setting: RunTable, found: list[Curve], name: str, styles: Styles) -> Html:
     panels = [
         _panel(setting, task, found, f"{name}-{number}", styles)
         for number, task in enumerate(setting.tasks)
@@ -105,13 +94,13 @@ def caption(found: Iterable[Curve]) -> str:
     return f"Validation accuracy{band}; dotted: always the commonest answer of the test split."
 
 
-def _panel(setting: Setting, task: str, found: list[Curve], name: str, styles: Styles) -> Html:
+def _panel(setting: RunTable, task: str, found: list[Curve], name: str, styles: Styles) -> Html:
     made = Figure(figsize=_SIZE, layout="constrained")
     _draw(made.subplots(), setting, task, found, styles)
-    return figure.shown(figure.Image(name, made), f"Learning curves on {task}")
+    return figure.shown(figure.NamedFigure(name, made), f"Learning curves on {task}")
 
 
-def _together(setting: Setting, found: list[Curve], styles: Styles) -> Figure:
+def _together(setting: RunTable, found: list[Curve], styles: Styles) -> Figure:
     """All panels in one figure, with a legend: for a file."""
     tasks = [task for task in setting.tasks if any(one.task == task for one in found)]
     columns = min(len(tasks), _COLUMNS)
@@ -130,11 +119,11 @@ def _together(setting: Setting, found: list[Curve], styles: Styles) -> Figure:
     return made
 
 
-def _draw(axes: Axes, setting: Setting, task: str, found: list[Curve], styles: Styles) -> None:
+def _draw(axes: Axes, setting: RunTable, task: str, found: list[Curve], styles: Styles) -> None:
     for one in found:
         if one.task == task:
             _line(axes, one, styles[one.label])
-    chance = next(cell.runs[0]["chance"] for cell in setting.cells if cell.task == task)
+    chance = next(cell.chance for cell in setting.cells if cell.task == task)
     axes.axhline(100 * chance, color="grey", linewidth=1.2, linestyle=":", zorder=0)
     axes.set_title(task, fontsize=11)
     axes.set_xlabel("step")

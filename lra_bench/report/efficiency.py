@@ -6,12 +6,12 @@ from lra_bench.report.markup import Html, folded, joined, tag
 from lra_bench.report.page import Section
 from lra_bench.report.styles import Styles
 from lra_bench.scaling import groups, plots, tables
-from lra_bench.scaling.rows import Row
+from lra_bench.scaling.rows import Measured
 
 
 def sections(
-    rows: list[Row], styles: Styles, *, with_published: bool
-) -> tuple[list[Section], list[figure.Image]]:
+    rows: list[Measured], styles: Styles, *, with_published: bool
+) -> tuple[list[Section], list[figure.NamedFigure]]:
     """All of them, and all figures."""
     found = groups.groups(rows)
     drawn = plots.plots(found, styles)
@@ -23,15 +23,15 @@ def sections(
         parts = [_tables(group, with_published=with_published) for group in members]
         title = f"Speed and memory: {family}"
         made.append(Section(f"efficiency-{number}", title, joined([*shown, *parts], "\n")))
-    return made, [figure.Image(plot.name, plot.figure) for plot in drawn]
+    return made, [figure.NamedFigure(plot.name, plot.figure) for plot in drawn]
 
 
 def _figure(plot: plots.Plot) -> Html:
-    image = figure.Image(plot.name, plot.figure)
+    image = figure.NamedFigure(plot.name, plot.figure)
     return figure.shown(image, f"{plot.title}: {plot.family}", f"{plot.title}. {plot.notes}")
 
 
-def _tables(group: groups.Group, *, with_published: bool) -> Html:
+def _tables(group: groups.Comparable, *, with_published: bool) -> Html:
     """The first table is what most look for; the others are shown on demand."""
     direction = groups.PASSES.get(group.first.direction, group.first.direction)
     shown = [_table(direction, it) for it in tables.tables(group, with_published=with_published)]

@@ -10,7 +10,7 @@ from lra_bench.report.markup import Html, joined, tag
 
 
 @dataclass(frozen=True)
-class Image:
+class NamedFigure:
     """A figure that is kept as a file of its own too.
 
     Attributes:
@@ -21,7 +21,7 @@ class Image:
     figure: Figure
 
 
-def shown(image: Image, description: str, *caption: object) -> Html:
+def shown(image: NamedFigure, description: str, *caption: object) -> Html:
     """A figure with its caption; a wide one scrolls by itself."""
     svg = Html(figures.inline_svg(image.figure, image.name, description))
     # Small windows show it no smaller than can be read: the style knows how wide it is.

@@ -7,18 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lra_bench import leaderboard
 from lra_bench.efficiency import records
 from lra_bench.errors import UsageError
-from lra_bench.leaderboard import Cell
 from lra_bench.leaderboard.board import Board, board
+from lra_bench.leaderboard.comparable import by_setting
+from lra_bench.leaderboard.results import Result
+from lra_bench.records.find import readable
+from lra_bench.records.record import Record
 from lra_bench.report import approximation
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Material:
+class Inputs:
     """What was found.
 
     Attributes:
@@ -34,13 +34,13 @@ class Material:
     files: dict[str, int]
 
     @cached_property
-    def settings(self) -> list["Setting"]:
+    def settings(self) -> list["RunTable"]:
         """The runs by what may stand in one table."""
         return settings(self.runs)
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunTable:
     """The cells that may stand in one table.
 
     Attributes:
@@ -66,58 +66,57 @@ class Setting:
         return self.board.tasks
 
     @cached_property
-    def rows(self) -> dict[str, dict[str, Cell]]:
+    def rows(self) -> dict[str, dict[str, Result]]:
         """By attention, the best first, and task."""
         return {row.attention: row.cells for row in self.board.rows}
 
     @cached_property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[Result]:
         """Row by row."""
         return [cell for row in self.rows.values() for cell in row.values()]
 
     @property
     def devices(self) -> list[str]:
         """That its runs were made on."""
-        return sorted({leaderboard.device_of(run) for cell in self.cells for run in cell.runs})
+        return sorted({run.device for cell in self.cells for run in cell.runs})
 
-    def on(self, device: str) -> dict[str, dict[str, Cell]]:
+    def on(self, device: str) -> dict[str, dict[str, Result]]:
         """The rows of what was run on one device: only such speeds compare."""
-        found: dict[str, dict[str, Cell]] = {}
+        found: dict[str, dict[str, Result]] = {}
         for cell in self.cells:
-            runs = tuple(run for run in cell.runs if leaderboard.device_of(run) == device)
+            runs = tuple(run for run in cell.runs if run.device == device)
             if runs:
                 found.setdefault(cell.attention, {})[cell.task] = replace(cell, runs=runs)
         return found
 
 
-def settings(runs: Sequence[Record]) -> list[Setting]:
+def settings(runs: Sequence[Record]) -> list[RunTable]:
     """The runs by what may stand in one table; a second record of a run is named as left out."""
     presets: dict[str, int] = {}
     found = []
-    for number, (title, group) in enumerate(leaderboard.by_setting(runs).items()):
-        preset = group[0]["preset"]
+    for number, (title, group) in enumerate(by_setting(runs).items()):
+        preset = group[0].preset
         place = presets.setdefault(preset, len(presets))
         tags = f"preset-{place} setting-{number}"
-        found.append(Setting(title, tags, preset, board(group)))
+        found.append(RunTable(title, tags, preset, board(group)))
     return found
 
 
-def gather(folders: Sequence[Path]) -> Material:
+def gather(folders: Sequence[Path]) -> Inputs:
     """Read all records below the folders; what can't be read is named on standard error.
 
     Raises:
         UsageError: a folder is missing, or there is no record at all.
     """
-    runs = [(path, [run]) for path, run in leaderboard.readable(folders)]
-    places = [folder for folder in folders if folder.suffix != ".json"]
-    lines = [(path, found) for path in records.find(places) if (found := records.read(path))]
+    runs = [(run.path or Path(), [run]) for run in readable(folders)]
+    lines = [(path, found) for path in records.find(folders) if (found := records.read(path))]
     studies = [
-        (path, [it]) for path in approximation.find(places) if (it := approximation.read(path))
+        (path, [it]) for path in approximation.find(folders) if (it := approximation.read(path))
     ]
     if not (runs or lines or studies):
         raise UsageError(f"no records in {', '.join(map(str, folders))}")
     files = {_shown(path, folders): len(found) for path, found in (*runs, *lines, *studies)}
-    return Material(_joined(runs), _joined(lines), _joined(studies), files)
+    return Inputs(_joined(runs), _joined(lines), _joined(studies), files)
 
 
 def _joined(files: Iterable[tuple[Path, list[Any]]]) -> list[Any]:

@@ -4,18 +4,19 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lra_bench.leaderboard import Cell, published_table
+from lra_bench.leaderboard import published_table
 from lra_bench.leaderboard.board import AVERAGES, Row, in_order
-from lra_bench.leaderboard.results import ABOVE_CHANCE
+from lra_bench.leaderboard.results import ABOVE_CHANCE, Figure, Result
 from lra_bench.leaderboard.tables import rule
+from lra_bench.registry import REFERENCE
 from lra_bench.report import cell_details
-from lra_bench.report.inputs import Setting
+from lra_bench.report.inputs import RunTable
 from lra_bench.report.markup import Html, anchor, joined, scrolling, tag
-from lra_bench.report.ratios import BASE, TIMES, relative
+from lra_bench.report.ratios import TIMES, relative
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableEntry:
     """A cell of the table.
 
     Attributes:
@@ -38,11 +39,11 @@ class Column:
     """
 
     title: object
-    of: Callable[[Row], Entry]
+    of: Callable[[Row], TableEntry]
     foot: object = ""
 
 
-def section(settings: list[Setting], *, with_published: bool) -> Html:
+def section(settings: list[RunTable], *, with_published: bool) -> Html:
     """All settings, one below the other; then what others have published."""
     parts = [_setting(setting) for setting in settings]
     if with_published:
@@ -50,14 +51,14 @@ def section(settings: list[Setting], *, with_published: bool) -> Html:
     return joined(parts, "\n")
 
 
-def _setting(setting: Setting) -> Html:
+def _setting(setting: RunTable) -> Html:
     title = tag("h3", f"preset {setting.title}")
     notes = tag("p", _notes(setting))
     return tag("section", title, leaderboard(setting), notes, data_tags=setting.tags,
                id=f"board-{setting.name}")  # fmt: skip
 
 
-def leaderboard(setting: Setting) -> Html:
+def leaderboard(setting: RunTable) -> Html:
     """The table of one setting, made of `columns`: the one place that says what is in it."""
     found = columns(setting)
     head = tag("tr", *(tag("th", x, scope="col") for x in ("attention", *(c.title for c in found))))
@@ -69,9 +70,9 @@ def leaderboard(setting: Setting) -> Html:
     return scrolling(tag("table", caption, *parts, class_="sortable board"), said)
 
 
-def columns(setting: Setting) -> list[Column]:
+def columns(setting: RunTable) -> list[Column]:
     """Of the table, after the attention's name."""
-    ratios = {"steps/s": "steps_per_second", "memory": "peak_memory_bytes"}
+    ratios: dict[str, Figure] = {"steps/s": "steps_per_second", "memory": "peak_memory_bytes"}
     found = [_task(setting, task) for task in setting.tasks]
     found += [_average(setting, count) for count in setting.board.averages]
     found += [Column("seeds", _seeds), Column("parameters / softmax's", _parameters)]
@@ -80,49 +81,49 @@ def columns(setting: Setting) -> list[Column]:
 
 
 def _row(row: Row, columns: list[Column]) -> Html:
-    name = row.cells[next(iter(row.cells))].runs[0]["attention"]
+    name = next(iter(row.cells.values())).runs[0].attention
     link = tag("a", row.attention, href=f"#{anchor(name)}")
     return tag("tr", tag("th", link, scope="row"), *(_entry(c.of(row)) for c in columns))
 
 
-def _entry(entry: Entry) -> Html:
+def _entry(entry: TableEntry) -> Html:
     return tag("td", entry.shown, data_value="" if entry.value is None else f"{entry.value:.6g}")
 
 
-def _task(setting: Setting, task: str) -> Column:
+def _task(setting: RunTable, task: str) -> Column:
     flag = tag("abbr", "†", title="not the published data") if task in unofficial(setting) else ""
 
-    def entry(row: Row) -> Entry:
+    def entry(row: Row) -> TableEntry:
         cell = row.cells.get(task)
         if cell is None:
-            return Entry()
+            return TableEntry()
         place = next(n for n, one in enumerate(setting.cells) if one is cell)
         shown = _button(cell, f"card-{setting.name}-{place}", _mark(setting, row, task))
-        return Entry(shown, None if cell.failure() else cell.mean)
+        return TableEntry(shown, None if cell.failure() else cell.mean)
 
     title = joined([task, flag, " %"])
     return Column(title, entry, f"{100 * setting.board.chance[task]:.1f}")
 
 
-def _average(setting: Setting, count: int) -> Column:
+def _average(setting: RunTable, count: int) -> Column:
     chance = statistics.fmean(setting.board.chance[task] for task in AVERAGES[count])
 
-    def entry(row: Row) -> Entry:
+    def entry(row: Row) -> TableEntry:
         found = row.average(count)
         if found is None:
-            return Entry()
+            return TableEntry()
         mark = _mark(setting, row, count)
-        return Entry(tag("span", percent(found.mean, found.sd), class_=mark), found.mean)
+        return TableEntry(tag("span", percent(found.mean, found.sd), class_=mark), found.mean)
 
     return Column(f"average of {count} %", entry, f"{100 * chance:.1f}")
 
 
-def _mark(setting: Setting, row: Row, column: str | int) -> str | None:
+def _mark(setting: RunTable, row: Row, column: str | int) -> str | None:
     """The class of what is significantly better than the other rows."""
     return setting.board.marks.get((row.attention, column))
 
 
-def _button(cell: Cell, name: str, mark: str | None) -> Html:
+def _button(cell: Result, name: str, mark: str | None) -> Html:
     """The accuracy; on hover, focus or touch, what is behind it."""
     label = f"{cell.attention} on {cell.task}: seeds, settings, command"
     card = tag("div", cell_details.card(cell), id=name, popover="auto", role="dialog",
@@ -133,7 +134,7 @@ def _button(cell: Cell, name: str, mark: str | None) -> Html:
     return joined([button, card])
 
 
-def accuracy(cell: Cell) -> Html:
+def accuracy(cell: Result) -> Html:
     """Mean and spread in percent, or why there is none."""
     failure = cell.failure()
     if failure or cell.mean is None:
@@ -148,36 +149,36 @@ def percent(mean: float, sd: float | None) -> Html:
     return joined([f"{100 * mean:.1f}", tag("small", f" ± {100 * sd:.1f}") if sd else ""])
 
 
-def _seeds(row: Row) -> Entry:
-    return Entry(row.seeds(), min(len(cell.runs) for cell in row.cells.values()))
+def _seeds(row: Row) -> TableEntry:
+    return TableEntry(row.seeds(), min(len(cell.runs) for cell in row.cells.values()))
 
 
-def _parameters(row: Row) -> Entry:
+def _parameters(row: Row) -> TableEntry:
     found = (cell.median("parameters_vs_softmax") for cell in row.cells.values())
-    return Entry(row.parameter_ratio(), max((ratio for ratio in found if ratio), default=None))
+    return TableEntry(row.parameter_ratio(), max((ratio for ratio in found if ratio), default=None))
 
 
-def _ratio(setting: Setting, title: str, key: str) -> Column:
-    base = setting.rows.get(BASE, {})
+def _ratio(setting: RunTable, title: str, key: Figure) -> Column:
+    base = setting.rows.get(REFERENCE, {})
 
-    def entry(row: Row) -> Entry:
+    def entry(row: Row) -> TableEntry:
         value = relative(row.cells, base, key)
-        return Entry(f"{value:.2f}{TIMES}", value) if value else Entry()
+        return TableEntry(f"{value:.2f}{TIMES}", value) if value else TableEntry()
 
     return Column(title, entry)
 
 
-def unofficial(setting: Setting) -> dict[str, str]:
+def unofficial(setting: RunTable) -> dict[str, str]:
     """Tasks that were run on other data than the benchmark's, with the data's source."""
     runs = [run for cell in setting.cells for run in cell.runs]
     return {
-        run["task"]: str(run["data"].get("source"))
+        run.task: str(run.data.source)
         for run in runs
-        if run.get("data") and not run["data"].get("official")
+        if run.data is not None and not run.data.official
     }
 
 
-def _notes(setting: Setting) -> str:
+def _notes(setting: RunTable) -> str:
     """What the signs mean, and what the averages are of."""
     others = [f"{task} ({source})" for task, source in sorted(unofficial(setting).items())]
     failed = [said for cell in setting.cells if (said := cell.failure())]
@@ -196,10 +197,10 @@ def _notes(setting: Setting) -> str:
     return " ".join(filter(None, found))
 
 
-def _published(settings: list[Setting]) -> Html:
+def _published(settings: list[RunTable]) -> Html:
     """Figures of others, in a block of their own: never in one table with what was run here."""
     cells = [cell for setting in settings for cell in setting.cells]
     tasks = in_order({cell.task for cell in cells})
-    attentions = {cell.runs[0]["attention"] for cell in cells}
+    attentions = {cell.runs[0].attention for cell in cells}
     found = published_table.render("html", published_table.rows_beside(attentions, tasks), tasks)
     return tag("section", *map(Html, found), id="published")

@@ -4,16 +4,16 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from lra_bench.contracts import AttentionTraits
 from lra_bench.display.units import size_text
 from lra_bench.errors import UsageError
-from lra_bench.leaderboard import Cell
-from lra_bench.registry import ATTENTIONS, AttentionTraits, Entry
+from lra_bench.leaderboard.results import Figure, Result
+from lra_bench.registry import ATTENTIONS, Entry
 from lra_bench.report import cell_details
 from lra_bench.report.docstring import Docstring, parse
-from lra_bench.report.inputs import Setting
+from lra_bench.report.inputs import RunTable
 from lra_bench.report.leaderboard import accuracy
 from lra_bench.report.markup import Html, anchor, folded, joined, prose, scrolling, table, tag
-from lra_bench.report.ratios import median
 
 _TRAITS = {
     "exact": "equals softmax attention",
@@ -22,7 +22,7 @@ _TRAITS = {
 }
 
 
-def section(attentions: Iterable[str], settings: list[Setting]) -> Html:
+def section(attentions: Iterable[str], settings: list[RunTable]) -> Html:
     """All of them, by name, after a list of links."""
     names = sorted(set(attentions))
     links = [tag("li", tag("a", name, href=f"#{anchor(name)}")) for name in names]
@@ -30,7 +30,7 @@ def section(attentions: Iterable[str], settings: list[Setting]) -> Html:
     return joined([tag("ul", *links, class_="names"), *parts], "\n")
 
 
-def _mechanism(name: str, settings: list[Setting]) -> Html:
+def _mechanism(name: str, settings: list[RunTable]) -> Html:
     try:
         about = _about(ATTENTIONS.get(name))
     except UsageError:
@@ -68,13 +68,13 @@ def _options(entry: Entry[AttentionTraits], found: Docstring) -> Html | None:
     return table(used, body, caption=f"Options of {entry.name}", class_="options") if body else None
 
 
-def _records(name: str, settings: list[Setting]) -> Html:
+def _records(name: str, settings: list[RunTable]) -> Html:
     """Its cells in all settings, and behind them the commands."""
     mine = [
         (setting, cell)
         for setting in settings
         for cell in setting.cells
-        if cell.runs[0]["attention"] == name
+        if cell.runs[0].attention == name
     ]
     if not mine:
         return tag("p", "No runs here.")
@@ -82,7 +82,7 @@ def _records(name: str, settings: list[Setting]) -> Html:
     return joined([_table(name, mine), folded("Commands and settings", *again)])
 
 
-def _table(name: str, mine: list[tuple[Setting, Cell]]) -> Html:
+def _table(name: str, mine: list[tuple[RunTable, Result]]) -> Html:
     titles = ("task", "preset", "attention", "test %", "seeds", "parameters", "steps/s", "memory")
     head = tag("tr", *(tag("th", title, scope="col") for title in titles))
     rows = [_row(setting, cell) for setting, cell in mine]
@@ -91,9 +91,12 @@ def _table(name: str, mine: list[tuple[Setting, Cell]]) -> Html:
     return scrolling(tag("table", *body, class_="sortable runs"), f"Runs of {name}")
 
 
-def _row(setting: Setting, cell: Cell) -> Html:
-    figures = ("parameters", "{:,.0f}".format), ("steps_per_second", "{:.3g}".format)
-    figures += (("peak_memory_bytes", size_text),)
+def _row(setting: RunTable, cell: Result) -> Html:
+    figures: tuple[tuple[Figure, Callable[[float], str]], ...] = (
+        ("parameters", "{:,.0f}".format),
+        ("steps_per_second", "{:.3g}".format),
+        ("peak_memory_bytes", size_text),
+    )
     score = None if cell.failure() else cell.mean
     values = [
         tag("td", setting.title, class_="words"),
@@ -101,14 +104,14 @@ def _row(setting: Setting, cell: Cell) -> Html:
         tag("td", accuracy(cell), data_value="" if score is None else f"{score:.6g}"),
         tag("td", len(cell.runs)),
         *(
-            tag("td", cell_details.said(cell, key, form), data_value=median(cell, key) or "")
+            tag("td", cell_details.said(cell, key, form), data_value=cell.median(key) or "")
             for key, form in figures
         ),
     ]
     return tag("tr", tag("th", cell.task, scope="row"), *values, data_tags=setting.tags)
 
 
-def _again(setting: Setting, cell: Cell) -> Html:
+def _again(setting: RunTable, cell: Result) -> Html:
     title = tag("h4", f"{cell.attention} on {cell.task}, preset {setting.title}")
     return tag(
         "div", title, cell_details.commands(cell), cell_details.config(cell), data_tags=setting.tags

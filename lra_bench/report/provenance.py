@@ -1,23 +1,23 @@
 """Where the figures come from: data, machines, versions, commits, files."""
 
 from collections import Counter, defaultdict
-from typing import Any
 
-from lra_bench import leaderboard
 from lra_bench.leaderboard.board import in_order
+from lra_bench.records.record import Provenance, Record, parse_environment
 from lra_bench.report.cell_details import commit
-from lra_bench.report.inputs import Material
+from lra_bench.report.inputs import Inputs
 from lra_bench.report.markup import Html, folded, joined, table, tag
+from lra_bench.runtime.environment import Environment
 
 # Longer lists are shown on demand.
 _FOLDED = 12
-Record = dict[str, Any]
 
 
-def section(material: Material) -> Html:
+def section(material: Inputs) -> Html:
     """Data of the runs, then tallies of all records."""
-    every = [*material.runs, *material.lines]
-    runs = [leaderboard.device_of(run) for run in material.runs]
+    every = [run.environment for run in material.runs]
+    every += [parse_environment(line["environment"]) for line in material.lines]
+    runs = [run.device for run in material.runs]
     machines = [*runs, *(line["machine"] for line in material.lines)]
     tallies = {
         "machine": Counter(machines),
@@ -28,21 +28,17 @@ def section(material: Material) -> Html:
     return joined([_data(material.runs), *(_tally(*item) for item in tallies.items())], "\n")
 
 
-def _versions(found: Record) -> list[str]:
-    versions = _group(_group(found.get("environment")).get("versions"))
+def _versions(environment: Environment | None) -> list[str]:
+    versions = environment.versions if environment else {}
     return [f"{name} {version}" for name, version in versions.items()]
-
-
-def _group(value: Any) -> Record:
-    return value if isinstance(value, dict) else {}
 
 
 def _data(runs: list[Record]) -> Html | None:
     """A row for each set of data."""
     counts: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
     for run in runs:
-        if data := _group(run.get("data")):
-            counts[run["task"]][_described(data)] += 1
+        if run.data is not None:
+            counts[run.task][_described(run.data)] += 1
     body = [
         [task, *said, f"{count:,}"]
         for task in in_order(counts)
@@ -52,11 +48,10 @@ def _data(runs: list[Record]) -> Html | None:
     return joined([tag("h3", "Data"), table(head, body, caption="Data")]) if body else None
 
 
-def _described(data: Record) -> tuple[str, ...]:
-    sizes = _group(data.get("sizes")).values()
-    counts = " / ".join(f"{x:,}" if isinstance(x, int) else str(x) for x in sizes)
-    official = "yes" if data.get("official") else "no †"
-    return str(data.get("source")), official, counts, str(data.get("sha256"))
+def _described(data: Provenance) -> tuple[str, ...]:
+    counts = " / ".join(f"{size:,}" for size in data.sizes.values())
+    official = "yes" if data.official else "no †"
+    return str(data.source), official, counts, str(data.sha256)
 
 
 def _tally(name: str, counts: Counter[str]) -> Html:

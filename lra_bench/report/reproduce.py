@@ -1,18 +1,20 @@
-"""The command that measures a group of efficiency cells again."""
+"""The commands that repeat a run, or measure a group of efficiency cells again."""
 
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lra_bench.efficiency import plan, records
-from lra_bench.efficiency.cells import IDENTITY
 from lra_bench.efficiency.plan import Choice
 from lra_bench.errors import UsageError
+from lra_bench.records.departures import Departure, departures
+from lra_bench.records.record import Record
+from lra_bench.registry import IDENTITY
 from lra_bench.scaling import rows
-from lra_bench.scaling.groups import Group
-from lra_bench.scaling.rows import Row
+from lra_bench.scaling.groups import Comparable
+from lra_bench.scaling.rows import Measured
 
 _USUAL = Choice()
 _FLAGS = {"attentions": "--attentions", "lengths": "--lengths", "scopes": "--scope",
@@ -21,14 +23,62 @@ _FLAGS = {"attentions": "--attentions", "lengths": "--lengths", "scopes": "--sco
           "memory_limit": "--memory-limit"}  # fmt: skip
 
 
-def command(group: Group) -> str | None:
+@dataclass(frozen=True)
+class Again:
+    """How to repeat a run.
+
+    Attributes:
+        command: for a shell.
+        doubt: why the command may not give the same settings here; "" if it does.
+    """
+
+    command: str
+    doubt: str
+
+
+def again(run: Record) -> Again:
+    """Return the command that repeats a run: its names, and where it departs from its preset."""
+    names = {key: getattr(run, key) for key in ("task", "attention", "preset", "seed")}
+    words = ["lra-bench", "run", *(x for key, value in names.items() for x in (f"--{key}", value))]
+    for change in changes(run):
+        words += ["--set", f"{change.key}={_argument(change.value)}"]
+    if run.init_from is not None:
+        words += ["--init-from", run.init_from.path or "CHECKPOINT"]
+    return Again(shlex.join(map(str, words)), _doubt(run))
+
+
+def changes(run: Record) -> list[Departure]:
+    """Return the settings to change for the same run; none if its preset is unknown here."""
+    try:
+        found = departures(run, with_attention=True)
+    except UsageError:
+        return []
+    return [departure for departure in found if departure.in_run and departure.in_preset]
+
+
+def _doubt(run: Record) -> str:
+    """Say why `changes` may not be all."""
+    try:
+        found = departures(run, with_attention=True)
+    except UsageError as error:
+        return f"Not known here: {error}."
+    lacking = [str(departure) for departure in found if not departure.in_preset]
+    return f"This version has no {', '.join(lacking)}." if lacking else ""
+
+
+def _argument(value: Any) -> str:
+    """Return a setting as the command line takes it; a list of JSON was a tuple."""
+    return str(tuple(value)) if isinstance(value, list) else str(value)
+
+
+def command(group: Comparable) -> str | None:
     """For a shell; None where no one command has all of these cells."""
     choice = _choice(group)
     wanted = {_kind(row) for row in group.rows}
     return _written(choice) if wanted <= _kinds(choice, group.first.machine) else None
 
 
-def _choice(group: Group) -> Choice:
+def _choice(group: Comparable) -> Choice:
     """Each task has a length, a batch and layers of its own, unless there is one task."""
     first, several = group.first, group.by == "size"
     names = sorted({row.attention for row in group.rows} - {IDENTITY}) or [IDENTITY]
@@ -49,7 +99,7 @@ def _choice(group: Group) -> Choice:
     )
 
 
-def _overrides(group: Group) -> list[str]:
+def _overrides(group: Comparable) -> list[str]:
     """Options, as labels say them."""
     said = (re.search(r"\((.*)\)", label) for label in group.labels())
     options = [part for found in said if found for part in found[1].split(", ")]
@@ -63,10 +113,10 @@ def _kinds(choice: Choice, machine: str) -> set[Any]:
         lines = [records.blank(cell, machine) for cell in plan.cells(one)]
     except (UsageError, TypeError, ValueError):
         return set()
-    return {_kind(row) for row in rows.rows(lines)}
+    return {_kind(row) for row in rows.from_lines(lines)}
 
 
-def _kind(row: Row) -> Any:
+def _kind(row: Measured) -> Any:
     return row.setting, row.label
 
 

@@ -3,22 +3,22 @@
 from typing import Any
 
 from lra_bench.display.figures import COLOURS, looks
-from lra_bench.efficiency.cells import IDENTITY
-from lra_bench.report.inputs import Setting
+from lra_bench.registry import IDENTITY, is_exact
+from lra_bench.report.inputs import RunTable
 from lra_bench.report.markup import Html, tag
-from lra_bench.scaling.rows import Row, is_exact
+from lra_bench.scaling.rows import Measured
 
 Styles = dict[str, dict[str, Any]]
 
 
-def styles(settings: list[Setting], rows: list[Row]) -> Styles:
+def styles(settings: list[RunTable], rows: list[Measured]) -> Styles:
     """Of the attentions of both kinds of records, by their labels."""
     kinds = {row.label: (row.exact, row.attention) for row in rows}
     for setting in settings:
         for cell in setting.cells:
-            name = cell.runs[0]["attention"]
+            name = cell.runs[0].attention
             # A run that began with another's parameters is no bound and no reference.
-            plain = not cell.runs[0].get("init_from")
+            plain = cell.runs[0].init_from is None
             kinds[cell.attention] = (plain and is_exact(name), name if plain else "")
     exact = [label for label, (is_one, _) in kinds.items() if is_one]
     nothing = [label for label, (_, name) in kinds.items() if name == IDENTITY]

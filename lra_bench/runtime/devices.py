@@ -10,8 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 
-from lra_bench.errors import UsageError
-from lra_bench.faults import one_line
+from lra_bench.errors import UsageError, one_line
 from lra_bench.runtime.mesh import DATA, SEQUENCE
 from lra_bench.settings import TrainSettings
 

@@ -1,4 +1,4 @@
-"""Starting a run's processes: who they are, by flags, Slurm or a TPU slice, and how they end."""
+"""Start and end the processes of a run, as flags, Slurm or a TPU slice say."""
 
 import atexit
 import contextlib
@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lra_bench.errors import RunError, UsageError
-from lra_bench.faults import one_line
-from lra_bench.runtime.processes import Group
+from lra_bench.errors import RunError, UsageError, one_line
+from lra_bench.runtime.processes import Processes
 
 LOST = "another process of this run has ended"
-# How long processes wait for each other to start.
+# How many seconds processes wait for each other to start.
 _START_SECONDS = 300
 _PORTS = 61_440, 4_096  # as JAX chooses them on Slurm: the first, and how many
 _METADATA = "http://{}/computeMetadata/v1/instance/attributes/worker-network-endpoints"
@@ -25,23 +24,26 @@ _SOME_CHIPS = ("TPU_VISIBLE_CHIPS", "TPU_VISIBLE_DEVICES")
 
 
 @dataclass(frozen=True)
-class Place:
-    """A process among those of its run.
+class Membership:
+    """The place of a process among those of its run.
 
     Attributes:
         coordinator: HOST:PORT where process 0 listens.
-        processes, index: how many there are, and which this is.
-        device: the only one of the host's GPUs that is this process's; None for all.
+        size: number of processes.
+        index: number of this process, from 0 on.
+        device: number of the one GPU of the host that this process uses; None for all devices.
     """
 
     coordinator: str
-    processes: int
+    size: int
     index: int
     device: int | None = None
 
 
-def by_flags(coordinator: str | None, processes: int | None, index: int | None) -> Place | None:
-    """What --coordinator, --processes and --process-id say; None for a lone process.
+def by_flags(
+    coordinator: str | None, processes: int | None, index: int | None
+) -> Membership | None:
+    """Return what --coordinator, --processes and --process-id say; None for a lone process.
 
     Raises:
         UsageError: they don't go together.
@@ -58,13 +60,13 @@ def by_flags(coordinator: str | None, processes: int | None, index: int | None) 
         raise UsageError(f"--coordinator {coordinator}: must be HOST:PORT, where process 0 runs")
     if index >= processes:
         raise UsageError(f"--process-id {index}: must be from 0 to {processes - 1}")
-    return Place(coordinator, processes, index)
+    return Membership(coordinator, processes, index)
 
 
-def by_slurm(env: Mapping[str, str]) -> Place | None:
-    """A task of a Slurm job step that has several; None elsewhere.
+def by_slurm(env: Mapping[str, str]) -> Membership | None:
+    """Return the place in a Slurm job step of several tasks; None elsewhere.
 
-    The tasks of a node that all see its GPUs take one each.
+    If several tasks of a node see all of its GPUs, each takes one.
     """
     tasks = int(env.get("SLURM_STEP_NUM_TASKS", 1))
     if tasks == 1:
@@ -73,16 +75,16 @@ def by_slurm(env: Mapping[str, str]) -> Place | None:
     port = first + (int(env["SLURM_JOB_ID"]) + int(env.get("SLURM_STEP_ID", 0))) % count
     shared = tasks > int(env["SLURM_STEP_NUM_NODES"])
     alone_with_one = env.get("CUDA_VISIBLE_DEVICES", ",").count(",") == 0
-    return Place(
+    return Membership(
         coordinator=f"{_first_host(env['SLURM_STEP_NODELIST'])}:{port}",
-        processes=tasks,
+        size=tasks,
         index=int(env["SLURM_PROCID"]),
         device=int(env["SLURM_LOCALID"]) if shared and not alone_with_one else None,
     )
 
 
 def _first_host(nodes: str) -> str:
-    """Of a list such as "node1,node2", "tpu[007-015,020]" or "a[1,3],b"."""
+    """Return the first of a list such as "node1,node2", "tpu[007-015,020]" or "a[1,3],b"."""
     prefix, bracket, rest = nodes.partition("[")
     if not bracket or "," in prefix:
         return nodes.partition(",")[0]
@@ -90,17 +92,17 @@ def _first_host(nodes: str) -> str:
 
 
 def on_tpu_slice(env: Mapping[str, str]) -> bool:
-    """Whether this host is one of several of a TPU slice, and all its chips are this run's."""
+    """Return whether this host is one of several of a TPU slice, with all chips for this run."""
     if any(name in env for name in _SOME_CHIPS):
         return False
     hosts = env.get("TPU_PROCESS_ADDRESSES") or env.get("TPU_WORKER_HOSTNAMES")
     if hosts is None and _on_tpu_machine():
-        hosts = _asked_of_google(env)
+        hosts = _hosts_by_google(env)
     return "," in (hosts or "") or int(env.get("MEGASCALE_NUM_SLICES", 1)) > 1
 
 
 def _on_tpu_machine() -> bool:
-    """Whether there are chips, which JAX looks for when it is imported."""
+    """Return whether this host has chips; JAX looks for them when it is imported."""
     if importlib.util.find_spec("libtpu") is None:
         return False
     import jax  # noqa: F401 - sets the variable where there are none
@@ -108,8 +110,8 @@ def _on_tpu_machine() -> bool:
     return "TPU_SKIP_MDS_QUERY" not in os.environ
 
 
-def _asked_of_google(env: Mapping[str, str]) -> str | None:
-    """The hosts of the slice, by the metadata server of Google's machines."""
+def _hosts_by_google(env: Mapping[str, str]) -> str | None:
+    """Return the hosts of the slice, by the metadata server of Google's machines."""
     url = _METADATA.format(env.get("GCE_METADATA_IP", "169.254.169.254"))
     request = urllib.request.Request(url, headers={"Metadata-Flavor": "Google"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -123,76 +125,76 @@ def _asked_of_google(env: Mapping[str, str]) -> str | None:
 @contextlib.contextmanager
 def joined(
     coordinator: str | None = None, processes: int | None = None, index: int | None = None
-) -> Iterator[Group]:
-    """The processes of this run while the block runs; before JAX has touched any device.
+) -> Iterator[Processes]:
+    """Join the processes of this run while the block runs. Call it before JAX touches a device.
 
-    A process that fails alone ends without the farewell, which would wait for others that may be
-    waiting for it: its end is what ends them.
+    A process that fails alone exits without the shutdown barrier, which the others may never
+    reach; its exit ends them.
 
     Raises:
         UsageError: the flags are wrong, or JAX finds no device.
         RunError: process 0 isn't there, or another process is lost.
     """
-    group = _start(coordinator, processes, index)
+    members = _start(coordinator, processes, index)
     try:
-        yield group
+        yield members
     except Exception as error:
-        if group.knows(error):
-            _part(group)
+        if members.knows(error):
+            _shut_down(members)
         elif is_lost(error):
             raise RunError(LOST) from None
         raise
-    _part(group)
+    _shut_down(members)
 
 
-def _part(group: Group) -> None:
-    """The farewell: every process waits for all others."""
-    if group.size > 1:
+def _shut_down(processes: Processes) -> None:
+    """Wait for all other processes at JAX's shutdown barrier."""
+    if processes.size > 1:
         import jax
 
         jax.distributed.shutdown()
-        atexit.unregister(_leave)
+        atexit.unregister(_exit)
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether it says that another process can't be reached any more."""
+    """Return whether the error says that another process cannot be reached any more."""
     return "Gloo" in str(error) or "coordination service" in str(error)
 
 
-def _leave() -> None:
+def _exit() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
 
 
-def _start(coordinator: str | None, processes: int | None, index: int | None) -> Group:
+def _start(coordinator: str | None, processes: int | None, index: int | None) -> Processes:
     if (coordinator, processes, index) != (None, None, None):
-        place = by_flags(coordinator, processes, index)
+        member = by_flags(coordinator, processes, index)
     else:
-        place = by_slurm(os.environ)
-        if place is None and on_tpu_slice(os.environ):
+        member = by_slurm(os.environ)
+        if member is None and on_tpu_slice(os.environ):
             return _initialise()
-    return Group() if place is None else _join(place)
+    return Processes() if member is None else _join(member)
 
 
-def _join(place: Place) -> Group:
-    if place.index == 0:
-        others = place.processes - 1
-        print(f"waiting for {others} more at {place.coordinator}", flush=True)
+def _join(member: Membership) -> Processes:
+    if member.index == 0:
+        others = member.size - 1
+        print(f"waiting for {others} more at {member.coordinator}", flush=True)
     else:
-        _wait_for(place.coordinator)
+        _wait_for(member.coordinator)
     return _initialise(
-        coordinator_address=place.coordinator,
-        num_processes=place.processes,
-        process_id=place.index,
-        local_device_ids=None if place.device is None else [place.device],
+        coordinator_address=member.coordinator,
+        num_processes=member.size,
+        process_id=member.index,
+        local_device_ids=None if member.device is None else [member.device],
         cluster_detection_method="deactivate",
         initialization_timeout=_START_SECONDS,
     )
 
 
 def _wait_for(coordinator: str) -> None:
-    """Until somebody listens there: JAX would abort the process if nobody ever did."""
+    """Wait until process 0 listens there: JAX would abort this process if it never did."""
     host, _, port = coordinator.rpartition(":")
     deadline = time.monotonic() + _START_SECONDS
     while True:
@@ -206,8 +208,8 @@ def _wait_for(coordinator: str) -> None:
             return
 
 
-def _initialise(**options: Any) -> Group:
-    """Have JAX bring the processes together; without options it finds out by itself, on TPUs."""
+def _initialise(**options: Any) -> Processes:
+    """Connect the processes through JAX; on TPUs it finds the options by itself."""
     import jax
 
     from lra_bench.runtime.devices import local_devices
@@ -218,15 +220,15 @@ def _initialise(**options: Any) -> Group:
         jax.distributed.initialize(**options)
     except (RuntimeError, ValueError) as error:
         raise RunError(f"the processes of the run can't be started: {one_line(error)}") from None
-    atexit.register(_leave)
+    atexit.register(_exit)
     local_devices()
-    with _silent_output():  # of Gloo, which tells of every group of devices that it connects
+    with _silent_output():  # Gloo prints a line for every group of devices that it connects
         _connect()
-    return Group(jax.process_count(), jax.process_index())
+    return Processes(jax.process_count(), jax.process_index())
 
 
 def _connect() -> None:
-    """Have the processes, and all of their devices, exchange something for the first time."""
+    """Make a first exchange between the processes and all of their devices."""
     import jax
     import numpy as np
     from jax.experimental import multihost_utils
@@ -241,7 +243,7 @@ def _connect() -> None:
 
 @contextlib.contextmanager
 def _silent_output() -> Iterator[None]:
-    """Nothing gets to standard output, not even from outside Python."""
+    """Print nothing on standard output within the block, not even from outside Python."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

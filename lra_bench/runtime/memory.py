@@ -18,8 +18,6 @@ _ASKED = re.compile(
     r"(?:(?:allocat\w*|[Uu]sed)\s+|\()([\d.]+)\s*([KMGT]?)(?:i?B|\s?bytes|\s+of|\) exceeds)"
 )
 
-_SIGNS = ("bad_alloc", "RESOURCE_EXHAUSTED", "Cannot allocate memory", "Out of memory")
-
 _LEAST_SCRATCH, _SCRATCH_SHARE = 96 * 2**20, 1 / 64
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
@@ -88,11 +86,6 @@ def scratch(limit: int) -> int:
     product: of products for each head apart, XLA packs all heads' at once.
     """
     return max(_LEAST_SCRATCH, round(limit * _SCRATCH_SHARE))
-
-
-def tells_of_want(text: str) -> bool:
-    """Whether a process that says so has run out of memory."""
-    return any(sign in text for sign in _SIGNS)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What the processes of one run tell each other."""
+"""How the processes of one run exchange values."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -6,23 +6,23 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lra_bench.errors import RunError, UsageError
-from lra_bench.faults import one_line
+from lra_bench.errors import RunError, UsageError, one_line
 
 T = TypeVar("T")
 
 _KINDS: dict[str, type[Exception]] = {"UsageError": UsageError, "RunError": RunError}
 
 
-class Group:
-    """The processes of one run; without arguments this one alone, which tells nobody anything.
+class Processes:
+    """The processes of one run; without arguments, this one process alone.
 
-    Methods are called by all processes, at the same place of the run, and wait for each other.
+    All processes call the same methods at the same places of the run, and wait for each other.
 
     Attributes:
-        size, index: how many processes there are, and which of them this is.
-        failure: what all of them know to have failed; after any other failure the rest wait for
-            what this process won't do any more.
+        size: number of processes.
+        index: number of this process, from 0 on.
+        failure: the failure that all processes know of. After any other failure the others wait for
+            a call that this process will not make.
     """
 
     def __init__(self, size: int = 1, index: int = 0) -> None:
@@ -31,20 +31,23 @@ class Group:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that reads and writes the run's folder."""
+        """Return whether this is process 0, which alone reads and writes the run's folder."""
         return self.index == 0
 
     def knows(self, error: BaseException) -> bool:
-        """Whether all processes have failed by it."""
+        """Return whether all processes know that the run failed by this error."""
         return self.size == 1 or (
             self.failure is not None and self.failure in (error, error.__cause__)
         )
 
     def on_first(self, make: Callable[[], T]) -> T:
-        """What `make` returns in process 0, which alone calls it; something for JSON.
+        """Call `make` in process 0 alone; return in every process the value that it returns there.
+
+        Args:
+            make: returns a value that JSON can hold.
 
         Raises:
-            UsageError, RunError: in every process, where `make` raises it.
+            UsageError, RunError: in every process, if `make` raises it.
         """
         if self.size == 1:
             return make()
@@ -52,72 +55,81 @@ class Group:
         error: Exception | None = None
         if self.is_first:
             value, error = _outcome(make)
-        told, kind, text = self._told_by_first([value, *_described(error)])
+        received, kind, text = self._send_from_first([value, *_described(error)])
         if text is not None:
             self.failure = error or _KINDS.get(kind, RunError)(text)
             raise self.failure
-        return value if self.is_first else told
+        return value if self.is_first else received
 
     def together(self, make: Callable[[], T]) -> T:
-        """What `make` returns here, once it has returned in every process.
+        """Call `make` in every process; return its value here once it returned in all of them.
 
         Raises:
-            RunError: in every process, where it fails in any; there it is what `make` raised.
+            RunError: in every process, if `make` fails in any; where it failed, its own error.
         """
         if self.size == 1:
             return make()
         value, error = _outcome(make)
-        failed = np.flatnonzero(self._gathered(error is not None))
+        failed = np.flatnonzero(self._gather(error is not None))
         if failed.size:
             self.failure = error or RunError(f"process {failed[0]} failed, see what it says")
             raise self.failure
         return value
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is true in any process."""
-        return flag if self.size == 1 else bool(self._gathered(flag).any())
+        """Return whether `flag` is true in any process."""
+        return flag if self.size == 1 else bool(self._gather(flag).any())
 
     def arrays_of_first(
         self, make: Callable[[], list[np.ndarray]], like: Sequence[Any]
     ) -> list[np.ndarray]:
-        """The arrays that `make` returns in process 0, bit for bit; `like` tells their shapes.
+        """Call `make` in process 0 alone; return in every process the same arrays, bit for bit.
+
+        Args:
+            make: returns arrays.
+            like: gives their shapes and types.
 
         Raises:
-            UsageError, RunError: in every process, where `make` raises it.
+            UsageError, RunError: in every process, if `make` raises it.
         """
         if self.size == 1:
             return make()
-        made = [np.zeros(x.shape, x.dtype) for x in like]
-        self.on_first(lambda: made.__setitem__(slice(None), make()))
-        return _broadcast(made)
+        arrays = [np.zeros(x.shape, x.dtype) for x in like]
 
-    def _told_by_first(self, value: Any) -> Any:
+        def fill() -> None:
+            arrays[:] = make()
+
+        self.on_first(fill)
+        return _broadcast(arrays)
+
+    def _send_from_first(self, value: Any) -> Any:
+        """Return process 0's value in every process: first its length, then its JSON."""
         text = np.frombuffer(json.dumps(value).encode(), np.uint8)
         (length,) = _broadcast([np.array([text.size])])
-        room = text if self.is_first else np.zeros(int(length[0]), np.uint8)
-        return json.loads(_broadcast([room])[0].tobytes())
+        buffer = text if self.is_first else np.zeros(int(length[0]), np.uint8)
+        return json.loads(_broadcast([buffer])[0].tobytes())
 
-    def _gathered(self, flag: bool) -> np.ndarray:
+    def _gather(self, flag: bool) -> np.ndarray:
         from jax.experimental import multihost_utils
 
         return multihost_utils.process_allgather(np.array(flag))
 
 
 def _broadcast(arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Those of process 0; the others' give shapes and types."""
+    """Return process 0's arrays; those of the other processes give shapes and types."""
     from jax.experimental import multihost_utils
 
-    # As bytes: what is sent is a sum with the others' zeros, which would lose a minus zero.
+    # As bytes: JAX sends a sum with the zeros of the others, which would lose a minus zero.
     raw = [np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in arrays]
     sent = multihost_utils.broadcast_one_to_all(raw)
     return [
-        np.asarray(found).view(x.dtype).reshape(x.shape)
-        for found, x in zip(sent, arrays, strict=True)
+        np.asarray(received).view(x.dtype).reshape(x.shape)
+        for received, x in zip(sent, arrays, strict=True)
     ]
 
 
 def _outcome(make: Callable[[], Any]) -> tuple[Any, Exception | None]:
-    """What `make` returns, and what it raises."""
+    """Return the value of `make`, and the error that it raised."""
     try:
         return make(), None
     except Exception as error:
@@ -125,6 +137,7 @@ def _outcome(make: Callable[[], Any]) -> tuple[Any, Exception | None]:
 
 
 def _described(error: Exception | None) -> tuple[str | None, str | None]:
+    """Return the kind and the message of an error, for the other processes."""
     if error is None:
         return None, None
     kind = type(error).__name__

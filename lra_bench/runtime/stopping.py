@@ -1,4 +1,4 @@
-"""Stopping a run from outside, so that it can go on later."""
+"""Stop a run from outside in a way that lets it go on later."""
 
 import contextlib
 import signal
@@ -7,15 +7,20 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from lra_bench.runtime.processes import Group
-from lra_bench.unraisable import unreported
+from lra_bench.errors import unreported
+from lra_bench.runtime.processes import Processes
 
+# Processes ask each other at every eighth question only: an exchange waits for the slowest.
 _QUESTIONS = 8
-_PATIENCE = 3.0  # seconds
+_PATIENCE_SECONDS = 3.0
 
 
 class Stopped(Exception):
-    """The run was asked to stop; it can go on from this step, or from its latest checkpoint."""
+    """The run was asked to stop.
+
+    Attributes:
+        step: the step that it was saved at; None if it goes on from its latest checkpoint.
+    """
 
     def __init__(self, step: int | None = None) -> None:
         super().__init__("stopped, nothing is lost" if step is None else f"stopped at step {step}")
@@ -23,38 +28,37 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """What SIGINT and SIGTERM ask for; SIGINT after another request ends the process at once.
+    """A request to stop, made by SIGINT or SIGTERM; a second SIGINT ends the process at once.
 
-    A request waits until it is asked for, if `listening` isn't told how to end the process. If it
-    is, that is so in `postponed` blocks, where something might be lost. Elsewhere a request stops
-    a lone process by raising `Stopped` wherever it is; and if that doesn't get through, since a
-    compiler doesn't return to Python, the process is ended from a thread.
+    Within `postponed`, where something could be lost, a request waits until `agreed` is asked or
+    the block ends. Elsewhere it stops a lone process at once by raising `Stopped`. If the exception
+    cannot be raised, because a compiler does not return to Python, a thread ends the process. If
+    `listening` is not told how to end the process, every request waits.
 
-    With several processes a request to any of them is one to all, and always waits. They ask each
-    other at every eighth question only, since that waits for the slowest.
+    A request to one of several processes is a request to all, and always waits.
 
     Attributes:
-        made: whether there is a request to this process.
-        group: the processes of the run.
+        made: whether this process was asked to stop.
+        processes: the processes of the run.
     """
 
-    def __init__(self, group: Group | None = None) -> None:
+    def __init__(self, processes: Processes | None = None) -> None:
         self.made = False
-        self.group = group or Group()
+        self.processes = processes or Processes()
         self._questions = 0
         self._postponed = True
         self._over = threading.Event()
 
     def agreed(self) -> bool:
-        """Whether to stop here; all processes ask at the same places and get the same answer."""
-        if self.group.size == 1:
+        """Return whether to stop here; all processes ask at the same places and agree."""
+        if self.processes.size == 1:
             return self.made
         self._questions += 1
-        return self._questions % _QUESTIONS == 0 and self.group.any(self.made)
+        return self._questions % _QUESTIONS == 0 and self.processes.any(self.made)
 
     @contextlib.contextmanager
     def postponed(self) -> Iterator[None]:
-        """Stop only where the block asks for it, or at its end."""
+        """Let a request wait until the block asks for it, or until the end of the block."""
         before, self._postponed = self._postponed, True
         try:
             yield
@@ -65,21 +69,27 @@ class StopRequest:
 
     @contextlib.contextmanager
     def listening(self, end: Callable[[], None] | None = None) -> Iterator[None]:
-        """Listen within the block; `end` ends the process, from another thread."""
+        """Listen for requests while the block runs.
+
+        Args:
+            end: ends the process; it is called from another thread.
+        """
         self._postponed = end is None
-        dropped = unreported(lambda error: isinstance(error, Stopped))  # as in a destructor
-        with _bell(lambda ear: self._watch(ear, end)), dropped, _handling(self._note):
+        # Python reports a `Stopped` that is raised in a destructor, where nobody can catch it.
+        dropped = unreported(lambda error: isinstance(error, Stopped))
+        with _wakeup(lambda wakeups: self._watch(wakeups, end)), dropped, _handling(self._note):
             try:
                 yield
             finally:
                 self._over.set()
 
     def _may_stop(self) -> bool:
-        return self.group.size == 1 and not self._postponed and not self._over.is_set()
+        return self.processes.size == 1 and not self._postponed and not self._over.is_set()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: note the request, and stop if nothing can be lost."""
         del frame
-        if self.made:  # SIGTERM can come twice, from those who each mean the first
+        if self.made:  # a second SIGTERM may come from another sender of the same request
             if number == signal.SIGINT:
                 signal.signal(number, signal.SIG_DFL)
                 signal.raise_signal(number)
@@ -88,30 +98,31 @@ class StopRequest:
         if self._may_stop():
             raise Stopped
 
-    def _watch(self, ear: socket.socket, end: Callable[[], None] | None) -> None:
-        """At each signal, see to it that the block is left."""
-        with ear:
-            while ear.recv(1):
-                if end and not self._over.wait(_PATIENCE) and self._may_stop():
+    def _watch(self, wakeups: socket.socket, end: Callable[[], None] | None) -> None:
+        """After each signal, end the process if the block is not left in time."""
+        with wakeups:
+            while wakeups.recv(1):
+                if end and not self._over.wait(_PATIENCE_SECONDS) and self._may_stop():
                     end()
 
 
 @contextlib.contextmanager
-def _bell(watch: Callable[[socket.socket], None]) -> Iterator[None]:
-    """A thread whose socket gets a byte at each signal, whatever the main thread is doing."""
-    bell, ear = socket.socketpair()
-    bell.setblocking(False)
-    threading.Thread(target=watch, args=(ear,), daemon=True).start()
-    before = signal.set_wakeup_fd(bell.fileno(), warn_on_full_buffer=False)
+def _wakeup(watch: Callable[[socket.socket], None]) -> Iterator[None]:
+    """Run a thread whose socket gets a byte at each signal, even while the main thread is busy."""
+    sender, receiver = socket.socketpair()
+    sender.setblocking(False)
+    threading.Thread(target=watch, args=(receiver,), daemon=True).start()
+    before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     try:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        bell.close()
+        sender.close()
 
 
 @contextlib.contextmanager
 def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle SIGINT and SIGTERM with `handler` while the block runs."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, handler) for number in numbers}
     try:

@@ -7,15 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from lra_bench.efficiency.cells import HERE, IDENTITY
-from lra_bench.scaling.rows import Crossover, Fit, Row, Setting, Spread, crossover, fit_exponent
+from lra_bench.efficiency.cells import HERE
+from lra_bench.registry import IDENTITY
+from lra_bench.scaling.fits import Crossover, Fit, crossover, fit_exponent
+from lra_bench.scaling.rows import Measured, Setting, Spread
 
 _SCOPES = {"attention": "attention alone", "model": "whole model", "train": "training step"}
 PASSES = {"forward": "forward", "backward": "forward and backward", "step": ""}
 
 
 @dataclass(frozen=True)
-class Group:
+class Comparable:
     """Cells that may stand in one table.
 
     Attributes:
@@ -29,7 +31,7 @@ class Group:
     title: str
     family: str
     facts: str
-    rows: tuple[Row, ...]
+    rows: tuple[Measured, ...]
     by: Literal["length", "size"]
 
     @property
@@ -48,16 +50,16 @@ class Group:
         platforms = {row.platform for row in self.rows if row.wall}
         return "cpu" if platforms == {"cpu"} else "wall"
 
-    def spread(self, row: Row) -> Spread | None:
+    def spread(self, row: Measured) -> Spread | None:
         """The main clock's figures."""
         return row.cpu if self.clock == "cpu" else row.wall
 
-    def seconds(self, row: Row) -> float | None:
+    def seconds(self, row: Measured) -> float | None:
         """The main clock's median."""
         spread = self.spread(row)
         return None if spread is None else spread.median
 
-    def of(self, label: str) -> list[Row]:
+    def of(self, label: str) -> list[Measured]:
         """The rows of one attention, shortest first."""
         return sorted((r for r in self.rows if r.label == label), key=lambda row: row.length)
 
@@ -98,7 +100,7 @@ class Group:
         return crossover(lengths, [one[x] for x in lengths], [two[x] for x in lengths])
 
 
-def groups(rows: Iterable[Row], *, mix_machines: bool = False) -> list[Group]:
+def groups(rows: Iterable[Measured], *, mix_machines: bool = False) -> list[Comparable]:
     """What may stand together: a group a table.
 
     Several tasks that have one length each are one group, a column a task.
@@ -106,25 +108,25 @@ def groups(rows: Iterable[Row], *, mix_machines: bool = False) -> list[Group]:
     Args:
         mix_machines: whether machines may share a group; labels then name the machine.
     """
-    alike: dict[Setting, list[Row]] = defaultdict(list)
+    alike: dict[Setting, list[Measured]] = defaultdict(list)
     for row in rows:
         place = row.setting.machine
         label = f"{row.label} @ {place}" if mix_machines else row.label
         key = replace(row.setting, machine="" if mix_machines else place)
         alike[key].append(replace(row, label=label))
     parts = sorted(_merge_tasks(alike), key=lambda part: _order(part[0]))
-    families: dict[str, list[list[Row]]] = defaultdict(list)
+    families: dict[str, list[list[Measured]]] = defaultdict(list)
     for part in parts:
         families[_family(part)].append(part)
     return [_group(part, families[_family(part)]) for part in parts]
 
 
-def column_order(row: Row) -> tuple[int, str]:
+def column_order(row: Measured) -> tuple[int, str]:
     """By length, then by task."""
     return row.length, row.setting.size
 
 
-def _merge_tasks(alike: dict[Setting, list[Row]]) -> list[list[Row]]:
+def _merge_tasks(alike: dict[Setting, list[Measured]]) -> list[list[Measured]]:
     """Join those of tasks with one length each; a task that is there twice joins nothing."""
     joined: dict[Setting, list[Setting]] = defaultdict(list)
     for setting, rows in alike.items():
@@ -140,7 +142,7 @@ def _merge_tasks(alike: dict[Setting, list[Row]]) -> list[list[Row]]:
     return merged
 
 
-def _order(row: Row) -> tuple[Any, ...]:
+def _order(row: Measured) -> tuple[Any, ...]:
     setting = row.setting
     names = (setting.target != HERE, setting.target, setting.machine)
     scope, direction = (
@@ -152,7 +154,7 @@ def _order(row: Row) -> tuple[Any, ...]:
     return *names, scope, *sizes, direction, *rest
 
 
-def _family(part: list[Row]) -> str:
+def _family(part: list[Measured]) -> str:
     """Scope, size and machine: what the titles of several groups can share."""
     first, sizes = part[0].setting, {row.setting.size for row in part}
     size = first.size if len(sizes) == 1 else "each task at its own length"
@@ -166,7 +168,7 @@ def _scope(setting: Setting) -> str:
     return _SCOPES.get(setting.scope, setting.scope)
 
 
-def _group(part: list[Row], family: list[list[Row]]) -> Group:
+def _group(part: list[Measured], family: list[list[Measured]]) -> Comparable:
     """A group, its title lengthened by whatever tells it from the others of its family."""
     first, alike, mine = part[0].setting, _family(part), _details(part)
     others = [_details(other) for other in family]
@@ -174,7 +176,7 @@ def _group(part: list[Row], family: list[list[Row]]) -> Group:
     scope, direction = _scope(first), PASSES.get(first.direction, first.direction)
     name = f"{scope}{', ' if direction else ''}{direction}{alike.removeprefix(scope)}"
     several = len({row.setting.size for row in part}) > 1
-    return Group(
+    return Comparable(
         title=", ".join((name, *tail)),
         family=", ".join((alike, *tail)),
         facts=_facts(part),
@@ -183,7 +185,7 @@ def _group(part: list[Row], family: list[list[Row]]) -> Group:
     )
 
 
-def _details(part: list[Row]) -> dict[str, str]:
+def _details(part: list[Measured]) -> dict[str, str]:
     """How it was measured, in words, by what; values of several tasks in the order of columns."""
     settings = list(dict.fromkeys(row.setting for row in sorted(part, key=column_order)))
     layers, limit = _values(s.layers for s in settings), settings[0].memory_limit
@@ -204,7 +206,7 @@ def _values(found: Iterable[Any]) -> str:
     return " | ".join(dict.fromkeys(map(str, found)))
 
 
-def _facts(part: list[Row]) -> str:
+def _facts(part: list[Measured]) -> str:
     """Machine, batch, type, limit, sizes and versions."""
     machines = "; ".join(sorted({row.setting.machine for row in part}))
     versions = "; ".join(sorted({row.versions for row in part if row.versions}))

@@ -14,9 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from lra_bench.display.figures import log_axes, looks
-from lra_bench.efficiency.cells import IDENTITY
-from lra_bench.scaling.groups import PASSES, Group
-from lra_bench.scaling.rows import Row
+from lra_bench.registry import IDENTITY
+from lra_bench.scaling.groups import PASSES, Comparable
+from lra_bench.scaling.rows import Measured
 from lra_bench.scaling.tables import shown
 
 _ENDS = {"out_of_memory": ("x", "out of memory beyond"), "timed_out": ("4", "over the time limit")}
@@ -51,7 +51,7 @@ class Plot:
 Styles = dict[str, dict[str, Any]]
 
 
-def plots(groups: Sequence[Group], styles: Styles | None = None) -> list[Plot]:
+def plots(groups: Sequence[Comparable], styles: Styles | None = None) -> list[Plot]:
     """All figures that the groups have the points for; a pass a panel.
 
     Args:
@@ -87,20 +87,20 @@ def _named(found: list[tuple[str, str, str, Figure]], machines: set[str]) -> lis
     return result
 
 
-def _families(groups: Iterable[Group]) -> dict[str, list[Group]]:
-    families: dict[str, list[Group]] = defaultdict(list)
+def _families(groups: Iterable[Comparable]) -> dict[str, list[Comparable]]:
+    families: dict[str, list[Comparable]] = defaultdict(list)
     for group in groups:
         if group.by == "length":
             families[group.family].append(group)
     return families
 
 
-def _has_line(group: Group, value: Callable[[Row], Any]) -> bool:
+def _has_line(group: Comparable, value: Callable[[Measured], Any]) -> bool:
     """Whether some attention has two points."""
     return any(sum(bool(value(r)) for r in group.of(label)) > 1 for label in group.labels())
 
 
-def _styles(groups: Iterable[Group]) -> Styles:
+def _styles(groups: Iterable[Comparable]) -> Styles:
     """One look an attention in all figures."""
     rows = {row.label: row for group in groups for row in group.rows}
     bounds = [label for label, row in rows.items() if row.attention == IDENTITY]
@@ -115,10 +115,10 @@ def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
     return figure, list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
 
 
-Draw = Callable[[Axes, Group, str, dict[str, Any]], None]
+Draw = Callable[[Axes, Comparable, str, dict[str, Any]], None]
 
 
-def _by_length(groups: list[Group], styles: Styles, draw: Draw) -> tuple[Figure, list[Axes]]:
+def _by_length(groups: list[Comparable], styles: Styles, draw: Draw) -> tuple[Figure, list[Axes]]:
     """A panel a group, in it what is drawn of each attention; both axes logarithmic."""
     figure, panels = _panels(len(groups), groups[0].family)
     for axes, group in zip(panels, groups, strict=True):
@@ -128,7 +128,7 @@ def _by_length(groups: list[Group], styles: Styles, draw: Draw) -> tuple[Figure,
     return figure, panels
 
 
-def _time(groups: list[Group], styles: Styles) -> Figure:
+def _time(groups: list[Comparable], styles: Styles) -> Figure:
     """Fig. 3 of the Performer paper: time against the length."""
     figure, panels = _by_length(groups, styles, _time_line)
     panels[0].set_ylabel(f"{_clock(groups)} of a call (s)")
@@ -136,11 +136,11 @@ def _time(groups: list[Group], styles: Styles) -> Figure:
     return figure
 
 
-def _clock(groups: list[Group]) -> str:
+def _clock(groups: list[Comparable]) -> str:
     return "CPU time" if groups[0].clock == "cpu" else "wall time"
 
 
-def _time_line(axes: Axes, group: Group, label: str, style: dict[str, Any]) -> None:
+def _time_line(axes: Axes, group: Comparable, label: str, style: dict[str, Any]) -> None:
     """Medians, with bars from quartile to quartile."""
     found = [(row.length, spread) for row in group.of(label) if (spread := group.spread(row))]
     if not found:
@@ -152,7 +152,7 @@ def _time_line(axes: Axes, group: Group, label: str, style: dict[str, Any]) -> N
 
 
 def _mark_end(
-    axes: Axes, group: Group, label: str, last: tuple[float, float], style: dict[str, Any]
+    axes: Axes, group: Comparable, label: str, last: tuple[float, float], style: dict[str, Any]
 ) -> None:
     """A sign on the last point of an attention that is known not to go on."""
     status = _end(group, label)
@@ -161,14 +161,14 @@ def _mark_end(
         axes.plot(*last, color=style["color"], linestyle="", zorder=5, **sign)
 
 
-def _end(group: Group, label: str) -> str | None:
+def _end(group: Comparable, label: str) -> str | None:
     """Why an attention stops at its last point on a length that others are drawn at."""
     rows = group.of(label)
     longest = max((row.length for row in rows if row.ran), default=0)
     return next((r.status for r in rows if r.length > longest and r.status in _ENDS), None)
 
 
-def _end_signs(groups: list[Group]) -> list[Line2D]:
+def _end_signs(groups: list[Comparable]) -> list[Line2D]:
     ends = {_end(group, label) for group in groups for label in group.labels()}
     return [
         Line2D([], [], color="grey", linestyle="", marker=marker, markersize=9, markeredgewidth=2,
@@ -178,7 +178,7 @@ def _end_signs(groups: list[Group]) -> list[Line2D]:
     ]  # fmt: skip
 
 
-def _length_axis(axes: Axes, group: Group) -> None:
+def _length_axis(axes: Axes, group: Comparable) -> None:
     ticks = sorted({row.length for row in group.rows if row.ran and (row.wall or not group.runs)})
     log_axes(axes, ticks, _short)
     axes.xaxis.set_minor_locator(NullLocator())
@@ -193,10 +193,10 @@ def _short(length: int) -> str:
 
 def _legend(
     figure: Figure,
-    groups: list[Group],
+    groups: list[Comparable],
     styles: Styles,
     signs: list[Line2D],
-    drawn: Callable[[Row], Any],
+    drawn: Callable[[Measured], Any],
 ) -> None:
     """Beside the panels: what is drawn, in the order of the tables."""
     labels = {row.label for group in groups for row in group.rows if drawn(row)}
@@ -210,7 +210,7 @@ def _name(label: str) -> str:
     return shown(label).replace(f"{IDENTITY} (OPT)", "X (OPT)")
 
 
-def _memory(groups: list[Group], styles: Styles) -> Figure:
+def _memory(groups: list[Comparable], styles: Styles) -> Figure:
     """Peak memory: measured as markers, what the compiler predicted as thin dashed lines."""
     figure, panels = _by_length(groups, styles, _memory_lines)
     for axes, group in zip(panels, groups, strict=True):
@@ -222,7 +222,7 @@ def _memory(groups: list[Group], styles: Styles) -> Figure:
     return figure
 
 
-def _memory_lines(axes: Axes, group: Group, label: str, style: dict[str, Any]) -> None:
+def _memory_lines(axes: Axes, group: Comparable, label: str, style: dict[str, Any]) -> None:
     rows = [row for row in group.of(label) if row.memory]
     thin = {**style, "linestyle": (0, (2, 1.5)), "linewidth": 0.9, "marker": ""}
     planned = [(r.length, r.predicted_bytes / 2**30) for r in rows if r.predicted_bytes]
@@ -235,7 +235,7 @@ def _memory_lines(axes: Axes, group: Group, label: str, style: dict[str, Any]) -
         _mark_end(axes, group, label, (measured or planned)[-1], style)
 
 
-def _memory_signs(groups: list[Group]) -> list[Line2D]:
+def _memory_signs(groups: list[Comparable]) -> list[Line2D]:
     grey: dict[str, Any] = {"color": "grey"}
     signs = [Line2D([], [], linestyle=(0, (2, 1.5)), linewidth=0.9, label="predicted", **grey)]
     if any(row.measured_bytes for group in groups for row in group.rows):
@@ -245,22 +245,22 @@ def _memory_signs(groups: list[Group]) -> list[Line2D]:
     return signs
 
 
-def _stacks(groups: Iterable[Group]) -> dict[str, list[Group]]:
+def _stacks(groups: Iterable[Comparable]) -> dict[str, list[Comparable]]:
     """Groups that are alike but for their layers, where there are several."""
-    alike: dict[Any, list[Group]] = defaultdict(list)
+    alike: dict[Any, list[Comparable]] = defaultdict(list)
     for group in groups:
         if group.by == "length" and group.first.layers and any(row.wall for row in group.rows):
             alike[replace(group.first, layers=None)].append(group)
-    stacks: dict[str, list[Group]] = defaultdict(list)
+    stacks: dict[str, list[Comparable]] = defaultdict(list)
     for same in alike.values():
         if len(same) > 1:
             stacks[re.sub(r", \d+ layers", "", same[0].family)] += same
     return stacks
 
 
-def _layers(family: str, groups: list[Group], styles: Styles) -> Figure:
+def _layers(family: str, groups: list[Comparable], styles: Styles) -> Figure:
     """Fig. 20 of the Performer paper: time against layers, at the longest length of all."""
-    by_pass: dict[str, list[Group]] = defaultdict(list)
+    by_pass: dict[str, list[Comparable]] = defaultdict(list)
     for group in groups:
         by_pass[group.first.direction].append(group)
     figure, panels = _panels(len(by_pass), family)
@@ -280,14 +280,14 @@ def _layers(family: str, groups: list[Group], styles: Styles) -> Figure:
     return figure
 
 
-def _common_length(groups: list[Group]) -> int:
+def _common_length(groups: list[Comparable]) -> int:
     """The longest that was timed with each number of layers; else the longest of any."""
     lengths = [{row.length for row in group.rows if row.wall} for group in groups]
     return max(set.intersection(*lengths) or set.union(*lengths))
 
 
 def _layers_line(
-    axes: Axes, groups: list[Group], label: str, length: int, style: dict[str, Any]
+    axes: Axes, groups: list[Comparable], label: str, length: int, style: dict[str, Any]
 ) -> None:
     found = sorted(
         (group.first.layers or 0, seconds)

@@ -8,15 +8,14 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lra_bench.efficiency.records import CLOCKS, Line, visits
 from lra_bench.efficiency.timing import pooled
-from lra_bench.errors import UsageError
-from lra_bench.leaderboard import attention_label
+from lra_bench.records.labels import attention_label
+from lra_bench.registry import is_exact
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Row:
+class Measured:
     """One cell.
 
     Attributes:
@@ -107,7 +106,7 @@ class Row:
         return self.predicted_bytes / self.measured_bytes
 
 
-def rows(lines: Iterable[Line]) -> list[Row]:
+def from_lines(lines: Iterable[Line]) -> list[Measured]:
     """A row a cell; of several lines of one cell its last sweep's visits, else the last."""
     by_cell: dict[tuple[Any, ...], list[Line]] = defaultdict(list)
     for line in lines:
@@ -118,7 +117,7 @@ def rows(lines: Iterable[Line]) -> list[Row]:
     return [_row(setting, label, found) for (setting, label, _), found in by_cell.items()]
 
 
-def frame(rows: Iterable[Row]) -> pd.DataFrame:
+def frame(rows: Iterable[Measured]) -> pd.DataFrame:
     """The rows for programs: SI units, a column a figure, what isn't known left empty."""
     table = pd.DataFrame([_flat(row) for row in rows])
     whole = ("layers", "memory_limit", "inferred_from", "rounds", "repeats", "calls_per_repeat",
@@ -126,7 +125,7 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def _flat(row: Measured) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in asdict(row).items():
         if name in ("wall", "cpu"):
@@ -138,12 +137,12 @@ def _flat(row: Row) -> dict[str, Any]:
     return {**found, "predicted_over_measured": row.predicted_over_measured}
 
 
-def _row(setting: Setting, label: str, found: list[Line]) -> Row:
+def _row(setting: Setting, label: str, found: list[Line]) -> Measured:
     timed = visits(found)
     line = (timed or found)[-1]
     cell, timing, place = line["cell"], _timing(timed), _group(line.get("environment"))
     memory = _memory([*found, line])
-    return Row(
+    return Measured(
         setting=setting,
         attention=cell["attention"],
         label=label,
@@ -246,150 +245,3 @@ def _whole(value: Any) -> int | None:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def is_exact(attention: str) -> bool:
-    """Whether a mechanism equals softmax attention; one that isn't registered here doesn't."""
-    from lra_bench.registry import ATTENTIONS
-
-    try:
-        return ATTENTIONS.get(attention).traits.exact
-    except UsageError:
-        return False
-
-
-@dataclass(frozen=True)
-class Fit:
-    """An exponent b of y = a L^b.
-
-    Attributes:
-        exponent: b.
-        half_width: of its 95 % confidence interval.
-        points: how many lengths it was fitted to.
-    """
-
-    exponent: float
-    half_width: float
-    points: int
-
-    def __str__(self) -> str:
-        return f"{self.exponent:.2f} ± {self.half_width:.2f}"
-
-
-# Student's t at 0.975 for 1, 2, ... degrees of freedom: NIST/SEMATECH e-Handbook of Statistical
-# Methods, 1.3.6.7.2. For more the last does: it is on the safe side.
-_T = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
-    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-)  # fmt: skip
-# Below the first, what doesn't grow dominates.
-_ASYMPTOTIC, _FEWEST, _LONGEST = 2_048, 3, 4
-
-
-def fit_exponent(lengths: Sequence[float], values: Sequence[float]) -> Fit | None:
-    """Least squares in log-log over lengths from 2,048, or the longest four if those are < 3.
-
-    The confidence interval is that of a slope with independent normal errors of equal variance in
-    log(values).
-
-    Args:
-        lengths: in any order, each once.
-        values: those that aren't positive are left out.
-
-    Returns:
-        None for fewer than three points.
-    """
-    pairs = sorted(pair for pair in zip(lengths, values, strict=True) if pair[1] > 0)
-    long = [pair for pair in pairs if pair[0] >= _ASYMPTOTIC]
-    chosen = long if len(long) >= _FEWEST else pairs[-_LONGEST:]
-    if len(chosen) < _FEWEST:
-        return None
-    x, y = np.log(np.array(chosen, float)).T
-    x, y = x - x.mean(), y - y.mean()
-    exponent, freedom = float(x @ y / (x @ x)), len(chosen) - 2
-    residuals = y - exponent * x
-    error = math.sqrt(residuals @ residuals / freedom / (x @ x))
-    return Fit(exponent, _T[min(freedom, len(_T)) - 1] * error, len(chosen))
-
-
-@dataclass(frozen=True)
-class Crossover:
-    """The length from which one thing takes less than another.
-
-    Attributes:
-        side: "at" `length`; "below" it, the shortest measured; or "above" it, the longest.
-        length: tokens.
-    """
-
-    side: Literal["at", "below", "above"]
-    length: float
-
-    def __str__(self) -> str:
-        length = f"{self.length:,.0f}"
-        return length if self.side == "at" else f"{self.side} {length}"
-
-
-def crossover(
-    lengths: Sequence[float], one: Sequence[float], other: Sequence[float]
-) -> Crossover | None:
-    """Where `one` falls below `other` for good: log(one / other) through 0, linear in log length.
-
-    Args:
-        lengths: ascending.
-        one, other: positive, at these lengths.
-
-    Returns:
-        None without any length.
-    """
-    if not len(lengths):
-        return None
-    logs, ratio = np.log(np.array(lengths, float)), np.log(np.array(one) / np.array(other))
-    slower = np.flatnonzero(ratio > 0)
-    if not len(slower):
-        return Crossover("below", lengths[0])
-    last = slower[-1]
-    if last == len(lengths) - 1:
-        return Crossover("above", lengths[-1])
-    share = ratio[last] / (ratio[last] - ratio[last + 1])
-    return Crossover("at", float(np.exp(logs[last] + share * (logs[last + 1] - logs[last]))))
-
-
-@dataclass(frozen=True)
-class Largest:
-    """The largest length that fits.
-
-    Attributes:
-        fits: the longest that ran; None if none did.
-        fails: the shortest beyond it known not to run; None if none is known.
-        reason: status of `fails`, "out_of_memory" or "timed_out".
-    """
-
-    fits: int | None
-    fails: int | None
-    reason: str | None
-
-    def __str__(self) -> str:
-        if self.fails is None:
-            return "" if self.fits is None else f">= {self.fits:,}"
-        return self._between(self.fails) + (" (time)" if self.reason == "timed_out" else "")
-
-    def _between(self, fails: int) -> str:
-        if self.fits is None:
-            return f"< {fails:,}"
-        close = fails - self.fits <= self.fits / 16
-        return f"{self.fits:,}" if close else f"{self.fits:,} to {fails:,}"
-
-
-def largest(rows: Iterable[Row]) -> Largest:
-    """The largest length that fits, from rows of one attention in one setting.
-
-    A crash says nothing of it.
-    """
-    rows = list(rows)
-    fits = max((row.length for row in rows if row.ran), default=None)
-    reasons = ("out_of_memory", "timed_out")
-    beyond = [row for row in rows if row.status in reasons and row.length > (fits or 0)]
-    if not beyond:
-        return Largest(fits, None, None)
-    first = min(beyond, key=lambda row: row.length)
-    return Largest(fits, first.length, first.status)

@@ -12,10 +12,11 @@ from lra_bench import published
 from lra_bench.display.tables import FOR_PROGRAMS, for_programs
 from lra_bench.display.tables import render as render_table
 from lra_bench.display.units import size_text
-from lra_bench.efficiency.cells import IDENTITY
 from lra_bench.efficiency.records import Line
-from lra_bench.scaling.groups import Group, column_order, groups
-from lra_bench.scaling.rows import Row, frame, largest, rows
+from lra_bench.registry import IDENTITY
+from lra_bench.scaling.fits import largest
+from lra_bench.scaling.groups import Comparable, column_order, groups
+from lra_bench.scaling.rows import Measured, frame, from_lines
 
 _STATUS = {
     "out_of_memory": "OOM",
@@ -50,7 +51,7 @@ def render(
     lines: Iterable[Line], style: str, *, with_published: bool, mix_machines: bool = False
 ) -> str:
     """All tables as markdown, latex or html; or the figures, in SI units, for programs."""
-    found = rows(lines)
+    found = from_lines(lines)
     if style in FOR_PROGRAMS:
         return for_programs(_long(found, with_published=with_published), style)
     parts = [
@@ -61,7 +62,7 @@ def render(
     return "\n".join(parts)
 
 
-def _long(found: Sequence[Row], *, with_published: bool) -> pd.DataFrame:
+def _long(found: Sequence[Measured], *, with_published: bool) -> pd.DataFrame:
     table = frame(found).assign(source="here")
     if not with_published:
         return table
@@ -76,7 +77,7 @@ def _long(found: Sequence[Row], *, with_published: bool) -> pd.DataFrame:
     return pd.DataFrame([*table.to_dict("records"), *paper], columns=table.columns)
 
 
-def tables(group: Group, *, with_published: bool = False) -> list[Table]:
+def tables(group: Comparable, *, with_published: bool = False) -> list[Table]:
     """The tables of a group that it has figures for."""
     if any(row.wall for row in group.rows):
         found = [_times(group), _relative(group), _speedups(group)]
@@ -97,14 +98,14 @@ def shown(label: str) -> str:
     return (f"{name} (OPT)" if name == IDENTITY else name) + at + machine
 
 
-Text = Callable[[Row], str]
+Text = Callable[[Measured], str]
 
 
-def _key(group: Group, row: Row) -> Any:
+def _key(group: Comparable, row: Measured) -> Any:
     return row.setting.size if group.by == "size" else row.length
 
 
-def _grid(group: Group, columns: dict[Any, str], text: Text) -> pd.DataFrame:
+def _grid(group: Comparable, columns: dict[Any, str], text: Text) -> pd.DataFrame:
     """A row an attention, a column a length or a task; `columns` are keys and their headings."""
     cells = {(row.label, _key(group, row)): text(row) for row in group.rows}
     return pd.DataFrame(
@@ -116,7 +117,7 @@ def _grid(group: Group, columns: dict[Any, str], text: Text) -> pd.DataFrame:
     )
 
 
-def _columns(group: Group, wanted: Callable[[Row], Any]) -> dict[Any, str]:
+def _columns(group: Comparable, wanted: Callable[[Measured], Any]) -> dict[Any, str]:
     """Columns that have a wanted cell: a probe of the largest length makes none."""
     found = {}
     for row in sorted(group.rows, key=column_order):
@@ -127,7 +128,7 @@ def _columns(group: Group, wanted: Callable[[Row], Any]) -> dict[Any, str]:
     return found
 
 
-def _status(row: Row) -> str:
+def _status(row: Measured) -> str:
     return _STATUS[row.status] + ("*" if row.inferred_from else "")
 
 
@@ -141,10 +142,10 @@ def _digits(value: float) -> str:
 
 
 def _scaled(
-    group: Group,
+    group: Comparable,
     columns: dict[Any, str],
     units: tuple[tuple[float, str], ...],
-    value: Callable[[Row], float | None],
+    value: Callable[[Measured], float | None],
     otherwise: Text,
     mark: Text = lambda _: "",
 ) -> pd.DataFrame:
@@ -153,7 +154,7 @@ def _scaled(
                for key in columns}  # fmt: skip
     unit = {key: _unit(found, units) for key, found in figures.items()}
 
-    def text(row: Row) -> str:
+    def text(row: Measured) -> str:
         figure, scale = value(row), unit.get(_key(group, row))
         if not figure or not scale:
             return otherwise(row)
@@ -168,22 +169,22 @@ def _unit(values: list[float], units: tuple[tuple[float, str], ...]) -> tuple[fl
     return [unit for unit in units if smallest >= unit[0] / 10 or unit is units[0]][-1]
 
 
-def _untimed(row: Row) -> str:
+def _untimed(row: Measured) -> str:
     return "fits" if row.ran else _status(row)
 
 
-def _timed_columns(group: Group) -> dict[Any, str]:
+def _timed_columns(group: Comparable) -> dict[Any, str]:
     return _columns(group, lambda row: row.wall)
 
 
-def _times(group: Group) -> Table:
+def _times(group: Comparable) -> Table:
     clock = "CPU time" if group.clock == "cpu" else "wall time"
     cells = _scaled(group, _timed_columns(group), _TIMES, group.seconds, _untimed)
     what = {"cpu": "CPU time is of all threads together.", "wall": ""}[group.clock]
     return _table(f"median {clock}", cells, f"{what} {_quartiles(group)}")
 
 
-def _quartiles(group: Group) -> str:
+def _quartiles(group: Comparable) -> str:
     spreads = [spread for row in group.rows if (spread := group.spread(row))]
     widest = max((it.q3 - it.q1) / it.median for it in spreads if it.median > 0)
     several = {row.rounds for row in group.rows if row.rounds} - {1}
@@ -217,7 +218,7 @@ def _table(title: str, cells: pd.DataFrame, notes: str) -> Table:
     return Table(title, cells, " ".join(" ".join((notes, *signs)).split()))
 
 
-def _by_place(group: Group, rows: Iterable[Row]) -> dict[tuple[str, Any], float]:
+def _by_place(group: Comparable, rows: Iterable[Measured]) -> dict[tuple[str, Any], float]:
     """The shortest time of the rows, by machine and column."""
     best: dict[tuple[str, Any], float] = {}
     for row in rows:
@@ -227,13 +228,13 @@ def _by_place(group: Group, rows: Iterable[Row]) -> dict[tuple[str, Any], float]
     return best
 
 
-def _ratios(group: Group, base: Iterable[Row], *, inverse: bool) -> pd.DataFrame | None:
+def _ratios(group: Comparable, base: Iterable[Measured], *, inverse: bool) -> pd.DataFrame | None:
     """Time over the base's in the same column; the inverse is a speed-up. None without a base."""
     best = _by_place(group, base)
     if not best:
         return None
 
-    def text(row: Row) -> str:
+    def text(row: Measured) -> str:
         seconds, other = group.seconds(row), best.get((row.setting.machine, _key(group, row)))
         if not seconds:
             return _untimed(row)
@@ -244,7 +245,7 @@ def _ratios(group: Group, base: Iterable[Row], *, inverse: bool) -> pd.DataFrame
     return _grid(group, columns, text)
 
 
-def _relative(group: Group) -> Table | None:
+def _relative(group: Comparable) -> Table | None:
     base = [row for row in group.rows if row.attention == IDENTITY]
     cells = _ratios(group, base, inverse=False)
     if cells is None or len(group.labels()) < 2:
@@ -252,7 +253,7 @@ def _relative(group: Group) -> Table | None:
     return _table("time relative to identity", cells, "identity (OPT) mixes no tokens: a bound.")
 
 
-def _speedups(group: Group) -> Table | None:
+def _speedups(group: Comparable) -> Table | None:
     exact = [row for row in group.rows if row.exact]
     cells = _ratios(group, exact, inverse=True)
     if cells is None or all(row.exact for row in group.rows):
@@ -261,7 +262,7 @@ def _speedups(group: Group) -> Table | None:
     return _table("speed-up over exact attention", cells, note)
 
 
-def _memory(group: Group) -> Table | None:
+def _memory(group: Comparable) -> Table | None:
     """Peak bytes; of what was only compiled, what it would take."""
     if not any(row.memory for row in group.rows):
         return None
@@ -269,7 +270,7 @@ def _memory(group: Group) -> Table | None:
         cells = _scaled(group, _tried_columns(group), _SIZES[1:], lambda row: row.memory, _asked)
         return _table("peak memory of a device, by the compiler", cells, "")
 
-    def mark(row: Row) -> str:
+    def mark(row: Measured) -> str:
         return "" if row.measured_bytes else "~"
 
     columns = _timed_columns(group) or _tried_columns(group)
@@ -280,14 +281,14 @@ def _memory(group: Group) -> Table | None:
     return _table("peak memory of a device", cells, f"Measured by the peak {how}." if how else "")
 
 
-def _tried_columns(group: Group) -> dict[Any, str]:
+def _tried_columns(group: Comparable) -> dict[Any, str]:
     """Lengths that half of the attentions at least were tried at, others are probes; all tasks."""
     tried = Counter(_key(group, row) for row in group.rows)
     enough = 0 if group.by == "size" else len(group.labels()) / 2
     return _columns(group, lambda row: tried[_key(group, row)] >= enough)
 
 
-def _asked(row: Row) -> str:
+def _asked(row: Measured) -> str:
     """Why something compiled for elsewhere would not run there."""
     if row.status != "out_of_memory":
         return _untimed(row)
@@ -296,7 +297,7 @@ def _asked(row: Row) -> str:
     return f"{mark}: asks for {size_text(needed)}" if needed else mark
 
 
-def _counts(group: Group) -> list[Table]:
+def _counts(group: Comparable) -> list[Table]:
     """Operations and bytes, where there is no time to show."""
     columns = _tried_columns(group)
     counted = tuple((scale, f"{prefix}FLOP") for scale, prefix in _COUNTS)
@@ -312,7 +313,7 @@ def _counts(group: Group) -> list[Table]:
     return found
 
 
-def _growth(group: Group) -> Table | None:
+def _growth(group: Comparable) -> Table | None:
     """Exponents, crossovers and the largest length that fits: one row an attention."""
     if group.by == "size":
         return None
@@ -334,7 +335,7 @@ _GROWTH = {
 }
 
 
-def _growth_row(group: Group, label: str) -> dict[str, str]:
+def _growth_row(group: Comparable, label: str) -> dict[str, str]:
     mine = group.of(label)
     memory, measured = group.exponent_of_memory(label)
     exact = {row.label for row in group.rows if row.exact}
@@ -356,7 +357,7 @@ def _growth_row(group: Group, label: str) -> dict[str, str]:
     }
 
 
-def _crossover(group: Group, label: str, other: str) -> str:
+def _crossover(group: Comparable, label: str, other: str) -> str:
     """Of a mechanism that is neither exact nor none."""
     first = group.of(label)[0]
     if first.exact or first.attention == IDENTITY:
@@ -372,7 +373,7 @@ _PAPER_NOTE = (
 )
 
 
-def _as_in_the_paper(group: Group, *, with_published: bool) -> list[Table]:
+def _as_in_the_paper(group: Comparable, *, with_published: bool) -> list[Table]:
     """The form of the Long Range Arena's Table 2: steps a second, and peak memory of a device."""
     paper = published.speeds() if with_published and group.by == "length" else ()
     columns, shared = _timed_columns(group), {}
@@ -408,7 +409,7 @@ def _as_in_the_paper(group: Group, *, with_published: bool) -> list[Table]:
     return [steps, memory]
 
 
-def _steps(group: Group) -> Text:
+def _steps(group: Comparable) -> Text:
     """A cell's steps a second, with their ratio to those of softmax where that ran."""
     softmax = {
         (row.setting.machine, _key(group, row)): row.wall.median
@@ -416,7 +417,7 @@ def _steps(group: Group) -> Text:
         if row.label.partition(" @ ")[0] == _SOFTMAX and row.wall
     }
 
-    def text(row: Row) -> str:
+    def text(row: Measured) -> str:
         if not row.wall:
             return _untimed(row)
         other = softmax.get((row.setting.machine, _key(group, row)))
@@ -426,7 +427,7 @@ def _steps(group: Group) -> Text:
     return text
 
 
-def _gigabytes(row: Row) -> str:
+def _gigabytes(row: Measured) -> str:
     if not row.memory:
         return _untimed(row)
     return ("" if row.measured_bytes else "~") + f"{row.memory / 1e9:.2f}"

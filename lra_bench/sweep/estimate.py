@@ -15,8 +15,8 @@ from typing import Any
 from lra_bench.display.progress import Display
 from lra_bench.efficiency import records, supervise
 from lra_bench.efficiency.cells import HERE, Cell
-from lra_bench.lines import append_line
-from lra_bench.registry import TASKS
+from lra_bench.files import append_line
+from lra_bench.registry import make_task
 from lra_bench.settings import RunSettings
 from lra_bench.sweep.history import Attempts
 from lra_bench.sweep.plan import Job
@@ -35,7 +35,7 @@ class Estimate:
     """Of one run: seconds, and bytes of memory; None where nothing is known."""
 
     seconds: float | None = None
-    memory: int | None = None
+    memory: float | None = None
 
 
 def from_the_past(
@@ -43,12 +43,13 @@ def from_the_past(
 ) -> dict[str, Estimate]:
     """Of each kind of which a run has ended, what such a run takes."""
     seconds: dict[str, list[float]] = {}
-    memory: dict[str, list[int]] = {}
+    memory: dict[str, list[float]] = {}
     for job in jobs:
         took = attempts[job.name].seconds if job.name in attempts else None
         if took is not None:
             seconds.setdefault(job.kind, []).append(took)
-            peak = (standings[job.name].record or {}).get("peak_memory_bytes")
+            ended = standings[job.name].record
+            peak = ended and ended.peak_memory_bytes
             memory.setdefault(job.kind, []).extend([peak] if peak else [])
     return {
         kind: Estimate(fmean(known), max(memory[kind], default=None))
@@ -57,7 +58,7 @@ def from_the_past(
 
 
 @dataclass(frozen=True)
-class Place:
+class Resources:
     """What one run has: cores of the host, none for all, and devices."""
 
     cores: Sequence[int]
@@ -67,7 +68,7 @@ class Place:
 def calibrate(
     jobs: Sequence[Job],
     sizes: Mapping[str, Mapping[str, int]],
-    place: Place,
+    place: Resources,
     folder: Path,
     display: Display,
 ) -> dict[str, Estimate]:
@@ -109,7 +110,7 @@ def _cell(settings: RunSettings, devices: int) -> Cell:
         size=settings.task,
         preset=settings.preset,
         direction="step",
-        length=TASKS.get(settings.task).target(**settings.data).max_len,
+        length=make_task(settings.task, settings.data).max_len,
         batch=settings.train.batch_size,
         dtype=settings.model.dtype,
         layers=settings.model.num_layers,

@@ -32,7 +32,7 @@ class Launch:
     folder: Path
     log: Path
     time_limit: float
-    memory: int | None
+    memory: float | None
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench.errors import RunError
-from lra_bench.files import write_json
-from lra_bench.lines import append_line, read_lines
+from lra_bench.files import append_line, read_lines, write_json
 from lra_bench.sweep.plan import Job
 
 PLAN, EVENTS, LOGS = "sweep.json", "sweep.jsonl", "logs"

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lra_bench.errors import RunError
 from lra_bench.records import metrics, record
+from lra_bench.records.record import Record
 from lra_bench.records.run_folder import RunFolder
 from lra_bench.sweep.history import Attempts
 
@@ -26,7 +26,7 @@ class Standing:
 
     state: str
     step: int = 0
-    record: dict[str, Any] | None = None
+    record: Record | None = None
     error: str | None = None
 
     @property
@@ -45,7 +45,7 @@ def stand(folder: Path, attempts: Attempts) -> Standing:
             found = record.read(folder / record.FILE)
         except RunError as broken:
             return Standing("failed", error=str(broken))
-        return Standing(found["status"], found["steps"], found, found["error"])
+        return Standing(found.status, found.steps, found, found.error)
     if error is not None:
         return Standing("failed", last_step(folder), error=error)
     if RunFolder(folder).started:
@@ -56,4 +56,4 @@ def stand(folder: Path, attempts: Attempts) -> Standing:
 def last_step(folder: Path) -> int:
     """The step of the last line of metrics; 0 without one."""
     lines = metrics.read(folder / metrics.FILE)
-    return lines[-1]["step"] if lines else 0
+    return lines[-1].step if lines else 0

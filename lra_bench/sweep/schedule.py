@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lra_bench.errors import RunError
+from lra_bench.errors import KILLED_FOR_MEMORY, RunError, says_out_of_memory
 from lra_bench.records import record
 from lra_bench.records.run_folder import RunFolder
-from lra_bench.runtime import memory
 from lra_bench.runtime.stopping import StopRequest
 from lra_bench.sweep import failure_record
 from lra_bench.sweep.estimate import Estimate
@@ -136,14 +135,13 @@ def judge(folder: Path, ending: Ending, *, stopping: bool) -> Verdict:
         found = record.read(folder / record.FILE) if (folder / record.FILE).exists() else None
     except RunError as error:
         return Verdict("failed", str(error), may_retry=True)
-    if found is not None and (found["status"] in RESULTS or ending.returncode in (0, 1)):
-        return Verdict(found["status"], found["error"], may_retry=found["status"] == "failed")
+    if found is not None and (found.status in RESULTS or ending.returncode in (0, 1)):
+        return Verdict(found.status, found.error, may_retry=found.status == "failed")
     if stopping:
         return Verdict(STOPPED)
     if ending.wanting and ending.returncode == -9:
-        error = "killed by the system, which had no memory left"
-        return Verdict("out_of_memory", error, may_retry=True)
-    if memory.tells_of_want(ending.said):
+        return Verdict("out_of_memory", KILLED_FOR_MEMORY, may_retry=True)
+    if says_out_of_memory(ending.said):
         return Verdict("out_of_memory", ending.said, may_retry=True)
     if ending.returncode is None or ending.returncode < 0:
         return Verdict("killed", ending.said, may_retry=True)

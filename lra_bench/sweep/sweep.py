@@ -7,16 +7,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from lra_bench.contracts import SPLITS
 from lra_bench.data.obtain import load_data
 from lra_bench.display.progress import Display
 from lra_bench.display.units import duration
 from lra_bench.efficiency import supervise
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import data_root, locked
+from lra_bench.files import data_root, locked, refuse_file
 from lra_bench.records import record
-from lra_bench.registry import SPLITS, TASKS
+from lra_bench.registry import make_task
 from lra_bench.runtime.stopping import StopRequest
-from lra_bench.sweep.estimate import Estimate, Place, calibrate, from_the_past
+from lra_bench.sweep.estimate import Estimate, Resources, calibrate, from_the_past
 from lra_bench.sweep.executor import Executor, Needs
 from lra_bench.sweep.history import Attempts, History
 from lra_bench.sweep.local_executor import LocalExecutor, slots
@@ -61,8 +62,7 @@ def execute(request: Request, display: Display) -> int:
         UsageError: it can't be done as asked for; nothing has begun.
     """
     wanted = jobs(request.choice)
-    if request.out.exists() and not request.out.is_dir():
-        raise UsageError(f"--out {request.out} is a file")
+    refuse_file(request.out)
     with locked(request.out / ".lock", wait=False) as ours:
         if not ours:
             raise UsageError(f"another sweep is at work in {request.out}")
@@ -98,7 +98,7 @@ class _Sweep:
             self.history.plan(self.wanted)
             return self._run(executor, estimates)
 
-    def _executor(self) -> tuple[Executor, Place | None]:
+    def _executor(self) -> tuple[Executor, Resources | None]:
         """Who carries the runs out, and what one has; None where that isn't here."""
         needs, wanted_jobs = self.request.needs, self.request.jobs
         if self.request.executor == "ray":
@@ -111,7 +111,7 @@ class _Sweep:
         on_cpu = platform == "cpu"
         executor = LocalExecutor(found, self._environment(), watch_memory=on_cpu)
         each = max(needs.gpus, needs.tpus, 1)
-        return executor, Place(found[0].cores, here["devices"] if on_cpu else each)
+        return executor, Resources(found[0].cores, here["devices"] if on_cpu else each)
 
     def _environment(self) -> dict[str, str]:
         """One run's compiled programs serve those of other seeds."""
@@ -121,7 +121,7 @@ class _Sweep:
         compiled = (self.request.out / _COMPILED).resolve()
         return {"JAX_COMPILATION_CACHE_DIR": str(compiled), **environment}
 
-    def _estimates(self, place: Place | None) -> dict[str, Estimate]:
+    def _estimates(self, place: Resources | None) -> dict[str, Estimate]:
         """What is known from runs that ended, else by calibration, of each kind that is left."""
         past = from_the_past(self.wanted, self.standings, self.attempts)
         if place is None:
@@ -141,7 +141,7 @@ class _Sweep:
             settings = job.settings()
             key = repr((job.task, settings.data_source, settings.data))
             if key not in known:
-                task = TASKS.get(job.task).target(**settings.data)
+                task = make_task(job.task, settings.data)
                 store = load_data(task, settings.data_source, self.data, self.display)
                 known[key] = {split: len(store.splits[split]) for split in SPLITS}
             found[job.kind] = known[key]

@@ -99,8 +99,9 @@ class View:
         if outcome == "ok":
             self._seconds.setdefault(job.kind, seconds)
         what = f"{outcome.replace('_', ' ')}{f': {error}' if error else ''}"
-        if outcome == "ok" and standing.record is not None:
-            what = f"test accuracy {standing.record['test']['accuracy']:.1%}"
+        test = standing.record and standing.record.test
+        if outcome == "ok" and test:
+            what = f"test accuracy {test.accuracy:.1%}"
         remark = "; to be tried again" if again else ""
         self._display.line(f"{self._count()}  {job.name}: {what} ({duration(seconds)}){remark}")
 

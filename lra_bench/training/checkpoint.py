@@ -14,7 +14,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 from lra_bench.errors import RunError
 from lra_bench.files import sha256, write_json
 from lra_bench.runtime.devices import place
-from lra_bench.runtime.processes import Group
+from lra_bench.runtime.processes import Processes
 from lra_bench.training.learner import State
 
 # A tie goes to the earlier step; far below one example in a million.
@@ -33,7 +33,7 @@ def _selection(metrics: dict[str, float]) -> float:
     return metrics["selection"]
 
 
-def of_a_failed_save(error: BaseException | None) -> bool:
+def is_of_failed_save(error: BaseException | None) -> bool:
     """Whether it is what TensorStore's threads say after a save has failed."""
     return str(error) == "Event loop is closed"
 
@@ -53,14 +53,14 @@ class Checkpoints:
         put_aside: the steps whose checkpoints were put aside, the first of them damaged.
     """
 
-    def __init__(self, directory: Path, group: Group | None = None) -> None:
+    def __init__(self, directory: Path, processes: Processes | None = None) -> None:
         # Orbax reports every step it takes, and prints the traceback of what it then raises; so
         # do its tasks, each for itself.
         for name in ("absl", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        self._group = group or Group()
+        self._processes = processes or Processes()
         self._manager: Any = None
-        self.put_aside = self._group.on_first(lambda: self._open(directory.resolve()))
+        self.put_aside = self._processes.on_first(lambda: self._open(directory.resolve()))
 
     def _open(self, directory: Path) -> list[int]:
         aside = _put_damaged_aside(directory)
@@ -83,7 +83,7 @@ class Checkpoints:
 
     def save(self, state: State, validation_accuracy: float | None = None) -> None:
         """Write the state; one of the same step without an evaluation is replaced."""
-        self._group.on_first(lambda: self._save(state, validation_accuracy))
+        self._processes.on_first(lambda: self._save(state, validation_accuracy))
 
     def _save(self, state: State, validation_accuracy: float | None) -> None:
         step = int(state.step)
@@ -100,11 +100,11 @@ class Checkpoints:
 
     def latest(self) -> int | None:
         """The newest checkpoint's step."""
-        return self._group.on_first(lambda: self._manager.latest_step())
+        return self._processes.on_first(lambda: self._manager.latest_step())
 
     def best(self) -> int | None:
         """The step of the best evaluation; the earlier of equals."""
-        return self._group.on_first(self._best)
+        return self._processes.on_first(self._best)
 
     def _best(self) -> int | None:
         step = self._manager.best_step()
@@ -112,7 +112,7 @@ class Checkpoints:
 
     def evaluated(self, step: int) -> bool:
         """Whether the checkpoint was written with an evaluation."""
-        return self._group.on_first(lambda: self._evaluated(step))
+        return self._processes.on_first(lambda: self._evaluated(step))
 
     def _evaluated(self, step: int) -> bool:
         metrics = self._manager.metrics(step)
@@ -125,7 +125,7 @@ class Checkpoints:
             RunError: the checkpoint is of another model.
         """
         leaves, structure = jax.tree.flatten(like)
-        found = self._group.arrays_of_first(lambda: self._restore(step, like), leaves)
+        found = self._processes.arrays_of_first(lambda: self._restore(step, like), leaves)
         pairs = zip(found, leaves, strict=True)
         return jax.tree.unflatten(structure, [place(x, old.sharding) for x, old in pairs])
 

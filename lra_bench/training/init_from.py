@@ -6,11 +6,11 @@ from typing import Any
 
 import jax
 
+from lra_bench.contracts import Task
 from lra_bench.display.progress import Display
 from lra_bench.errors import RunError, UsageError
 from lra_bench.records import record
 from lra_bench.records.run_folder import differences
-from lra_bench.registry import Task
 from lra_bench.settings import Origin, RunSettings
 from lra_bench.training import restore
 from lra_bench.training.learner import Arrays, make_learner
@@ -40,8 +40,8 @@ def _tested(run: Path, step: int) -> float | None:
         found = record.read(run / record.FILE)
     except RunError:
         return None
-    tested = found["status"] == "ok" and found["best_step"] == step
-    return found["test"]["accuracy"] if tested else None
+    tested = found.status == "ok" and found.best_step == step
+    return found.test.accuracy if tested and found.test else None
 
 
 def check(settings: RunSettings, task: Task, display: Display) -> None:

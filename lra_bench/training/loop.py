@@ -1,65 +1,50 @@
-"""The training loop: steps, logging, evaluation, checkpoints."""
+"""The training loop: steps, logging, validation, checkpoints."""
 
-import math
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 import jax
-import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array
 
-from lra_bench.data.batches import Prefetch, padded_batches
-from lra_bench.data.store import Store
+from lra_bench.data.batches import Prefetch
 from lra_bench.display.progress import Advance, Display
 from lra_bench.records.metrics import Metrics
 from lra_bench.runtime.stopping import Stopped, StopRequest
 from lra_bench.settings import Origin, TrainSettings
 from lra_bench.training.checkpoint import Checkpoints
+from lra_bench.training.evaluator import Diverged, Evaluation, Evaluator
 from lra_bench.training.learner import State
 from lra_bench.training.programs import Programs
 
 
-class Diverged(Exception):
-    """The loss of this step isn't finite."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(f"the loss is not finite from step {step} on")
-        self.step = step
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The result on every example of a split: the mean loss, and which are right."""
-
-    loss: float
-    correct: Bool[np.ndarray, " n"]
-    seconds: float
-
-    @property
-    def accuracy(self) -> float:
-        """In [0, 1]."""
-        return int(self.correct.sum()) / len(self.correct)
-
-
-@dataclass
+@dataclass(kw_only=True)
 class Loop:
-    """One run: its programs and data, where it writes, whom it tells, who may stop it.
+    """The steps of one run, from any checkpoint to the last step.
 
-    After an update come, where they are due: the line of training metrics, validation with its
-    line, the checkpoint. Whatever is in a checkpoint has
-    its lines written, and nothing is in one that a resumed run would do again.
+    After each update, as due: write training metrics; validate and write; save. Lines are on disk
+    before the checkpoint, so a resumed run repeats none.
+
+    Attributes:
+        programs: the compiled functions.
+        settings: of the training.
+        checkpoints: where states are saved.
+        metrics: where lines are written; None in all processes but the first.
+        display: where people see how far the run is.
+        stop: is asked before each step.
+        evaluator: validates and tests; None to train only, without validation and checkpoints.
+        origin: the checkpoint of another run whose parameters this run starts with.
     """
 
     programs: Programs
-    store: Store
     settings: TrainSettings
     checkpoints: Checkpoints
-    metrics: Metrics | None  # process 0's
+    metrics: Metrics | None
     display: Display
     stop: StopRequest
+    evaluator: Evaluator | None
     origin: Origin | None = None
+    # Of the steps since the last training line.
     _seconds: float = 0.0
     _timed_steps: int = 0
     _remark: str = ""
@@ -69,8 +54,8 @@ class Loop:
         """Train to the last step.
 
         Raises:
-            Stopped: on request, with the state saved.
-            Diverged: at a loss that isn't finite.
+            Stopped: on request, after saving the state.
+            Diverged: a loss is not finite.
         """
         step = int(state.step)
         saved = self.checkpoints.latest() == step and self.checkpoints.evaluated(step)
@@ -78,7 +63,7 @@ class Loop:
         with closing(batches), self.display.bar("training", self.settings.num_steps, step) as bar:
             try:
                 if self.origin is not None and step == 0 and not saved:
-                    self._before_any_step(state, self.origin, bar)
+                    self._evaluate_origin(state, self.origin, bar)
                 while True:
                     if self._due(step, self.settings.eval_every) and not saved:
                         self._settle()
@@ -101,50 +86,31 @@ class Loop:
         """Evaluate on every example of the test split and write its line.
 
         Raises:
-            Stopped: on request; what is saved already is all that is needed to go on.
+            Stopped: on request; the checkpoints hold all that is needed to go on.
         """
-        with self.display.bar("testing", len(self.store.splits["test"])) as bar:
-            result = self._evaluate(state, "test", bar)
+        assert self.evaluator is not None
+        with self.display.bar("testing", len(self.evaluator.store.splits["test"])) as bar:
+            result = self.evaluator.evaluate(state, "test", bar)
         self._write(int(state.step), "test", result)
 
-    def _evaluate(self, state: State, split: str, bar: Advance | None) -> Evaluation:
-        """Every example of a split counts once."""
-        started = time.perf_counter()
-        examples, loss = self.store.splits[split], 0.0
-        right, done = np.zeros(len(examples), bool), 0
-        for indices, weights in padded_batches(len(examples), self.settings.eval_batch_size):
-            if self.stop.agreed():
-                raise Stopped(int(state.step))
-            found = jax.device_get(self.programs.eval_step(state, examples, indices, weights))
-            loss += float(found.loss)
-            real = weights > 0
-            right[indices[real]] = found.correct[real]
-            done += int(real.sum())
-            if bar is not None:
-                bar(done, "")
-        if not math.isfinite(loss):
-            raise Diverged(int(state.step))
-        seconds = time.perf_counter() - started
-        return Evaluation(loss / len(examples), right, seconds)
-
-    def _write(self, step: int, split: str, found: Evaluation) -> None:
-        correct = found.correct if split == "test" else None
-        self._line(step, split, found.loss, found.accuracy, found.seconds, correct)
-
-    def _line(self, *figures: Any) -> None:
+    def _write(self, step: int, split: str, result: Evaluation) -> None:
         if self.metrics is not None:
-            self.metrics.write(*figures)
+            correct = result.correct if split == "test" else None
+            figures = (result.loss, result.accuracy, result.seconds)
+            self.metrics.write(step, split, *figures, correct)
 
-    def _before_any_step(self, state: State, origin: Origin, bar: Advance) -> None:
-        """Validate and test another run's parameters; a candidate for the best like any other.
+    def _evaluate_origin(self, state: State, origin: Origin, bar: Advance) -> None:
+        """Validate and test another run's parameters; they may become the best checkpoint.
 
-        Nothing is written before both are done: a stop between would have it written twice.
+        Both are done before a line is written: a stop between them would write lines twice.
         """
+        assert self.evaluator is not None
         bar(0, "validating and testing")
-        found = {split: self._evaluate(state, split, None) for split in ("validation", "test")}
-        for split, result in found.items():
+        splits = ("validation", "test")
+        results = {split: self.evaluator.evaluate(state, split) for split in splits}
+        for split, result in results.items():
             self._write(0, split, result)
-        accuracy = found["validation"].accuracy
+        accuracy = results["validation"].accuracy
         self.checkpoints.save(state, accuracy)
         self.display.line(
             f"starting from {origin.attention} at step {origin.step} of {origin.path}: "
@@ -155,10 +121,10 @@ class Loop:
         return step > 0 and (step % every == 0 or step == self.settings.num_steps)
 
     def _advance(self, state: State, step: int, batches: Prefetch[tuple[Array, Array]]) -> State:
-        """One update; waits for the one before, so that the host is at most one ahead.
+        """Make one update; wait for the one before, so that the host is at most one step ahead.
 
-        Features are redrawn before the update, not after: what is validated and saved is what
-        was trained.
+        Features are redrawn before the update, not after it: the features that are validated and
+        saved are those that were trained.
         """
         batch = batches.get()
         started = time.perf_counter()
@@ -174,7 +140,7 @@ class Loop:
         return state
 
     def _settle(self) -> None:
-        """Wait for the last update, so that its time isn't taken for the evaluation's."""
+        """Wait for the last update, so that the evaluation is not billed for its time."""
         if self._pending is not None:
             started = time.perf_counter()
             self._pending.block_until_ready()
@@ -190,14 +156,18 @@ class Loop:
         if window.diverged_at >= 0:
             raise Diverged(int(window.diverged_at))
         loss, accuracy = float(window.loss / window.steps), float(window.accuracy / window.steps)
-        self._line(step, "train", loss, accuracy, seconds)
+        if self.metrics is not None:
+            self.metrics.write(step, "train", loss, accuracy, seconds)
         rate = f"  {window.steps / seconds:.1f} steps/s" if seconds else ""
         self._remark = f"train loss {loss:.3f}  accuracy {accuracy:6.1%}{rate}"
         return self.programs.without_window(state)
 
     def _validate(self, state: State, step: int, bar: Advance) -> None:
+        """Validate, write the line, and save the state with its accuracy."""
+        if self.evaluator is None:
+            return
         bar(step, "validating")
-        result = self._evaluate(state, "validation", None)
+        result = self.evaluator.evaluate(state, "validation")
         self._write(step, "validation", result)
         self.checkpoints.save(state, result.accuracy)
         self.display.line(

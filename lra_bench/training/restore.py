@@ -2,18 +2,18 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import Array
 
+from lra_bench.contracts import Task
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files import read_json, sha256
 from lra_bench.model import Classifier
 from lra_bench.records.run_folder import CONFIG, RunFolder
-from lra_bench.registry import TASKS, Task
-from lra_bench.settings import ModelSettings, Origin, RunSettings, TrainSettings
+from lra_bench.registry import make_task
+from lra_bench.settings import RunSettings, from_dict
 from lra_bench.training.checkpoint import CHECKSUMS, FIRST_ONLY, is_whole
 from lra_bench.training.learner import make_learner
 
@@ -30,7 +30,7 @@ def load_model(folder: Path) -> tuple[RunSettings, Task, Classifier]:
         RunError: what it holds is damaged, or of another version.
     """
     settings, params, sampled, step = load_state(folder)
-    task = TASKS.get(settings.task).target(**settings.data)
+    task = make_task(settings.task, settings.data)
     learner = make_learner(task, settings)
     try:
         return settings, task, learner.merge(params, sampled)
@@ -101,17 +101,6 @@ def load_settings(folder: Path) -> RunSettings:
         raise RunError(f"{file} can't be read as the config of a run") from None
     except TypeError as error:
         raise RunError(f"{file} is of another version of lra-bench: {error}") from None
-
-
-def from_dict(found: dict[str, Any]) -> RunSettings:
-    """Undo `RunSettings.as_dict`."""
-    origin = found.get("init_from")
-    typed = {
-        "model": ModelSettings(**found["model"]),
-        "train": TrainSettings(**found["train"]),
-        "init_from": None if origin is None else Origin(**origin),
-    }
-    return RunSettings(**{**found, **typed})
 
 
 def _choose(checkpoints: Path, folder: Path) -> int:

@@ -2,37 +2,38 @@
 
 import contextlib
 import dataclasses
-import traceback
 from collections.abc import Iterator
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from lra_bench.contracts import Task
 from lra_bench.data.obtain import load_data
 from lra_bench.data.store import Store
 from lra_bench.display.progress import Display
-from lra_bench.display.units import size_text
-from lra_bench.errors import RunError, UsageError
-from lra_bench.faults import is_disk_full, is_out_of_memory, one_line
+from lra_bench.errors import RunError, UsageError, is_disk_full, unreported
 from lra_bench.records import metrics, record
-from lra_bench.records.metrics import Metrics
+from lra_bench.records.metrics import Metrics, MetricsLine
+from lra_bench.records.record import Provenance, Record, Score, Start
 from lra_bench.records.run_folder import RunFolder
-from lra_bench.registry import TASKS, Task
+from lra_bench.registry import REFERENCE, make_task
 from lra_bench.runtime import memory
 from lra_bench.runtime.devices import choose_devices
-from lra_bench.runtime.launch import LOST, is_lost
-from lra_bench.runtime.processes import Group
+from lra_bench.runtime.environment import environment, peak_memory
+from lra_bench.runtime.processes import Processes
 from lra_bench.runtime.stopping import Stopped, StopRequest
 from lra_bench.settings import RunSettings
 from lra_bench.training import init_from
-from lra_bench.training.checkpoint import Checkpoints, of_a_failed_save
+from lra_bench.training.checkpoint import Checkpoints, is_of_failed_save
+from lra_bench.training.evaluator import Diverged, Evaluator
+from lra_bench.training.failure import describe
 from lra_bench.training.learner import Arrays, State, count_parameters, make_learner
-from lra_bench.training.loop import Diverged, Loop
+from lra_bench.training.loop import Loop
 from lra_bench.training.programs import Programs
-from lra_bench.unraisable import unreported
 
 
 def execute(
@@ -44,61 +45,77 @@ def execute(
     *,
     resume: bool,
     memory_limit: int | None = None,
-) -> dict[str, Any]:
+) -> Record:
     """Do one run, or what is left of it, and write its record, however it ends.
 
+    Each process of the run calls this, and gets the record.
+
     Args:
-        stop: asked whether to stop. Each process of its group calls this, and gets the record.
-        memory_limit: bytes that arrays may take, on CPU; elsewhere the allocator knows it.
+        settings: of the run.
+        folder: where it is kept.
+        data_root: where data are kept.
+        display: where people see how far it is.
+        stop: is asked whether to stop.
+        resume: whether to go on with a run that the folder holds.
+        memory_limit: bytes that arrays may take on CPU; elsewhere the allocator knows the limit.
 
     Raises:
-        UsageError: the devices don't fit the settings, or the data aren't there.
-        RunError: the data are broken, or the disk is full, or another process is lost.
-        Stopped: on SIGINT or SIGTERM, with all saved that is needed to go on.
+        UsageError: the devices do not fit the settings, or the data are not there.
+        RunError: the data are broken, the disk is full, or another process is lost.
+        Stopped: on SIGINT or SIGTERM, after saving all that is needed to go on.
     """
-    group = stop.group
-    devices = group.together(lambda: choose_devices(settings.train))
-    task = TASKS.get(settings.task).target(**settings.data)
+    processes = stop.processes
+    devices = processes.together(lambda: choose_devices(settings.train))
+    task = make_task(settings.task, settings.data)
     if settings.init_from is not None:
-        group.on_first(lambda: folder.started or init_from.check(settings, task, display))
-    store = group.together(lambda: load_data(task, settings.data_source, data_root, display))
-    _check_same_data(store, group)
-    with contextlib.ExitStack() as stack:
-        group.on_first(lambda: stack.enter_context(_opened(folder, settings, resume=resume)))
-        result = record.blank(settings)
-        result["chance"] = store.splits["test"].chance()
-        result["data"] = store.provenance()
-        result["environment"] = record.environment(devices.all, settings.model.dtype)
-        run = Run(settings, task, store, folder, display, group, result, memory_limit)
+        processes.on_first(lambda: folder.started or init_from.check(settings, task, display))
+    store = processes.together(lambda: load_data(task, settings.data_source, data_root, display))
+    _check_same_data(store, processes)
+    with _held(folder, settings, processes, resume=resume):
+        chance = store.splits["test"].chance()
+        place = environment(devices.all, settings.model.dtype)
+        begun = record.begin(settings, chance, Provenance(**store.provenance()), place)
+        run = Run(settings, task, store, folder, display, processes, begun, memory_limit)
         try:
             programs = Programs(make_learner(task, settings), settings, store, devices)
             run.train_and_test(programs, stop, on_cpu=devices.all[0].platform == "cpu")
         except Exception as error:
             run.note_failure(error)
-        return group.on_first(run.write)
+        return record.parse(processes.on_first(lambda: run.write().as_dict()))
 
 
 @contextlib.contextmanager
-def _opened(folder: RunFolder, settings: RunSettings, *, resume: bool) -> Iterator[None]:
-    with folder.held(settings, resume=resume):
-        folder.start(settings)
+def _held(
+    folder: RunFolder, settings: RunSettings, processes: Processes, *, resume: bool
+) -> Iterator[None]:
+    """Have process 0 hold the folder, and start the run in it, while the block runs."""
+    with contextlib.ExitStack() as stack:
+
+        def hold() -> None:
+            stack.enter_context(folder.held(settings, resume=resume))
+            folder.start(settings)
+
+        processes.on_first(hold)
         yield
 
 
-def _check_same_data(store: Store, group: Group) -> None:
-    """See that every host has the data that process 0 has."""
+def _check_same_data(store: Store, processes: Processes) -> None:
+    """Check that every host has the data that process 0 has."""
     here = store.provenance()["sha256"]
-    first = group.on_first(lambda: here)
+    first = processes.on_first(lambda: here)
 
     def compare() -> None:
         if here != first:
-            raise RunError(f"process {group.index} has other data than process 0")
+            raise RunError(f"process {processes.index} has other data than process 0")
 
-    group.together(compare)
+    processes.together(compare)
 
 
 def _saved(checkpoints: Checkpoints) -> tuple[int, int]:
-    """The latest step, and up to where evaluations are saved too: they may be still to be done."""
+    """Return the latest saved step, and the latest whose evaluation is saved too, like all before.
+
+    The second is smaller where the run was stopped before an evaluation that was due.
+    """
     latest = checkpoints.latest()
     if latest is None:
         return 0, -1
@@ -107,47 +124,62 @@ def _saved(checkpoints: Checkpoints) -> tuple[int, int]:
 
 @dataclasses.dataclass
 class Run:
-    """A run in its folder, filling in its record."""
+    """A run in its folder, which fills in its record.
+
+    Attributes:
+        settings: of the run.
+        task: its task.
+        store: its data.
+        folder: where it is kept.
+        display: where people see how far it is.
+        processes: those that do it together.
+        record: what is known of it so far.
+        memory_limit: bytes that arrays may take on CPU; None for any number.
+    """
 
     settings: RunSettings
     task: Task
     store: Store
     folder: RunFolder
     display: Display
-    group: Group
-    result: dict[str, Any]
+    processes: Processes
+    record: Record
     memory_limit: int | None
 
     def train_and_test(self, programs: Programs, stop: StopRequest, *, on_cpu: bool) -> None:
-        """Compile; train, then test what validation found best, within the limit of memory."""
-        opened = closing(Checkpoints(self.folder.checkpoints, self.group))
-        with unreported(of_a_failed_save), opened as checkpoints:
+        """Compile and train, then test the best checkpoint, within the limit of memory."""
+        opened = closing(Checkpoints(self.folder.checkpoints, self.processes))
+        with unreported(is_of_failed_save), opened as checkpoints:
             self._tell_of_damage(checkpoints)
             self._compile(programs)
             with memory.limited(self.memory_limit if on_cpu else None):
                 best = self._fit_and_test(programs, checkpoints, stop)
-        if self.group.is_first:
+        if self.processes.is_first:
             self._finish(best)
+
+    def _note(self, **parts: Any) -> None:
+        self.record = dataclasses.replace(self.record, **parts)
 
     def _compile(self, programs: Programs) -> None:
         self._count_parameters(programs.shapes.params)
         programs.compile()
-        self.result["compile_seconds"] = programs.compile_seconds
-        self.result["flops_per_step"] = programs.flops_per_step
+        seconds, flops = programs.compile_seconds, programs.flops_per_step
+        self._note(compile_seconds=seconds, flops_per_step=flops)
 
     def _fit_and_test(self, programs: Programs, checkpoints: Checkpoints, stop: StopRequest) -> int:
-        """The best step."""
+        """Train and test; return the best step."""
         state = self._starting_from(programs.init(), programs, checkpoints)
         with self._metrics(*_saved(checkpoints)) as lines:
+            train = self.settings.train
             loop = Loop(
-                programs,
-                self.store,
-                self.settings.train,
-                checkpoints,
-                lines,
-                self.display,
-                stop,
-                self.settings.init_from,
+                programs=programs,
+                settings=train,
+                checkpoints=checkpoints,
+                metrics=lines,
+                display=self.display,
+                stop=stop,
+                evaluator=Evaluator(programs, self.store, train.eval_batch_size, stop),
+                origin=self.settings.init_from,
             )
             with stop.postponed():
                 state = loop.fit(state)
@@ -168,90 +200,93 @@ class Run:
             )
 
     def _starting_from(self, state: State, programs: Programs, checkpoints: Checkpoints) -> State:
-        """The latest state, else that with another run's parameters, else the one given."""
+        """Return the latest saved state, else the given one or another run's parameters."""
         latest = checkpoints.latest()
         if latest is not None:
             state = checkpoints.restore(latest, like=state)
         elif self.settings.init_from is not None:
-            state = programs.with_params(state, self._transferred(state.params))
+            state = programs.with_params(state, self._parameters_of_origin(state.params))
         self._announce(latest)
         return state
 
-    def _transferred(self, like: Arrays) -> dict[str, np.ndarray]:
+    def _parameters_of_origin(self, like: Arrays) -> dict[str, np.ndarray]:
         def load() -> list[np.ndarray]:
             return [np.asarray(x) for x in init_from.load(self.settings, like).values()]
 
-        found = self.group.arrays_of_first(load, list(like.values()))
-        return dict(zip(like, found, strict=True))
+        arrays = self.processes.arrays_of_first(load, list(like.values()))
+        return dict(zip(like, arrays, strict=True))
 
     @contextlib.contextmanager
     def _metrics(self, last_step: int, last_evaluated: int) -> Iterator[Metrics | None]:
-        """metrics.jsonl, which process 0 alone has."""
-        if not self.group.is_first:
+        """Open metrics.jsonl, in process 0 alone."""
+        if not self.processes.is_first:
             yield None
             return
         with closing(Metrics(self.folder.path, last_step, last_evaluated)) as lines:
             yield lines
 
     def _count_parameters(self, params: dict[str, Any]) -> None:
-        """Count, and compare with softmax attention in the same model."""
-        softmax = dataclasses.replace(self.settings, attention="softmax", attention_options={})
+        """Count the parameters, and compare with softmax attention in the same model."""
+        softmax = dataclasses.replace(self.settings, attention=REFERENCE, attention_options={})
         count = sum(x.size for x in params.values())
         reference = count_parameters(self.task, softmax)
-        self.result.update(parameters=count, parameters_vs_softmax=count / reference)
+        self._note(parameters=count, parameters_vs_softmax=count / reference)
 
     def _announce(self, latest: int | None) -> None:
-        result, seconds = self.result, self.result["compile_seconds"]
+        seconds, ratio = self.record.compile_seconds, self.record.parameters_vs_softmax
         compiled = "before" if seconds is None else f"in {seconds:.1f} s"
         self.display.line(
-            f"{result['parameters']:,} parameters ({result['parameters_vs_softmax']:.2f} of "
-            f"softmax's), compiled {compiled}, "
+            f"{self.record.parameters:,} parameters ({ratio:.2f} of softmax's), "
+            f"compiled {compiled}, "
             f"{'starting' if latest is None else f'going on from step {latest}'}"
         )
 
+    @cached_property
+    def _lines(self) -> list[MetricsLine]:
+        """Read the metrics, once the last line is written."""
+        return metrics.read(self.folder.path / metrics.FILE)
+
+    def _score(self, split: str, step: int) -> Score | None:
+        """Return the score of a split at a step, by the metrics."""
+        line = metrics.find(self._lines, split, step)
+        return line and line.score(len(self.store.splits[split]))
+
     def _finish(self, best: int) -> None:
-        lines = metrics.read(self.folder.path / metrics.FILE)
-        rate = metrics.steps_per_second(lines)
+        rate = metrics.steps_per_second(self._lines)
         tokens = self.settings.train.batch_size * self.store.splits["train"].tokens[0].size
-        validation = self._evaluation("validation", best)
+        validation = self._score("validation", best)
         if validation is None:
             file = self.folder.path / metrics.FILE
             raise RunError(f"{file} has lost the line of step {best}; remove the folder")
-        self.result.update(
+        self._note(
             status="ok",
             best_step=best,
             validation=validation,
-            test=self._evaluation("test", best),
+            test=self._score("test", best),
             steps=self.settings.train.num_steps,
             steps_per_second=rate,
             tokens_per_second=rate and rate * tokens,
         )
 
-    def write(self) -> dict[str, Any]:
+    def write(self) -> Record:
         """Write the record."""
-        self._note_origin()
-        self.result["peak_memory_bytes"] = record.peak_memory(jax.local_devices()[0])
-        record.write(self.folder.path, self.result)
-        return self.result
+        peak = peak_memory(jax.local_devices()[0])
+        self._note(init_from=self._start(), peak_memory_bytes=peak)
+        record.write(self.folder.path, self.record)
+        return self.record
 
-    def _note_origin(self) -> None:
-        """Put into the record how the parameters from elsewhere did before any step."""
-        if self.result["init_from"] is not None:
-            found = {split: self._evaluation(split, 0) for split in ("validation", "test")}
-            self.result["init_from"].update(found)
-
-    def _evaluation(self, split: str, step: int) -> dict[str, Any] | None:
-        """What metrics.jsonl says of a split at a step."""
-        for line in metrics.read(self.folder.path / metrics.FILE):
-            if (line["split"], line["step"]) == (split, step):
-                found = {key: line[key] for key in ("accuracy", "loss", "correct") if key in line}
-                return {**found, "examples": len(self.store.splits[split])}
-        return None
+    def _start(self) -> Start | None:
+        """Return the checkpoint of another run, with its scores here before any step."""
+        start = self.record.init_from
+        if start is None:
+            return None
+        scores = {split: self._score(split, 0) for split in ("validation", "test")}
+        return dataclasses.replace(start, **scores)
 
     def note_failure(self, error: Exception) -> None:
-        """Put a failure into the record; raise instead where there can't be one.
+        """Put a failure into the record, or raise it where there can be no record.
 
-        One that other processes don't know of is raised too, since there's no going on with them.
+        A failure that other processes do not know of is raised too: the run cannot go on.
         """
         if isinstance(error, (Stopped, UsageError)):
             raise error
@@ -259,25 +294,10 @@ class Run:
             raise RunError(
                 f"no space left for {self.folder.path}: free some, then add --resume"
             ) from error
-        known = isinstance(error, Diverged) or self.group.knows(error)
-        if self.group.is_first:
-            self._describe(error)
+        known = isinstance(error, Diverged) or self.processes.knows(error)
+        if self.processes.is_first:
+            self._note(**describe(error, self.folder.path, self.memory_limit))
         if not known:
-            if self.group.is_first:
+            if self.processes.is_first:
                 self.write()
             raise error
-
-    def _describe(self, error: Exception) -> None:
-        if isinstance(error, Diverged):
-            self.result.update(status="diverged", error=str(error), steps=error.step)
-        elif is_out_of_memory(error):
-            limit = self.memory_limit and f" (--memory-limit {size_text(self.memory_limit)})"
-            self.result.update(status="out_of_memory", error=f"{one_line(error)}{limit or ''}")
-        elif isinstance(error, RunError):
-            self.result.update(status="failed", error=str(error))
-        elif is_lost(error):
-            self.result.update(status="failed", error=LOST)
-        else:
-            trace = self.folder.path / "error.log"
-            trace.write_text("".join(traceback.format_exception(error)))
-            self.result.update(status="failed", error=f"{one_line(error)} (see {trace})")

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lra_bench.contracts import SPLITS, Block, Reading, Source, silent
 from lra_bench.errors import RunError
-from lra_bench.registry import SPLITS, Block, Reading, Source, silent
 from lra_bench.tasks import _archive, _images, _parallel, _release
 from lra_bench.tasks._pathfinder import generator, probe, release
 

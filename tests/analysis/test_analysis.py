@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from common import SMOKE
+from common import SMOKE, read_record
 from flax import nnx
 from scipy import special
 
@@ -207,9 +207,8 @@ def contents(folder):
 
 class TestRestore:
     def test_settings_and_best_step(self, finished):
-        from lra_bench.records import record
 
-        found = record.read(finished / "record.json")
+        found = read_record(finished / "record.json")
         settings, params, sampled, step = load_state(finished)
         assert settings.as_dict() == found["config"]
         assert step == found["best_step"]
@@ -218,14 +217,13 @@ class TestRestore:
 
     def test_the_model_is_the_one_that_was_tested(self, finished, data_dir):
         from lra_bench.data.store import location, open_store
-        from lra_bench.records import record
 
         before = contents(finished)
         settings, task, model = load_model(finished)
         split = open_store(location(data_dir, task, settings.data_source)).splits["test"]
         logits = nnx.jit(lambda model, tokens: model(tokens))(model, split.tokens[:])
         accuracy = np.mean(np.argmax(logits, axis=-1) == split.labels)
-        assert accuracy == record.read(finished / "record.json")["test"]["accuracy"]
+        assert accuracy == read_record(finished / "record.json")["test"]["accuracy"]
         assert contents(finished) == before
 
     def test_without_an_evaluation_the_latest(self, finished, tmp_path):

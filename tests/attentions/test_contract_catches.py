@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 from contract import DIM, Mechanism
 
-from lra_bench.registry import AttentionTraits
+from lra_bench.contracts import AttentionTraits
 
 
 def plain(q, k, v, mask):

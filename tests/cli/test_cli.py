@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from common import SMOKE, refused
+from common import SMOKE, read_record, refused
 
-from lra_bench.records import answers, record
+from lra_bench.records import answers
 from lra_bench.registry import ATTENTIONS
 
 KEYS = [
@@ -116,7 +116,7 @@ class TestRun:
         assert [x["split"] for x in found][-1] == "test"
 
     def test_the_best_validation_step_is_tested(self, finished):
-        found = record.read(finished / "record.json")
+        found = read_record(finished / "record.json")
         validated = {
             x["step"]: x["accuracy"] for x in lines(finished) if x["split"] == "validation"
         }
@@ -163,13 +163,13 @@ class TestRun:
     def test_bfloat16_and_accumulation_run(self, cli, tmp_path):
         options = ("--set", "model.dtype=bfloat16", "--set", "train.accumulate=2")
         assert cli(*SMOKE, "--out", tmp_path / "run", *options)[0] == 0
-        found = record.read(tmp_path / "run/record.json")
+        found = read_record(tmp_path / "run/record.json")
         assert found["environment"]["dtype"] == "bfloat16"
 
     def test_flops_are_of_the_whole_batch(self, cli, finished, tmp_path):
         """However many parts it is cut into."""
         assert cli(*SMOKE, "--out", tmp_path / "run", "--set", "train.accumulate=4")[0] == 0
-        parts, whole = (record.read(x / "record.json") for x in (tmp_path / "run", finished))
+        parts, whole = (read_record(x / "record.json") for x in (tmp_path / "run", finished))
         # The parts' gradients are summed, which is next to nothing.
         assert parts["flops_per_step"] == pytest.approx(whole["flops_per_step"], rel=0.01)
 
@@ -182,7 +182,7 @@ class TestRun:
         monkeypatch.setattr(Programs, "compile", exhausted)
         status, out, _ = cli(*SMOKE, "--out", tmp_path / "run")
         assert status == 1
-        assert record.read(tmp_path / "run/record.json")["status"] == "out_of_memory"
+        assert read_record(tmp_path / "run/record.json")["status"] == "out_of_memory"
         assert "out of memory: RuntimeError: RESOURCE_EXHAUSTED" in out
 
     def test_a_crash_is_recorded_with_its_trace_in_a_file(self, cli, tmp_path, monkeypatch):
@@ -198,7 +198,7 @@ class TestRun:
         assert "failed: ZeroDivisionError: inside (see" in out
         assert "Traceback" not in out + err
         assert "Traceback" in (tmp_path / "run/error.log").read_text()
-        assert record.read(tmp_path / "run/record.json")["status"] == "failed"
+        assert read_record(tmp_path / "run/record.json")["status"] == "failed"
         assert cli(*SMOKE, "--out", tmp_path / "run", "--resume")[0] == 0
 
 
@@ -230,7 +230,7 @@ class TestReleaseFiles:
         assert out.count("label") == 3
         out_dir = tmp_path / "run"
         assert cli(*SMOKE, *where, "--out", out_dir, "--set", "data.source=release")[0] == 0
-        assert record.read(out_dir / "record.json")["data"]["source"] == "release"
+        assert read_record(out_dir / "record.json")["data"]["source"] == "release"
 
     def test_truncated_file(self, cli, release, tmp_path):
         file = release / "basic_test.tsv"

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paired_task import Paired
 
+from lra_bench.contracts import Reading
 from lra_bench.data import store
 from lra_bench.data.batches import Batches, Prefetch, padded_batches
 from lra_bench.data.prepare import prepare
 from lra_bench.errors import RunError, UsageError
-from lra_bench.registry import Reading
 from lra_bench.tasks.listops import ListOps
 
 sizes = st.integers(1, 50)

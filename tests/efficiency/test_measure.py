@@ -7,7 +7,7 @@ from efficiency_cases import cell
 
 from lra_bench.display.progress import Display
 from lra_bench.efficiency import plan, records, supervise
-from lra_bench.efficiency.measure import Effort, Sweep, machine
+from lra_bench.efficiency.measure import Effort, Measuring, machine
 from lra_bench.scaling import rows
 
 
@@ -37,7 +37,7 @@ def sweep(tmp_path, monkeypatch):
             self.measured.clear()
             choice = plan.Choice(attentions, lengths, passes=("forward",), **choices)
             cells = [c for c in plan.cells(choice) if c.attention != "identity"]
-            one = Sweep(self.path, "here", Effort(1.0, rounds, 9.0, ""), Display())
+            one = Measuring(self.path, "here", Effort(1.0, rounds, 9.0, ""), Display())
             one.run(cells, find_largest=find_largest)
             return one
 
@@ -186,7 +186,7 @@ class TestRounds:
         sweep.found = None
         assert sweep.go(10, 20, 30, rounds=3).failed == set()
         assert len(sweep.measured) == (0 if ends else 2)
-        (row,) = [x for x in rows.rows(records.read(sweep.path)) if x.length == 10]
+        (row,) = [x for x in rows.from_lines(records.read(sweep.path)) if x.length == 10]
         assert (row.status, row.rounds) == ("ok", 1 if ends else 3)
 
     def test_what_ran_is_visited_whatever_a_shorter_length_did(self, sweep):

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from common import read_record
 from runs import arguments, assert_equal_runs, lines
 
 from lra_bench.records import record
@@ -135,5 +136,5 @@ def test_metrics_are_lost(cli, undisturbed, unfinished, content):
     assert status == 1
     assert "metrics.jsonl has lost the line of step" in printed
     assert "Traceback" not in printed + err
-    assert record.read(unfinished / record.FILE)["status"] == "failed"
+    assert read_record(unfinished / record.FILE)["status"] == "failed"
     assert [line["split"] for line in lines(unfinished)] == ["test"]

@@ -1,6 +1,7 @@
 """A loss that isn't finite: a result like any other, in its record, and shown by the table."""
 
 import pytest
+from common import read_record
 from runs import arguments, lines, steps
 
 from lra_bench.records import record
@@ -17,7 +18,7 @@ def diverged(cli, tmp_path):
 def test_it_is_recorded(cli, diverged):
     out, (status, printed, err) = diverged
     assert (status, err) == (1, "")
-    found = record.read(out / record.FILE)
+    found = read_record(out / record.FILE)
     assert (found["status"], found["test"]) == ("diverged", None)
     assert found["error"] == f"the loss is not finite from step {found['steps']} on"
     assert f"diverged: {found['error']}" in printed
@@ -47,5 +48,5 @@ def test_it_shows_at_a_validation_only(cli, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Programs, "eval_step", infinite)
     assert cli(*arguments(tmp_path / "run"))[0] == 1
-    found = record.read(tmp_path / "run" / record.FILE)
+    found = read_record(tmp_path / "run" / record.FILE)
     assert (found["status"], found["steps"]) == ("diverged", 7)

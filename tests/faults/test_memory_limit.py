@@ -1,6 +1,7 @@
 """A run that exceeds its memory limit says so in its record."""
 
 import pytest
+from common import read_record
 from runs import arguments, start
 
 from lra_bench.records import record
@@ -26,7 +27,7 @@ def test_a_run_that_exceeds_it(environment, tmp_path, limit):
     command = arguments(tmp_path / "run", "softmax", **LARGE)
     status, printed, err = run(environment, [*command, "--memory-limit", f"{limit}MiB"])
     assert (status, err) == (1, "")
-    found = record.read(tmp_path / "run" / record.FILE)
+    found = read_record(tmp_path / "run" / record.FILE)
     assert found["status"] == "out_of_memory"
     assert found["error"].endswith(f"(--memory-limit {limit} MiB)")
     assert f"out of memory: {found['error']}" in printed
@@ -38,7 +39,7 @@ def test_one_that_does_not(environment, tmp_path):
     command = arguments(tmp_path / "run", **{"train.num_steps": 8})
     status, printed, err = run(environment, [*command, "--memory-limit", "4GiB"])
     assert (status, err) == (0, ""), printed
-    assert record.read(tmp_path / "run" / record.FILE)["status"] == "ok"
+    assert read_record(tmp_path / "run" / record.FILE)["status"] == "ok"
 
 
 @pytest.mark.parametrize("size", ["0", "12", "lots", "16GB!"])

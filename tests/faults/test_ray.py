@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from common import read_record
 
 from lra_bench.records import record
 from lra_bench.sweep.executor import Launch
@@ -71,7 +72,7 @@ def training(folder):
 
 
 def statuses(folder):
-    return [record.read(path)["status"] for path in sorted(folder.glob("*/record.json"))]
+    return [read_record(path)["status"] for path in sorted(folder.glob("*/record.json"))]
 
 
 def test_a_worker_and_a_node_are_lost(cluster, sweep, tmp_path):
@@ -112,5 +113,5 @@ def test_a_worker_that_does_not_see_the_folder_sends_back_what_is_small(data_dir
         "metrics.jsonl",
         "record.json",
     ]
-    assert record.read(run / record.FILE)["status"] == "ok"
+    assert read_record(run / record.FILE)["status"] == "ok"
     assert "test accuracy" in log.read_text()

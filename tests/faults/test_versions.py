@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from common import read_record
 from runs import arguments
 
 from lra_bench.files import write_json
@@ -108,7 +109,7 @@ def test_checkpoints_of_another_library(cli, folder):
     assert "can't be read by this version of orbax" in out
     assert "Traceback" not in out + err
     assert contents(folder / "checkpoints") == before
-    assert record.read(folder / record.FILE)["status"] == "failed"
+    assert read_record(folder / record.FILE)["status"] == "failed"
 
 
 def test_versions_before_checksums_existed(folder):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from lra_bench.records import record
+
 HELPERS = Path(__file__).resolve().parent
 ROOT = HELPERS.parents[1]
 
@@ -20,3 +22,8 @@ def refused(result, status, *words):
     assert "Traceback" not in out + err
     for word in words:
         assert word in err
+
+
+def read_record(path):
+    """The JSON values of a record that readers accept."""
+    return record.read(path).as_dict()

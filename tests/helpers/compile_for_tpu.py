@@ -10,7 +10,7 @@ import jax
 from lra_bench.config import make_settings
 from lra_bench.efficiency import targets
 from lra_bench.efficiency.programs import Input, Layout, Program
-from lra_bench.faults import is_out_of_memory, one_line
+from lra_bench.errors import is_out_of_memory, one_line
 from lra_bench.registry import TASKS
 from lra_bench.training.learner import make_learner
 

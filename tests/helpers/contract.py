@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lra_bench.contracts import Dims
+from lra_bench.contracts import AttentionTraits, Dims
 from lra_bench.model import build_attention
-from lra_bench.registry import ATTENTIONS, AttentionTraits
+from lra_bench.registry import ATTENTIONS
 
 # All sizes differ, so that a swapped axis fails.
 BATCH, LENGTH, HEADS, DIM, MAX_LEN = 2, 141, 3, 8, 160

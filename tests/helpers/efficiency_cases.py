@@ -93,7 +93,7 @@ def sweep(**changes):
 
 
 def the_group(lines, **options):
-    (group,) = groups.groups(rows.rows(lines), **options)
+    (group,) = groups.groups(rows.from_lines(lines), **options)
     return group
 
 

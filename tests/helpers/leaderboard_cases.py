@@ -1,4 +1,4 @@
-"""Records that tests of the leaderboard share."""
+"""Records that tests of the leaderboard share, as the JSON values of their files."""
 
 import numpy as np
 
@@ -11,8 +11,8 @@ def make(
     task="listops", correct=None,
 ):  # fmt: skip
     settings = make_settings(task, attention, preset, seed, overrides)
-    run = record.blank(settings)
-    run.update(status=status, chance=0.17, parameters=1000, parameters_vs_softmax=1.0)
+    run = record.begin(settings, chance=0.17).as_dict()
+    run.update(status=status, parameters=1000, parameters_vs_softmax=1.0)
     run.update(steps_per_second=5.0, data={"sha256": "0123456789abcdef"})
     run["environment"] = {"device_kind": "TPU v5", "device_count": 4}
     if status == "ok":
@@ -33,3 +33,8 @@ def answered(correct):
 def right(share, examples=2000):
     """So many of the examples, the first ones, are right."""
     return np.arange(examples) < share * examples
+
+
+def parsed(runs):
+    """The records of these JSON values."""
+    return [record.parse(run) for run in runs]

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lra_bench.registry import Source
+from lra_bench.contracts import Source
 
 
 @dataclass(frozen=True)

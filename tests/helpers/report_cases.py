@@ -24,9 +24,10 @@ EVIL = "<script>alert(1)</script>"
 
 def run(task="listops", attention="softmax", seed=0, accuracy=0.4, status="ok", preset="mini",
         overrides=(), **changes):  # fmt: skip
-    """A record."""
-    made = record.blank(make_settings(task, attention, preset, seed, overrides))
-    made.update(status=status, chance=CHANCE.get(task, 0.5), parameters=94_090, steps=600)
+    """The JSON values of a record."""
+    settings = make_settings(task, attention, preset, seed, overrides)
+    made = record.begin(settings, chance=CHANCE.get(task, 0.5)).as_dict()
+    made.update(status=status, parameters=94_090, steps=600)
     made.update(parameters_vs_softmax=1.2 if attention == "linformer" else 1.0)
     made.update(steps_per_second=5.0, peak_memory_bytes=2**30)
     made["data"] = {"source": "release", "sha256": f"{zlib.crc32(task.encode()):064x}",
@@ -103,3 +104,8 @@ def odd():
     made["data"]["source"] = made["data"]["sha256"] = EVIL
     made["environment"].update(device_kind=EVIL, git_commit=EVIL, versions={EVIL: EVIL})
     return made
+
+
+def parsed(runs):
+    """The records of these JSON values."""
+    return [record.parse(run) for run in runs]

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import orbax.checkpoint as ocp
-from common import SMOKE
+from common import SMOKE, read_record
 
 from lra_bench.records import record
 
@@ -60,7 +60,7 @@ def lines(folder):
 
 def outcome(folder):
     """A record without what depends on time and place."""
-    found = record.read(folder / record.FILE)
+    found = read_record(folder / record.FILE)
     return {key: value for key, value in found.items() if key not in (*_VARY, "environment")}
 
 
@@ -80,7 +80,7 @@ def assert_equal_runs(one, other):
     """Metrics, records, and the states of the best and of the last step."""
     assert lines(one) == lines(other)
     assert outcome(one) == outcome(other)
-    for step in {record.read(one / record.FILE)["best_step"], max(steps(one))}:
+    for step in {read_record(one / record.FILE)["best_step"], max(steps(one))}:
         found, expected = state(one, step), state(other, step)
         assert found.keys() == expected.keys()
         for name, value in expected.items():

@@ -9,17 +9,26 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leaderboard_cases import make, right
+from leaderboard_cases import make, parsed, right
 from strategies import json_values
 
-from lra_bench import leaderboard, published
+from lra_bench import published
 from lra_bench.errors import RunError, UsageError
+from lra_bench.leaderboard import published_table
 from lra_bench.leaderboard.board import ORDER, board
+from lra_bench.leaderboard.comparable import by_setting
+from lra_bench.leaderboard.results import Result
+from lra_bench.leaderboard.tables import render
 from lra_bench.records import record
+from lra_bench.records.find import collect
 
 
 def table(records, **options):
-    return leaderboard.render(records, "markdown", **{"with_published": False, **options})
+    return render(parsed(records), "markdown", **{"with_published": False, **options})
+
+
+def the_board(runs):
+    return board(parsed(runs))
 
 
 def row(text, name):
@@ -118,7 +127,7 @@ def test_averages_are_over_five_and_over_six_tasks():
     runs = of_all_tasks(preset="paper") + of_all_tasks(
         "linear", ORDER, accuracy=0.9, preset="paper"
     )
-    made = board(runs + of_all_tasks("reformer", ORDER[:4], preset="paper"))
+    made = the_board(runs + of_all_tasks("reformer", ORDER[:4], preset="paper"))
     expected = {"softmax": (0.72, None), "linear": (0.9, 0.9), "reformer": (None, None)}
     assert averages(made) == expected
     assert made.tasks == ORDER
@@ -127,11 +136,11 @@ def test_averages_are_over_five_and_over_six_tasks():
 def test_a_run_without_a_result_leaves_no_average_and_one_at_chance_counts():
     runs = of_all_tasks()
     runs[0]["test"]["accuracy"] = 0.17
-    assert averages(board(runs))["softmax"][0] == pytest.approx(
+    assert averages(the_board(runs))["softmax"][0] == pytest.approx(
         (0.17 + 0.71 + 0.72 + 0.73 + 0.74) / 5
     )
     runs[0].update(status="diverged", test=None)
-    assert averages(board(runs))["softmax"][0] is None
+    assert averages(the_board(runs))["softmax"][0] is None
 
 
 def test_the_spread_of_an_average_is_that_over_seeds():
@@ -156,7 +165,7 @@ def test_the_averages_of_the_papers_table_1_come_out():
         for task, percent in it.accuracy.items():
             run = make("identity", accuracy=percent / 100, task=task)
             runs.append({**run, "attention": f"m{index}"})
-    found = averages(board(runs))
+    found = averages(the_board(runs))
     assert len(found) == 11
     wrong = []
     for index, it in enumerate(rows):
@@ -166,14 +175,14 @@ def test_the_averages_of_the_papers_table_1_come_out():
 
 
 def test_printed_averages_that_are_wrong_are_named():
-    text = leaderboard.published_table.all_of("markdown")
+    text = published_table.all_of("markdown")
     assert "Sinkhorn Trans. [LRA paper] 51.39, not 51.48" in text
     assert "Performer [LRA paper]" not in text
     assert "BigBird" in text
 
 
 def marked(runs):
-    return {key: mark for key, mark in board(runs).marks.items() if isinstance(key[1], str)}
+    return {key: mark for key, mark in the_board(runs).marks.items() if isinstance(key[1], str)}
 
 
 def test_the_best_is_marked_where_it_is_so_significantly():
@@ -210,13 +219,13 @@ def test_marks_in_other_formats(style, signs):
         for attention, share in (("softmax", 0.7), ("linear", 0.6), ("reformer", 0.5))
         for seed in (0, 1)
     ]
-    text = leaderboard.render(runs, style, with_published=False)
+    text = render(parsed(runs), style, with_published=False)
     assert all(sign in text for sign in signs)
 
 
 def test_markup_in_records_does_no_harm():
     run = {**make(), "attention": "<script>alert(1)</script>"}
-    assert "<script>" not in leaderboard.render([run], "html", with_published=False)
+    assert "<script>" not in render(parsed([run]), "html", with_published=False)
 
 
 def test_over_the_parameter_budget_is_flagged():
@@ -244,8 +253,8 @@ def test_where_data_come_from_is_no_setting():
     """Released ListOps stand beside the other tasks, whose data are always given."""
     runs = of_all_tasks()
     runs[0] = make(overrides=["data.source=release"], accuracy=0.7)
-    assert averages(board(runs))["softmax"][0] == pytest.approx(0.72)
-    assert list(leaderboard.by_setting(runs)) == ["mini"]
+    assert averages(the_board(runs))["softmax"][0] == pytest.approx(0.72)
+    assert list(by_setting(parsed(runs))) == ["mini"]
 
 
 def test_speed_says_where_and_is_left_out_where_that_differs():
@@ -260,7 +269,7 @@ def test_speed_says_where_and_is_left_out_where_that_differs():
 def test_the_same_record_given_twice_counts_once(tmp_path, capsys):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/record.json").write_text(json.dumps(make()))
-    assert len(leaderboard.collect([tmp_path, tmp_path / "a"])) == 1
+    assert len(collect([tmp_path, tmp_path / "a"])) == 1
 
 
 def test_a_second_record_of_a_seed_is_left_out_aloud(capsys):
@@ -296,7 +305,7 @@ def test_published_figures_are_the_sources():
 
 
 def test_csv_is_for_programs(tmp_path):
-    text = leaderboard.render([make(), make(seed=1)], "csv", with_published=True)
+    text = render(parsed([make(), make(seed=1)]), "csv", with_published=True)
     (tmp_path / "t.csv").write_text(text)
     frame = pd.read_csv(tmp_path / "t.csv")
     here = frame[frame.source == "here"]
@@ -307,15 +316,14 @@ def test_csv_is_for_programs(tmp_path):
 
 
 def test_json_is_for_programs_too():
-    rows = json.loads(leaderboard.render([make()], "json", with_published=False))
+    rows = json.loads(render(parsed([make()]), "json", with_published=False))
     assert rows[0]["accuracy_mean"] == 0.4
     assert rows[0]["accuracy_sd"] is rows[0]["fail"] is None
 
 
 def test_latex_is_escaped():
-    text = leaderboard.render(
-        [make(overrides=["train.num_steps=300"])], "latex", with_published=False
-    )
+    runs = parsed([make(overrides=["train.num_steps=300"])])
+    text = render(runs, "latex", with_published=False)
     assert r"listops \%" in text
     assert r"train.num\_steps=300" in text
     assert text.count(r"\begin") == text.count(r"\end") == 2
@@ -331,7 +339,7 @@ def test_unreadable_records_are_named_and_skipped(tmp_path, capsys):
     }.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "record.json").write_text(content)
-    assert len(leaderboard.collect([tmp_path])) == 1
+    assert len(collect([tmp_path])) == 1
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 4
     for words in (
@@ -345,7 +353,7 @@ def test_unreadable_records_are_named_and_skipped(tmp_path, capsys):
 
 def test_a_folder_without_records_is_said(tmp_path):
     with pytest.raises(UsageError, match="no records in"):
-        leaderboard.collect([tmp_path])
+        collect([tmp_path])
 
 
 @given(st.sampled_from(sorted(make())), json_values, st.booleans())
@@ -361,12 +369,13 @@ def test_a_record_is_read_or_refused_in_words(tmp_path_factory, key, value, remo
         found = record.read(file)
     except RunError:
         return
-    table([found])
+    render([found], "markdown", with_published=False)
 
 
 @given(st.lists(st.floats(0.3, 1.0), min_size=2, max_size=6))
 def test_mean_and_sd_are_those_of_statistics(values):
-    cell = leaderboard.Cell("a", "listops", tuple(make(accuracy=value) for value in values))
+    runs = [make(seed=seed, accuracy=value) for seed, value in enumerate(values)]
+    cell = Result("a", "listops", tuple(parsed(runs)))
     mean = sum(values) / len(values)
     sd = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
     assert cell.mean == pytest.approx(mean)

@@ -2,14 +2,16 @@
 
 import functools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from leaderboard_cases import answered, make, right
+from leaderboard_cases import answered, make, parsed, right
 from scipy import stats
 
-from lra_bench.leaderboard import Cell
+from lra_bench.leaderboard.results import Result
 from lra_bench.leaderboard.significance import Difference, difference, of_averages
+from lra_bench.records.record import Provenance
 
 record_of = functools.cache(make)
 
@@ -18,7 +20,7 @@ def cell(attention, answers):
     """A cell whose runs have these answers, a row a seed."""
     usual = record_of(attention)
     runs = [{**usual, "seed": seed, "test": answered(row)} for seed, row in enumerate(answers)]
-    return Cell(attention, "listops", tuple(runs))
+    return Result(attention, "listops", tuple(parsed(runs)))
 
 
 def test_one_seed_is_mcnemars_test():
@@ -51,20 +53,23 @@ def test_the_error_is_that_of_two_crossed_factors():
 
 def test_without_examples_in_common_it_is_the_unpaired_test_of_proportions():
     records = [[make(name, accuracy=share)] for name, share in (("softmax", 0.5), ("linear", 0.4))]
-    found = difference(*(Cell("x", "listops", tuple(runs)) for runs in records))
+    found = difference(*(Result("x", "listops", tuple(parsed(runs))) for runs in records))
     assert found.error == pytest.approx(np.sqrt((0.5 * 0.5 + 0.4 * 0.6) / 2000))
     assert found.discordant is None
 
 
 def test_other_data_are_not_paired():
     one, other = (cell(name, [right(0.5)]) for name in ("softmax", "linear"))
-    other.runs[0]["data"] = {"sha256": "fedcba98"}
-    assert difference(one, other).discordant is None
+    data = Provenance(None, "fedcba98", {}, official=False)
+    moved = Result("linear", "listops", (replace(other.runs[0], data=data),))
+    assert difference(one, moved).discordant is None
 
 
 def test_no_seed_in_common_is_no_difference():
-    one = Cell("softmax", "listops", (make(seed=0),))
-    other = Cell("linear", "listops", (make(seed=1), make(seed=0, status="diverged")))
+    one = Result("softmax", "listops", tuple(parsed([make(seed=0)])))
+    other = Result(
+        "linear", "listops", tuple(parsed([make(seed=1), make(seed=0, status="diverged")]))
+    )
     assert difference(one, other) is None
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from leaderboard_cases import make, right
+from leaderboard_cases import make, parsed, right
 
 from lra_bench.leaderboard import submission
 from lra_bench.leaderboard.submission import TASKS
@@ -23,7 +23,7 @@ def whole(attention="softmax", preset="mini"):
 
 
 def broken(runs):
-    return [finding.rule for finding in submission.check(runs) if finding.faults]
+    return [finding.rule for finding in submission.check(parsed(runs)) if finding.faults]
 
 
 def test_what_may_stand():

@@ -9,9 +9,9 @@ import report_cases as cases
 from efficiency_cases import law, sweep
 from leaderboard_cases import make
 
-from lra_bench import report
 from lra_bench.efficiency import records
 from lra_bench.errors import UsageError
+from lra_bench.report.inputs import gather
 
 
 class Page(HTMLParser):
@@ -131,10 +131,10 @@ class TestReport:
         assert "preset mini" not in (tmp_path / "out/index.html").read_text()
 
     def test_material_is_counted(self, both):
-        material = report.gather([both])
+        material = gather([both])
         assert list(material.files.values()) == [1, len(material.lines)]
         with pytest.raises(UsageError):
-            report.gather([both / "away"])
+            gather([both / "away"])
 
 
 class TestWhole:

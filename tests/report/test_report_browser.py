@@ -4,7 +4,7 @@ import pytest
 import report_cases as cases
 from browser import PROGRAM, Browser
 
-from lra_bench import report
+from lra_bench.report.build import write
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs chromium or google-chrome")
 BOARD = "document.querySelector('#board-setting-1 table')"
@@ -21,7 +21,7 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     cases.sweep(folder / "in", seeds=1)
     cases.write(folder / "in/odd", cases.odd())
-    report.write([folder / "in"], folder / "out", with_published=True)
+    write([folder / "in"], folder / "out", with_published=True)
     return folder / "out/index.html"
 
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import report_cases as cases
 
-from lra_bench import leaderboard
+from lra_bench.records.find import collect
 from lra_bench.registry import ATTENTIONS
 from lra_bench.report import approximation, bubbles, curves
 from lra_bench.report.inputs import gather, settings
@@ -13,7 +13,7 @@ from lra_bench.report.styles import styles
 
 
 def setting(runs):
-    (found,) = settings(runs)
+    (found,) = settings(cases.parsed(runs))
     return found
 
 
@@ -21,7 +21,8 @@ class TestCurves:
     def cell(self, folder, *rises, **changes):
         for seed, found in enumerate(rises):
             cases.write(folder / str(seed), cases.run(seed=seed, **changes), found)
-        (cell,) = setting(leaderboard.collect([folder])).cells
+        (found,) = settings(collect([folder]))
+        (cell,) = found.cells
         return cell
 
     def test_mean_and_band(self, tmp_path):
@@ -104,15 +105,15 @@ class TestBubbles:
         runs = self.runs("softmax", "linear", "reformer")
         other = {"device_kind": "H100", "device_count": 1}
         runs += self.runs("softmax", "linear", "linformer", environment=other, seed=1)
-        found = bubbles.charts(settings(runs))
+        found = bubbles.charts(settings(cases.parsed(runs)))
         assert [(one.device, len(one.points)) for one in found] == [
             ("1 x H100", 3), ("4 x TPU v5", 3)
         ]  # fmt: skip
         runs = [*self.runs("softmax", "linear"), *self.runs("softmax", "reformer", preset="small")]
-        assert bubbles.charts(settings(runs)) == []
+        assert bubbles.charts(settings(cases.parsed(runs))) == []
 
     def test_too_little_is_said(self):
-        text, images = bubbles.section(settings(self.runs("softmax", "linear")), {})
+        text, images = bubbles.section(settings(cases.parsed(self.runs("softmax", "linear"))), {})
         assert images == []
         assert "Too few runs" in text
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import inspect
 import json
 import shlex
@@ -20,15 +21,15 @@ from lra_bench.records import record
 from lra_bench.records.find import collect
 from lra_bench.registry import ATTENTIONS
 from lra_bench.report import bubbles, docstring, leaderboard, mechanisms, provenance, reproduce
-from lra_bench.report.commands import again
-from lra_bench.report.inputs import Material, gather, settings
+from lra_bench.report.inputs import Inputs, gather, settings
 from lra_bench.report.markup import Html, prose, tag
+from lra_bench.report.reproduce import again
 from lra_bench.scaling import groups, rows
 from lra_bench.settings import Origin
 
 
 def setting(runs):
-    (found,) = settings(runs)
+    (found,) = settings(cases.parsed(runs))
     return found
 
 
@@ -63,71 +64,70 @@ class TestCommands:
 
     @pytest.mark.parametrize("changes", CHANGED)
     def test_equal_config(self, changes):
-        self.check(cases.run(**changes))
+        self.check(*cases.parsed([cases.run(**changes)]))
 
     def test_with_parameters_of_another(self):
         made = cases.run(attention="performer-softmax")
         origin = {name: getattr(ORIGIN, name) for name in ORIGIN.__dataclass_fields__}
         made["config"]["init_from"] = made["init_from"] = origin
-        assert self.check(made).init_from.as_posix() == ORIGIN.path
+        assert self.check(*cases.parsed([made])).init_from.as_posix() == ORIGIN.path
 
     def test_of_every_record_here(self, repository):
         records = collect([repository / "results"])
         for made in records:
             # Older records lack what was made an option later: its default is what they did.
-            usual = ATTENTIONS.get(made["attention"]).options()
-            made["config"]["attention_options"] = usual | made["config"]["attention_options"]
-            made["config"]["train"].setdefault("sequence_devices", 1)
-            self.check(made)
+            config = copy.deepcopy(made.config)
+            usual = ATTENTIONS.get(made.attention).options()
+            config["attention_options"] = usual | config["attention_options"]
+            config["train"].setdefault("sequence_devices", 1)
+            self.check(dataclasses.replace(made, config=config))
 
     def check(self, made):
-        made = json.loads(json.dumps(made))
         found = again(made)
         assert found.doubt == ""
         program, *words = shlex.split(found.command)
         assert program == "lra-bench"
         args = parser().parse_args(words)
         names = (args.task, args.attention, args.preset, args.seed)
-        origin = Origin(**made["config"]["init_from"]) if args.init_from else None
+        origin = Origin(**made.config["init_from"]) if args.init_from else None
         config = json.loads(json.dumps(make_settings(*names, args.set, origin).as_dict()))
-        made["config"].setdefault("init_from", None)
-        assert config == made["config"]
+        assert config == {"init_from": None, **json.loads(json.dumps(made.config))}
         return args
 
     def test_what_is_not_known_here_is_said(self):
         made = cases.run()
         made["attention"] = made["config"]["attention"] = "theirs; rm -rf"
-        found = again(made)
+        found = again(*cases.parsed([made]))
         assert "unknown attention" in found.doubt
         assert shlex.split(found.command)[5] == "theirs; rm -rf"
         made = cases.run()
         made["config"]["train"]["momentum"] = 0.9
-        assert again(made).doubt == "This version has no train.momentum=0.9."
+        assert again(*cases.parsed([made])).doubt == "This version has no train.momentum=0.9."
 
 
 class TestEfficiencyCommands:
     def test_of_every_group_here(self, repository):
         """A command asks for all cells of its group, with the same settings."""
         lines = efficiency_records.collect([repository / "results"])
-        found = groups.groups(rows.rows(lines))
+        found = groups.groups(rows.from_lines(lines))
         assert found
         for group in found:
             _, *words = shlex.split(reproduce.command(group))
             asked = plan.cells(_choice(parser().parse_args(words), None))
-            again = rows.rows(efficiency_records.blank(x, group.first.machine) for x in asked)
+            again = rows.from_lines(efficiency_records.blank(x, group.first.machine) for x in asked)
             kinds = {(row.setting, row.label, row.length) for row in again}
             assert {(row.setting, row.label, row.length) for row in group.rows} <= kinds
 
     def test_options(self):
         asked = plan.Choice(("performer-relu",), (64,), overrides=("attention.num_features=8",))
         lines = [efficiency_records.blank(cell, "here") for cell in plan.cells(asked)]
-        for group in groups.groups(rows.rows(lines)):
+        for group in groups.groups(rows.from_lines(lines)):
             assert "--set attention.num_features=8" in reproduce.command(group)
 
     def test_settings_that_no_command_gives(self):
         other = {**CONFIG, "model": {**CONFIG["model"], "num_heads": 3}}
         for lines in (law("theirs", 0.01, 1.0), law("linear", 0.01, 1.0, config=other)):
-            (group,) = groups.groups(rows.rows(lines))
+            (group,) = groups.groups(rows.from_lines(lines))
             assert reproduce.command(group) is None
 
 
@@ -179,8 +179,9 @@ class TestBoard:
         assert 'class="cell best"' in leaderboard.leaderboard(found)
 
     def test_presets_never_share_a_table(self):
-        found = settings([cases.run(), cases.run(preset="small"),
-                          cases.run(overrides=("train.num_steps=300",))])  # fmt: skip
+        runs = [cases.run(), cases.run(preset="small"),
+                cases.run(overrides=("train.num_steps=300",))]  # fmt: skip
+        found = settings(cases.parsed(runs))
         titles = ["mini", "mini (train.num_steps=300)", "small"]
         assert [one.title for one in found] == titles
         assert [one.tags.split()[0] for one in found] == ["preset-0", "preset-0", "preset-1"]
@@ -259,8 +260,8 @@ def test_junk_in_any_place_of_a_record(tmp_path):
                 made = record.read(tmp_path / record.FILE)
                 found = settings([made])
                 leaderboard.section(found, with_published=False)
-                mechanisms.section([made["attention"]], found)
-                provenance.section(Material([made], [], [], {}))
+                mechanisms.section([made.attention], found)
+                provenance.section(Inputs([made], [], [], {}))
                 bubbles.section(found, {})
                 shown += 1
     assert shown > 100

@@ -1,16 +1,17 @@
 """Where the records in `results/` come from; what is shown of them is `test_docs`'s matter."""
 
 import pytest
+from common import read_record
 
 from lra_bench.efficiency import records as efficiency_records
-from lra_bench.leaderboard import collect
 from lra_bench.leaderboard.submission import check, rows
 from lra_bench.records import record
+from lra_bench.records.find import collect
 
 
 def test_records_are_of_clean_checkouts(repository):
     for path in (repository / "results").rglob(record.FILE):
-        environment = record.read(path)["environment"]
+        environment = read_record(path)["environment"]
         assert environment["git_commit"]
         assert not environment["git_commit"].endswith("-dirty"), path
 

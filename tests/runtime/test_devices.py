@@ -14,11 +14,10 @@ import time
 import jax
 import numpy as np
 import pytest
-from common import HELPERS, QUICK, SMOKE
+from common import HELPERS, QUICK, SMOKE, read_record
 
 from lra_bench.config import make_settings
 from lra_bench.errors import UsageError
-from lra_bench.records import record
 from lra_bench.registry import ATTENTIONS
 from lra_bench.runtime import launch
 from lra_bench.runtime.devices import choose_devices
@@ -140,7 +139,7 @@ def test_the_losses_do_not_depend_on_the_devices(trained, place, attention):
 )
 def test_the_record_tells_devices_and_processes(trained, place, devices, processes):
     for folder in (trained(QUICKLY[0]) / place).iterdir():
-        found = record.read(folder / "record.json")["environment"]
+        found = read_record(folder / "record.json")["environment"]
         assert (found["device_count"], found["processes"]) == (devices, processes)
 
 
@@ -170,7 +169,7 @@ def test_process_0_alone_writes_and_speaks(pair, tmp_path):
     assert (status, other_status) == (0, 0)
     assert "test accuracy" in out
     assert other_said == ["", ""]
-    found = record.read(outs[0] / "record.json")
+    found = read_record(outs[0] / "record.json")
     assert found["status"] == "ok"
     assert found["environment"]["device_count"] == 4
     assert not outs[1].exists()
@@ -249,7 +248,7 @@ def test_a_dead_process_ends_the_others(pair, tmp_path, killed):
     if killed == 1:
         assert err == "lra-bench: another process of this run has ended\n"
         assert status == 1
-        found = record.read(out / "record.json")
+        found = read_record(out / "record.json")
         assert (found["status"], found["error"]) == ("failed", launch.LOST)
 
 
@@ -315,7 +314,7 @@ class TestWhoIsThere:
 
     def test_flags(self):
         place = launch.by_flags("[::1]:80", 3, 2)
-        assert place == launch.Place("[::1]:80", processes=3, index=2)
+        assert place == launch.Membership("[::1]:80", processes=3, index=2)
 
     @pytest.mark.parametrize(
         ("nodes", "first"),

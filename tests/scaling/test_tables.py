@@ -16,7 +16,8 @@ from strategies import json_values
 
 from lra_bench import published
 from lra_bench.efficiency import records
-from lra_bench.report import Material, provenance
+from lra_bench.report import provenance
+from lra_bench.report.inputs import Inputs
 from lra_bench.scaling import groups, rows, tables
 
 
@@ -133,7 +134,7 @@ class TestGroups:
     )
     def test_other_settings_are_other_tables(self, change, said):
         lines = [*law("linear", 0.02, 1.0), *law("softmax", 0.02, 1.0, **change)]
-        found = groups.groups(rows.rows(lines))
+        found = groups.groups(rows.from_lines(lines))
         assert len(found) == 2
         assert len({group.title for group in found}) == 2
         (other,) = [group for group in found if group.labels() == ["softmax"]]
@@ -146,7 +147,7 @@ class TestGroups:
 
     def test_layers_are_told_apart_whatever_the_configuration_says(self):
         lines = [it for n in (2, 4) for it in law("linear", 0.02, 1.0, scope="model", layers=n)]
-        titles = [group.title for group in groups.groups(rows.rows(lines))]
+        titles = [group.title for group in groups.groups(rows.from_lines(lines))]
         assert [title[-8:] for title in titles] == ["2 layers", "4 layers"]
 
     def test_machines_mix_when_asked(self):
@@ -306,7 +307,7 @@ class TestRender:
         assert len(found) >= len(sweep())
         tables.render(found, "markdown", with_published=True)
         tables.render(found, "csv", with_published=True)
-        provenance.section(Material([], found, [], {}))
+        provenance.section(Inputs([], found, [], {}))
 
 
 def test_a_task_that_few_were_compiled_for_is_shown():

@@ -3,8 +3,10 @@
 import json
 import os
 import time
+from dataclasses import replace
 
 import pytest
+from common import read_record
 
 from lra_bench.config import make_settings
 from lra_bench.display.units import duration
@@ -151,11 +153,10 @@ def ending(returncode, **changes):
 
 def with_record(folder, status):
     settings = job().settings()
-    result = record.blank(settings)
-    evaluation = {"accuracy": 0.5, "loss": 1.0, "examples": 10}
-    result.update(status=status, chance=0.1, error=None if status == "ok" else "why")
+    error, score = None if status == "ok" else "why", record.Score(0.5, 1.0, 10)
+    result = replace(record.begin(settings, chance=0.1), status=status, error=error)
     if status == "ok":
-        result.update(best_step=1, test=evaluation, validation=evaluation)
+        result = replace(result, best_step=1, test=score, validation=score)
     folder.mkdir(exist_ok=True)
     record.write(folder, result)
 
@@ -295,7 +296,7 @@ def test_a_sweep_does_all_goes_on_and_adds(cli, tmp_path):
     status, out, _ = cli(*SMOKE, *attentions, "--seeds", "0,1", "--filter", "identity")
     assert "2 runs, 1 done" in out
     assert status == 0
-    second = record.read(tmp_path / "listops-identity-seed1" / record.FILE)
+    second = read_record(tmp_path / "listops-identity-seed1" / record.FILE)
     assert second["compile_seconds"] is None  # the first seed's program
     status, out, _ = cli("sweep", "--status", tmp_path)
     assert status == 0
@@ -314,14 +315,14 @@ def test_a_run_that_fails_is_tried_again_and_stops_no_other(cli, tmp_path):
     assert status == 1
     assert out.count("listops-linear-seed0: failed") == 2
     assert "listops-identity-seed0: test accuracy" in out
-    assert record.read(folder / record.FILE)["status"] == "failed"
+    assert read_record(folder / record.FILE)["status"] == "failed"
     status, out, _ = cli("sweep", "--status", tmp_path)
     assert status == 1
     assert "listops-linear-seed0: failed (2 attempts)" in out
     (folder / "checkpoints").unlink()
     status, out, _ = cli(*call)
     assert status == 0
-    assert record.read(folder / record.FILE)["status"] == "ok"
+    assert read_record(folder / record.FILE)["status"] == "ok"
 
 
 def test_a_run_that_diverges_is_a_result(cli, tmp_path):
@@ -338,7 +339,7 @@ def test_a_run_beyond_its_memory_limit_is_a_result_and_stops_no_other(cli, tmp_p
     assert status == 0
     assert out.count("out of memory") == 1
     ends = {
-        width: record.read(tmp_path / f"listops-linear-model.ffn_dim={width}-seed0" / record.FILE)
+        width: read_record(tmp_path / f"listops-linear-model.ffn_dim={width}-seed0" / record.FILE)
         for width in (400_000, 32)
     }
     assert ends[400_000]["error"].endswith("(--memory-limit 400 MiB)")
@@ -354,7 +355,7 @@ def test_a_hung_run_is_ended_and_recorded(cli, tmp_path):
     assert time.monotonic() - started < 60
     assert status == 1
     assert "timed out: stopped after" in out
-    result = record.read(tmp_path / "listops-linear-seed0" / record.FILE)
+    result = read_record(tmp_path / "listops-linear-seed0" / record.FILE)
     assert (result["status"], result["chance"] > 0) == ("failed", True)
 
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lra_bench.contracts import Reading
 from lra_bench.data.prepare import prepare
 from lra_bench.data.store import open_store
 from lra_bench.errors import RunError
-from lra_bench.registry import Reading
 from lra_bench.tasks import _archive, _bytes, _images
 from lra_bench.tasks.image import Image
 from lra_bench.tasks.text import Text

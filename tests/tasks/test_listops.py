@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from lra_bench.contracts import Reading
 from lra_bench.errors import RunError
-from lra_bench.registry import Reading
 from lra_bench.tasks import listops
 from lra_bench.tasks._listops_trees import (
     END,

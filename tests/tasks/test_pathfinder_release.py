@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lra_bench.contracts import Reading
 from lra_bench.data.prepare import prepare
 from lra_bench.errors import RunError
-from lra_bench.registry import Reading
 from lra_bench.tasks import _archive
 from lra_bench.tasks._pathfinder import generator, probe, release
 from lra_bench.tasks.pathfinder import Pathfinder

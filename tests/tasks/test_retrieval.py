@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lra_bench.contracts import Reading
 from lra_bench.data.prepare import prepare
 from lra_bench.data.store import open_store
 from lra_bench.errors import RunError
-from lra_bench.registry import Reading
 from lra_bench.tasks import _bytes, retrieval
 from lra_bench.tasks.retrieval import Retrieval
 

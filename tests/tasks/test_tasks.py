@@ -6,12 +6,11 @@ import time
 import layouts
 import numpy as np
 import pytest
-from common import refused
+from common import read_record, refused
 
 from lra_bench.config import make_settings
 from lra_bench.data.prepare import prepare
 from lra_bench.data.store import open_store
-from lra_bench.records import record
 from lra_bench.registry import TASKS
 from lra_bench.tasks._listops_trees import Limits, generate, to_source
 from lra_bench.tasks._pathfinder import generator
@@ -66,7 +65,7 @@ def test_from_the_official_layout_to_a_record(task, given, cli, tmp_path):
     assert shown.exists() if TASKS.get(task).target().side else out.count("label") == 3
     run = ("run", "--task", task, "--attention", "linear", "--out", tmp_path / "run", *options)
     assert cli(*run, "--set", f"data.source={source_name(task)}")[0] == 0
-    found = record.read(tmp_path / "run/record.json")
+    found = read_record(tmp_path / "run/record.json")
     assert found["status"] == "ok"
     assert found["data"]["source"] == source_name(task)
     assert found["data"]["official"] is False
@@ -99,7 +98,7 @@ def test_paper_compat_is_labelled_in_record_and_table(given, cli, tmp_path):
     assert cli("data", "prepare", "text", "--source", given["text"], *options)[0] == 0
     run = ("run", "--task", "text", "--attention", "identity", "--out", tmp_path / "run", *options)
     assert cli(*run)[0] == 0
-    found = record.read(tmp_path / "run/record.json")
+    found = read_record(tmp_path / "run/record.json")
     assert found["config"]["data"]["validation"] == "paper-compat"
     assert "preset smoke (data.validation=paper-compat)" in cli("table", tmp_path / "run")[1]
 

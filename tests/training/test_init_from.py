@@ -4,14 +4,16 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from common import SMOKE
+from common import SMOKE, read_record
 
-from lra_bench import leaderboard
 from lra_bench.config import make_settings
 from lra_bench.files import sha256
+from lra_bench.leaderboard.results import results
+from lra_bench.leaderboard.tables import render
 from lra_bench.records import record
 from lra_bench.settings import Origin
 from lra_bench.training import restore
@@ -53,7 +55,7 @@ def tuned(source, tmp_path_factory, data_dir):
 
 
 def test_record_and_lines(source, tuned):
-    of_source, found = (record.read(folder / "record.json") for folder in (source, tuned))
+    of_source, found = (read_record(folder / "record.json") for folder in (source, tuned))
     best, origin = of_source["best_step"], found["init_from"]
     checksums = source / "checkpoints" / str(best) / "checksums.json"
     assert origin["path"] == str(source)
@@ -70,7 +72,7 @@ def test_record_and_lines(source, tuned):
 
 
 def test_best_step_counts_the_start(tuned):
-    found = record.read(tuned / "record.json")
+    found = read_record(tuned / "record.json")
     validated = {x[0]: x[3] for x in lines(tuned) if x[1] == "validation"}
     assert found["best_step"] == max(validated, key=lambda step: (validated[step], -step))
     assert list(validated) == [0, 8, 16, 24]
@@ -106,7 +108,7 @@ def test_the_same_attention_starts_where_the_source_was(cli, source, tmp_path):
     args = (*SMOKE, "--attention", "softmax", "--out", out, still)
     status, printed, _ = cli(*args, "--init-from", source)
     assert status == 0
-    of_source, found = (record.read(folder / "record.json") for folder in (source, out))
+    of_source, found = (read_record(folder / "record.json") for folder in (source, out))
     for split in ("validation", "test"):
         assert found["init_from"][split] == of_source[split] == found[split]
     assert found["best_step"] == 0
@@ -121,7 +123,7 @@ def test_the_same_attention_starts_where_the_source_was(cli, source, tmp_path):
     args = (*SMOKE, "--attention", "softmax", "--out", tmp_path / "step")
     assert cli(*args, "--init-from", source / f"checkpoints/{other}")[0] == 0
     assert lines(tmp_path / "step")[0][2:] == validated[other]
-    origin = record.read(tmp_path / "step/record.json")["init_from"]
+    origin = read_record(tmp_path / "step/record.json")["init_from"]
     assert (origin["step"], origin["test_accuracy"]) == (other, None)
 
 
@@ -189,7 +191,7 @@ def test_no_checkpoint(cli, source, tmp_path):
 
 def test_damaged_checkpoint(cli, source, tmp_path):
     copy, out = shutil.copytree(source, tmp_path / "source"), tmp_path / "run"
-    best = record.read(copy / "record.json")["best_step"]
+    best = read_record(copy / "record.json")["best_step"]
     file = max((copy / f"checkpoints/{best}").rglob("d/*"), key=lambda path: path.stat().st_size)
     os.truncate(file, file.stat().st_size // 2)
     words = f"checkpoint {copy}/checkpoints/{best} is damaged"
@@ -200,7 +202,7 @@ def test_resume_tells_checkpoints_by_contents(cli, source, tuned, tmp_path):
     again = (*SMOKE, "--out", tuned, "--resume")
     moved = shutil.copytree(source, tmp_path / "moved")
     assert cli(*again, "--init-from", moved)[0] == 0
-    best = record.read(source / "record.json")["best_step"]
+    best = read_record(source / "record.json")["best_step"]
     (other,) = {16, 24} - {best}
     for more in ((), ("--init-from", source / f"checkpoints/{other}")):
         status, _, err = cli(*again, *more)
@@ -228,7 +230,7 @@ def test_kill_and_resume_without_the_source(spawn, source, tmp_path):
     assert "going on from step" in printed
     assert lines(out) == lines(tmp_path / "undisturbed")
     for key in ("best_step", "validation", "test", "init_from", "config"):
-        one, other = (record.read(x / "record.json")[key] for x in (out, tmp_path / "undisturbed"))
+        one, other = (read_record(x / "record.json")[key] for x in (out, tmp_path / "undisturbed"))
         assert one == other
     states = [restore.load_state(x / "checkpoints/40") for x in (out, tmp_path / "undisturbed")]
     for part in (1, 2):
@@ -238,17 +240,17 @@ def test_kill_and_resume_without_the_source(spawn, source, tmp_path):
 
 def test_a_stop_before_the_first_step_leaves_no_half_of_it(cli, source, tmp_path, monkeypatch):
     """Stopped between validation and test: both are done, and written, on going on."""
-    from lra_bench.training.loop import Loop
+    from lra_bench.training.evaluator import Evaluator
 
-    evaluate = Loop._evaluate
+    evaluate = Evaluator.evaluate
 
-    def stopped(self, state, split, bar):
+    def stopped(self, state, split, bar=None):
         self.stop.made = self.stop.made or split == "test"
         return evaluate(self, state, split, bar)
 
     args = (*SMOKE, "--init-from", source, "--out", tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_evaluate", stopped)
+        patch.setattr(Evaluator, "evaluate", stopped)
         status, printed, _ = cli(*args)
     assert status == 1
     assert "stopped at step 0" in printed
@@ -257,28 +259,28 @@ def test_a_stop_before_the_first_step_leaves_no_half_of_it(cli, source, tmp_path
 
 
 def make(attention, accuracy, init_from=None):
-    run = record.blank(make_settings("listops", attention, "mini", 0, (), init_from))
-    result = {"accuracy": accuracy, "loss": 1.0, "examples": 2000}
-    run.update(status="ok", chance=0.17, best_step=7, validation=result, test=result)
-    return run
+    settings = make_settings("listops", attention, "mini", 0, (), init_from)
+    score = record.Score(accuracy, 1.0, 2000)
+    run = record.begin(settings, chance=0.17)
+    return replace(run, status="ok", best_step=7, validation=score, test=score)
 
 
 def test_fine_tuned_runs_are_rows_of_their_own():
     origins = [Origin("x", "0" * 64, task, "softmax", 9, None) for task in ("listops", "text")]
     runs = [make("performer-softmax", 0.3), make("performer-softmax", 0.4, origins[0])]
     runs.append(make("performer-softmax", 0.5, origins[1]))
-    found = {cell.attention: cell.mean for cell in leaderboard.cells(runs)}
+    found = {cell.attention: cell.mean for cell in results(runs)}
     assert found == {
         "performer-softmax": 0.3,
         "performer-softmax from softmax": 0.4,
         "performer-softmax from softmax on text": 0.5,
     }
-    assert "from: fine-tuned" in leaderboard.render(runs, "markdown", with_published=False)
+    assert "from: fine-tuned" in render(runs, "markdown", with_published=False)
 
 
 def test_records_from_before_the_key_are_read(tmp_path):
-    old = make("softmax", 0.3)
+    old = make("softmax", 0.3).as_dict()
     del old["init_from"]
     path = tmp_path / "record.json"
     path.write_text(json.dumps(old))
-    assert record.read(path)["init_from"] is None
+    assert record.read(path).init_from is None

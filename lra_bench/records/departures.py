@@ -1,0 +1,73 @@
+"""Where a run departs from the settings of its preset."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from lra_bench.config import make_settings
+from lra_bench.records.record import Record
+from lra_bench.registry import IDENTITY
+from lra_bench.settings import PLACEMENT
+
+SOURCE = "data.source"
+# Groups of a record's config, with the name that `--set` has for each.
+_GROUPS = {"data": "data", "attention_options": "attention", "model": "model", "train": "train"}
+
+
+@dataclass(frozen=True)
+class Departure:
+    """A setting of a run that is not as its preset has it.
+
+    Attributes:
+        key: as in `--set key=value`.
+        value: in the run; None if the run has no such setting.
+        in_run: whether the run has the setting.
+        in_preset: whether the preset, in this version, has it.
+    """
+
+    key: str
+    value: Any
+    in_run: bool
+    in_preset: bool
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}"
+
+
+def departures(run: Record, *, with_attention: bool = False) -> list[Departure]:
+    """Return the settings in which a run departs from its preset.
+
+    Args:
+        run: the record.
+        with_attention: whether to compare the options of the attention too, and on which devices
+            the run was placed; neither sets runs of one table apart.
+
+    Raises:
+        UsageError: the task, the preset or, if it counts, the attention is unknown here.
+    """
+    preset = _preset(run.task, run.attention if with_attention else IDENTITY, run.preset)
+    changed = []
+    if run.config["data_source"] != preset["data_source"]:
+        changed.append(Departure(SOURCE, run.config["data_source"], True, True))
+    for group, name in _GROUPS.items():
+        if with_attention or group != "attention_options":
+            changed += _changed(name, run.config[group], preset[group])
+    return changed if with_attention else [x for x in changed if _option(x) not in PLACEMENT]
+
+
+def _option(departure: Departure) -> str:
+    return departure.key.partition(".")[2]
+
+
+def _changed(group: str, run: Mapping[str, Any], preset: Mapping[str, Any]) -> list[Departure]:
+    return [
+        Departure(f"{group}.{key}", run.get(key), key in run, key in preset)
+        for key in sorted(run.keys() | preset.keys())
+        if run.get(key) != preset.get(key)
+    ]
+
+
+@cache
+def _preset(task: str, attention: str, preset: str) -> dict[str, Any]:
+    return make_settings(task, attention, preset, 0).as_dict()

@@ -1,0 +1,55 @@
+"""Checks of values that come from JSON files which anybody may have written."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a finite number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
+def is_share(value: Any) -> bool:
+    """Return whether a value is a number in [0, 1]."""
+    return is_number(value) and 0 <= value <= 1
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether a value is a whole number from 0 on that 64 bits can hold."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def is_count(value: Any) -> bool:
+    """Return whether a value is a whole number from 1 on that 64 bits can hold."""
+    return is_whole(value) and value > 0
+
+
+def is_positive(value: Any) -> bool:
+    """Return whether a value is a finite number above 0."""
+    return is_number(value) and value > 0
+
+
+def is_text(value: Any) -> bool:
+    """Return whether a value is text."""
+    return isinstance(value, str)
+
+
+def or_none(valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return a check that also allows None."""
+    return lambda value: value is None or valid(value)
+
+
+def kept(value: Any, valid: Callable[[Any], bool]) -> Any:
+    """Return a value if it is valid, else None."""
+    return value if valid(value) else None
+
+
+def group(value: Any) -> dict[str, Any]:
+    """Return a JSON object, or {} for any other value."""
+    return value if isinstance(value, dict) else {}

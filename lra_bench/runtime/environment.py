@@ -1,0 +1,125 @@
+"""The environment of a run: versions, devices, host, and the memory that a process took."""
+
+import os
+import platform
+import resource
+import subprocess
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lra_bench import __version__
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a run took place. What an old record does not tell is None.
+
+    Attributes:
+        versions: of Python, of this project and of the packages that results depend on.
+        device_kind: name of a device, by JAX.
+        platform: "cpu", "gpu" or "tpu".
+        device_count: devices of all hosts together.
+        processes: processes of the run.
+        dtype: the type in which the model computes.
+        git_commit: commit of this code, with "-dirty" after changes; None outside a checkout.
+        host: name of the machine.
+        host_cpu: model name of its processor.
+        host_cpu_count: its logical cores.
+        xla_flags: of the process of a measurement; None in the record of a run.
+    """
+
+    versions: dict[str, str] = field(default_factory=dict)
+    device_kind: str | None = None
+    platform: str | None = None
+    device_count: int | None = None
+    processes: int | None = None
+    dtype: str | None = None
+    git_commit: str | None = None
+    host: str | None = None
+    host_cpu: str | None = None
+    host_cpu_count: int | None = None
+    xla_flags: str | None = None
+
+    @property
+    def processor(self) -> str:
+        """Return the name of what computes: the host's processor on CPUs, else a device."""
+        kind = self.device_kind or "unknown"
+        return self.host_cpu or kind if kind == "cpu" else kind
+
+    @property
+    def device(self) -> str:
+        """Return the devices in words, such as "4 x TPU v5"; speeds of others do not compare."""
+        count = "?" if self.device_count is None else self.device_count
+        return f"{count} x {self.processor}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        values = asdict(self)
+        if self.xla_flags is None:
+            del values["xla_flags"]
+        return values
+
+
+def environment(devices: list[Any], dtype: str) -> Environment:
+    """Return the environment of a run on these devices."""
+    return Environment(
+        versions={
+            "python": platform.python_version(),
+            "lra-bench": __version__,
+            **{package: version(package) for package in _PACKAGES},
+        },
+        device_kind=devices[0].device_kind,
+        platform=devices[0].platform,
+        device_count=len(devices),
+        processes=1 + max(device.process_index for device in devices),
+        dtype=dtype,
+        git_commit=git_commit(),
+        host=platform.node(),
+        host_cpu=_cpu_name(),
+        host_cpu_count=os.cpu_count(),
+    )
+
+
+def git_commit() -> str | None:
+    """Return the commit of this code, with "-dirty" after changes; None outside a checkout."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
+    command += ["--exclude=*"]
+    try:
+        ours = subprocess.run(
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__],
+            capture_output=True,
+            timeout=10,
+        )
+        if ours.returncode:
+            return None
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() or None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def peak_memory(device: Any) -> int:
+    """Return the peak memory in bytes.
+
+    It is the device's own peak if the device counts it, else the largest resident set of this
+    process.
+    """
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "peak_bytes_in_use" in stats:
+        return stats["peak_bytes_in_use"]
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

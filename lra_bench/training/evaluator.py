@@ -1,0 +1,94 @@
+"""Evaluation of a state on every example of a split."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jaxtyping import Bool
+
+from lra_bench.data.batches import padded_batches
+from lra_bench.data.store import Store
+from lra_bench.display.progress import Advance
+from lra_bench.runtime.stopping import Stopped, StopRequest
+from lra_bench.training.learner import State
+from lra_bench.training.programs import Programs
+
+
+class Diverged(Exception):
+    """A loss is not finite.
+
+    Attributes:
+        step: the first step whose loss is not finite.
+    """
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"the loss is not finite from step {step} on")
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result on every example of a split.
+
+    Attributes:
+        loss: mean cross-entropy, in nats.
+        correct: for each example whether the answer is right.
+        seconds: how long it took.
+    """
+
+    loss: float
+    correct: Bool[np.ndarray, " n"]
+    seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        """Return the share of right answers, in [0, 1]."""
+        return int(self.correct.sum()) / len(self.correct)
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Evaluates states on the splits of a store.
+
+    Attributes:
+        programs: the compiled functions.
+        store: the data.
+        batch_size: examples at a time.
+        stop: is asked before each batch.
+    """
+
+    programs: Programs
+    store: Store
+    batch_size: int
+    stop: StopRequest
+
+    def evaluate(self, state: State, split: str, bar: Advance | None = None) -> Evaluation:
+        """Return the result on a split; every example counts once.
+
+        Args:
+            state: the parameters to evaluate.
+            split: "validation" or "test".
+            bar: is told how many examples are done.
+
+        Raises:
+            Stopped: on request.
+            Diverged: the loss is not finite.
+        """
+        started = time.perf_counter()
+        examples, loss = self.store.splits[split], 0.0
+        right, done = np.zeros(len(examples), bool), 0
+        for indices, weights in padded_batches(len(examples), self.batch_size):
+            if self.stop.agreed():
+                raise Stopped(int(state.step))
+            batch = jax.device_get(self.programs.eval_step(state, examples, indices, weights))
+            loss += float(batch.loss)
+            real = weights > 0
+            right[indices[real]] = batch.correct[real]
+            done += int(real.sum())
+            if bar is not None:
+                bar(done, "")
+        if not math.isfinite(loss):
+            raise Diverged(int(state.step))
+        return Evaluation(loss / len(examples), right, time.perf_counter() - started)
