@@ -1,4 +1,4 @@
-"""Starting a run with the parameters of another: `lra-bench run --init-from`."""
+"""Start a run with the parameters of another: `lra-bench run --init-from`."""
 
 import json
 from pathlib import Path
@@ -13,39 +13,41 @@ from lra_bench.records import record
 from lra_bench.records.run_folder import differences
 from lra_bench.settings import Origin, RunSettings
 from lra_bench.training import restore
+from lra_bench.training.checkpoint_format import fingerprint, shape_differences
 from lra_bench.training.learner import Arrays, make_learner
 
 
 def identify(path: Path) -> Origin:
-    """Which checkpoint `path` stands for: that very one, or the best of a run.
+    """Return the checkpoint that `path` names: that very one, or the best of a run.
 
     Raises:
-        UsageError: `path` is neither.
-        RunError: what it holds is damaged.
+        UsageError: `path` is neither a checkpoint nor a run.
+        RunError: its contents are damaged.
     """
-    run, place = restore.locate(path)
-    settings, step = restore.load_settings(run), int(place.name)
+    run, checkpoint = restore.locate(path)
+    settings, step = restore.load_settings(run), int(checkpoint.name)
     return Origin(
         path=str(path),
-        sha256=restore.fingerprint(place),
+        sha256=fingerprint(checkpoint),
         task=settings.task,
         attention=settings.attention,
         step=step,
-        test_accuracy=_tested(run, step),
+        test_accuracy=_test_accuracy(run, step),
     )
 
 
-def _tested(run: Path, step: int) -> float | None:
+def _test_accuracy(run: Path, step: int) -> float | None:
+    """Return the test accuracy of a run, in [0, 1], if it tested this step."""
     try:
-        found = record.read(run / record.FILE)
+        source = record.read(run / record.FILE)
     except RunError:
         return None
-    tested = found.status == "ok" and found.best_step == step
-    return found.test.accuracy if tested and found.test else None
+    tested = source.status == "ok" and source.best_step == step
+    return source.test.accuracy if tested and source.test else None
 
 
 def check(settings: RunSettings, task: Task, display: Display) -> None:
-    """See that a run of `settings` can start, before anything is written; name what differs.
+    """Check that a run of `settings` can start, before anything is written; name what differs.
 
     Raises:
         UsageError: the checkpoint is gone, or has other parameters.
@@ -56,37 +58,36 @@ def check(settings: RunSettings, task: Task, display: Display) -> None:
     assert settings.init_from is not None
     there = restore.load_settings(restore.locate(Path(settings.init_from.path))[0])
     groups = ("data_source", "data", "model") if there.task == settings.task else ("task", "model")
-    found, here = ({key: _plain(x)[key] for key in groups} for x in (there, settings))
-    if others := list(differences(found, here)):
+    theirs, ours = ({key: _plain(x)[key] for key in groups} for x in (there, settings))
+    if others := list(differences(theirs, ours)):
         display.line(f"note: the checkpoint is of another setting: {'; '.join(others)}")
 
 
 def _plain(settings: RunSettings) -> dict[str, Any]:
+    """Return settings as they come out of a JSON file."""
     return json.loads(json.dumps(settings.as_dict()))
 
 
 def load(settings: RunSettings, like: Arrays) -> Arrays:
-    """The parameters to start with; `like` gives names and shapes.
+    """Return the parameters to start with, by name.
+
+    Args:
+        settings: of the run.
+        like: arrays that give names and shapes.
 
     Raises:
         UsageError: the checkpoint is gone, or has other parameters.
-        RunError: it is damaged, or not the one that it was.
+        RunError: it is damaged, or another one has taken its place.
     """
     origin = settings.init_from
     assert origin is not None
     if identify(Path(origin.path)).sha256 != origin.sha256:
         raise RunError(f"{origin.path} has another checkpoint by now than the one to start with")
-    _, found, _, _ = restore.load_state(Path(origin.path))
-    _compare(origin, settings.attention, found, like)
-    return {name: found[name] for name in like}
-
-
-def _compare(origin: Origin, attention: str, found: Arrays, wanted: Arrays) -> None:
-    for name in [*wanted, *(name for name in found if name not in wanted)]:
-        there, here = (tuple(x[name].shape) if name in x else "none" for x in (found, wanted))
-        if there != here:
-            raise UsageError(
-                f"--init-from {origin.path}: {origin.attention} on {origin.task} there and "
-                f"{attention} here don't have the same parameters: "
-                f"{name} is {there} there, {here} here"
-            )
+    _, params, _, _ = restore.load_state(Path(origin.path))
+    difference = next(shape_differences(params, like), None)
+    if difference is not None:
+        raise UsageError(
+            f"--init-from {origin.path}: {origin.attention} on {origin.task} there and "
+            f"{settings.attention} here don't have the same parameters: {difference}"
+        )
+    return {name: params[name] for name in like}

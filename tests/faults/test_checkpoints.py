@@ -70,7 +70,7 @@ def test_an_empty_folder(cli, undisturbed, unfinished):
 
 
 def test_a_flipped_bit_in_any_file_is_seen(undisturbed, unfinished):
-    from lra_bench.training.checkpoint import is_whole
+    from lra_bench.training.checkpoint_format import is_whole
 
     last = checkpoints(unfinished)[-1]
     assert is_whole(last)

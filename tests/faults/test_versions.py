@@ -7,9 +7,9 @@ import pytest
 from common import read_record
 from runs import arguments
 
-from lra_bench.files import write_json
 from lra_bench.records import record
-from lra_bench.training.checkpoint import CHECKSUMS, Checkpoints
+from lra_bench.training.checkpoint import Checkpoints
+from lra_bench.training.checkpoint_format import CHECKSUMS, write_checksums
 
 
 @pytest.fixture
@@ -96,13 +96,11 @@ def test_checkpoints_of_another_structure(cli, folder):
 def test_checkpoints_of_another_library(cli, folder):
     """Whole, but nothing that this version's library knows."""
     (folder / record.FILE).unlink()
-    from lra_bench.training.checkpoint import _checksums
-
     for place in (folder / "checkpoints").iterdir():
         shutil.rmtree(place / "default")
         (place / "default").mkdir()
         (place / "default/tree.bin").write_bytes(b"other")
-        write_json(place / CHECKSUMS, _checksums(place))
+        write_checksums(place)
     before = contents(folder / "checkpoints")
     status, out, err = cli(*arguments(folder), "--resume")
     assert status == 1
