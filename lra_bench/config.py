@@ -1,4 +1,4 @@
-"""From (task, attention, preset, seed, overrides) to the settings of a run."""
+"""Make the settings of a run from (task, attention, preset, seed, overrides)."""
 
 import importlib
 import importlib.util
@@ -18,7 +18,7 @@ Config = Any
 
 
 def presets(task: str) -> Mapping[str, Callable[[], Config]]:
-    """The presets of a task, from `lra_bench.configs` or from the task's own module.
+    """Return the presets of a task, from `lra_bench.configs` or from the task's own module.
 
     Raises:
         UsageError: unknown task.
@@ -38,10 +38,10 @@ def make_settings(
     overrides: Sequence[str] = (),
     init_from: Origin | None = None,
 ) -> RunSettings:
-    """The settings of one run.
+    """Return the settings of one run.
 
     Args:
-        overrides: "group.key=value", the group "data", "model", "train" or "attention".
+        overrides: "group.key=value"; a group is "data", "model", "train" or "attention".
         init_from: the checkpoint whose parameters the run starts with.
 
     Raises:
@@ -75,10 +75,10 @@ def make_settings(
 
 
 def override(config: Config, overrides: Sequence[str]) -> Config:
-    """Set "group.key=value" overrides, typed by the values that are there.
+    """Set "group.key=value" overrides; each takes the type of the value it replaces.
 
     Raises:
-        UsageError: no such key, or a value of another type.
+        UsageError: a key is unknown, or a value has another type.
     """
     for item in overrides:
         group, name = _split_key(config, item)
@@ -97,22 +97,22 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
 
 
 def of_attention(overrides: Sequence[str], attention: str) -> list[str]:
-    """Those of the overrides that a mechanism has: all but attention.* that are others'."""
+    """Return the overrides that apply to `attention`; options it lacks are dropped."""
     options = ATTENTIONS.get(attention).options()
-    return [one for one in overrides if not _is_option(one) or _option(one) in options]
+    return [item for item in overrides if not _is_option(item) or _option(item) in options]
 
 
 def check_options(overrides: Sequence[str], attentions: Sequence[str]) -> None:
-    """See that each override of attention.* is an option of one of these mechanisms.
+    """Check that each override of attention.* is an option of one of these mechanisms.
 
     Raises:
-        UsageError: the first that isn't.
+        UsageError: one is not; the message names the first.
     """
-    known = {name for each in attentions for name in ATTENTIONS.get(each).options()}
-    for one in filter(_is_option, overrides):
-        if _option(one) not in known:
-            keys = [f"attention.{name}" for name in sorted(known)]
-            raise unknown("--set key", f"attention.{_option(one)}", keys)
+    options = {name for each in attentions for name in ATTENTIONS.get(each).options()}
+    for item in filter(_is_option, overrides):
+        if _option(item) not in options:
+            keys = [f"attention.{name}" for name in sorted(options)]
+            raise unknown("--set key", f"attention.{_option(item)}", keys)
 
 
 def _is_option(override: str) -> bool:
@@ -142,7 +142,7 @@ def validate(settings: RunSettings) -> None:
     """Check ranges and choices.
 
     Raises:
-        UsageError: the first that is wrong.
+        UsageError: one is wrong; the message names the first.
     """
     try:
         TASKS.get(settings.task).target(**settings.data)
@@ -167,7 +167,7 @@ def validate(settings: RunSettings) -> None:
 
 
 def _check_option(name: str, value: Any, usual: Any) -> None:
-    """A mechanism's numbers aren't negative; counts that usually aren't zero never are."""
+    """Check that an option is not negative, nor zero if its default is a count above zero."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     lowest = 1 if isinstance(usual, int) and usual > 0 else 0

@@ -21,7 +21,7 @@ AttentionFunction = Callable[[Array, Array, Array, Array], Array]
 def build_attention(
     name: str, dims: Dims, options: dict[str, Any], rngs: nnx.Rngs
 ) -> AttentionFunction:
-    """The mechanism of that name as a function of (q, k, v, mask).
+    """Return the mechanism of that name as a function of (q, k, v, mask).
 
     Raises:
         UsageError: no mechanism has that name.
@@ -34,14 +34,14 @@ def build_attention(
 
 
 def sinusoids(length: int, dim: int) -> Float[np.ndarray, "l e"]:
-    """The fixed positions of Vaswani et al. 2017: sines, then cosines, of geometric periods."""
+    """Return the fixed positions of Vaswani et al. 2017: sines, then cosines, of geometric periods."""
     rates = 1e4 ** (-np.arange(0, dim, 2) / dim)
     angles = np.arange(length)[:, None] * rates
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :dim].astype(np.float32)
 
 
 class SelfAttention(nnx.Module):
-    """Projections to heads, the mechanism, the projection back."""
+    """Self-attention: projections to heads, the mechanism, the projection back."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class SelfAttention(nnx.Module):
         self.attend = build_attention(attention, dims, options, rngs)
 
     def __call__(self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]) -> Float[Array, "b l e"]:
-        """Self-attention over the real tokens."""
+        """Return self-attention over the real tokens."""
         shape = (*x.shape[:2], *self.heads)
         q = self.query(x).reshape(shape)
         k = q if self.key is None else self.key(x).reshape(shape)
@@ -88,7 +88,7 @@ class Block(nnx.Module):
     def __call__(
         self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"], rngs: nnx.Rngs | None
     ) -> Float[Array, "b l e"]:
-        """One block; dropout only where `rngs` is given."""
+        """Apply the block; without `rngs` there is no dropout."""
         drop = functools.partial(self.dropout, deterministic=rngs is None, rngs=rngs)
         x += drop(self.attention(self.attention_norm(x), mask))
         return x + drop(self.ffn_out(jax.nn.gelu(self.ffn_in(self.ffn_norm(x)))))
@@ -108,7 +108,7 @@ class Encoder(nnx.Module):
         self.pad_id, self.dtype = task.pad_id, settings.dtype
         self.cls_id = task.vocab_size if settings.pooling == "cls" else None
         length = task.max_len + (self.cls_id is not None)
-        # In float32 up to here: the gradient of a vector is a sum over all that look it up.
+        # Embeddings stay in float32: the gradient of a vector is a sum over all tokens that use it.
         embed = functools.partial(nnx.Embed, features=settings.emb_dim, rngs=rngs)
         init = nnx.initializers.normal(settings.emb_dim**-0.5)
         self.embed = embed(task.vocab_size + (self.cls_id is not None), embedding_init=init)
@@ -124,7 +124,7 @@ class Encoder(nnx.Module):
         self.dropout = nnx.Dropout(settings.dropout)
 
     def __call__(self, tokens: Int[Array, "b l"], rngs: nnx.Rngs | None) -> Float[Array, "b e"]:
-        """Encode; what stands at padding changes nothing."""
+        """Return one vector an example; tokens at padding change nothing."""
         tokens, mask = self._with_mask(tokens)
         x = (self.embed(tokens) + self._positions(tokens.shape[1])).astype(self.dtype)
         x = by_token(x)
@@ -177,7 +177,7 @@ class Classifier(nnx.Module):
     def __call__(
         self, tokens: Int[Array, "b *two l"], rngs: nnx.Rngs | None = None
     ) -> Float[Array, "b classes"]:
-        """Class logits, float32; dropout only where `rngs` is given."""
+        """Return class logits in float32; without `rngs` there is no dropout."""
         encoded = self.encoder(tokens.reshape(-1, tokens.shape[-1]), rngs)
         if tokens.ndim == 3:
             x1, x2 = encoded.reshape(tokens.shape[0], 2, -1).swapaxes(0, 1)

@@ -1,4 +1,4 @@
-"""What a run is made of: the typed form of a configuration. No heavy imports."""
+"""The settings of a run: the typed form of a configuration. No heavy imports."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -6,14 +6,14 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The encoder.
+    """The settings of the encoder.
 
     Attributes:
         num_layers, emb_dim, ffn_dim, num_heads, head_dim: sizes.
         positions: "learned" or "sinusoidal".
-        pooling: "mean" over the real tokens, or "cls", the vector of a token put first.
-        dropout: of the embedding and of each sublayer's output.
-        dtype: "float32" or "bfloat16", what is computed in; parameters are float32 always.
+        pooling: "mean" over the real tokens, or "cls": the vector of a token that is put first.
+        dropout: share of the embedding and of each sublayer's output that is set to zero.
+        dtype: "float32" or "bfloat16", the type of computation; parameters are always float32.
     """
 
     num_layers: int
@@ -29,22 +29,24 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """The optimiser and the loop.
+    """The settings of the optimiser and the loop.
 
     Attributes:
-        batch_size: examples a step, over all devices together.
-        accumulate: parts that a batch is cut into, one after the other, to save memory.
-        num_steps: updates.
-        schedule: "constant", "linear", "cosine" or "rsqrt", after `warmup_steps`.
-        learning_rate: what the schedule is multiplied by.
+        batch_size: examples of a step, on all devices together.
+        accumulate: number of parts of a batch that are computed in turn, to save memory.
+        num_steps: number of updates.
+        schedule: "constant", "linear", "cosine" or "rsqrt", after the warm-up.
+        warmup_steps: updates of the warm-up.
+        learning_rate: factor of the schedule.
         weight_decay, beta2, epsilon: AdamW's; beta1 is 0.9 everywhere.
-        clip_norm: the gradient's largest norm; 0 doesn't clip.
-        log_every, eval_every: steps between lines of training and of validation metrics.
-        eval_batch_size: examples at a time in evaluation.
-        resample_every: steps between redrawings of random features and rotations; 0 never.
-        num_devices: how many of the local devices to use; 0 takes all, those of other hosts too.
-        sequence_devices: how many of them share each sequence, which spreads its memory; attention
-            that is linear in the length then costs one exchange of sums, any other one of tokens.
+        clip_norm: largest norm of the gradient; 0 for no clipping.
+        log_every: steps between lines of training metrics.
+        eval_every: steps between validations.
+        eval_batch_size: examples of a batch in evaluation.
+        resample_every: steps between redraws of random features and rotations; 0 for none.
+        num_devices: number of local devices to use; 0 for all, those of other hosts too.
+        sequence_devices: number of devices that share each sequence, which divides its memory.
+            Linear attention then exchanges sums once, any other attention exchanges tokens.
     """
 
     batch_size: int
@@ -65,20 +67,20 @@ class TrainSettings:
     sequence_devices: int
 
 
-# Of the training's settings, those of what it is done on: they change no result.
+# The training settings that place a run on devices; they change no result.
 PLACEMENT = ("num_devices", "sequence_devices")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The checkpoint whose parameters a run starts with; its `sha256` alone says which it is.
+    """The checkpoint whose parameters a run starts with; its `sha256` alone identifies it.
 
     Attributes:
         path: as the user gave it.
-        sha256: of the checkpoint's checksums.json.
+        sha256: checksum of its checksums.json.
         task, attention: of the run that made it.
-        step: how far that run was.
-        test_accuracy: of that run, if it is this step that was tested.
+        step: updates of that run.
+        test_accuracy: of that run, in [0, 1], if it tested this step.
     """
 
     path: str
@@ -91,7 +93,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """One run, in full: two runs with equal settings give equal metrics."""
+    """The settings of one run, in full: runs with equal settings give equal metrics."""
 
     task: str
     attention: str
@@ -105,7 +107,7 @@ class RunSettings:
     init_from: Origin | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain dictionaries, ready for JSON."""
+        """Return plain dictionaries, ready for JSON."""
         return asdict(self)
 
 

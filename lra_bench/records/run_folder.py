@@ -1,4 +1,4 @@
-"""The folder of one run, and whose it is."""
+"""The folder of one run, and which run it belongs to."""
 
 import contextlib
 import json
@@ -16,30 +16,30 @@ CONFIG = "config.json"
 
 
 class RunFolder:
-    """Holds config.json, metrics.jsonl, checkpoints/ and, last of all, record.json."""
+    """A folder with config.json, metrics.jsonl, checkpoints/ and, written last, record.json."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def started(self) -> bool:
-        """Whether a run has begun here."""
+        """Return whether a run has begun here."""
         return (self.path / CONFIG).exists()
 
     @property
     def checkpoints(self) -> Path:
-        """Where the checkpoints lie."""
+        """Return the folder of the checkpoints."""
         return self.path / "checkpoints"
 
     def check(self, settings: RunSettings, *, resume: bool) -> Record | None:
-        """See whether a run of `settings` may be done here; writes nothing.
+        """Check whether a run of `settings` may be done here; nothing is written.
 
         Returns:
             The record of this very run if it is finished and `resume` asks to go on with it.
 
         Raises:
-            UsageError: the folder holds something else, or a run and `resume` is not asked for.
-            RunError: what is there can't be read.
+            UsageError: the folder holds something else, or a run and `resume` is false.
+            RunError: its contents cannot be read.
         """
         self.check_owner(settings)
         if not self.started:
@@ -58,11 +58,11 @@ class RunFolder:
         return result if result.status in ("ok", "diverged") else None
 
     def check_owner(self, settings: RunSettings) -> None:
-        """See that the folder is free, or holds a run of `settings`.
+        """Check that the folder is free, or holds a run of `settings`.
 
         Raises:
             UsageError: it holds something else.
-            RunError: what it holds can't be read.
+            RunError: its contents cannot be read.
         """
         refuse_file(self.path)
         if self.started:
@@ -76,39 +76,38 @@ class RunFolder:
             raise UsageError(f"--out {self.path} is not empty and holds no run; choose another")
 
     def _refuse_other(self, settings: RunSettings) -> None:
-        found = self._config()
-        here = json.loads(json.dumps(settings.as_dict()))
-        found_differences = list(differences(_identity(found), _identity(here)))
-        if found_differences:
-            what = "another config" if _same_keys(found, here) else "another version of lra-bench"
+        there, here = self._config(), json.loads(json.dumps(settings.as_dict()))
+        found = list(differences(_identity(there), _identity(here)))
+        if found:
+            what = "another config" if _same_keys(there, here) else "another version of lra-bench"
             raise UsageError(
-                f"{self.path} holds a run of {what}: {'; '.join(found_differences[:3])}"
-                f"{'; ...' if len(found_differences) > 3 else ''}; choose another --out"
+                f"{self.path} holds a run of {what}: {'; '.join(found[:3])}"
+                f"{'; ...' if len(found) > 3 else ''}; choose another --out"
             )
 
     def _config(self) -> dict[str, Any]:
         try:
-            found = read_json(self.path / CONFIG)
-            if isinstance(found, dict):
-                return found
+            config = read_json(self.path / CONFIG)
+            if isinstance(config, dict):
+                return config
         except (OSError, ValueError):
             pass
         raise RunError(f"{self.path / CONFIG} can't be read; choose another --out")
 
     def origin(self, path: Path) -> Origin | None:
-        """The checkpoint that the run here starts with, if it was given as `path`."""
+        """Return the checkpoint that the run here started with, if it was given as `path`."""
         try:
-            found = Origin(**self._config()["init_from"])
+            origin = Origin(**self._config()["init_from"])
         except (RunError, KeyError, TypeError):
             return None
-        return found if found.path == str(path) else None
+        return origin if origin.path == str(path) else None
 
     @contextlib.contextmanager
     def held(self, settings: RunSettings, *, resume: bool) -> Iterator[None]:
-        """Make the folder and keep others out of it.
+        """Make the folder and keep other processes out of it while the block runs.
 
         Raises:
-            UsageError: another process is at work in it, or was since `check`.
+            UsageError: another process works in it, or has worked in it since `check`.
         """
         with locked(self.path / ".lock", wait=False) as ours:
             if not ours:
@@ -118,36 +117,36 @@ class RunFolder:
             yield
 
     def start(self, settings: RunSettings) -> None:
-        """Write the config, and take away what is left of attempts that failed or were killed."""
+        """Write the config, and remove what failed or killed attempts left behind."""
         remove_leftovers(self.path)
         (self.path / record.FILE).unlink(missing_ok=True)
         write_json(self.path / CONFIG, settings.as_dict())
 
 
 def _identity(config: Any) -> Any:
-    """The config with the checkpoint of `init_from` told by its contents, wherever it lies."""
+    """Return the config with the checkpoint of `init_from` named by its contents, not its path."""
     match config:
         case {"init_from": {"sha256": sha256}}:
             return {**config, "init_from": sha256}
     return config
 
 
-def _same_keys(found: dict[str, Any], here: dict[str, Any]) -> bool:
-    """Whether both have the settings that this version has; a record may lack `init_from`."""
-    old = {"init_from": None, **found}
-    groups = [(old, here)] + [(found.get(name), here[name]) for name in ("model", "train")]
-    return all(isinstance(one, dict) and one.keys() == other.keys() for one, other in groups)
+def _same_keys(there: dict[str, Any], here: dict[str, Any]) -> bool:
+    """Return whether both have the settings of this version; a config may lack `init_from`."""
+    old = {"init_from": None, **there}
+    pairs = [(old, here)] + [(there.get(name), here[name]) for name in ("model", "train")]
+    return all(isinstance(theirs, dict) and theirs.keys() == ours.keys() for theirs, ours in pairs)
 
 
-def differences(found: Any, here: Any, at: str = "") -> Iterator[str]:
-    """What differs, as "train.num_steps is 10 there, 20 here"."""
-    if isinstance(found, dict) and isinstance(here, dict):
-        for key in [*here, *(key for key in found if key not in here)]:
+def differences(there: Any, here: Any, at: str = "") -> Iterator[str]:
+    """Yield what differs, as "train.num_steps is 10 there, 20 here"."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in dict.fromkeys([*here, *there]):
             where = f"{at}.{key}" if at else key
-            yield from differences(found.get(key), here.get(key), where)
-    elif found != here:
-        yield f"{at} is {_said(found)} there, {_said(here)} here"
+            yield from differences(there.get(key), here.get(key), where)
+    elif there != here:
+        yield f"{at} is {_text(there)} there, {_text(here)} here"
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return "missing" if value is None else json.dumps(value)

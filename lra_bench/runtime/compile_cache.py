@@ -1,4 +1,4 @@
-"""Whether programs were compiled, or read from where JAX keeps those of earlier processes."""
+"""Tell whether programs were compiled or read from JAX's cache on disk."""
 
 import jax
 
@@ -8,7 +8,7 @@ _listening = False
 
 
 def programs_read() -> int:
-    """How many this process has read since this was first asked."""
+    """Return how many programs this process has read from the cache since the first call."""
     global _listening
     if not _listening:
         _listening = True

@@ -17,23 +17,29 @@ from lra_bench.settings import TrainSettings
 
 @dataclass(frozen=True)
 class Devices:
-    """Devices, of all hosts, and how arrays lie on them; `runtime.mesh` names their axes."""
+    """Devices of all hosts, and how arrays lie on them; `runtime.mesh` names their axes.
+
+    Attributes:
+        all: the devices.
+        replicated: the sharding of arrays that are whole on every device.
+        by_example: the sharding of batches, whose examples are divided among the devices.
+    """
 
     all: list[Any]
     replicated: NamedSharding
     by_example: NamedSharding
 
     def replicate(self, tree: Any) -> Any:
-        """Host arrays, the same in every process, whole on every device."""
+        """Put host arrays, which are the same in every process, whole on every device."""
         return jax.tree.map(lambda x: place(x, self.replicated), tree)
 
     def replicated_shapes(self, tree: Any) -> Any:
-        """Shapes and types of arrays that are to be whole on every device."""
+        """Return shape, dtype and sharding of arrays that will be whole on every device."""
         struct = functools.partial(jax.ShapeDtypeStruct, sharding=self.replicated)
         return jax.tree.map(lambda x: struct(x.shape, x.dtype), tree)
 
     def share_out(self, examples: np.ndarray, indices: np.ndarray) -> Array:
-        """These examples over all devices; only what lies on this host's is read."""
+        """Divide these examples among all devices; only the part of this host's devices is read."""
 
         def read(at: Any) -> np.ndarray:
             return examples[indices[at[0]]]
@@ -43,13 +49,18 @@ class Devices:
 
 
 def place(x: Any, sharding: NamedSharding) -> Array:
-    """A host array on devices; each process puts what lies on its own."""
+    """Put a host array on devices; each process puts the parts of its own devices."""
     host: Any = np.asarray(x)
     return jax.make_array_from_callback(host.shape, sharding, lambda at: host[at])
 
 
 def sharing(devices: list[Any], sequence: int = 1) -> Devices:
-    """These devices, for batches that they share; `sequence` of them share each example."""
+    """Return these devices with shardings for batches that they share.
+
+    Args:
+        devices: of all hosts.
+        sequence: how many of them share each example.
+    """
     shape = {DATA: len(devices) // sequence} | ({SEQUENCE: sequence} if sequence > 1 else {})
     axes = (jax.sharding.AxisType.Auto,) * len(shape)
     mesh = jax.make_mesh(tuple(shape.values()), tuple(shape), axis_types=axes, devices=devices)
@@ -58,12 +69,12 @@ def sharing(devices: list[Any], sequence: int = 1) -> Devices:
 
 
 def choose_devices(settings: TrainSettings) -> Devices:
-    """The first `num_devices` of the local devices, or all; with several processes all of theirs.
+    """Return the first `num_devices` local devices, or all; all devices of several processes.
 
     Raises:
-        UsageError: there aren't so many, or their number doesn't divide a batch.
+        UsageError: there are fewer devices, or their number does not divide a batch.
     """
-    # Where host and device are the same cores, overlapping them gains nothing.
+    # On CPUs host and device are the same cores: overlapping them gains nothing.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     local, wanted = local_devices(), settings.num_devices
     if wanted and jax.process_count() > 1:
@@ -96,7 +107,7 @@ def _check_counts(settings: TrainSettings, count: int) -> None:
 
 
 def local_devices() -> list[Any]:
-    """The devices of this host.
+    """Return the devices of this host.
 
     Raises:
         UsageError: JAX finds none.

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr
 
-# What moves or renames numbers but computes none.
+# Operations that move or rename numbers but compute none.
 _FREE = {
     "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p", "device_put",
     "dynamic_slice", "dynamic_update_slice", "gather", "iota", "pad", "reshape", "rev", "select_n",
@@ -16,21 +16,21 @@ _FREE = {
 
 
 def count_flops(function: Callable[..., Any], *args: Any) -> float:
-    """Operations of `function(*args)`, which is traced, not run.
+    """Return the floating-point operations of `function(*args)`, which is traced, not run.
 
-    A product of matrices counts two for each multiplication and addition, anything else that
-    computes one for each number that comes out or, if it reduces, goes in. XLA's own count, of
-    the program that it makes, takes the body of a loop once, however often it runs.
+    A product of matrices counts two for each pair of a multiplication and an addition. Any other
+    operation counts one for each number that it returns or, if it reduces, takes. XLA's own count
+    takes the body of a loop once, however often it runs.
 
     Args:
-        function: any that JAX can trace.
+        function: any function that JAX can trace.
         args: arrays, or their shapes.
     """
     return flops_of(jax.make_jaxpr(function)(*args))
 
 
 def flops_of(program: ClosedJaxpr) -> float:
-    """Operations of a program that is already traced, counted as by `count_flops`."""
+    """Return the operations of a program that is already traced; see `count_flops`."""
     return _count(program.jaxpr)
 
 
@@ -60,7 +60,7 @@ def _size(variables: list[Any]) -> int:
 
 
 def _inner(params: dict[str, Any]) -> Iterator[Any]:
-    """The programs within: a loop's body, a branch, a called function."""
+    """Yield the programs inside: a loop's body, a branch, a called function."""
     for value in params.values():
         for one in value if isinstance(value, tuple | list) else (value,):
             jaxpr = getattr(one, "jaxpr", one)

@@ -1,4 +1,7 @@
-"""How much memory this process has, had at most, and may have. Linux; elsewhere less is known."""
+"""The memory that this process has, had at most, and may have, in bytes.
+
+All of it works on Linux; other systems tell less.
+"""
 
 import contextlib
 import ctypes
@@ -25,7 +28,11 @@ _STILL, _LOOK_SECONDS = 10, 0.02
 
 
 def status(key: str) -> int | None:
-    """Bytes by /proc/self/status: VmRSS, VmHWM (the largest VmRSS), VmData; None if not there."""
+    """Return a figure of /proc/self/status, in bytes; None if it is not there.
+
+    Args:
+        key: VmRSS, the resident set; VmHWM, the largest so far; or VmData.
+    """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -35,7 +42,7 @@ def status(key: str) -> int | None:
 
 
 def resident() -> int:
-    """The resident set, in bytes, what was freed given back first; the peak counts anew."""
+    """Give freed memory back, return the resident set in bytes, and let the peak start anew."""
     _call("malloc_trim", 0)
     settled()
     try:
@@ -46,22 +53,23 @@ def resident() -> int:
 
 
 def peak() -> int:
-    """The largest resident set since `resident`, else since the start, in bytes."""
+    """Return the largest resident set since `resident`, else since the start, in bytes."""
     return status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def give_back_at_once(*, yes: bool) -> None:
-    """Whether malloc returns what is freed to the system, or keeps up to 32 MiB a block.
+    """Make malloc return freed memory to the system at once, or keep blocks of up to 32 MiB.
 
-    The first makes memory exact; the second is what a process comes to by itself, and faster.
+    The first makes memory figures exact. The second is faster, and what a process arrives at by
+    itself.
     """
     _call("mallopt", _M_MMAP_THRESHOLD, 2**17 if yes else 2**25)
     _call("mallopt", _M_TRIM_THRESHOLD, 2**17 if yes else 2**26)
 
 
 def settled() -> int:
-    """VmData once it has stopped falling: arrays are let go of a moment later."""
-    gc.collect()  # jaxlib lets go of NumPy's arrays only then
+    """Return VmData in bytes once it has stopped falling: arrays are freed with a delay."""
+    gc.collect()  # jaxlib frees NumPy's arrays only then
     found, still = status("VmData") or 0, 0
     while still < _STILL:
         time.sleep(_LOOK_SECONDS)
@@ -72,9 +80,9 @@ def settled() -> int:
 
 
 def cap(budget: int | None) -> None:
-    """Let this process allocate so many bytes more than now, and not one beyond; None for any.
+    """Let this process allocate so many bytes more than now; None for any number.
 
-    RLIMIT_DATA counts what is private and writable, be it touched or not.
+    RLIMIT_DATA counts private writable memory, whether or not it was ever touched.
     """
     most = resource.getrlimit(resource.RLIMIT_DATA)[1]
     limit = most if budget is None else settled() + budget
@@ -82,15 +90,16 @@ def cap(budget: int | None) -> None:
 
 
 def scratch(limit: int) -> int:
-    """Bytes that threads may take beside arrays of `limit` bytes, such as to pack the matrices of a
-    product: of products for each head apart, XLA packs all heads' at once.
+    """Return the bytes that threads may take besides arrays of `limit` bytes.
+
+    XLA needs them to pack the matrices of a product; it packs the matrices of all heads at once.
     """
     return max(_LEAST_SCRATCH, round(limit * _SCRATCH_SHARE))
 
 
 @contextlib.contextmanager
 def limited(budget: int | None) -> Iterator[None]:
-    """Within the block, let this process allocate so many bytes of arrays more; None for any."""
+    """Within the block, let this process allocate so many bytes of arrays; None for any number."""
     if budget is None:
         yield
         return
@@ -102,7 +111,7 @@ def limited(budget: int | None) -> Iterator[None]:
 
 
 def limit_allocator(limit: int) -> None:
-    """Have JAX take no more than so many bytes of a GPU; before it has touched any."""
+    """Let JAX take at most so many bytes of a GPU. Call it before JAX touches a device."""
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits", "-i", "0"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
@@ -113,13 +122,13 @@ def limit_allocator(limit: int) -> None:
 
 
 def bytes_asked(message: str) -> int | None:
-    """What the allocation that failed asked for, if the message says so."""
+    """Return the bytes that a failed allocation asked for, if the message says so."""
     found = _ASKED.search(message)
     return round(float(found[1]) * _UNITS[found[2]]) if found else None
 
 
 def die_first() -> None:
-    """Be killed before the sweep when the system is out of memory, and when the sweep dies."""
+    """Let the system kill this process before its sweep, and when its sweep dies."""
     _call("prctl", 1, 9)
     try:
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -135,9 +144,9 @@ def _call(name: str, *args: int) -> None:
 
 
 def kills() -> int:
-    """How many processes the system has killed for want of memory, here or in this container."""
-    places = ("/proc/vmstat", "/sys/fs/cgroup/memory.events")
-    return sum(_count(Path(place), "oom_kill") for place in places)
+    """Return how many processes the system, or this container, has killed to free memory."""
+    files = ("/proc/vmstat", "/sys/fs/cgroup/memory.events")
+    return sum(_count(Path(file), "oom_kill") for file in files)
 
 
 def _count(path: Path, key: str) -> int:
@@ -149,7 +158,7 @@ def _count(path: Path, key: str) -> int:
 
 
 def of_the_machine() -> int:
-    """The machine's or, if it is less, the container's memory, in bytes."""
+    """Return the memory of the machine or, if it is less, of the container, in bytes."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         total = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal"))

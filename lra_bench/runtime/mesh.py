@@ -1,4 +1,4 @@
-"""The axes that devices form, and how a program finds out about them while it is traced."""
+"""The axes that devices form, and how a program learns of them while it is traced."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,12 +7,12 @@ import jax
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
-# Examples of a batch, and tokens of a sequence, are cut along them.
+# The axes along which the examples of a batch and the tokens of a sequence are divided.
 DATA, SEQUENCE = "data", "sequence"
 
 
 def on_mesh(mesh: Mesh | AbstractMesh, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, traced so that it knows the mesh."""
+    """Return the function, made to know the mesh while it is traced."""
     if SEQUENCE not in mesh.shape:
         return function
 
@@ -24,14 +24,14 @@ def on_mesh(mesh: Mesh | AbstractMesh, function: Callable[..., Any]) -> Callable
 
 
 def sequence_shards() -> int:
-    """Over how many devices the mesh of the program that is traced cuts sequences."""
+    """Return how many devices share each sequence in the program that is being traced."""
     return jax.sharding.get_abstract_mesh().shape.get(SEQUENCE, 1)
 
 
 def by_token(x: Float[Array, "b l e"]) -> Float[Array, "b l e"]:
-    """Cut along the tokens, where devices share sequences; the last may have fewer than others.
+    """Divide the tokens among the devices that share a sequence; the last may get fewer.
 
-    The shape stays what it is on one device, and so does what is drawn for it, such as dropout.
+    The shape stays as on one device, and so do random draws of that shape, such as dropout.
     """
     shards, length = sequence_shards(), x.shape[1]
     if shards == 1:

@@ -22,9 +22,15 @@ Arrays = dict[str, Array]
 
 
 class Window(NamedTuple):
-    """Sums over the steps since the last line of training metrics; part of the state, so that
-    a resumed run writes the same lines. `diverged_at` is the first step with a loss that isn't
-    finite, or -1.
+    """Sums over the steps since the last line of training metrics.
+
+    They are part of the state, so that a resumed run writes the same lines.
+
+    Attributes:
+        loss: sum of the losses.
+        accuracy: sum of the accuracies.
+        steps: number of steps.
+        diverged_at: the first step whose loss is not finite, or -1.
     """
 
     loss: Float[Array, ""]
@@ -34,7 +40,15 @@ class Window(NamedTuple):
 
 
 class State(NamedTuple):
-    """All that changes in training: a checkpoint holds this and nothing else."""
+    """All arrays that change in training; a checkpoint holds them and nothing else.
+
+    Attributes:
+        step: updates done.
+        params: learned arrays, by name.
+        sampled: random features and rotations, by name; they are redrawn, not learned.
+        optimiser: the optimiser's state.
+        window: sums for the next line of training metrics.
+    """
 
     step: Int[Array, ""]
     params: Arrays
@@ -44,25 +58,37 @@ class State(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """A batch of evaluation: the sum of its weighted losses, and which answers are right."""
+    """The result on a batch.
+
+    Attributes:
+        loss: sum of the weighted losses.
+        correct: for each example whether the answer is right.
+    """
 
     loss: Float[Array, ""]
     correct: Bool[Array, " b"]
 
 
 def empty_window() -> Window:
-    """No steps yet."""
+    """Return a window of no steps."""
     return Window(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32), -jnp.ones((), jnp.int32))
 
 
 def flat(state: Any) -> Arrays:
-    """An nnx state as {"encoder.blocks.0.query.kernel": array}: cheap to pass to jit."""
+    """Return an nnx state as {"encoder.blocks.0.query.kernel": array}, which is cheap for jit."""
     return {".".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(state)}
 
 
 @dataclass(frozen=True)
 class Learner:
-    """The pure functions of one run. Build it by `make_learner`."""
+    """The pure functions of one run. Build it by `make_learner`.
+
+    Attributes:
+        draw: returns the learned and the sampled arrays of a new model, from a key.
+        merge: returns the model with given learned and sampled arrays.
+        optimiser: turns gradients into updates.
+        settings: of the training.
+    """
 
     draw: Callable[[Key[Array, ""]], tuple[Any, Any]]
     merge: Callable[[Arrays, Arrays], Classifier]
@@ -70,7 +96,7 @@ class Learner:
     settings: TrainSettings
 
     def init(self, key: Key[Array, ""]) -> State:
-        """The state before the first step."""
+        """Return the state before the first step."""
         params, sampled = (flat(state) for state in self.draw(key))
         opt_state, step = self.optimiser.init(params), jnp.zeros((), jnp.int32)
         return State(step, params, sampled, opt_state, empty_window())
@@ -78,7 +104,7 @@ class Learner:
     def train_step(
         self, state: State, tokens: Int[Array, "b *two l"], labels: Int[Array, " b"], key: Key
     ) -> tuple[State, Float[Array, ""]]:
-        """One update, and its loss; dropout's key is `key` folded with the step."""
+        """Return the state after one update, and the loss; dropout uses `key` and the step."""
         key = jax.random.fold_in(key, state.step)
         loss, correct, grads = self._gradients(state, tokens, labels, key)
         updates, opt_state = self.optimiser.update(grads, state.optimiser, state.params)
@@ -89,7 +115,7 @@ class Learner:
     def _gradients(
         self, state: State, tokens: Array, labels: Array, key: Key
     ) -> tuple[Array, Array, Arrays]:
-        """Mean loss, number correct and gradients, over `accumulate` parts one after another."""
+        """Return mean loss, number correct and gradients, over `accumulate` parts in turn."""
         parts = self.settings.accumulate
 
         def part(carry: Any, batch: Any) -> tuple[Any, None]:
@@ -101,7 +127,7 @@ class Learner:
             )
             return jax.tree.map(jnp.add, carry, (loss / parts, correct, _scale(grads, parts))), None
 
-        # Every parts-th example, so that each device's share of the batch is in every part.
+        # Every part takes each `parts`-th example, so that all devices have a share of it.
         cut = (x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1) for x in (tokens, labels))
         zero = (jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params))
         batches = (*cut, jnp.arange(parts))
@@ -112,7 +138,7 @@ class Learner:
     def batch_loss(
         self, params: Arrays, sampled: Arrays, tokens: Array, labels: Array, key: Key
     ) -> tuple[Array, Array]:
-        """Mean loss and number correct of a batch, with dropout by `key`."""
+        """Return the mean loss and the number correct of a batch, with dropout by `key`."""
         logits = self.merge(params, sampled)(tokens, nnx.Rngs(dropout=key))
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return jnp.mean(losses), jnp.sum(_correct(logits, labels))
@@ -125,7 +151,7 @@ class Learner:
         labels: Int[Array, " b"],
         weights: Float[Array, " b"],
     ) -> Evaluated:
-        """The model's answers, without dropout; nothing is redrawn. Weight 0 is filling."""
+        """Return the result on a batch, without dropout; an example of weight 0 does not count."""
         logits = self.merge(params, sampled)(tokens)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return Evaluated(jnp.sum(losses * weights), _correct(logits, labels))
@@ -155,7 +181,7 @@ def _extend(window: Window, loss: Array, accuracy: Array, step: Array) -> Window
 
 
 def make_learner(task: Task, settings: RunSettings) -> Learner:
-    """The functions of a run of `settings` on `task`.
+    """Return the functions of a run of `settings` on `task`.
 
     Raises:
         UsageError: unknown attention.
@@ -167,15 +193,16 @@ def make_learner(task: Task, settings: RunSettings) -> Learner:
 
 
 def count_parameters(task: Task, settings: RunSettings) -> int:
-    """How many the model of `settings` has; none is made."""
+    """Return the number of parameters of the model of `settings`, without making any."""
     _, (params, _), _ = _traced(task, settings)
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
 
 def _traced(task: Task, settings: RunSettings) -> tuple[Any, Any, Callable[[Key], Any]]:
-    """The model's graph, shapes of what is learned and of the rest, and what draws them.
+    """Return the model's graph, the shapes of its learned and sampled arrays, and what draws them.
 
-    The model is built once, which takes half as long as tracing a step: the last replays that.
+    Building the model takes half as long as tracing a step. It is built once; drawing its arrays
+    replays that.
     """
     graphs = []
 
@@ -196,7 +223,7 @@ def _paths(state: Any) -> list[tuple]:
 
 
 def _merge(graph: Any, params: list, sampled: list, param_arrays: Arrays, arrays: Arrays) -> Any:
-    """The model with these arrays; a copy, since writing to it must not change them."""
+    """Return the model with copies of these arrays: writing to it must not change them."""
     states = (
         nnx.from_flat_state([(path, arrays[".".join(map(str, path))]) for path in paths])
         for paths, arrays in ((params, param_arrays), (sampled, arrays))

@@ -8,33 +8,36 @@ from lra_bench.settings import TrainSettings
 
 
 def warmup(step: Array, steps: int) -> Array:
-    """Rises linearly to 1 at `steps`."""
+    """Return a factor that rises linearly to 1 at `steps`."""
     return jnp.minimum(1.0, (step + 1) / max(steps, 1))
 
 
 def constant(step: Array, warmup_steps: int, total: int) -> Array:
-    """Warm-up, then 1."""
+    """Return the warm-up, then 1."""
     del total
     return warmup(step, warmup_steps)
 
 
 def linear(step: Array, warmup_steps: int, total: int) -> Array:
-    """Warm-up, then straight down to 0 at `total`, nearly as in Nystromformer's LRA runs, which
-    start at a 25th of the rate and not at 0.
+    """Return the warm-up, then a straight line down to 0 at `total`.
+
+    Nystromformer's LRA runs have nearly the same; their warm-up starts at a 25th of the rate.
     """
     down = (total - step) / max(total - warmup_steps, 1)
     return jnp.minimum(warmup(step, warmup_steps), jnp.clip(down, 0, 1))
 
 
 def cosine(step: Array, warmup_steps: int, total: int) -> Array:
-    """Warm-up, then half a cosine to 0 at `total`."""
+    """Return the warm-up, then half a cosine down to 0 at `total`."""
     done = jnp.clip((step - warmup_steps) / max(total - warmup_steps, 1), 0, 1)
     return warmup(step, warmup_steps) * (1 + jnp.cos(jnp.pi * done)) / 2
 
 
 def rsqrt(step: Array, warmup_steps: int, total: int) -> Array:
-    """Warm-up, times 1 / sqrt(max(step, warm-up)): "constant * linear_warmup * rsqrt_decay" of
-    the LRA code, whose learning rate of 0.05 so peaks at 0.0016 for 1,000 steps of warm-up.
+    """Return the warm-up times 1 / sqrt(max(step, warmup_steps)).
+
+    It is "constant * linear_warmup * rsqrt_decay" of the LRA code. Its learning rate of 0.05 peaks
+    at 0.0016 with 1,000 steps of warm-up.
     """
     del total
     return warmup(step, warmup_steps) / jnp.sqrt(jnp.maximum(step + 1.0, max(warmup_steps, 1)))
@@ -44,13 +47,13 @@ SCHEDULES = {"constant": constant, "linear": linear, "cosine": cosine, "rsqrt": 
 
 
 def learning_rate(step: Array, settings: TrainSettings) -> Array:
-    """The learning rate of the update after `step` updates."""
+    """Return the learning rate of the update after `step` updates."""
     factor = SCHEDULES[settings.schedule](step, settings.warmup_steps, settings.num_steps)
     return settings.learning_rate * factor
 
 
 def optimiser(settings: TrainSettings) -> optax.GradientTransformation:
-    """AdamW with the schedule, after clipping to `clip_norm` if there is one."""
+    """Return AdamW with the schedule; gradients are clipped to `clip_norm` first if it is not 0."""
     adamw = optax.adamw(
         lambda step: learning_rate(jnp.asarray(step), settings),
         b2=settings.beta2,

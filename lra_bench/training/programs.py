@@ -1,4 +1,4 @@
-"""The compiled functions of a run, and the batches that they take."""
+"""The compiled functions of a run, and the batches they take."""
 
 import functools
 import time
@@ -22,14 +22,15 @@ from lra_bench.training.learner import Evaluated, Learner, State, empty_window
 class Programs:
     """A learner's functions compiled for some devices.
 
-    Every key comes from the seed and, within the functions, from the step: nothing else is
-    random, so that a resumed run equals one that was never stopped.
+    Every key comes from the seed and, within the functions, from the step. Nothing else is
+    random, so a resumed run equals one that was never stopped.
 
     Attributes:
-        shapes: of the arrays of a state, which none has to be there for.
-        compile_seconds: how long tracing and compiling the training step took; None before, and
-            where the program was read from JAX's cache.
-        flops_per_step: of one training step, loops counted as often as they run.
+        shapes: shape, dtype and sharding of each array of a `State`, known before one exists.
+        compile_seconds: time to trace and compile the training step; None before `compile`, and if
+            the program was read from JAX's cache.
+        flops_per_step: floating-point operations of a training step; a loop counts as often as it
+            runs.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Programs:
         self._resample = self._jit(learner.resample, donate_argnums=0)
         self._resamples = settings.train.resample_every > 0 and bool(self.shapes.sampled)
         self._empty_window = self._jit(empty_window)
-        # Processes on CPUs could otherwise take up two steps' exchanges in different orders.
+        # On CPUs, processes could otherwise start the exchanges of two steps in different orders.
         on_cpu = devices.all[0].platform == "cpu"
         self._one_at_a_time = on_cpu and jax.process_count() > 1
         self.compile_seconds: float | None = None
@@ -59,9 +60,10 @@ class Programs:
         return jax.jit(function, out_shardings=self._devices.replicated, **options)
 
     def compile(self) -> None:
-        """Compile ahead, before there is a state: no step is billed for it, nothing is lost if it
-        is interrupted, and it takes none of the memory that arrays are then limited to, where
-        the compiler would end the process for want of it.
+        """Compile all functions, before there is a state.
+
+        No step is billed for it, and nothing is lost if it is interrupted. The limit of memory for
+        arrays does not hold yet: the compiler ends the process if it is refused memory.
         """
         with ThreadPoolExecutor(1) as beside:  # Python traces the step while XLA compiles init
             init = beside.submit(self._init.lower().compile)
@@ -84,28 +86,28 @@ class Programs:
         return lowered, seconds
 
     def init(self) -> State:
-        """The state before the first step."""
+        """Return the state before the first step."""
         return self._init(self._init_key)
 
     def train_batch(self, step: int) -> tuple[Array, Array]:
-        """Tokens and labels of the batch that update number `step` (from 0) is made on."""
+        """Return the tokens and labels for update number `step`, from 0 on."""
         return self._put(self._train, self._batches.indices(step))
 
     def train_step(self, state: State, batch: tuple[Array, Array]) -> tuple[State, Array]:
-        """The next state and the loss; the state given is used up."""
+        """Return the next state and the loss; the given state is used up."""
         state, loss = self._train_step(state, *batch, self._key)
         if self._one_at_a_time:
             loss.block_until_ready()
         return state, loss
 
     def resample(self, state: State) -> State:
-        """Redraw what is sampled, if anything is; the state given is used up."""
+        """Redraw the sampled arrays, if there are any; the given state is used up."""
         return self._resample(state, self._resample_key) if self._resamples else state
 
     def eval_step(
         self, state: State, split: Split, indices: np.ndarray, weights: np.ndarray
     ) -> Evaluated:
-        """The model's answers on these examples."""
+        """Return the result on these examples of a split."""
         return self._eval_step(*self._eval_arguments(state, split, indices, weights))
 
     def _first_evaluation(self) -> tuple[Any, ...]:
@@ -115,15 +117,15 @@ class Programs:
     def _eval_arguments(
         self, state: State, split: Split, indices: np.ndarray, weights: np.ndarray
     ) -> tuple[Any, ...]:
-        weighing = place(weights, self._devices.by_example)
-        return state.params, state.sampled, *self._put(split, indices), weighing
+        placed = place(weights, self._devices.by_example)
+        return state.params, state.sampled, *self._put(split, indices), placed
 
     def with_params(self, state: State, params: dict[str, np.ndarray]) -> State:
-        """The state before any step with other parameters; AdamW's begins with zeros for any."""
+        """Return the state before any step, with other parameters."""
         return state._replace(params=self._devices.replicate(params))
 
     def without_window(self, state: State) -> State:
-        """The state with its window of training metrics emptied."""
+        """Return the state with an empty window of training metrics."""
         return state._replace(window=self._empty_window())
 
     def _put(self, split: Split, indices: np.ndarray) -> tuple[Array, Array]:
@@ -132,5 +134,5 @@ class Programs:
 
 
 def _keys(seed: int) -> tuple[Array, ...]:
-    """Of the parameters, of dropout, and of what is redrawn."""
+    """Return the keys of the parameters, of dropout, and of redrawing."""
     return tuple(jax.random.split(jax.random.key(seed), 3))

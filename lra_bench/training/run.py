@@ -88,7 +88,7 @@ def execute(
 def _held(
     folder: RunFolder, settings: RunSettings, processes: Processes, *, resume: bool
 ) -> Iterator[None]:
-    """Have process 0 hold the folder, and start the run in it, while the block runs."""
+    """Let process 0 hold the folder, and start the run in it, while the block runs."""
     with contextlib.ExitStack() as stack:
 
         def hold() -> None:
