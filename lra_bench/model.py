@@ -34,7 +34,7 @@ def build_attention(
 
 
 def sinusoids(length: int, dim: int) -> Float[np.ndarray, "l e"]:
-    """Return the fixed positions of Vaswani et al. 2017: sines, then cosines, of geometric periods."""
+    """Return the positions of Vaswani et al. 2017: sines, then cosines, of geometric periods."""
     rates = 1e4 ** (-np.arange(0, dim, 2) / dim)
     angles = np.arange(length)[:, None] * rates
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :dim].astype(np.float32)
