@@ -4,6 +4,7 @@ A chunk is a row of blocks, which are computed side by side. A block sees earlie
 sums, so that products of all pairs are needed only within a block.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -90,43 +91,81 @@ def backward(
     by the exponents of the later chunk, which are at least as high as those of this chunk.
     Rescaling the carry to this chunk therefore only shrinks it.
     """
-    drawn = residuals.drawn
-
-    def chunk(carry: State, x: Any) -> tuple[State, tuple[Array, Array, Array]]:
-        q, k, v, mask, out, gain, gradient, state = x
-        later = rescaled(carry.weighted, carry.totals, state.shift, carry.shift)
-        shift = usable(state.shift)
-        phi_q, pull_q, _ = jax.vjp(lambda q: queries_of(features, q, shift, drawn), q, has_aux=True)
-        phi_k, pull_k = jax.vjp(
-            lambda k: keys_of(features, k, mask, drawn).shifted(opposite(shift)).value(), k
-        )
-        phi_q, phi_k, v = _blocks(plan, phi_q), _blocks(plan, phi_k), _values(plan, v, mask)
-        parts = gradient_of_parts(plan, gain, out, gradient)
-        d_numerator, d_normaliser = (_blocks(plan, part) for part in parts)
-        weighted, totals, _ = _before_blocks(state, phi_k, v)
-        after, d_weighted, d_totals = _after_blocks(
-            State(state.shift, *later), phi_q, d_numerator, d_normaliser, v.dtype
-        )
-        d_pairs = product("bhntd,bhnsd->bhnts", d_numerator, v, v.dtype) + d_normaliser
-        d_pairs = _seen(d_pairs)
-        d_phi_q = product("bhntd,bhndm->bhntm", d_numerator, weighted, v.dtype)
-        d_phi_q += product("bhnts,bhnsm->bhntm", d_pairs, phi_k, v.dtype)
-        d_phi_q += d_normaliser * totals[:, :, :, None]
-        d_phi_k = product("bhnsd,bhndm->bhnsm", v, d_weighted, v.dtype)
-        d_phi_k += product("bhnts,bhntm->bhnsm", d_pairs, phi_q, v.dtype)
-        d_phi_k += d_totals[:, :, :, None]
-        dv = product("bhnsm,bhndm->bhnsd", phi_k, d_weighted, v.dtype)
-        pairs = _pairs(phi_q, phi_k, v.dtype)
-        dv += product("bhnts,bhntd->bhnsd", pairs, d_numerator, v.dtype)
-        (dq,), (dk,) = pull_q(_tokens(d_phi_q)), pull_k(_tokens(d_phi_k))
-        return after, (dq, dk, jnp.swapaxes(_tokens(dv), 1, 2).astype(v.dtype))
-
     states = residuals.kept
     last = None if states.shift is None else states.shift[-1]
     start = State(last, jnp.zeros_like(states.weighted[0]), jnp.zeros_like(states.totals[0]))
     q, k, v, mask, out = residuals.by_token(plan.chunk)
     chunks = (q, k, v, mask, out, residuals.gain, cut(gradient, plan.chunk), states)
+    chunk = functools.partial(_backward_chunk, features, plan, residuals.drawn)
     return lax.scan(chunk, start, chunks, reverse=True)[1]
+
+
+def _backward_chunk(
+    features: FeatureMap, plan: Plan, drawn: Any, carry: State, x: Any
+) -> tuple[State, tuple[Array, Array, Array]]:
+    """Return the carry for the chunk before, and the gradients of q, k and v of this chunk."""
+    q, k, v, mask, out, gain, gradient, state = x
+    later = rescaled(carry.weighted, carry.totals, state.shift, carry.shift)
+    shift = usable(state.shift)
+    phi_q, pull_q, _ = jax.vjp(lambda q: queries_of(features, q, shift, drawn), q, has_aux=True)
+    phi_k, pull_k = jax.vjp(
+        lambda k: keys_of(features, k, mask, drawn).shifted(opposite(shift)).value(), k
+    )
+    phi_q, phi_k, v = _blocks(plan, phi_q), _blocks(plan, phi_k), _values(plan, v, mask)
+    parts = gradient_of_parts(plan, gain, out, gradient)
+    d_numerator, d_normaliser = (_blocks(plan, part) for part in parts)
+    weighted, totals, _ = _before_blocks(state, phi_k, v)
+    after, d_weighted, d_totals = _after_blocks(
+        State(state.shift, *later), phi_q, d_numerator, d_normaliser, v.dtype
+    )
+    d_pairs = product("bhntd,bhnsd->bhnts", d_numerator, v, v.dtype) + d_normaliser
+    d_pairs = _seen(d_pairs)
+    d_phi_q = _query_gradients(d_numerator, d_normaliser, d_pairs, phi_k, weighted, totals, v.dtype)
+    d_phi_k = _key_gradients(v, d_pairs, phi_q, d_weighted, d_totals)
+    dv = _value_gradients(phi_q, phi_k, d_numerator, d_weighted, v.dtype)
+    (dq,), (dk,) = pull_q(_tokens(d_phi_q)), pull_k(_tokens(d_phi_k))
+    return after, (dq, dk, jnp.swapaxes(_tokens(dv), 1, 2).astype(v.dtype))
+
+
+def _query_gradients(
+    d_numerator: Float[Array, "b h n t d"],
+    d_normaliser: Float[Array, "b h n t 1"],
+    d_pairs: Float[Array, "b h n t t"],
+    phi_k: Float[Array, "b h n t m"],
+    weighted: Float[Array, "b h n d m"],
+    totals: Float[Array, "b h n m"],
+    dtype: Any,
+) -> Float[Array, "b h n t m"]:
+    """Return the gradients of the query features, from earlier blocks and from the own block."""
+    d_phi_q = product("bhntd,bhndm->bhntm", d_numerator, weighted, dtype)
+    d_phi_q += product("bhnts,bhnsm->bhntm", d_pairs, phi_k, dtype)
+    return d_phi_q + d_normaliser * totals[:, :, :, None]
+
+
+def _key_gradients(
+    v: Float[Array, "b h n t d"],
+    d_pairs: Float[Array, "b h n t t"],
+    phi_q: Float[Array, "b h n t m"],
+    d_weighted: Float[Array, "b h n d m"],
+    d_totals: Float[Array, "b h n m"],
+) -> Float[Array, "b h n t m"]:
+    """Return the gradients of the key features, from later blocks and from the own block."""
+    d_phi_k = product("bhnsd,bhndm->bhnsm", v, d_weighted, v.dtype)
+    d_phi_k += product("bhnts,bhntm->bhnsm", d_pairs, phi_q, v.dtype)
+    return d_phi_k + d_totals[:, :, :, None]
+
+
+def _value_gradients(
+    phi_q: Float[Array, "b h n t m"],
+    phi_k: Float[Array, "b h n t m"],
+    d_numerator: Float[Array, "b h n t d"],
+    d_weighted: Float[Array, "b h n d m"],
+    dtype: Any,
+) -> Float[Array, "b h n t d"]:
+    """Return the gradients of the values, from later blocks and from the own block."""
+    dv = product("bhnsm,bhndm->bhnsd", phi_k, d_weighted, dtype)
+    pairs = _pairs(phi_q, phi_k, dtype)
+    return dv + product("bhnts,bhntd->bhnsd", pairs, d_numerator, dtype)
 
 
 def _blocks(plan: Plan, x: Float[Array, "b h c m"]) -> Float[Array, "b h n t m"]:
