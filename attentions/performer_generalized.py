@@ -23,7 +23,7 @@ class PerformerGeneralized(GeneralizedAttention):
 
     Args:
         dims: sizes of the model.
-        kernel: f.
+        kernel: the function f.
         num_features: m, the number of random projections.
         epsilon: kernel epsilon (1e-3 in the paper); not used by `exp`.
         projection: as in `performer-softmax`, or none, which uses x in place of W x, and d in

@@ -1,4 +1,4 @@
-"""Markdown about the attentions and tasks, from the registry and the presets."""
+"""Write markdown about the attentions and tasks, from the registry and the presets."""
 
 import dataclasses
 import inspect

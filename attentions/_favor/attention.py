@@ -1,4 +1,4 @@
-"""Kernel attention, D^-1 (Q' ((K')^T V)), in time and memory linear in the length.
+"""Compute kernel attention, D^-1 (Q' ((K')^T V)), in time and memory linear in the length.
 
 Features are many times larger than queries and keys, so they are never all in memory. Tokens are
 processed in chunks whose features stay in cache, and the backward pass computes the features

@@ -1,4 +1,4 @@
-"""Kernel attention of every query to every key: a loop over chunks of keys, then of queries."""
+"""Let every query attend to every key, by a loop over chunks of keys, then of queries."""
 
 from typing import Any
 

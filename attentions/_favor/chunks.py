@@ -1,4 +1,4 @@
-"""Tokens cut into chunks, and the features of one chunk."""
+"""Cut tokens into chunks, and compute the features of one chunk."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple

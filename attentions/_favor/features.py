@@ -1,4 +1,4 @@
-"""Feature maps phi of kernels K(x, y) = E[phi(x)^T phi(y)]."""
+"""Compute the feature maps phi of kernels K(x, y) = E[phi(x)^T phi(y)]."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The random projections w_1 .. w_m of FAVOR+: how they are drawn and applied.
+"""Draw and apply the random projections w_1 .. w_m of FAVOR+.
 
 Each value of `PROJECTIONS` has `draw(key, num_features, dim)`, which returns an array, and
 `apply(x, drawn)`, which returns w^T x for every row w. Each row has the distribution N(0, I_d),

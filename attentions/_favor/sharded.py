@@ -1,4 +1,4 @@
-"""Kernel attention with the tokens of a sequence spread over several devices.
+"""Spread the tokens of a sequence over several devices, for kernel attention.
 
 Each device sums over its own tokens, and one all-reduce adds up the sums. Queries need only
 (K')^T V and (K')^T 1 of the keys, whose size does not depend on the length, so no token is sent

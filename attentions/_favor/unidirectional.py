@@ -1,4 +1,4 @@
-"""Causal kernel attention: a running state between chunks, masked products within blocks.
+"""Compute causal kernel attention: a state between chunks, masked products within blocks.
 
 A chunk is a row of blocks, which are computed side by side. A block sees earlier blocks only as
 sums, so that products of all pairs are needed only within a block.
