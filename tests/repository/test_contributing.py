@@ -104,9 +104,9 @@ def table(title):
 
 
 def test_the_way_of_a_number_leads_through_code_that_exists():
-    hops = table("Where a number comes from")
+    _cell, *hops = steps = table("Where a number comes from")
     assert len(hops) == 5
-    for _, path, function, _ in hops:
+    for _, path, function, _ in steps:
         module = importlib.import_module(path.strip("`").removesuffix(".py").replace("/", "."))
         assert callable(operator.attrgetter(function.strip("`"))(module))
 
