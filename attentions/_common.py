@@ -1,15 +1,15 @@
-"""What several mechanisms share: head-major layout, masked softmax."""
+"""Code that several mechanisms share: head-major layout, masked softmax."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-# Below every logit that real tokens can have, and finite, so that no inf - inf arises.
+# Lower than the logit of any real token, yet finite, so that inf - inf never occurs.
 MASKED = -1e30
 
 
 def head_major(x: Float[Array, "b l h d"]) -> Float[Array, "b h l d"]:
-    """Put heads before tokens, so that what follows are plain batched matrix products."""
+    """Put heads before tokens, so that attention becomes plain batched matrix products."""
     return jnp.swapaxes(x, 1, 2)
 
 
@@ -21,14 +21,14 @@ def token_major(x: Float[Array, "b h l d"]) -> Float[Array, "b l h d"]:
 def without_padding(
     x: Float[Array, "b l h d"], mask: Bool[Array, "b l"]
 ) -> Float[Array, "b l h d"]:
-    """Zero the padded tokens, so that not even a NaN there can reach the output or a gradient."""
+    """Set padded tokens to zero, so that even a NaN there reaches no output and no gradient."""
     return jnp.where(mask[:, :, None, None], x, 0)
 
 
 def dot_products(
     queries: Float[Array, "*b q d"], keys: Float[Array, "*b k d"]
 ) -> Float[Array, "*b q k"]:
-    """Q K^T / sqrt(d) in float32 or better, whatever the inputs are: exponents need the digits."""
+    """Compute Q K^T / sqrt(d), at least in float32: exponents need the digits."""
     dtype = jnp.promote_types(queries.dtype, jnp.float32)
     products = jnp.einsum("...qd,...kd->...qk", queries, keys, preferred_element_type=dtype)
     return products * queries.shape[-1] ** -0.5
@@ -37,6 +37,6 @@ def dot_products(
 def softmax_average(
     logits: Float[Array, "*b q k"], values: Float[Array, "*b k d"]
 ) -> Float[Array, "*b q d"]:
-    """softmax(logits) values, in the values' dtype."""
+    """Compute softmax(logits) values, in the dtype of `values`."""
     weights = jax.nn.softmax(logits, axis=-1)
     return weights.astype(values.dtype) @ values

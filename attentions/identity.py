@@ -13,7 +13,7 @@ def identity(
     v: Float[Array, "b l h d"],
     mask: Bool[Array, "b l"],
 ) -> Float[Array, "b l h d"]:
-    """Returns V: the line "X (OPT)" of Fig. 3, what any attention could cost at best.
+    """Return V: the line "X (OPT)" of Fig. 3, a lower bound on the cost of any attention.
 
     Time O(l d), memory O(l d).
 

@@ -16,9 +16,9 @@ def linear(
     *,
     causal: bool = False,
 ) -> Float[Array, "b l h d"]:
-    """Kernel attention with phi(x) = elu(x) + 1, Eqs. (4) to (7) of Katharopoulos et al.
+    """Compute kernel attention with phi(x) = elu(x) + 1, Eqs. (4) to (7) of Katharopoulos et al.
 
-    If `causal`, a token sees itself and those before it only: Eqs. (8) to (12).
+    If `causal`, a token sees only itself and earlier tokens: Eqs. (8) to (12).
     Time O(l d^2), memory O(l d + d^2).
 
     References:

@@ -1,4 +1,4 @@
-"""Linformer: keys and values projected along the sequence to a fixed length."""
+"""Linformer: attention to keys and values that are projected along the sequence."""
 
 from typing import Literal
 
@@ -19,23 +19,23 @@ from lra_bench.registry import register_attention
 
 @register_attention("linformer")
 class Linformer(nnx.Module):
-    """softmax(Q (E K)^T / sqrt(d)) (F V), Eq. (7) of Wang et al.
+    """Compute softmax(Q (E K)^T / sqrt(d)) (F V), Eq. (7) of Wang et al.
 
-    E and F are learned, of shape (max_len, num_projected) for each head or for all of a layer.
-    Padded keys and values are zero before they are projected, and a sequence shorter than
-    `max_len` uses the first columns only.
+    E and F project keys and values along the sequence. Both are learned, have the shape
+    (num_projected, max_len) and are stored transposed. Padded keys and values are set to zero
+    before the projection. A sequence shorter than `max_len` uses only the first columns.
     Time O(l k d), memory O(l k), with k = `num_projected`.
 
     Args:
-        dims: sizes.
-        num_projected: k, the length that keys and values are projected to; `max_len` at most.
-        sharing: "headwise": E and F serve all heads of a layer; "key-value": so does E, and F = E;
-            "none": each head has its own. Section 4 of the paper, which uses `headwise` in Eq. (7)
-            and finds all alike.
-        rngs: initialises E and F, each element N(0, 1/k).
+        dims: sizes of the model.
+        num_projected: k, the length after the projection, in tokens; at most `max_len`.
+        sharing: "headwise": all heads of a layer share E and F; "key-value": they share E, and
+            F = E; "none": each head has its own E and F, as in Eq. (7). Section 4 of the paper
+            describes the first two; sharing hardly changes the perplexity there.
+        rngs: initialises E and F; each element is drawn from N(0, 1/k).
 
     Raises:
-        ValueError: in the call, for a sequence longer than `max_len`.
+        ValueError: when called with a sequence longer than `max_len`.
 
     References:
         Wang et al. 2020, arXiv:2006.04768.
@@ -68,10 +68,12 @@ class Linformer(nnx.Module):
     ) -> Float[Array, "b l h d"]:
         """Attend to the projected keys and values."""
         if q.shape[1] > self.max_len:
-            raise ValueError(f"linformer built for {self.max_len} tokens got {q.shape[1]}")
-        of_values = self.value_projection or self.key_projection
+            raise ValueError(
+                f"linformer: got {q.shape[1]} tokens, but was built for {self.max_len} at most"
+            )
+        value_projection = self.value_projection or self.key_projection
         keys = _shortened(without_padding(k, mask), self.key_projection[...])
-        values = _shortened(without_padding(v, mask), of_values[...])
+        values = _shortened(without_padding(v, mask), value_projection[...])
         logits = dot_products(head_major(q), keys)
         return token_major(softmax_average(logits, values))
 

@@ -1,4 +1,4 @@
-"""Performer with any of the paper's kernels: generalized attention."""
+"""Performer with any of the paper's kernels (generalized attention)."""
 
 from typing import Literal
 
@@ -15,21 +15,21 @@ Kernel = Literal[
 
 @register_attention("performer-generalized", equivariant=True)
 class PerformerGeneralized(GeneralizedAttention):
-    """Generalized attention with the kernels of Appendix D.3, in Eq. (4).
+    """Compute generalized attention, Eq. (4), with any kernel of Appendix D.3.
 
-    phi(x) = f(W x) / sqrt(m) + epsilon: Eq. (5) with h = 1, and exp(W x) for f = exp. The
-    kernels that have negative values (gelu, cos, tanh, identity) have normalisers that may come
-    near zero.
+    phi(x) = f(W x) / sqrt(m) + epsilon: Eq. (5) with h = 1. For f = exp, phi(x) = exp(W x).
+    Kernels with negative values (gelu, cos, tanh, identity) can have normalisers near zero.
     Time O(l m d), memory O(l d + m d).
 
     Args:
-        dims: sizes.
-        kernel: f.
+        dims: sizes of the model.
+        kernel: the function f.
         num_features: m, the number of random projections.
-        epsilon: kernel epsilon (1e-3 in the paper); exp needs none.
-        projection: as in `performer-softmax`, or none: then the features are f(x) + epsilon.
+        epsilon: kernel epsilon (1e-3 in the paper); not used by `exp`.
+        projection: as in `performer-softmax`, or none, which uses x in place of W x, and d in
+            place of m.
         renormalize: whether to divide by the normaliser.
-        causal: whether a token sees itself and those before it only.
+        causal: whether a token sees only itself and earlier tokens.
         rngs: draws the projections.
 
     References:

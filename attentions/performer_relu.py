@@ -1,4 +1,4 @@
-"""Performer with the ReLU kernel: generalized attention."""
+"""Performer with the ReLU kernel (generalized attention)."""
 
 from typing import Literal
 
@@ -11,19 +11,20 @@ from lra_bench.registry import register_attention
 
 @register_attention("performer-relu", equivariant=True)
 class PerformerRelu(GeneralizedAttention):
-    """Generalized attention with the ReLU kernel, in Eq. (4).
+    """Compute generalized attention, Eq. (4), with the ReLU kernel.
 
-    phi(x) = relu(W x) / sqrt(m) + epsilon: Eq. (5) with h = 1, f = ReLU and W of orthogonal
-    Gaussian rows, plus the paper's kernel epsilon.
+    phi(x) = relu(W x) / sqrt(m) + epsilon: Eq. (5) with h = 1, f = ReLU and orthogonal Gaussian
+    rows in W, plus the paper's kernel epsilon.
     Time O(l m d), memory O(l d + m d).
 
     Args:
-        dims: sizes.
+        dims: sizes of the model.
         num_features: m, the number of random projections.
-        epsilon: kernel epsilon, keeps every feature positive (1e-3 in the paper).
-        projection: as in `performer-softmax`, or none: then the features are relu(x) + epsilon.
+        epsilon: kernel epsilon, which keeps every feature positive (1e-3 in the paper).
+        projection: as in `performer-softmax`, or none, which uses x in place of W x, and d in
+            place of m.
         renormalize: whether to divide by the normaliser.
-        causal: whether a token sees itself and those before it only.
+        causal: whether a token sees only itself and earlier tokens.
         rngs: draws the projections.
 
     References:

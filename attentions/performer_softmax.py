@@ -15,25 +15,27 @@ from lra_bench.registry import register_attention
 
 @register_attention("performer-softmax", equivariant=True)
 class PerformerSoftmax(nnx.Module):
-    """FAVOR+: unbiased softmax attention by positive orthogonal random features.
+    """Approximate softmax attention by positive orthogonal random features (FAVOR+).
 
+    The softmax kernel is estimated without bias, then put into Eq. (4):
     SM(x, y) = E[exp(w^T x - |x|^2 / 2) exp(w^T y - |y|^2 / 2)], w ~ N(0, I_d), Lemma 1, with
-    x = q / d^(1/4), y = k / d^(1/4), put into Eq. (4).
+    x = q / d^(1/4), y = k / d^(1/4).
 
-    Queries and keys of any norm are fit: see `kernel_attention`.
+    Queries and keys may have any norm: see `kernel_attention`.
     Time O(l m d), memory O(l d + m d).
 
     Args:
-        dims: sizes.
+        dims: sizes of the model.
         num_features: m, the number of random projections. `hyperbolic` and `trigonometric` make
-            two features of each.
-        estimator: of the softmax kernel: SM+, SMhyp+ (Lemma 1) or SMtrig (Section 2.3). The
-            last is neither positive nor stable.
-        projection: orthogonal within blocks of d (R-ORF), by Hadamard matrices (H-ORF) or
-            Givens rotations (G-ORF) of Appendix B.2, or independent rows.
-        regularized: whether rows have length sqrt(d): the kernel SMREG of Theorem 1.
+            two features from each projection.
+        estimator: the estimator of the softmax kernel: SM+, SMhyp+ (both Lemma 1) or SMtrig
+            (Section 2.3). SMtrig is neither positive nor stable.
+        projection: rows that are orthogonal within blocks of d rows (R-ORF), made of Hadamard
+            matrices (H-ORF) or of Givens rotations (G-ORF), both of Appendix B.2, or independent.
+        regularized: whether all rows have length sqrt(d), which gives the kernel SMREG of
+            Theorem 1. That kernel is biased.
         renormalize: whether to divide by the normaliser, as softmax does.
-        causal: whether a token sees itself and those before it only.
+        causal: whether a token sees only itself and earlier tokens.
         rngs: draws the projections.
 
     References:

@@ -1,4 +1,4 @@
-"""Reformer: attention among tokens that locality-sensitive hashing puts side by side."""
+"""Reformer: attention among tokens that locality-sensitive hashing groups together."""
 
 import math
 
@@ -17,36 +17,39 @@ from lra_bench.attentions._common import (
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
-# What the paper subtracts where i = j: any other token is preferred, yet none is required.
+# The paper subtracts this where i = j, so a token attends to itself only if it sees no other.
 _SELF_PENALTY = 1e5
-# Above this, a hash is two hashes of about the square root, or hashing would cost O(l^2).
+# More buckets than this are hashed in two steps of about the square root each. A single step
+# would cost O(l^2).
 _LARGEST_SINGLE_HASH = 64
 
 
 @register_attention("reformer", shares_query_key=True)
 class Reformer(nnx.Module):
-    """LSH attention with shared queries and keys, Section 2 of Kitaev et al.
+    """Attend within hash buckets, with shared queries and keys (LSH), Section 2 of Kitaev et al.
 
     Keys are normalised queries, k_j = q_j / |q_j|. Each round hashes them by random rotations,
-    h(x) = argmax([xR; -xR]), sorts tokens by (bucket, position), cuts the sorted sequence into
-    chunks of `bucket_size` and lets each token attend to its own chunk and the one before, the
-    set P~_i. Logits are q_i k_j / sqrt(d) - log N_ij, N_ij being the number of rounds in which
-    j is in P~_i, so that the rounds together are one softmax over the union of the sets; they
-    are combined by their log-sum-exps. A token attends to itself only if it has nobody else.
+    h(x) = argmax([xR; -xR]), and sorts the tokens by (bucket, position). It then cuts the sorted
+    sequence into chunks of `bucket_size` tokens. Token i attends to P~_i, the tokens of its own
+    chunk and of the chunk before. Logits are q_i k_j / sqrt(d) - log N_ij, where N_ij is the
+    number of rounds in which j is in P~_i. The rounds are combined by their log-sum-exps, so that
+    together they are one softmax over the union of the sets. A token attends to itself only if
+    its sets hold no other token.
 
-    If `causal`, the set is the last c tokens up to oneself that are in one's own bucket, which
-    lie in those two chunks: unlike P~_i, it doesn't depend on later tokens.
+    If `causal`, the set is the last c tokens, up to and including i, of the bucket of i. They lie
+    in the same two chunks. Unlike P~_i, this set does not depend on later tokens.
 
-    There are 2 max_len / bucket_size buckets, whatever the length of a call, padding sorts to
-    the end, and the first chunk has none before it: so padding changes nothing.
-    Time O(r l (log l + c d + r c + d sqrt(l / c))), the last term hashing's; memory
-    O(r l (c + d)), for r rounds and chunks of c.
+    Padding changes nothing: there are 2 max_len / bucket_size buckets for any length of input,
+    padding is sorted to the end, and the first chunk has no chunk before it.
+    Time O(r l (log l + c d + r c + d sqrt(l / c))), where the last term is the cost of hashing;
+    memory O(r l (c + d)); with r rounds and chunks of c.
 
     Args:
-        dims: sizes.
-        bucket_size: c, tokens a chunk: fixed, so that the cost isn't quadratic.
-        num_hashes: r, rounds of hashing.
-        causal: whether a token sees itself and those before it only.
+        dims: sizes of the model.
+        bucket_size: c, tokens per chunk. It does not grow with the length, so the cost is not
+            quadratic.
+        num_hashes: r, the number of rounds of hashing.
+        causal: whether a token sees only itself and earlier tokens.
         rngs: draws the rotations.
 
     References:
@@ -78,7 +81,7 @@ class Reformer(nnx.Module):
         v: Float[Array, "b l h d"],
         mask: Bool[Array, "b l"],
     ) -> Float[Array, "b l h d"]:
-        """Attend from `q` to the normalised `q`; `k` is not read: it is `q`."""
+        """Attend from `q` to the normalised `q`; `k` equals `q` and is not read."""
         del k
         length = q.shape[1]
         chunk = min(self.bucket_size, length)
@@ -89,17 +92,17 @@ class Reformer(nnx.Module):
         keys = _unit(queries)
         bucket = self._hash(keys, mask)
         order = _stable_order(bucket, math.prod(self.factors) + 1)
-        # Scattering would be quicker on CPUs, but has TPUs move a sixth more bytes in all.
+        # A scatter would be faster on CPUs, but makes TPUs move a sixth more bytes in total.
         rank = _stable_order(order, order.shape[-1])
         sorted_q, sorted_k, sorted_v = (
             _permute(jnp.broadcast_to(x[:, :, None], (*order.shape, x.shape[-1])), order, rank)
             for x in (queries, keys, values)
         )
-        # Within how many places of the query's a key is in its set.
-        place, span = rank // chunk, 2
+        # Keys within `span` slots before the query's slot are in its set.
+        slot, span = rank // chunk, 2
         if self.causal:
-            place, span = rank + bucket * (rank.shape[-1] + chunk), chunk
-        bias = _pair_bias(order, place, span, mask, chunk)
+            slot, span = rank + bucket * (rank.shape[-1] + chunk), chunk
+        bias = _pair_bias(order, slot, span, mask, chunk)
         outputs, totals = _attend_in_chunks(sorted_q, sorted_k, sorted_v, bias)
         outputs, totals = (_permute(x, rank, order) for x in (outputs, totals))
         weights = jax.nn.softmax(totals, axis=2).astype(v.dtype)
@@ -108,7 +111,10 @@ class Reformer(nnx.Module):
     def _hash(
         self, keys: Float[Array, "b h l d"], mask: Bool[Array, "b l"]
     ) -> Int[Array, "b h r l"]:
-        """h(x) = argmax([xR; -xR]) for each factor of the bucket count; padding comes last."""
+        """Return each token's bucket in each round, from 0; padding gets the highest number.
+
+        h(x) = argmax([xR; -xR]) is computed for each factor of the bucket count.
+        """
         rotated = jnp.einsum("bhld,hrnd->bhrln", keys, self.rotations[...].astype(keys.dtype))
         bucket, start, count = jnp.zeros(rotated.shape[:-1], jnp.int32), 0, 1
         for factor in self.factors:
@@ -120,7 +126,7 @@ class Reformer(nnx.Module):
 
 
 def _bucket_factors(buckets: int) -> tuple[int, ...]:
-    """Even numbers, one or two, whose product is at least `buckets`."""
+    """Return one or two even numbers whose product is at least `buckets`."""
     even = buckets + buckets % 2
     if even <= _LARGEST_SINGLE_HASH:
         return (even,)
@@ -129,7 +135,7 @@ def _bucket_factors(buckets: int) -> tuple[int, ...]:
 
 
 def _unit(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
-    """x / |x|, and 0 where x = 0, with finite gradients there too."""
+    """Return x / |x|, or 0 where x = 0, with finite gradients there too."""
     square = jnp.sum(jnp.square(x.astype(jnp.float32)), axis=-1, keepdims=True)
     tiny = square < 1e-20
     return jnp.where(tiny, 0, x * jax.lax.rsqrt(jnp.where(tiny, 1, square))).astype(x.dtype)
@@ -140,9 +146,10 @@ def _rows(x: Float[Array, "b h r l d"], index: Int[Array, "b h r l"]) -> Float[A
 
 
 def _stable_order(keys: Int[Array, "b h r l"], bound: int) -> Int[Array, "b h r l"]:
-    """The permutation that sorts keys of [0, bound), equal ones by position.
+    """Return the permutation that sorts keys in [0, bound); equal keys stay in order.
 
-    Key and position as one number sort several times faster; above 2^32 there is no such number.
+    Key and position are packed into one 32-bit number where they fit, which sorts several times
+    faster.
     """
     length = keys.shape[-1]
     if bound * length > 2**32:
@@ -155,7 +162,7 @@ def _stable_order(keys: Int[Array, "b h r l"], bound: int) -> Int[Array, "b h r 
 def _permute(
     x: Float[Array, "b h r l d"], index: Int[Array, "b h r l"], inverse: Int[Array, "b h r l"]
 ) -> Float[Array, "b h r l d"]:
-    """Rows of x by a permutation; the gradient is a gather by its inverse, not a scatter."""
+    """Permute the rows of x; the gradient is a gather by the inverse, not a scatter."""
     del inverse
     return _rows(x, index)
 
@@ -177,41 +184,41 @@ def _chunked(x: Array, chunk: int) -> Array:
 
 
 def _with_previous(x: Array, fill: float | bool) -> Array:
-    """Join to each chunk the one before it; `fill` stands before the first."""
+    """Put the previous chunk in front of each chunk; `fill` is in front of the first."""
     before = jnp.concatenate([jnp.full_like(x[:, :, :, :1], fill), x[:, :, :, :-1]], axis=3)
     return jnp.concatenate([before, x], axis=4)
 
 
 def _pair_bias(
     order: Int[Array, "b h r l"],
-    place: Int[Array, "b h r l"],
+    slot: Int[Array, "b h r l"],
     span: int,
     mask: Bool[Array, "b l"],
     chunk: int,
 ) -> Float[Array, "b h r n c two_c"]:
-    """What is added to the logit of each sorted (query, key): -m_ij of Eq. (3), -log N_ij.
+    """Return the bias of each sorted (query, key) logit: -m_ij of Eq. (3), and -log N_ij.
 
-    Token j is in the set of i in a round if 0 <= place_i - place_j < span there. Token numbers
-    are positions; -1 stands for the key before the first chunk.
+    In a round, token j is in the set of token i if 0 <= slot_i - slot_j < span. Tokens are
+    numbered by position; -1 marks the keys before the first chunk.
     """
     token = _chunked(order, chunk)
     real = jnp.take_along_axis(mask[:, None, None, :], order, axis=3)
     key_token = _with_previous(token, -1)[..., None, :]
-    rounds = [place[:, :, r, None, :] for r in range(order.shape[2])]
-    together = sum(_in_set(one, order, span, chunk).astype(jnp.int32) for one in rounds)
-    bias = -jnp.log(jnp.maximum(together, 1).astype(jnp.float32))
+    rounds = [slot[:, :, r, None, :] for r in range(order.shape[2])]
+    count = sum(_in_set(slots, order, span, chunk).astype(jnp.int32) for slots in rounds)
+    bias = -jnp.log(jnp.maximum(count, 1).astype(jnp.float32))
     bias = jnp.where(token[..., :, None] == key_token, bias - _SELF_PENALTY, bias)
     seen = _with_previous(_chunked(real, chunk), False)[..., None, :]
-    return jnp.where(seen & _in_set(place, order, span, chunk), bias, MASKED)
+    return jnp.where(seen & _in_set(slot, order, span, chunk), bias, MASKED)
 
 
 def _in_set(
-    place: Int[Array, "b h r_or_1 l"], order: Int[Array, "b h r l"], span: int, chunk: int
+    slot: Int[Array, "b h r_or_1 l"], order: Int[Array, "b h r l"], span: int, chunk: int
 ) -> Bool[Array, "b h r n c two_c"]:
-    """Whether the sorted query has the sorted key in its set, by the places of some round."""
-    place = _chunked(jnp.take_along_axis(place, order, axis=3), chunk)
-    behind = place[..., :, None] - _with_previous(place, 0)[..., None, :]
-    return (behind >= 0) & (behind < span)
+    """Return whether each sorted key is in the set of the sorted query, by one round's slots."""
+    slot = _chunked(jnp.take_along_axis(slot, order, axis=3), chunk)
+    distance = slot[..., :, None] - _with_previous(slot, 0)[..., None, :]
+    return (distance >= 0) & (distance < span)
 
 
 def _attend_in_chunks(
@@ -220,7 +227,7 @@ def _attend_in_chunks(
     values: Float[Array, "b h r l d"],
     bias: Float[Array, "b h r n c two_c"],
 ) -> tuple[Float[Array, "b h r l d"], Float[Array, "b h r l 1"]]:
-    """Each round's output o_i^(r) and its log-sum-exp z(i, P_i^(r)), sorted."""
+    """Return each round's outputs o_i^(r) and log-sum-exps z(i, P_i^(r)), in sorted order."""
     chunk = bias.shape[-2]
     keys, values = (_with_previous(_chunked(x, chunk), 0) for x in (keys, values))
     logits = dot_products(_chunked(queries, chunk), keys) + bias

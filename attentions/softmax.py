@@ -1,4 +1,4 @@
-"""Exact softmax attention, in its textbook form."""
+"""Exact softmax attention in its textbook form."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -23,9 +23,9 @@ def softmax(
     *,
     causal: bool = False,
 ) -> Float[Array, "b l h d"]:
-    """Exact softmax attention: D^-1 A V with A = exp(Q K^T / sqrt(d)), Eq. (1).
+    """Compute exact softmax attention: D^-1 A V with A = exp(Q K^T / sqrt(d)), Eq. (1).
 
-    If `causal`, A is its lower triangle: Eq. (2).
+    If `causal`, only the lower triangle of A is used: Eq. (2).
     Time O(l^2 d), memory O(l^2).
 
     References:

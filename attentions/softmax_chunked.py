@@ -1,4 +1,4 @@
-"""Exact softmax attention in chunks: no matrix of all pairs is ever formed."""
+"""Exact softmax attention in chunks, which never forms the matrix of all pairs."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ def softmax_chunked(
     chunk_size: int = 512,
     causal: bool = False,
 ) -> Float[Array, "b l h d"]:
-    """Exact softmax attention, Eq. (1) or, if `causal`, Eq. (2), with an online softmax.
+    """Compute exact softmax attention with an online softmax: Eq. (1) or, if `causal`, Eq. (2).
 
-    For each chunk of queries, chunks of keys are folded one after the other into a running
-    maximum, normaliser and sum. The backward pass makes the weights again from the kept
-    log-sum-exps. Chunks that a causal query can't see are skipped.
-    Time O(l^2 d), memory O(l (d + c)), backward too, with chunks of c = `chunk_size`.
+    For each chunk of queries, the chunks of keys are folded one by one into a running maximum,
+    normaliser and sum. The backward pass recomputes the weights from the stored log-sum-exps.
+    Chunks of keys that a causal query cannot see are skipped.
+    Time O(l^2 d), memory O(l (d + c)), also backward, with chunks of c = `chunk_size` tokens.
 
     References:
         Rabe and Staats 2021, arXiv:2112.05682; the backward pass as in Dao et al. 2022,
@@ -43,27 +43,32 @@ def softmax_chunked(
 
 
 def _cut(x: Array, chunk: int) -> Array:
-    """(b, n c, h, d) -> (n, b, h, c, d), and a mask (b, n c) -> (n, b, 1, c, 1)."""
+    """Cut (b, n c, h, d) into chunks (n, b, h, c, d), or a mask (b, n c) into (n, b, 1, c, 1)."""
     x = x.reshape(x.shape[0], -1, chunk, *(x.shape[2:] or (1, 1)))
     return jnp.moveaxis(x, (1, 3), (0, 2))
 
 
 def _primal(causal: bool, q: Array, k: Array, v: Array, real: Array) -> Array:
-    """All in chunks, (n, b, h, c, d)."""
+    """Return the output in chunks, (n, b, h, c, d), from inputs in chunks."""
     return _forward(causal, q, k, v, real)[0]
 
 
 def _logits(q: Array, k: Array, real: Array, offset: Array | None) -> Array:
-    """Of a chunk of queries against one of keys; `offset`: how far the queries are ahead."""
+    """Return the logits of a chunk of queries against a chunk of keys, (b, h, c, c).
+
+    `offset` is the distance from the first key to the first query, in tokens; None if every query
+    sees every key.
+    """
     logits = dot_products(q, jnp.where(real, k, 0))
     seen = jnp.swapaxes(real, 2, 3)
     if offset is not None:
-        place = jnp.arange(q.shape[2])
-        seen = seen & (place[:, None] + offset >= place)
+        position = jnp.arange(q.shape[2])
+        seen = seen & (position[:, None] + offset >= position)
     return jnp.where(seen, logits, MASKED)
 
 
 def _forward(causal: bool, q: Array, k: Array, v: Array, real: Array) -> tuple[Array, Any]:
+    """Return the output in chunks, and the residuals of the backward pass."""
     numbers, chunk = jnp.arange(q.shape[0]), q.shape[3]
 
     def rows(x: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -101,7 +106,7 @@ def _product(equation: str, a: Array, b: Array) -> Array:
 
 
 def _unless_later(causal: bool, row: Array, fold: Any) -> Any:
-    """A scan's step that leaves out the chunks of keys after the queries' own."""
+    """Make a scan step of `fold`; if `causal`, it skips the chunks of keys after the queries'."""
 
     def step(carry: Any, x: Any) -> tuple[Any, None]:
         if not causal:
@@ -112,6 +117,7 @@ def _unless_later(causal: bool, row: Array, fold: Any) -> Any:
 
 
 def _backward(causal: bool, residuals: Any, gradient: Array) -> tuple[Array, Array, Array, None]:
+    """Return the gradients of q, k and v, in chunks; the mask has none."""
     q, k, v, real, out, totals = residuals
     numbers, (chunk, dim) = jnp.arange(q.shape[0]), q.shape[3:]
     inner = jnp.sum(gradient.astype(_wide(q)) * out, axis=-1, keepdims=True)
@@ -134,8 +140,8 @@ def _backward(causal: bool, residuals: Any, gradient: Array) -> tuple[Array, Arr
         def step(carry: Any, x: Any) -> tuple[Any, Array]:
             if not causal:
                 return pair(carry, x)
-            nothing = jnp.zeros(q.shape[1:], _wide(q))
-            return lax.cond(x[0] >= column, pair, lambda c, _: (c, nothing), carry, x)
+            no_gradient = jnp.zeros(q.shape[1:], _wide(q))
+            return lax.cond(x[0] >= column, pair, lambda c, _: (c, no_gradient), carry, x)
 
         zero = jnp.zeros((*k.shape[:2], dim, chunk), _wide(k))
         (dk, dv), parts = lax.scan(step, (zero, zero), (numbers, q, gradient, inner, totals))

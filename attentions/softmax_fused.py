@@ -1,4 +1,4 @@
-"""Exact softmax attention by JAX's own function, which is cuDNN's flash attention on GPUs."""
+"""Exact softmax attention by JAX's own function, which calls cuDNN on GPUs."""
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,11 @@ def softmax_fused(
     *,
     causal: bool = False,
 ) -> Float[Array, "b l h d"]:
-    """Exact softmax attention, Eq. (1) or, if `causal`, Eq. (2), by `jax.nn`.
+    """Compute exact softmax attention by `jax.nn`: Eq. (1) or, if `causal`, Eq. (2).
 
-    On a GPU, in bfloat16 or float16 and for heads of a multiple of 8 up to 128, this is cuDNN's
-    flash attention, with memory O(l d); else XLA's program, with memory O(l^2).
+    On a GPU this is cuDNN's flash attention, with memory O(l d), if the dtype is bfloat16 or
+    float16 and d is a multiple of 8 up to 128. Otherwise it is compiled by XLA, with memory
+    O(l^2).
     Time O(l^2 d).
 
     References:

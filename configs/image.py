@@ -1,28 +1,28 @@
-"""Image."""
+"""Presets of Image."""
 
 from dataclasses import asdict
 from typing import Any
 
-from lra_bench.configs._base import lra_paper_image, one_gpu, quick, tiny
+from lra_bench.configs.base import lra_paper_image, one_gpu, quick, tiny
 from lra_bench.tasks.image import Image
 
 
 def smoke() -> Any:
-    """Seconds: shows that everything runs, learns next to nothing."""
+    """Show in seconds that everything runs; almost nothing is learned."""
     config = tiny()
     config.data = dict(FULL, shrink=4, train_size=256, validation_size=64, test_size=64)
     return config
 
 
 def mini() -> Any:
-    """Minutes on two cores: images of 16 x 16 pixels instead of 32 x 32."""
+    """Train in minutes on two cores: images of 16 x 16 pixels instead of 32 x 32."""
     config = quick()
     config.data = dict(FULL, shrink=2, validation_size=1_000, test_size=2_000)
     return config
 
 
 def small() -> Any:
-    """Nystromformer's setting: LRA/code/lra_config.py, "image"."""
+    """Use Nystromformer's setting: LRA/code/lra_config.py, "image"."""
     config = one_gpu()
     config.data = FULL
     config.train.update(num_steps=35_000, warmup_steps=175, batch_size=256, eval_every=175)
@@ -31,7 +31,7 @@ def small() -> Any:
 
 
 def paper() -> Any:
-    """The LRA paper's: image/configs/cifar10/base_cifar10_config.py, CLS pooling."""
+    """Use the LRA paper's setting: image/configs/cifar10/base_cifar10_config.py, CLS pooling."""
     config = lra_paper_image()
     config.data = FULL
     config.model.update(ffn_dim=64, num_heads=1, head_dim=32, pooling="cls", dropout=0.3)

@@ -1,14 +1,14 @@
-"""ListOps."""
+"""Presets of ListOps."""
 
 from dataclasses import asdict
 from typing import Any
 
-from lra_bench.configs._base import lra_paper, one_gpu, quick, tiny
+from lra_bench.configs.base import lra_paper, one_gpu, quick, tiny
 from lra_bench.tasks.listops import ListOps
 
 
 def smoke() -> Any:
-    """Seconds: shows that everything runs, learns next to nothing."""
+    """Show in seconds that everything runs; almost nothing is learned."""
     config = tiny()
     config.data = dict(FULL, train_size=512, validation_size=64, test_size=64)
     config.data.update(min_length=8, max_length=48)
@@ -16,7 +16,7 @@ def smoke() -> Any:
 
 
 def mini() -> Any:
-    """Minutes on two cores: expressions of 65 to 255 symbols instead of 501 to 1,999."""
+    """Train in minutes on two cores: expressions of 65 to 255 symbols instead of 501 to 1,999."""
     config = quick()
     config.data = dict(FULL, train_size=20_000, validation_size=1_000)
     config.data.update(min_length=64, max_length=256)
@@ -24,14 +24,14 @@ def mini() -> Any:
 
 
 def small() -> Any:
-    """Nystromformer's setting, as in `one_gpu`."""
+    """Use Nystromformer's setting: LRA/code/lra_config.py, "listops"."""
     config = one_gpu()
     config.data = FULL
     return config
 
 
 def paper() -> Any:
-    """The LRA paper's: listops/configs/base_listops_config.py, CLS pooling."""
+    """Use the LRA paper's setting: listops/configs/base_listops_config.py, CLS pooling."""
     config = lra_paper()
     config.data = FULL
     config.model.pooling = "cls"

@@ -1,23 +1,23 @@
-"""Pathfinder."""
+"""Presets of Pathfinder."""
 
 from dataclasses import asdict
 from typing import Any
 
-from lra_bench.configs._base import lra_paper_image, one_gpu, quick, tiny
+from lra_bench.configs.base import lra_paper_image, one_gpu, quick, tiny
 from lra_bench.tasks.pathfinder import Pathfinder
 
 
 def smoke() -> Any:
-    """Seconds: shows that everything runs, learns next to nothing."""
+    """Show in seconds that everything runs; almost nothing is learned."""
     config = tiny()
     config.data = dict(FULL, contour_length=6, shrink=2, size=640)
     return config
 
 
 def mini() -> Any:
-    """Minutes on two cores: 8 x 8 pixels, contours of 3 paddles instead of 14, no distractors.
+    """Train in minutes on two cores: 8 x 8 pixels, contours of 3 paddles, not 14, no distractors.
 
-    With contours of 6 paddles nothing was learned in as many steps.
+    With contours of 6 paddles, nothing was learned in the same number of steps.
     """
     config = quick()
     config.data = dict(FULL, contour_length=3, distractors=False, shrink=4, size=40_000)
@@ -27,7 +27,7 @@ def mini() -> Any:
 
 
 def small() -> Any:
-    """Nystromformer's setting: LRA/code/lra_config.py, "pathfinder32"."""
+    """Use Nystromformer's setting: LRA/code/lra_config.py, "pathfinder32"."""
     config = one_gpu()
     config.data = FULL
     config.train.update(num_steps=62_400, warmup_steps=312, batch_size=256, eval_every=312)
@@ -36,7 +36,7 @@ def small() -> Any:
 
 
 def paper() -> Any:
-    """The LRA paper's: image/configs/pathfinder32/transformer_base.py."""
+    """Use the LRA paper's setting: image/configs/pathfinder32/transformer_base.py."""
     config = lra_paper_image()
     config.data = FULL
     config.model.update(emb_dim=128, ffn_dim=128, num_heads=4, head_dim=16, dropout=0.2)

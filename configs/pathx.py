@@ -1,21 +1,21 @@
-"""Path-X."""
+"""Presets of Path-X."""
 
 from dataclasses import asdict
 from typing import Any
 
-from lra_bench.configs._base import lra_paper_image, one_gpu, tiny
+from lra_bench.configs.base import lra_paper_image, one_gpu, tiny
 from lra_bench.tasks.pathx import PathX
 
 
 def smoke() -> Any:
-    """Seconds: shows that everything runs, in images shrunk to 16 x 16 pixels."""
+    """Show in seconds that everything runs, on images shrunk to 16 x 16 pixels."""
     config = tiny()
     config.data = dict(FULL, contour_length=6, shrink=8, size=320)
     return config
 
 
 def small() -> Any:
-    """As Pathfinder's `small`, in parts of 8 examples; Nystromformer doesn't have this task."""
+    """Use Pathfinder's `small`, with batches in parts of 8; Nystromformer lacks this task."""
     config = one_gpu()
     config.data = FULL
     config.train.update(num_steps=62_400, warmup_steps=312, batch_size=256, accumulate=32)
@@ -24,7 +24,7 @@ def small() -> Any:
 
 
 def paper() -> Any:
-    """The LRA paper's: image/configs/pathfinder128/base_pathfinder128_config.py."""
+    """Use the LRA paper's setting: image/configs/pathfinder128/base_pathfinder128_config.py."""
     config = lra_paper_image()
     config.data = FULL
     config.model.update(ffn_dim=32, num_heads=2, head_dim=8)

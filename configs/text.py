@@ -1,28 +1,28 @@
-"""Text."""
+"""Presets of Text."""
 
 from dataclasses import asdict
 from typing import Any
 
-from lra_bench.configs._base import lra_paper, one_gpu, quick, tiny
+from lra_bench.configs.base import lra_paper, one_gpu, quick, tiny
 from lra_bench.tasks.text import Text
 
 
 def smoke() -> Any:
-    """Seconds: shows that everything runs, learns next to nothing."""
+    """Show in seconds that everything runs; almost nothing is learned."""
     config = tiny()
     config.data = dict(FULL, max_length=64, train_size=256, validation_size=64, test_size=64)
     return config
 
 
 def mini() -> Any:
-    """Minutes on two cores: the first 256 bytes of a review instead of 4,000."""
+    """Train in minutes on two cores: the first 256 bytes of a review instead of 4,000."""
     config = quick()
     config.data = dict(FULL, max_length=256, validation_size=1_000, test_size=2_000)
     return config
 
 
 def small() -> Any:
-    """Nystromformer's setting: LRA/code/lra_config.py, "text"."""
+    """Use Nystromformer's setting: LRA/code/lra_config.py, "text"."""
     config = one_gpu()
     config.data = FULL
     config.train.update(num_steps=20_000, warmup_steps=8_000, eval_every=500)
@@ -30,7 +30,7 @@ def small() -> Any:
 
 
 def paper() -> Any:
-    """The LRA paper's: text_classification/configs/base_tc_config.py, CLS pooling."""
+    """Use the LRA paper's setting: text_classification/configs/base_tc_config.py, CLS pooling."""
     config = lra_paper()
     config.data = FULL
     config.model.update(num_layers=4, emb_dim=256, ffn_dim=1_024, num_heads=4, pooling="cls")

@@ -1,4 +1,4 @@
-"""What the registry and the presets say of attentions and tasks, as markdown."""
+"""Write markdown about the attentions and tasks, from the registry and the presets."""
 
 import dataclasses
 import inspect
@@ -14,27 +14,27 @@ from lra_bench.registry import ATTENTIONS, TASKS, Entry, Registry
 from lra_bench.report.docstring import Docstring, parse
 
 PRESETS = ("smoke", "mini", "small", "paper")
-# What markdown would take for a sign of its own, outside of words.
+# Characters that markdown would interpret, outside of words.
 _SIGN = re.compile(r"(?<!\w)_|_(?!\w)|[*~<\[|]")
 
 
 def attention_table() -> str:
-    """A row an attention: what it is and what it costs."""
+    """Return a table with one row per attention: what it computes and what it costs."""
     return table(_attention_row(entry) for entry in _attentions())
 
 
 def attention_sections() -> str:
-    """A section an attention, from its docstring."""
+    """Return one section per attention, made from its docstring."""
     return "\n\n".join(_attention_section(entry) for entry in _attentions())
 
 
 def task_table() -> str:
-    """A row a task: what it asks, and how long its inputs are."""
+    """Return a table with one row per task: what it asks, and the length of its inputs."""
     return table(_task_row(entry) for entry in _tasks())
 
 
 def task_sections() -> str:
-    """A section a task: its docstring, its facts, its presets."""
+    """Return one section per task: its docstring, its facts, its presets."""
     return "\n\n".join(_task_section(entry) for entry in _tasks())
 
 
@@ -47,36 +47,36 @@ FACTS: dict[str, Callable[[], str]] = {
 
 
 def table(rows: Iterable[dict[str, str]]) -> str:
-    """Rows of equal keys."""
+    """Return a markdown table of rows that have the same keys."""
     rows = list(rows)
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def plain(text: str) -> str:
-    """Text in which nothing but `code` is a sign of markdown's."""
+    """Escape everything in a text that markdown would interpret, except `code`."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part[:1] == "`" else _SIGN.sub(r"\\\g<0>", part) for part in parts)
 
 
 def joined(text: str) -> str:
-    """On one line, fit for a cell of a table."""
+    """Return the text on one line, escaped, for a cell of a table."""
     return plain(" ".join(text.split()))
 
 
 def _own(registry: Registry[Any]) -> list[Entry[Any]]:
-    """What is registered by this package, not by others that happen to be installed."""
+    """Return the entries of this package, without those of other installed packages."""
     entries = [registry.get(name) for name in registry.names()]
     return [entry for entry in entries if entry.module.startswith("lra_bench.")]
 
 
 def _attentions() -> list[Entry[Any]]:
-    """Exact ones first."""
+    """Return the attentions, exact ones first."""
     return sorted(_own(ATTENTIONS), key=lambda entry: not entry.traits.exact)
 
 
 def _tasks() -> list[Entry[Any]]:
-    """In the order of the tables of accuracy."""
+    """Return the tasks, in the order of the tables of accuracy."""
     return [TASKS.get(name) for name in in_order(entry.name for entry in _own(TASKS))]
 
 
@@ -84,16 +84,16 @@ def _docstring(entry: Entry[Any]) -> Docstring:
     return parse(inspect.getdoc(entry.target) or "")
 
 
-def _references(found: Docstring) -> str:
-    """With links to what is on arXiv; nothing where there are none."""
-    text = joined(found.references)
+def _references(docstring: Docstring) -> str:
+    """Return the references with links to arXiv, or "" if there are none."""
+    text = joined(docstring.references)
     linked = re.sub(r"arXiv:([0-9.]+[0-9])", r"[\g<0>](https://arxiv.org/abs/\1)", text)
     return f"Reference: {linked}" if linked else ""
 
 
 def _attention_row(entry: Entry[Any]) -> dict[str, str]:
-    found = _docstring(entry)
-    body = " ".join([*found.about, found.cost])
+    docstring = _docstring(entry)
+    body = " ".join([*docstring.about, docstring.cost])
     return {
         "name": f"[`{entry.name}`](#{entry.name})",
         "what": joined(entry.summary),
@@ -104,63 +104,64 @@ def _attention_row(entry: Entry[Any]) -> dict[str, str]:
     }
 
 
-def _cost(text: str, of: str) -> str:
-    """Such as `l^2 d`: what stands in O() after the word, wherever it does."""
-    found = re.finditer(rf"\b{of} O\(", " ".join(text.split()), re.IGNORECASE)
-    return " or ".join(f"`{_in_brackets(match.string[match.end() :])}`" for match in found)
+def _cost(text: str, quantity: str) -> str:
+    """Return every cost in O() that follows the word "time" or "memory", such as `l^2 d`."""
+    matches = re.finditer(rf"\b{quantity} O\(", " ".join(text.split()), re.IGNORECASE)
+    return " or ".join(f"`{_in_brackets(match.string[match.end() :])}`" for match in matches)
 
 
 def _in_brackets(text: str) -> str:
-    """Up to the bracket that closes the one before the text."""
+    """Return the text up to the bracket that closes a bracket opened before the text."""
     depth = 1
-    for place, sign in enumerate(text):
-        depth += (sign == "(") - (sign == ")")
+    for index, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
         if depth == 0:
-            return text[:place]
-    raise ValueError(f"no bracket closes: {text[:40]}")
+            return text[:index]
+    raise ValueError(f"a bracket is not closed: {text[:40]}")
 
 
 def _attention_section(entry: Entry[Any]) -> str:
-    found = _docstring(entry)
-    parts = [f"### {entry.name}", *map(plain, found.about), plain(found.cost), _promises(entry)]
+    docstring = _docstring(entry)
+    about = map(plain, docstring.about)
+    parts = [f"### {entry.name}", *about, plain(docstring.cost), _promises(entry)]
     if entry.options():
-        parts.append(table(_option_rows(entry, found.options)))
-    parts += [_published(entry.name), _references(found)]
+        parts.append(table(_option_rows(entry, docstring.options)))
+    parts += [_published(entry.name), _references(docstring)]
     return "\n\n".join(filter(None, parts))
 
 
 def _promises(entry: Entry[Any]) -> str:
-    """What the contract tests hold it to, and what the model has to know."""
+    """Return the promises that the contract tests check, and the traits that the model reads."""
     traits = entry.traits
-    said = {
+    promises = {
         "equals softmax attention": traits.exact,
         "permuting the tokens permutes the output": traits.equivariant,
         "queries and keys are one projection": traits.shares_query_key,
         "can be causal": entry.supports_causal,
-        "can't be causal": not entry.supports_causal,
+        "cannot be causal": not entry.supports_causal,
     }
-    listed = "; ".join(text for text, holds in said.items() if holds)
+    listed = "; ".join(text for text, holds in promises.items() if holds)
     return f"{listed[0].upper()}{listed[1:]}."
 
 
-def _option_rows(entry: Entry[Any], said: dict[str, str]) -> Iterable[dict[str, str]]:
+def _option_rows(entry: Entry[Any], meanings: dict[str, str]) -> Iterable[dict[str, str]]:
     choices = entry.choices()
     for name, default in entry.options().items():
         yield {
             "option": f"`{name}`",
             "default": f"`{_value(default)}`",
             "choices": ", ".join(f"`{choice}`" for choice in choices.get(name, ())),
-            "what": joined(said.get(name, "see above")),
+            "what": joined(meanings.get(name, "see above")),
         }
 
 
 def _value(value: Any) -> str:
-    """As `--set` takes it."""
+    """Return a value as `--set` takes it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _published(attention: str) -> str:
-    """Which published rows stand beside it."""
+    """Name the published rows that tables show beside an attention."""
     names: dict[str, dict[str, None]] = {}
     for task in TASKS.names():
         for row in published.of(attention, task):
@@ -170,9 +171,9 @@ def _published(attention: str) -> str:
 
 
 def _task(entry: Entry[Any], preset: str) -> Any:
-    """The task with the options of a preset; None if it has none of that name."""
-    made = presets(entry.name)
-    return entry.target(**made[preset]().data) if preset in made else None
+    """Return the task with the options of a preset, or None if it lacks that preset."""
+    makers = presets(entry.name)
+    return entry.target(**makers[preset]().data) if preset in makers else None
 
 
 def _task_row(entry: Entry[Any]) -> dict[str, str]:
@@ -194,29 +195,29 @@ def _tokens(task: Any) -> str:
 
 
 def _task_section(entry: Entry[Any]) -> str:
-    found = _docstring(entry)
+    docstring = _docstring(entry)
     parts = [
         f"### {entry.name}",
-        *map(plain, found.about),
+        *map(plain, docstring.about),
         "\n".join(_task_facts(entry.target())),
         table(_preset_row(entry, name) for name in PRESETS if name in presets(entry.name)),
         f"Options, with their defaults, for `--set data.NAME=VALUE`: {_data_options(entry)}.",
-        _references(found),
+        _references(docstring),
     ]
     return "\n\n".join(filter(None, parts))
 
 
 def _task_facts(task: Any) -> Iterable[str]:
     yield f"- {task.num_classes} classes: {', '.join(task.class_names)}."
-    padding = "none is padding" if task.pad_id is None else f"{task.pad_id} is padding"
+    padding = "no token is padding" if task.pad_id is None else f"{task.pad_id} is padding"
     yield f"- Token ids from 0 to {task.vocab_size - 1}; {padding}."
     for source in task.sources:
         yield _source(source)
 
 
 def _source(source: Source) -> str:
-    """Where data come from and what splits them."""
-    files = plain(source.files) or "made here, by a generator"
+    """Describe where the data come from and how they are split."""
+    files = plain(source.files) or "generated here"
     if source.url:
         files = f"[{files}]({source.url})"
     size = f", {source.size / 1e6:,.0f} MB" if source.size else ""
@@ -243,13 +244,13 @@ def _preset_row(entry: Entry[Any], name: str) -> dict[str, str]:
 
 
 def _examples(task: Any) -> str:
-    """Of train, validation and test, from the default source."""
-    known = task.sizes(task.sources[0].name)
-    limits = known or {split: getattr(task, f"{split}_size") for split in SPLITS}
+    """Return the number of examples of train, validation and test, from the default source."""
+    sizes = task.sizes(task.sources[0].name)
+    limits = sizes or {split: getattr(task, f"{split}_size") for split in SPLITS}
     return " / ".join(f"{limits[split]:,}" if limits[split] else "all" for split in SPLITS)
 
 
 def _data_options(entry: Entry[Any]) -> str:
-    """With what they are in the full task."""
+    """Return the options of the data with their values in the full task."""
     fields = dataclasses.fields(entry.target())
     return ", ".join(f"`{field.name}={_value(field.default)}`" for field in fields)

@@ -1,3 +1,3 @@
 """A benchmarking harness for efficient attention on the Long Range Arena."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

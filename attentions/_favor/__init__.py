@@ -1,4 +1,4 @@
-"""FAVOR+ and what else is kernel attention: features, projections, and the loop over chunks."""
+"""FAVOR+ and other kernel attention: features, projections, and the loop over chunks."""
 
 from lra_bench.attentions._favor.attention import kernel_attention
 from lra_bench.attentions._favor.features import FeatureMap, Features

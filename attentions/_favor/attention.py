@@ -1,8 +1,9 @@
-"""Kernel attention, D^-1 (Q' ((K')^T V)), in time and memory linear in the length.
+"""Compute kernel attention, D^-1 (Q' ((K')^T V)), in time and memory linear in the length.
 
-Features are many times larger than queries and keys, so they are never written out: tokens go
-through in chunks whose features stay in cache, and the backward pass makes them again. That pass
-is written by hand, since differentiating the loop would store every chunk's features.
+Features are many times larger than queries and keys, so they are never all in memory. Tokens are
+processed in chunks whose features stay in cache, and the backward pass computes the features
+again. The backward pass is written by hand, because differentiating the loop would store the
+features of every chunk.
 """
 
 import functools
@@ -28,27 +29,30 @@ def kernel_attention(
     causal: bool = False,
     renormalize: bool = True,
 ) -> Float[Array, "b l h d"]:
-    """Eq. (4) of the Performer paper or, if `causal`, its Eq. (11), Section 2.5.1 and App. B.1.
+    """Compute Eq. (4) of the Performer paper or, if `causal`, Eq. (11), Section 2.5.1, App. B.1.
 
-    Exponents of features are shifted before they are exponentiated: each feature by its largest
-    exponent over the real keys (those up to the chunk's last, if causal) and the queries by the
-    opposite, then each query by its own largest. All cancels between numerator and normaliser,
-    which is thereby never below 1 where no factor is (but for causal queries whose every key is
-    e^-69 times weaker than a later one of their chunk: these get 0). So no epsilon is needed.
+    Exponents are shifted before they are exponentiated. First each feature of the keys is shifted
+    down by its largest exponent over the real keys (if causal, over the keys up to the end of the
+    chunk), and the same feature of the queries is shifted up by as much. Then each query is
+    shifted down by its own largest exponent. The shifts cancel between numerator and normaliser.
+    For features without a factor the normaliser is therefore at least 1, and no epsilon is
+    needed. One exception: a causal query gets 0 if each of its keys is e^-69 times weaker than a
+    later key of the same chunk.
 
-    Where the mesh of devices has an axis "sequence", each device keeps its tokens and the sums
-    over keys are added up by one all-reduce (`sharded`); causal attention is then left to XLA.
+    If the mesh of devices has an axis "sequence", each device keeps its own tokens, and one
+    all-reduce adds up the sums over keys (`sharded`). Causal attention is then left to XLA.
 
-    Time O(l m d), causal O(l m d + l c m) with chunks of c. Memory O(l d + m d), backward too.
+    Time O(l m d), causal O(l m d + l c m) with chunks of c. Memory O(l d + m d), also backward.
 
     Args:
         q, k, v: queries, keys and values.
         mask: True where a token is real.
         features: the feature map.
-        drawn: what `features` projects by; not differentiated.
-        causal: whether a token sees itself and those before it only.
-        renormalize: whether to divide by the normaliser D. If not, this is Q' ((K')^T V), the
-            sum of the kernel's values times V; queries without a real key get 0 either way.
+        drawn: the projections for `features`; not differentiated.
+        causal: whether a token sees only itself and earlier tokens.
+        renormalize: whether to divide by the normaliser D. Without it the result is
+            Q' ((K')^T V), the sum of the kernel's values times V. Queries without a real key get
+            0 in either case.
     """
     attend = functools.partial(_in_chunks, features, causal, renormalize)
     count = 1 if causal else sequence_shards()
@@ -71,7 +75,7 @@ def _in_chunks(
     mask: Array,
     drawn: Any,
 ) -> Array:
-    """Attention where the tokens given are all, or all that this device has of them."""
+    """Attend over the given tokens: all tokens, or the share of them that this device has."""
     plan = Plan.of(q.shape, features, drawn, causal=causal, renormalize=renormalize, axis=axis)
     if plan.padding:
         q, k, v, mask = (padded(x, plan.padding) for x in (q, k, v, mask))
@@ -87,8 +91,8 @@ def _primal(
 def _forward(
     features: FeatureMap, plan: Plan, q: Array, k: Array, v: Array, mask: Array, drawn: Any
 ) -> tuple[Array, Residuals]:
-    way = unidirectional if plan.causal else bidirectional
-    out, gain, kept = way.forward(features, plan, q, k, v, mask, drawn)
+    module = unidirectional if plan.causal else bidirectional
+    out, gain, kept = module.forward(features, plan, q, k, v, mask, drawn)
     out = join(out)
     return out, Residuals(q, k, v, mask, drawn, out, gain, kept)
 
@@ -96,8 +100,8 @@ def _forward(
 def _backward(
     features: FeatureMap, plan: Plan, residuals: Residuals, gradient: Array
 ) -> tuple[Array, Array, Array, None, None]:
-    way = unidirectional if plan.causal else bidirectional
-    dq, dk, dv = map(join, way.backward(features, plan, residuals, gradient))
+    module = unidirectional if plan.causal else bidirectional
+    dq, dk, dv = map(join, module.backward(features, plan, residuals, gradient))
     return dq, dk, dv, None, None
 
 

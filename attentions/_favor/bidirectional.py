@@ -1,4 +1,4 @@
-"""Every query sees every key: two loops over chunks, one over keys and one over queries."""
+"""Let every query attend to every key, by a loop over chunks of keys, then of queries."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ from lra_bench.attentions._favor.sharded import added, of_all
 def forward(
     features: FeatureMap, plan: Plan, q: Array, k: Array, v: Array, mask: Array, drawn: Any
 ) -> tuple[Array, Array, Any]:
-    """The output in chunks, each query's gain, and what the backward pass needs besides."""
+    """Return the output in chunks, each query's gain, and the sums for the backward pass."""
     shift, weighted, totals = _summarise(features, plan, k, v, mask, drawn)
 
     def queries(q: Array) -> tuple[Array, Array]:
@@ -46,15 +46,15 @@ def forward(
 def _summarise(
     features: FeatureMap, plan: Plan, k: Array, v: Array, mask: Array, drawn: Any
 ) -> tuple[Array | None, Array, Array]:
-    """The shift of each feature, (K')^T V as (b, h, d, m), and (K')^T 1."""
+    """Return the shift of each feature, (K')^T V as (b, h, d, m), and (K')^T 1 as (b, h, m)."""
 
     def keys(carry: Any, chunk: Any) -> tuple[Any, None]:
         shift, weighted, totals = carry
         k, v, mask = chunk
-        made = keys_of(features, k, mask, drawn)
-        higher = raised(shift, made)
+        key_features = keys_of(features, k, mask, drawn)
+        higher = raised(shift, key_features)
         weighted, totals = rescaled(weighted, totals, shift, higher)
-        phi = made.shifted(opposite(higher)).value()
+        phi = key_features.shifted(opposite(higher)).value()
         v = values_of(v, mask)
         weighted += product("bhcd,bhcm->bhdm", v, phi, v.dtype)
         return (higher, weighted, totals + jnp.sum(phi, axis=2)), None
@@ -72,7 +72,7 @@ def _summarise(
 def backward(
     features: FeatureMap, plan: Plan, residuals: Residuals, gradient: Array
 ) -> tuple[Array, Array, Array]:
-    """The gradients of q, k and v, in chunks."""
+    """Return the gradients of q, k and v, in chunks."""
     drawn, (shift, weighted, totals) = residuals.drawn, residuals.kept
 
     def queries(carry: Any, chunk: Any) -> tuple[Any, Array]:

@@ -1,4 +1,4 @@
-"""Feature maps phi, for kernels K(x, y) = E[phi(x)^T phi(y)]."""
+"""Compute the feature maps phi of kernels K(x, y) = E[phi(x)^T phi(y)]."""
 
 import functools
 from collections.abc import Callable
@@ -13,11 +13,12 @@ from lra_bench.attentions._favor.projections import PROJECTIONS
 
 
 class Features(NamedTuple):
-    """phi = factor exp(exponent); whichever is None is left out.
+    """Features are phi = factor exp(exponent); a part that is None is left out.
 
-    Kept apart so that `kernel_attention` can shift the exponents before they are exponentiated:
-    a shift that a query's features have in common, or that a feature of the keys has and the
-    queries' counterpart has not, cancels between numerator and normaliser.
+    The parts are separate so that `kernel_attention` can shift the exponents before they are
+    exponentiated. A shift cancels between numerator and normaliser if it is common to all
+    features of a query, or if it is added to one feature of all keys and subtracted from the same
+    feature of all queries.
     """
 
     exponent: Float[Array, "*b m"] | None
@@ -25,13 +26,13 @@ class Features(NamedTuple):
 
     @property
     def dim(self) -> int:
-        """The number of values a token has."""
+        """Return the number of feature values per token."""
         part = self.factor if self.exponent is None else self.exponent
         assert part is not None
         return part.shape[-1]
 
     def value(self) -> Float[Array, "*b m"]:
-        """phi."""
+        """Return phi."""
         if self.exponent is None:
             assert self.factor is not None
             return self.factor
@@ -39,34 +40,34 @@ class Features(NamedTuple):
         return scale if self.factor is None else scale * self.factor
 
     def shifted(self, by: Float[Array, "*b _m"] | None) -> "Features":
-        """exp(by) phi."""
+        """Return exp(by) phi, or phi itself if it has no exponent."""
         if self.exponent is None or by is None:
             return self
         return self._replace(exponent=self.exponent + by)
 
     def where(self, real: Array) -> "Features":
-        """phi, but 0 where not `real`."""
+        """Return phi where `real`, and 0 elsewhere."""
         if self.exponent is None:
             assert self.factor is not None
             return self._replace(factor=jnp.where(real, self.factor, 0))
         return self._replace(exponent=jnp.where(real, self.exponent, MASKED))
 
 
-# From x, float32 or wider, (..., d) and whatever it projects by, to the features of x.
+# Maps x of shape (..., d), in float32 or wider, and the drawn projections to the features of x.
 FeatureMap = Callable[[Array, Any], Features]
 
 
 @functools.cache
 def softmax_features(estimator: str, projection: str, num_features: int) -> FeatureMap:
-    """Random features of exp(q^T k / sqrt(d)) = SM(q / d^(1/4), k / d^(1/4)), Section 2.2.
+    """Make random features of exp(q^T k / sqrt(d)) = SM(q / d^(1/4), k / d^(1/4)), Section 2.2.
 
-    They are not divided by sqrt(m), so that the kernel is m times what they estimate: only
-    without renormalisation does that matter.
+    They are not divided by sqrt(m), so their products estimate m times the kernel. This matters
+    only without renormalisation.
 
     Args:
-        estimator: one of `ESTIMATORS`.
-        projection: one of `PROJECTIONS`.
-        num_features: m, the rows of the projection.
+        estimator: a key of `ESTIMATORS`.
+        projection: a key of `PROJECTIONS`.
+        num_features: m, the number of rows of the projection.
     """
     features, apply = ESTIMATORS[estimator], PROJECTIONS[projection].apply
 
@@ -79,18 +80,24 @@ def softmax_features(estimator: str, projection: str, num_features: int) -> Feat
 
 
 def _positive(projected: Array, half: Array) -> Features:
-    """exp(w^T x - |x|^2 / 2): SM+, Lemma 1 and Eq. (6) with l = 1, f = exp."""
+    """Return exp(w^T x - |x|^2 / 2): SM+, Lemma 1 and Eq. (6) with l = 1, f = exp."""
     return Features(projected - half, None)
 
 
 def _hyperbolic(projected: Array, half: Array) -> Features:
-    """exp(+-w^T x - |x|^2 / 2) / sqrt(2): SMhyp+, Lemma 1's second form, two values a feature."""
+    """Return exp(+-w^T x - |x|^2 / 2) / sqrt(2): SMhyp+, the second form of Lemma 1.
+
+    There are two values per projection.
+    """
     both = jnp.concatenate([projected, -projected], axis=-1)
     return Features(both - half - jnp.log(2.0) / 2, None)
 
 
 def _trigonometric(projected: Array, half: Array) -> Features:
-    """exp(|x|^2 / 2) (cos w^T x, sin w^T x): SMtrig, two values a feature, of either sign."""
+    """Return exp(|x|^2 / 2) (cos w^T x, sin w^T x): SMtrig.
+
+    There are two values per projection, which may be negative.
+    """
     waves = jnp.concatenate([jnp.cos(projected), jnp.sin(projected)], axis=-1)
     return Features(jnp.broadcast_to(half, waves.shape), waves)
 
@@ -106,14 +113,16 @@ ESTIMATORS = {
 def generalized_features(
     kernel: str, projection: str, num_features: int, epsilon: float
 ) -> FeatureMap:
-    """f(w^T x) / sqrt(m) + epsilon: Eq. (5) with h = 1 and f one of `KERNELS`.
+    """Make the features f(w^T x) / sqrt(m) + epsilon: Eq. (5) with h = 1 and f of `KERNELS`.
 
-    The paper's kernel epsilon keeps normalisers away from zero; exp needs none.
+    The paper's kernel epsilon keeps normalisers away from zero. The features of `exp` are
+    exp(w^T x), which need neither the factor nor the epsilon.
 
     Args:
-        kernel: f.
-        projection: one of `PROJECTIONS`, or "none" for f(x) itself.
-        num_features: m, the rows of the projection, if there is one.
+        kernel: a key of `KERNELS`: f.
+        projection: a key of `PROJECTIONS`, or "none": then x takes the place of w^T x, and d that
+            of m.
+        num_features: m, the number of rows of the projection, if there is one.
         epsilon: kernel epsilon.
     """
     f = KERNELS[kernel]
@@ -144,6 +153,6 @@ KERNELS: dict[str, Callable[[Array], Array]] = {
 
 
 def elu_features(x: Array, drawn: None) -> Features:
-    """elu(x) + 1 = exp(min(x, 0)) (1 + max(x, 0)), Eq. (7) of Katharopoulos et al."""
+    """Return elu(x) + 1 = exp(min(x, 0)) (1 + max(x, 0)), Eq. (7) of Katharopoulos et al."""
     del drawn
     return Features(jnp.minimum(x, 0), 1 + jnp.maximum(x, 0))

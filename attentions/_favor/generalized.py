@@ -1,4 +1,4 @@
-"""Generalized attention: kernel attention whose kernel is chosen, not that of softmax."""
+"""Generalized attention: kernel attention with other kernels than that of softmax."""
 
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
@@ -10,7 +10,7 @@ from lra_bench.contracts import Dims
 
 
 class GeneralizedAttention(nnx.Module):
-    """Kernel attention with `generalized_features`; see there for the arguments."""
+    """Compute kernel attention with `generalized_features`, whose arguments it takes."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class GeneralizedAttention(nnx.Module):
         v: Float[Array, "b l h d"],
         mask: Bool[Array, "b l"],
     ) -> Float[Array, "b l h d"]:
-        """Generalized attention of `q` over the real `k` and `v`."""
+        """Compute generalized attention of `q` over the real `k` and `v`."""
         return kernel_attention(
             q,
             k,

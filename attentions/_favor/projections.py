@@ -1,7 +1,8 @@
-"""The random projections w_1 .. w_m of FAVOR+: how they are drawn and applied.
+"""Draw and apply the random projections w_1 .. w_m of FAVOR+.
 
-Each member of `PROJECTIONS` has `draw(key, num_features, dim)`, an array, and `apply(x, drawn)`,
-w^T x for every row. All are marginally N(0, I_d), or close to it where said so.
+Each value of `PROJECTIONS` has `draw(key, num_features, dim)`, which returns an array, and
+`apply(x, drawn)`, which returns w^T x for every row w. Each row has the distribution N(0, I_d),
+except where a docstring says that it is only close to that.
 """
 
 from collections.abc import Callable
@@ -16,13 +17,13 @@ from jaxtyping import Array, Float, Key
 
 @dataclass(frozen=True)
 class Projection:
-    """A way to draw rows and to multiply by them.
+    """A projection draws rows and multiplies by them.
 
     Attributes:
-        draw: (key, num_features, dim) to what is drawn.
-        apply: (x of (..., d), drawn) to w^T x, (..., m).
-        regular: what is drawn to the same with every row of length sqrt(d), so that the kernel
-            estimated is SMREG of Theorem 1.
+        draw: maps (key, num_features, dim) to the drawn array.
+        apply: maps (x, drawn), with x of shape (..., d), to w^T x of shape (..., m).
+        regular: rescales a drawn array so that every row has the length sqrt(d); the kernel that
+            is estimated is then SMREG of Theorem 1.
     """
 
     draw: Callable[[Key, int, int], Array]
@@ -31,21 +32,22 @@ class Projection:
 
 
 def dense(x: Float[Array, "*b d"], rows: Float[Array, "m d"]) -> Float[Array, "*b m"]:
-    """x W^T, at full precision: exponents of exp need the digits."""
+    """Return x W^T at full precision: the exponents need the digits."""
     return jnp.einsum("...d,md->...m", x, rows.astype(x.dtype), precision=lax.Precision.HIGHEST)
 
 
 def iid_gaussian(key: Key[Array, ""], num_features: int, dim: int) -> Float[Array, "m d"]:
-    """Independent rows N(0, I_d)."""
+    """Draw independent rows from N(0, I_d)."""
     return jax.random.normal(key, (num_features, dim))
 
 
 def orthogonal_gaussian(key: Key[Array, ""], num_features: int, dim: int) -> Float[Array, "m d"]:
-    """Rows that are marginally N(0, I_d) and orthogonal within each block of d rows.
+    """Draw rows from N(0, I_d) that are orthogonal within each block of d rows.
 
-    Each block is a Haar-distributed orthogonal matrix, got by orthonormalising Gaussian rows,
-    whose rows get the norms of independent Gaussian vectors: "R-ORF" of Section 2.4 and Appendix
-    B.2 of the Performer paper. Unbiased as iid rows are, with less variance (Theorem 2).
+    Gaussian rows are orthonormalised, which gives a Haar-distributed orthogonal matrix per block.
+    Its rows are then scaled to the norms of independent Gaussian vectors. This is "R-ORF" of
+    Section 2.4 and Appendix B.2 of the Performer paper. It is unbiased like iid rows, with less
+    variance (Theorem 2).
     """
     blocks = -(-num_features // dim)
     direction_key, norm_key = jax.random.split(key)
@@ -54,11 +56,12 @@ def orthogonal_gaussian(key: Key[Array, ""], num_features: int, dim: int) -> Flo
 
 
 def givens_gaussian(key: Key[Array, ""], num_features: int, dim: int) -> Float[Array, "m d"]:
-    """As `orthogonal_gaussian`, by random Givens rotations: "G-ORF" of Appendix B.2.
+    """Draw rows as `orthogonal_gaussian` does, by random Givens rotations: "G-ORF", Appendix B.2.
 
-    A block is a product of layers of d/2 rotations of disjoint random pairs of coordinates by
-    random angles: Kac's random walk, which nears the Haar distribution after the O(d log d)
-    rotations that are taken here. O(d^2 log d) to draw a block, against O(d^3).
+    A block is a product of layers. Each layer rotates d/2 disjoint random pairs of coordinates by
+    random angles. This is Kac's random walk, which comes close to the Haar distribution after
+    O(d log d) rotations; that many are taken. A block costs O(d^2 log d), against O(d^3) for
+    `orthogonal_gaussian`.
     """
     blocks = -(-num_features // dim)
     direction_key, norm_key = jax.random.split(key)
@@ -80,10 +83,10 @@ def _kac_walk(key: Key[Array, ""], dim: int) -> Float[Array, "d d"]:
 
 
 def hadamard_signs(key: Key[Array, ""], num_features: int, dim: int) -> Float[Array, "n 4 p"]:
-    """What `hadamard` multiplies by, for n blocks of p rows, p the power of two from d on.
+    """Draw the signs and norms of `hadamard`, for n blocks of p rows.
 
-    Three rows of random signs a block, and the norms of its rows, those of Gaussian vectors in p
-    dimensions.
+    p is the smallest power of two that is at least d. Each block has three rows of random signs,
+    and one row of norms, which are those of Gaussian vectors in p dimensions.
     """
     size = 1 << max(dim - 1, 0).bit_length()
     blocks = -(-num_features // size)
@@ -94,10 +97,11 @@ def hadamard_signs(key: Key[Array, ""], num_features: int, dim: int) -> Float[Ar
 
 
 def hadamard(x: Float[Array, "*b d"], drawn: Float[Array, "n 4 p"]) -> Float[Array, "*b m"]:
-    """w^T x for the rows of N H D_1 H D_2 H D_3: "H-ORF" of Appendix B.2, O(log d) a feature.
+    """Return w^T x for the rows w of N H D_1 H D_2 H D_3: "H-ORF" of Appendix B.2.
 
-    H is the orthonormal Walsh-Hadamard matrix, D_i are diagonals of random signs, N of norms.
-    Rows are orthogonal (where d is a power of two) but only nearly Gaussian in direction.
+    H is the orthonormal Walsh-Hadamard matrix; D_i are diagonal matrices of random signs, and N
+    of norms. The rows are orthogonal if d is a power of two; their directions are only close to
+    those of Gaussian vectors. A feature costs O(log d).
     """
     size = drawn.shape[-1]
     x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, size - x.shape[-1])])[..., None, :]
@@ -108,7 +112,10 @@ def hadamard(x: Float[Array, "*b d"], drawn: Float[Array, "n 4 p"]) -> Float[Arr
 
 
 def walsh_hadamard(x: Float[Array, "*b p"]) -> Float[Array, "*b p"]:
-    """H x by the fast transform: log2(p) rounds of sums and differences; p a power of two."""
+    """Return H x by the fast transform: log2(p) rounds of sums and differences.
+
+    p must be a power of two.
+    """
     size = x.shape[-1]
     half = 1
     while half < size:
@@ -144,13 +151,14 @@ PROJECTIONS = {
 
 
 def _orthonormal_rows(rows: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
-    """Gram-Schmidt, each row freed twice of those before it, as float32 needs.
+    """Orthonormalise rows by Gram-Schmidt, subtracting earlier rows twice, as float32 needs.
 
-    Not `jnp.linalg.qr`: on a CPU with two threads its batched LAPACK kernel deadlocks now and
-    then (jaxlib 0.10.2): seen after 200 calls beside other work, after 30,000 alone.
+    `jnp.linalg.qr` is not used: on a CPU with two threads its batched LAPACK kernel deadlocks at
+    times (jaxlib 0.10.2). This was seen after 200 calls beside other work, and after 30,000 calls
+    alone.
     """
 
-    def free(index: Array, rows: Array) -> Array:
+    def orthonormalise(index: Array, rows: Array) -> Array:
         earlier = jnp.where(jnp.arange(rows.shape[1])[:, None] < index, rows, 0)
         row = rows[:, index]
         for _ in range(2):
@@ -158,4 +166,4 @@ def _orthonormal_rows(rows: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
             row -= jnp.einsum("nk,nkd->nd", along, earlier, precision=lax.Precision.HIGHEST)
         return rows.at[:, index].set(row / jnp.linalg.norm(row, axis=1, keepdims=True))
 
-    return lax.fori_loop(0, rows.shape[1], free, rows)
+    return lax.fori_loop(0, rows.shape[1], orthonormalise, rows)

@@ -1,7 +1,9 @@
-"""Tokens of a sequence on several devices: each sums over its own, one all-reduce adds the sums up.
+"""Spread the tokens of a sequence over several devices, for kernel attention.
 
-Keys meet queries in (K')^T V and (K')^T 1 alone, whose size is that of the features: tokens stay
-where they are. Where features have exponents, the largest of each feature goes round before.
+Each device sums over its own tokens, and one all-reduce adds up the sums. Queries need only
+(K')^T V and (K')^T 1 of the keys, whose size does not depend on the length, so no token is sent
+to another device. If features have exponents, another all-reduce first finds the largest exponent
+of each feature.
 """
 
 from collections.abc import Callable
@@ -17,17 +19,17 @@ from lra_bench.runtime.mesh import DATA, SEQUENCE
 
 
 def over_tokens(attend: Callable[..., Array]) -> Callable[..., Array]:
-    """A function of (q, k, v, mask, drawn) done by each device on its own tokens."""
+    """Return `attend`, a function of (q, k, v, mask, drawn), run by each device on its tokens."""
     tokens = PartitionSpec(DATA, SEQUENCE)
     specs = (tokens, tokens, tokens, tokens, PartitionSpec())
-    # Loops begin with zeros that are alike on all devices and end with sums that aren't.
+    # Loops start with zeros, equal on all devices, and end with sums that differ between devices.
     return jax.shard_map(attend, in_specs=specs, out_specs=tokens, check_vma=False)
 
 
 def of_all(
     plan: Plan, shift: Array | None, weighted: Array, totals: Array
 ) -> tuple[Array | None, Array, Array]:
-    """Shift and sums over a device's own keys as those over all keys."""
+    """Turn the shift and sums over a device's own keys into those over all keys."""
     if plan.axis is None:
         return shift, weighted, totals
     highest = None if shift is None else lax.pmax(shift, plan.axis)
@@ -36,7 +38,7 @@ def of_all(
 
 
 def added(plan: Plan, weighted: Array, totals: Array) -> tuple[Array, Array]:
-    """Sums (b, h, d, m) and (b, h, m) over all devices, in one all-reduce."""
+    """Add up (b, h, d, m) and (b, h, m) over all devices, in one all-reduce."""
     if plan.axis is None:
         return weighted, totals
     both = lax.psum(jnp.concatenate([weighted, totals[:, :, None]], axis=2), plan.axis)

@@ -1,9 +1,10 @@
-"""Every query sees the keys up to itself: a running state between chunks, products within one.
+"""Compute causal kernel attention: a state between chunks, masked products within blocks.
 
-A chunk is a row of blocks, whose products are taken side by side. Only what the blocks before add
-up to is kept of them, so that the products of all pairs stay within a block.
+A chunk is a row of blocks, which are computed side by side. A block sees earlier blocks only as
+sums, so that products of all pairs are needed only within a block.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -31,7 +32,14 @@ from lra_bench.attentions._favor.features import FeatureMap
 
 
 class State(NamedTuple):
-    """Sums over the keys before a chunk, shifted by the chunk's own largest exponents."""
+    """A state holds sums over the keys before a chunk.
+
+    Attributes:
+        shift: the shift of the sums: the largest exponents up to the end of the chunk; None for
+            features without exponents.
+        weighted: the sum of phi(k_j) v_j^T.
+        totals: the sum of phi(k_j).
+    """
 
     shift: Float[Array, "b h 1 m"] | None
     weighted: Float[Array, "b h d m"]
@@ -41,19 +49,19 @@ class State(NamedTuple):
 def forward(
     features: FeatureMap, plan: Plan, q: Array, k: Array, v: Array, mask: Array, drawn: Any
 ) -> tuple[Array, Array, State]:
-    """The output in chunks, each query's gain, and the state before each chunk.
+    """Return the output in chunks, each query's gain, and the state before each chunk.
 
     Eq. (11): out_i = phi(q_i)^T G_i / phi(q_i)^T g_i with the prefix sums G_i = sum_{j <= i}
-    phi(k_j) v_j^T, g_i = sum_{j <= i} phi(k_j). Only those before each block are formed; what
-    the block's own keys add is a masked product of its features.
+    phi(k_j) v_j^T, g_i = sum_{j <= i} phi(k_j). Prefix sums are formed only before each block.
+    The keys of the block itself are added by a masked product of its features.
     """
 
     def chunk(carry: State, x: Any) -> tuple[State, Any]:
         q, k, v, mask = x
-        made = keys_of(features, k, mask, drawn)
-        shift = raised(carry.shift, made)
+        key_features = keys_of(features, k, mask, drawn)
+        shift = raised(carry.shift, key_features)
         state = State(shift, *rescaled(carry.weighted, carry.totals, carry.shift, shift))
-        phi_k = _blocks(plan, made.shifted(opposite(usable(shift))).value())
+        phi_k = _blocks(plan, key_features.shifted(opposite(usable(shift))).value())
         phi_q, largest = queries_of(features, q, usable(shift), drawn)
         phi_q = _blocks(plan, phi_q)
         v = _values(plan, v, mask)
@@ -77,49 +85,87 @@ def forward(
 def backward(
     features: FeatureMap, plan: Plan, residuals: Residuals, gradient: Array
 ) -> tuple[Array, Array, Array]:
-    """The gradients of q, k and v, in chunks, from the last chunk to the first.
+    """Return the gradients of q, k and v in chunks, computed from the last chunk to the first.
 
-    What runs backward is the gradient of the state, summed over the later chunks' queries. Their
-    features are shifted by their own chunk's exponents, which are no lower: so the sum shrinks
-    when it is brought to an earlier chunk's.
+    The carry is the gradient of the state, summed over the queries of later chunks. It is shifted
+    by the exponents of the later chunk, which are at least as high as those of this chunk.
+    Rescaling the carry to this chunk therefore only shrinks it.
     """
-    drawn = residuals.drawn
-
-    def chunk(carry: State, x: Any) -> tuple[State, tuple[Array, Array, Array]]:
-        q, k, v, mask, out, gain, gradient, state = x
-        later = rescaled(carry.weighted, carry.totals, state.shift, carry.shift)
-        by = usable(state.shift)
-        phi_q, pull_q, _ = jax.vjp(lambda q: queries_of(features, q, by, drawn), q, has_aux=True)
-        phi_k, pull_k = jax.vjp(
-            lambda k: keys_of(features, k, mask, drawn).shifted(opposite(by)).value(), k
-        )
-        phi_q, phi_k, v = _blocks(plan, phi_q), _blocks(plan, phi_k), _values(plan, v, mask)
-        parts = gradient_of_parts(plan, gain, out, gradient)
-        d_numerator, d_normaliser = (_blocks(plan, part) for part in parts)
-        weighted, totals, _ = _before_blocks(state, phi_k, v)
-        after, d_weighted, d_totals = _after_blocks(
-            State(state.shift, *later), phi_q, d_numerator, d_normaliser, v.dtype
-        )
-        d_pairs = product("bhntd,bhnsd->bhnts", d_numerator, v, v.dtype) + d_normaliser
-        d_pairs = _seen(d_pairs)
-        d_phi_q = product("bhntd,bhndm->bhntm", d_numerator, weighted, v.dtype)
-        d_phi_q += product("bhnts,bhnsm->bhntm", d_pairs, phi_k, v.dtype)
-        d_phi_q += d_normaliser * totals[:, :, :, None]
-        d_phi_k = product("bhnsd,bhndm->bhnsm", v, d_weighted, v.dtype)
-        d_phi_k += product("bhnts,bhntm->bhnsm", d_pairs, phi_q, v.dtype)
-        d_phi_k += d_totals[:, :, :, None]
-        dv = product("bhnsm,bhndm->bhnsd", phi_k, d_weighted, v.dtype)
-        pairs = _pairs(phi_q, phi_k, v.dtype)
-        dv += product("bhnts,bhntd->bhnsd", pairs, d_numerator, v.dtype)
-        (dq,), (dk,) = pull_q(_tokens(d_phi_q)), pull_k(_tokens(d_phi_k))
-        return after, (dq, dk, jnp.swapaxes(_tokens(dv), 1, 2).astype(v.dtype))
-
     states = residuals.kept
     last = None if states.shift is None else states.shift[-1]
     start = State(last, jnp.zeros_like(states.weighted[0]), jnp.zeros_like(states.totals[0]))
     q, k, v, mask, out = residuals.by_token(plan.chunk)
     chunks = (q, k, v, mask, out, residuals.gain, cut(gradient, plan.chunk), states)
+    chunk = functools.partial(_backward_chunk, features, plan, residuals.drawn)
     return lax.scan(chunk, start, chunks, reverse=True)[1]
+
+
+def _backward_chunk(
+    features: FeatureMap, plan: Plan, drawn: Any, carry: State, x: Any
+) -> tuple[State, tuple[Array, Array, Array]]:
+    """Return the carry for the chunk before, and the gradients of q, k and v of this chunk."""
+    q, k, v, mask, out, gain, gradient, state = x
+    later = rescaled(carry.weighted, carry.totals, state.shift, carry.shift)
+    shift = usable(state.shift)
+    phi_q, pull_q, _ = jax.vjp(lambda q: queries_of(features, q, shift, drawn), q, has_aux=True)
+    phi_k, pull_k = jax.vjp(
+        lambda k: keys_of(features, k, mask, drawn).shifted(opposite(shift)).value(), k
+    )
+    phi_q, phi_k, v = _blocks(plan, phi_q), _blocks(plan, phi_k), _values(plan, v, mask)
+    parts = gradient_of_parts(plan, gain, out, gradient)
+    d_numerator, d_normaliser = (_blocks(plan, part) for part in parts)
+    weighted, totals, _ = _before_blocks(state, phi_k, v)
+    after, d_weighted, d_totals = _after_blocks(
+        State(state.shift, *later), phi_q, d_numerator, d_normaliser, v.dtype
+    )
+    d_pairs = product("bhntd,bhnsd->bhnts", d_numerator, v, v.dtype) + d_normaliser
+    d_pairs = _seen(d_pairs)
+    d_phi_q = _query_gradients(d_numerator, d_normaliser, d_pairs, phi_k, weighted, totals, v.dtype)
+    d_phi_k = _key_gradients(v, d_pairs, phi_q, d_weighted, d_totals)
+    dv = _value_gradients(phi_q, phi_k, d_numerator, d_weighted, v.dtype)
+    (dq,), (dk,) = pull_q(_tokens(d_phi_q)), pull_k(_tokens(d_phi_k))
+    return after, (dq, dk, jnp.swapaxes(_tokens(dv), 1, 2).astype(v.dtype))
+
+
+def _query_gradients(
+    d_numerator: Float[Array, "b h n t d"],
+    d_normaliser: Float[Array, "b h n t 1"],
+    d_pairs: Float[Array, "b h n t t"],
+    phi_k: Float[Array, "b h n t m"],
+    weighted: Float[Array, "b h n d m"],
+    totals: Float[Array, "b h n m"],
+    dtype: Any,
+) -> Float[Array, "b h n t m"]:
+    """Return the gradients of the query features, from earlier blocks and from the own block."""
+    d_phi_q = product("bhntd,bhndm->bhntm", d_numerator, weighted, dtype)
+    d_phi_q += product("bhnts,bhnsm->bhntm", d_pairs, phi_k, dtype)
+    return d_phi_q + d_normaliser * totals[:, :, :, None]
+
+
+def _key_gradients(
+    v: Float[Array, "b h n t d"],
+    d_pairs: Float[Array, "b h n t t"],
+    phi_q: Float[Array, "b h n t m"],
+    d_weighted: Float[Array, "b h n d m"],
+    d_totals: Float[Array, "b h n m"],
+) -> Float[Array, "b h n t m"]:
+    """Return the gradients of the key features, from later blocks and from the own block."""
+    d_phi_k = product("bhnsd,bhndm->bhnsm", v, d_weighted, v.dtype)
+    d_phi_k += product("bhnts,bhntm->bhnsm", d_pairs, phi_q, v.dtype)
+    return d_phi_k + d_totals[:, :, :, None]
+
+
+def _value_gradients(
+    phi_q: Float[Array, "b h n t m"],
+    phi_k: Float[Array, "b h n t m"],
+    d_numerator: Float[Array, "b h n t d"],
+    d_weighted: Float[Array, "b h n d m"],
+    dtype: Any,
+) -> Float[Array, "b h n t d"]:
+    """Return the gradients of the values, from later blocks and from the own block."""
+    dv = product("bhnsm,bhndm->bhnsd", phi_k, d_weighted, dtype)
+    pairs = _pairs(phi_q, phi_k, dtype)
+    return dv + product("bhnts,bhntd->bhnsd", pairs, d_numerator, dtype)
 
 
 def _blocks(plan: Plan, x: Float[Array, "b h c m"]) -> Float[Array, "b h n t m"]:
@@ -131,12 +177,12 @@ def _tokens(x: Float[Array, "b h n t m"]) -> Float[Array, "b h c m"]:
 
 
 def _values(plan: Plan, v: Float[Array, "b c h d"], mask: Array) -> Float[Array, "b h n t d"]:
-    """Zero at padding."""
+    """Return the values in blocks, zero at padding."""
     return _blocks(plan, values_of(v, mask))
 
 
 def _pairs(phi_q: Array, phi_k: Array, dtype: Any) -> Float[Array, "b h n t t"]:
-    """phi(q_i)^T phi(k_j) for j <= i within a block, else 0."""
+    """Return phi(q_i)^T phi(k_j) for j <= i within a block, and 0 for j > i."""
     return _seen(product("bhntm,bhnsm->bhnts", phi_q, phi_k, dtype))
 
 
@@ -147,7 +193,7 @@ def _seen(pairs: Float[Array, "b h n t t"]) -> Float[Array, "b h n t t"]:
 def _before_blocks(
     state: State, phi_k: Float[Array, "b h n t m"], v: Float[Array, "b h n t d"]
 ) -> tuple[Float[Array, "b h n d m"], Float[Array, "b h n m"], State]:
-    """The sums before each block, and the state after the chunk."""
+    """Return the sums before each block, and the state after the chunk."""
     sums = product("bhntd,bhntm->bhndm", v, phi_k, v.dtype)
     weighted, last = _running(state.weighted, sums)
     totals, last_total = _running(state.totals, jnp.sum(phi_k, axis=3))
@@ -157,7 +203,11 @@ def _before_blocks(
 def _after_blocks(
     later: State, phi_q: Array, d_numerator: Array, d_normaliser: Array, dtype: Any
 ) -> tuple[State, Float[Array, "b h n d m"], Float[Array, "b h n m"]]:
-    """The gradients of the state before the chunk, and of the sums that hold each block's keys."""
+    """Return the gradients of the state before the chunk, and of the sums with each block's keys.
+
+    A key of a block is in the sums before every later block, so each block gets the gradients
+    from all later queries.
+    """
     sums = product("bhntd,bhntm->bhndm", d_numerator, phi_q, dtype)
     totals = jnp.einsum("bhntm,bhnt->bhnm", phi_q, d_normaliser[..., 0])
     weighted, first = _running(later.weighted, sums[:, :, ::-1])
@@ -166,7 +216,7 @@ def _after_blocks(
 
 
 def _running(start: Array, parts: Float[Array, "b h n *x"]) -> tuple[Array, Array]:
-    """start, start + part 0, ... before each part, and the sum of all."""
+    """Return the running sums before each part (start, start + part 0, ...), and the last sum."""
     sums = [start]
     for index in range(parts.shape[2]):
         sums.append(sums[-1] + parts[:, :, index])

@@ -1,6 +1,6 @@
-"""Published numbers: shown beside one's own runs, never averaged with them.
+"""Published figures, which are shown beside a user's own runs and never averaged with them.
 
-The files in `lra_bench/published/` hold what the sources print; see docs/published.md.
+The CSV files in this folder hold the figures as the sources print them; see docs/published.md.
 """
 
 import csv
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
-# The published name of each mechanism, by source.
+# The names under which the sources publish each mechanism.
 _NAMES = {
     "softmax": ("Transformer", "Standard", "Self-Attention"),
     "performer-softmax": ("Performer", "Favor-256 (redraw)"),
@@ -19,18 +19,20 @@ _NAMES = {
     "reformer": ("Reformer",),
 }
 _TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
-# Which kernel a source's "Performer" has, where it says so.
+# The kernel of each source's "Performer", where the source tells.
 _KERNEL = {"nystromformer": "performer-relu", "xformers": "performer-softmax"}
 
 
 @dataclass(frozen=True)
 class Published:
-    """One model in one source, in percent.
+    """A published row holds the accuracies of one model in one source, in percent.
 
     Attributes:
-        accuracy: by task; a task it failed at is left out.
-        failed: those tasks.
-        average: as printed.
+        source: the name of the source.
+        model: the name of the model in the source.
+        accuracy: accuracy by task, in percent, without the tasks at which the model failed.
+        failed: the tasks at which the model failed.
+        average: the average as printed, in percent; None if there is none.
     """
 
     source: str
@@ -42,7 +44,7 @@ class Published:
 
 @cache
 def results() -> tuple[Published, ...]:
-    """Every published row: the LRA paper's Table 1, then what others found later."""
+    """Return every published row: Table 1 of the LRA paper, then later results of others."""
     paper = [
         {**row, "source": "LRA paper", "avg": row["avg_printed"]}
         for row in _read("lra_paper_table1")
@@ -57,7 +59,7 @@ def _published(row: dict) -> Published:
 
 
 def of(attention: str, task: str) -> list[Published]:
-    """The published rows of a mechanism that have a figure for a task."""
+    """Return the published rows of a mechanism that have a figure for a task."""
     return [
         row
         for row in results()
@@ -69,12 +71,13 @@ def of(attention: str, task: str) -> list[Published]:
 
 @dataclass(frozen=True)
 class Speed:
-    """A row of the LRA paper's Table 2: byte text, batch 32, 4x4 TPU v3.
+    """A speed holds one row of Table 2 of the LRA paper: byte text, batch 32, 4x4 TPU v3.
 
     Attributes:
-        steps_per_second: of training, by thousands of tokens.
-        relative: the same over the Transformer's, as printed.
-        gigabytes: peak memory of a device.
+        model: the name of the model.
+        steps_per_second: training steps per second, by the length in thousands of tokens.
+        relative: the same divided by that of the Transformer, as printed.
+        gigabytes: peak memory of a device in GB, by the length in thousands of tokens.
     """
 
     model: str
@@ -85,7 +88,7 @@ class Speed:
 
 @cache
 def speeds() -> tuple[Speed, ...]:
-    """The LRA paper's Table 2, in its order."""
+    """Return Table 2 of the LRA paper, in its order."""
     columns = ("sps", "rel", "gb")
     return tuple(
         Speed(row["model"], *(_by_length(row, name) for name in columns))
@@ -98,11 +101,11 @@ def _by_length(row: dict, name: str) -> dict[int, float]:
 
 
 def _read(name: str) -> list[dict[str, str]]:
-    """Rows, of strings. Without pandas, which would be half a second of every run's start."""
+    """Read the rows of a CSV file. pandas would add half a second to the start of every run."""
     text = (files("lra_bench") / "published" / f"{name}.csv").read_text()
     return list(csv.DictReader(text.splitlines()))
 
 
 def _accuracy(row: dict) -> dict[str, float]:
-    """The figures; an empty cell or FAIL isn't one."""
+    """Return the accuracies of a row, in percent, without empty cells and FAIL."""
     return {task: float(row[task]) for task in _TASKS if re.fullmatch(r"[0-9.]+", row[task])}

@@ -1,5 +1,7 @@
 """What CONTRIBUTING says of adding an attention and a task works, word for word."""
 
+import importlib
+import operator
 import os
 import re
 import shlex
@@ -93,3 +95,28 @@ def test_what_is_added_is_clean_and_gets_its_part_of_the_documents(checkout, do)
     do("python", "docs/generate.py")
     assert "### efficient\n" in (checkout / "docs/attentions.md").read_text()
     assert "### same-ends\n" in (checkout / "docs/tasks.md").read_text()
+
+
+def table(title):
+    """The rows of a chapter's table, each as its cells."""
+    lines = [line for line in chapter(title).splitlines() if line.startswith("|")]
+    return [line.strip("| ").split(" | ") for line in lines[2:]]
+
+
+def test_the_way_of_a_number_leads_through_code_that_exists():
+    _cell, *hops = steps = table("Where a number comes from")
+    assert len(hops) == 5
+    for _, path, function, _ in steps:
+        module = importlib.import_module(path.strip("`").removesuffix(".py").replace("/", "."))
+        assert callable(operator.attrgetter(function.strip("`"))(module))
+
+
+def test_the_table_of_folders_has_them_all():
+    listed = [name for row in table("The folders of `lra_bench/`") for name in _code(row[0])]
+    links = {"attentions", "tasks", "configs"}
+    there = {path.name for path in (ROOT / "lra_bench").glob("[!_]*") if path.name not in links}
+    assert sorted(listed) == sorted(there - {"py.typed"})
+
+
+def _code(text):
+    return re.findall(r"`([^`]+)`", text)

@@ -82,7 +82,7 @@ def test_a_new_record_makes_its_tables_stale(generate, copy, capsys):
     ("old", "new", "said"),
     [
         ("<!-- end -->", "", "a block has no end"),
-        ("docs/facts.py attention_table", "docs/facts.py attention_tables", "nothing makes"),
+        ("docs/facts.py attention_table", "docs/facts.py attention_tables", "unknown command"),
         ("docs/facts.py attention_table", "lra-bench table results/drop-in | table x", "0 tables"),
     ],
 )

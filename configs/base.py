@@ -1,4 +1,4 @@
-"""What the tasks' presets start from."""
+"""Settings that the presets of the tasks share."""
 
 from typing import Any
 
@@ -6,12 +6,13 @@ from ml_collections import ConfigDict
 
 
 def one_gpu() -> Any:
-    """The one-GPU setting of Nystromformer (Xiong et al. 2021), which Skyformer uses too.
+    """Return the one-GPU setting of Nystromformer (Xiong et al. 2021), also used by Skyformer.
 
     Values: github.com/mlpen/Nystromformer, LRA/code/lra_config.py and run_tasks.py (AdamW with
-    epsilon 1e-6, linear warm-up and decay). Features and hash rotations stay as first drawn, as
-    there. Not as there: no attention dropout, since mechanisms that never form attention weights
-    can't have it; float32; beta1 stays 0.9, where PyTorch's OneCycleLR moves it.
+    epsilon 1e-6, linear warm-up and decay). As in that code, random features and hash rotations
+    are drawn once and kept. Three things differ from it: there is no attention dropout, because
+    mechanisms that never form attention weights cannot have it; the dtype is float32; and beta1
+    stays 0.9, whereas PyTorch's OneCycleLR changes it during training.
     """
     return ConfigDict(
         {
@@ -49,7 +50,7 @@ def one_gpu() -> Any:
 
 
 def quick() -> Any:
-    """A setting for minutes on two CPU cores: few steps, hence a high rate and no dropout."""
+    """Return a setting for minutes on two CPU cores: few steps, a high rate, no dropout."""
     config = one_gpu()
     config.model.dropout = 0.0
     config.train.update(learning_rate=2e-3, warmup_steps=100, clip_norm=1.0)
@@ -58,7 +59,7 @@ def quick() -> Any:
 
 
 def tiny() -> Any:
-    """A setting for seconds, which shows that everything runs."""
+    """Return a setting for seconds, which shows that everything runs."""
     config = quick()
     config.model.update(num_layers=1, emb_dim=32, ffn_dim=32, head_dim=16)
     config.train.update(num_steps=24, warmup_steps=4, log_every=4, eval_every=8)
@@ -67,12 +68,13 @@ def tiny() -> Any:
 
 
 def lra_paper() -> Any:
-    """What the LRA paper's configs have in common (Tay et al. 2021).
+    """Return the settings that the configs of the LRA paper (Tay et al. 2021) share.
 
     Values: github.com/google-research/long-range-arena, lra_benchmarks/listops/configs and
-    utils/train_utils.py: Adam with beta2 0.98, epsilon 1e-9 and decoupled weight decay. How
-    often features are redrawn is ours: there each forward pass did so, even in evaluation. So
-    is the scale of the embeddings, which were N(0, 1) there.
+    utils/train_utils.py: Adam with beta2 0.98, epsilon 1e-9 and decoupled weight decay. Two
+    things differ from that code: random features are redrawn every 1,000 steps, where it redraws
+    them in each forward pass, even in evaluation; and embeddings have another scale, where it
+    draws them from N(0, 1).
     """
     config = one_gpu()
     config.model.update(num_layers=6, emb_dim=512, ffn_dim=2_048, num_heads=8, head_dim=64)
@@ -83,7 +85,7 @@ def lra_paper() -> Any:
 
 
 def lra_paper_image() -> Any:
-    """What the LRA paper's configs of images have in common: one layer, cosine, 200 epochs.
+    """Return the settings that the LRA paper's image configs share: one layer, cosine, 200 epochs.
 
     Values: github.com/google-research/long-range-arena, lra_benchmarks/image/configs.
     """
