@@ -5,7 +5,7 @@
      └─ RunError     the call was right, but a run or a check failed: exit status 1
 
 Two more exceptions are not failures of the program: `runtime.stopping.Stopped` ends a run that was
-asked to stop, and `training.loop.Diverged` ends one whose loss is not finite.
+asked to stop, and `training.evaluator.Diverged` ends one whose loss is not finite.
 """
 
 import contextlib
