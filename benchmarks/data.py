@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lra_bench.contracts import Reading
+from lra_bench.data.location import locate
 from lra_bench.data.prepare import prepare
 from lra_bench.data.store import open_store
 from lra_bench.tasks.image import Image
@@ -32,7 +33,7 @@ _BATCH, _BATCHES = 256, 2_000
 def made(folder: Path, task: Any, source: str) -> float:
     """CPU seconds that preparing the store takes."""
     start = time.process_time()
-    prepare(folder / "data", task, source, folder)
+    prepare(task, locate(folder / "data", task, source), folder)
     return time.process_time() - start
 
 
@@ -68,8 +69,9 @@ def store(folder: Path) -> str:
     """Batches of 256 examples of 1,024 tokens from the store, in random order."""
     archive(folder)
     task: Any = Image()
-    place = prepare(folder / "data", task, "archive", folder)
-    tokens = open_store(place).splits["train"].tokens
+    location = locate(folder / "data", task, "archive")
+    prepare(task, location, folder)
+    tokens = open_store(location).splits["train"].tokens
     order = np.random.default_rng(0).integers(0, len(tokens), (_BATCHES, _BATCH))
     start = time.process_time()
     for indices in order:

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 from lra_bench.config import make_settings
+from lra_bench.data.location import data_root, locate
 from lra_bench.data.obtain import load_data
 from lra_bench.display.progress import Display
-from lra_bench.files import data_root
 from lra_bench.records.metrics import Metrics
 from lra_bench.registry import ATTENTIONS, TASKS
 from lra_bench.runtime.devices import choose_devices
@@ -53,7 +53,7 @@ def measure(attention: str) -> tuple[float, float]:
     settings = make_settings("listops", attention, "mini", 0, overrides)
     devices = choose_devices(settings.train)
     task = TASKS.get("listops").target(**settings.data)
-    store = load_data(task, "generate", data_root(None), Display())
+    store = load_data(task, locate(data_root(None), task, "generate"), Display())
     programs = Programs(make_learner(task, settings), settings, store, devices)
     programs.compile()
     pairs = []

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lra_bench.analysis import plots
 from lra_bench.contracts import Task
+from lra_bench.data.location import locate
 from lra_bench.data.obtain import load_data
 from lra_bench.display.progress import Display
 from lra_bench.errors import UsageError, unknown
@@ -50,7 +51,8 @@ class Call(NamedTuple):
 def run(setup: Setup, out: Path, display: Display) -> bool:
     """Write matrices.npz, matrix.csv and the heat maps, show a table."""
     settings, task, model = load_model(setup.run_dir)
-    store = load_data(task, settings.data_source, setup.data_root, display)
+    location = locate(setup.data_root, task, settings.data_source)
+    store = load_data(task, location, display)
     if setup.split not in store.splits:
         raise unknown("split", setup.split, list(store.splits))
     split = store.splits[setup.split]

@@ -9,7 +9,7 @@ import numpy as np
 
 from lra_bench.contracts import Task
 from lra_bench.data.canary import STANDARD_ERRORS, try_canary
-from lra_bench.data.store import Split, Store, origin
+from lra_bench.data.store import Split, Store
 
 _BLOCK = 4_096
 # The official IMDb reviews have a few in train and test alike, 0.5 %.
@@ -34,10 +34,10 @@ def check(task: Task, store: Store) -> Iterator[Finding]:
     """All findings on a store whose checksums match, one after the other."""
     manifest = store.manifest
     yield Finding("checksums", True, "all files are as they were written")
-    where = f" from {manifest['path']}" if manifest["path"] else ""
-    yield Finding("source", True, f"{manifest['source']}{where}: {origin(manifest)}")
-    yield Finding("splits", True, manifest["split_rule"])
-    yield from (Finding("left out", None, note) for note in manifest["notes"])
+    path = f" from {manifest.path}" if manifest.path else ""
+    yield Finding("source", True, f"{manifest.source}{path}: {manifest.origin}")
+    yield Finding("splits", True, manifest.split_rule)
+    yield from (Finding("left out", None, note) for note in manifest.notes)
     for name, split in store.splits.items():
         yield _labels(name, split, task)
     for name, split in store.splits.items():
