@@ -96,9 +96,9 @@ def test_the_broken_pathfinder_128_fails_the_canary():
     task = PathX(contour_length=6)
     good, bad = (canary.try_canary(task, x) for x in (store, noisy(store)))
     assert good is not None
-    assert good.sings
+    assert good.passes
     assert bad is not None
-    assert not bad.sings
+    assert not bad.passes
 
 
 def test_images_shrunk_beyond_following_are_not_judged(path):

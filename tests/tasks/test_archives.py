@@ -186,9 +186,9 @@ class TestImage:
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
-            ("data_batch_1.bin", b"\0" * 3072, "3,072 bytes, no multiple of 3,073"),
-            ("data_batch_1.bin", b"", "0 bytes, no multiple"),
-            ("test_batch.bin", b"\x0a" * 3073, "record 0 has label 10, not 0 to 9"),
+            ("data_batch_1.bin", b"\0" * 3072, "3,072 bytes, not a multiple of 3,073"),
+            ("data_batch_1.bin", b"", "0 bytes, not a multiple"),
+            ("test_batch.bin", b"\x0a" * 3073, "record 0 has label 10, must be 0 to 9"),
         ],
     )
     def test_wrong_records(self, tmp_path, name, content, message):
