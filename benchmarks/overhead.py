@@ -1,11 +1,11 @@
-"""How much of a training step's wall time is spent outside the compiled function.
+"""Measure the share of a training step's wall time that is spent outside the compiled function.
 
     python benchmarks/overhead.py [ATTENTION ...]
 
-For each attention, on ListOps `mini`: in turn, blocks of steps through the training loop (loader,
-logging, metrics file, Python) and blocks of bare calls of the same compiled function on the same
-batch. The two alternate, so that a drift of the machine hits both. Prints the medians and the
-share of the loop's time that isn't the function's.
+For each attention, on ListOps `mini`, two kinds of blocks alternate, so that a drift of the machine
+affects both: steps of the training loop (loader, logging, metrics file, Python), and bare calls of
+the same compiled function on the same batch. Prints the medians, and the share of the loop's time
+outside the function.
 """
 
 import statistics
@@ -31,7 +31,7 @@ ROUNDS, STEPS = 5, 40
 
 
 def bare(programs: Programs, state: State, steps: int) -> tuple[State, float]:
-    """Seconds a step of the compiled function alone."""
+    """Return the state and the seconds per step of the compiled function alone."""
     batch = programs.train_batch(0)
     started = time.perf_counter()
     for _ in range(steps):
@@ -41,14 +41,14 @@ def bare(programs: Programs, state: State, steps: int) -> tuple[State, float]:
 
 
 def looped(loop: Loop, state: State) -> tuple[State, float]:
-    """Seconds a step of the loop from step 0 to its last, validation left out."""
+    """Return the state and the seconds per step of the whole loop, without validation."""
     started = time.perf_counter()
     state = loop.fit(state)
     return state, (time.perf_counter() - started) / loop.settings.num_steps
 
 
 def measure(attention: str) -> tuple[float, float]:
-    """Median seconds a step: the loop's and the bare function's."""
+    """Return the median seconds per step of the loop and of the bare function."""
     overrides = [f"train.num_steps={STEPS}"]
     settings = make_settings("listops", attention, "mini", 0, overrides)
     devices = choose_devices(settings.train)
@@ -79,7 +79,7 @@ def measure(attention: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure the attentions named, or all."""
+    """Measure the attentions on the command line, or all."""
     print(f"{ROUNDS} alternating rounds of {STEPS} steps")
     for attention in sys.argv[1:] or ATTENTIONS.names():
         loop, function = measure(attention)

@@ -43,7 +43,7 @@ the mean log of their ratio exceeds 0; in brackets the geometric mean of that ra
 
 
 class Claim(NamedTuple):
-    """The claim that `better`, with `share` times as many projections, has less error than `worse`."""
+    """The claim that `better`, with `share` times the projections, has less error than `worse`."""
 
     name: str
     better: str

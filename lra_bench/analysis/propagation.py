@@ -71,7 +71,7 @@ def run(setup: Setup, out: Path, display: Display) -> bool:
 
 
 def measure(setup: Setup, display: Display) -> pd.DataFrame:
-    """Return the error after each layer, by variant and draw; all share the exact model's weights."""
+    """Return the error after each layer, by variant and draw; weights are the Transformer's."""
     rows = []
     with display.bar("propagation", setup.draws * len(VARIANTS)) as bar:
         for draw in range(setup.draws):
