@@ -6,7 +6,7 @@ Does three runs by the command line, all of the same number of steps: softmax fr
 performer-softmax from scratch, and performer-softmax with the parameters of the first
 (`--init-from`). Prints the validation accuracy before any step and after 10, 25, 50 and 100 % of
 the steps as markdown, and draws it over the steps into OUT/drop_in.png, with the transferred
-parameters before any step as a dotted line. Finished runs are reused; unfinished ones go on.
+parameters before any step as a dotted line. Finished runs are reused; unfinished ones are resumed.
 """
 
 import argparse

@@ -253,7 +253,7 @@ def _bare(call: Callable[[], object], calls: int) -> float:
 
 
 def _turn(call: Callable[[], object]) -> dict[str, Any]:
-    """Measure the seconds of timing a call, then those of as many bare calls."""
+    """Measure the seconds of timing a call, then those of the same number of bare calls."""
     first, started = _bare(call, 1), time.perf_counter()
     timed = timing.measure(call, first, TURN_BUDGET, "wall")
     measured = time.perf_counter() - started

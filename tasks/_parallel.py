@@ -24,7 +24,7 @@ def blocks(make: Callable[[int], Arrays], starts: Sequence[int], folder: Path) -
     """Yield `make(start)` for each start, in order, using a process per core.
 
     Finished blocks are kept in `folder`, and a later call reads them from there. `make` and its
-    arguments must be picklable. A single missing block is made in this process.
+    arguments must be picklable. If only one block is missing, this process makes it.
 
     Raises:
         RunError: a process was killed.

@@ -1,4 +1,4 @@
-"""Make batches as a pure function of (seed, step), ahead of time in a thread."""
+"""Make batches as a pure function of (seed, step); prepare them ahead in a thread."""
 
 import queue
 import threading

@@ -1,4 +1,4 @@
-"""Where data live: the root of all data, and the paths of one task's store."""
+"""The root of all data, and the paths of one task's store."""
 
 import hashlib
 import json

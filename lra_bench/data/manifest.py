@@ -1,4 +1,4 @@
-"""The manifest of a token store: what the data are, and the checksums of its files."""
+"""The manifest of a token store: its contents, their source, and the checksums of its files."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class SplitManifest:
-    """What the manifest says of one split.
+    """The manifest's entry for one split.
 
     Attributes:
         examples: their number.
@@ -28,7 +28,7 @@ class SplitManifest:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a store holds. The JSON file has the same keys in the same order.
+    """The description of a store. The JSON file has the same keys in the same order.
 
     Attributes:
         schema: the version of the store's format.

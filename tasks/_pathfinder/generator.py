@@ -87,7 +87,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Trace:
-    """How the images were made; all int64 (images,).
+    """The history of the images; all int64 (images,).
 
     Attributes:
         margins: in pixels.

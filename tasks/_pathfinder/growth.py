@@ -75,7 +75,7 @@ class Snakes:
 
     @classmethod
     def empty(cls, lanes: int, paddles: int, snakes: int) -> "Snakes":
-        """Return arrays of zeros for as many snakes."""
+        """Return arrays of zeros for `snakes` snakes of `paddles` paddles in each of `lanes` lanes."""
         shape = (lanes, paddles, snakes)
         pivot = np.zeros((lanes, snakes, 2), np.int64)
         return cls(pivot, np.zeros(shape, np.int64), np.zeros(shape, np.int64))
@@ -191,8 +191,8 @@ def grow_targets(
 ) -> tuple[Snakes, np.ndarray]:
     """Grow the two long snakes of each image; return them and the successful attempts, from 1.
 
-    Every unfinished image gets as many attempts at once as fit, and takes its first success, so
-    the result does not depend on how many fit. The attempts are int64 (images,).
+    An unfinished image makes several attempts at once and takes its first success, so the result
+    does not depend on how many it makes at once. The attempts are int64 (images,).
 
     Raises:
         ValueError: too many attempts in a row failed.

@@ -2,8 +2,10 @@
 
 import json
 import multiprocessing
+import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +18,7 @@ from stores import prepared
 from lra_bench.contracts import Reading
 from lra_bench.data import store
 from lra_bench.data.batches import Batches, Prefetch, padded_batches
-from lra_bench.data.location import Location, locate
+from lra_bench.data.location import Location, data_root, locate
 from lra_bench.data.manifest import read_manifest, write_manifest
 from lra_bench.data.prepare import prepare
 from lra_bench.errors import RunError, UsageError
@@ -93,6 +95,28 @@ SPLIT_KEYS = ["examples", "label_histogram", "files"]
 
 def make(root, task=None):
     return prepared(root, task or ListOps(40, 8, 8, 3, 40), "generate")
+
+
+class TestLocation:
+    """Where each file of a store lies, so that existing stores and memories are found."""
+
+    def test_the_frozen_paths(self):
+        """Change the fingerprint only on purpose: it orphans every prepared store."""
+        location = locate(Path("/data"), ListOps(40, 8, 8, 3, 40), "generate")
+        assert location.path == Path("/data/listops/generate-cc9b37056d0c")
+        assert location.manifest == location.path / "manifest.json"
+        assert location.lock == Path("/data/listops/.generate-cc9b37056d0c.lock")
+        assert location.scratch == Path("/data/listops/.generate-cc9b37056d0c.scratch")
+        assert location.temporary == Path(f"/data/listops/.generate-cc9b37056d0c.{os.getpid()}.tmp")
+        assert location.remembered == Path("/data/listops/.generate.json")
+        assert location.downloads == Path("/data/downloads")
+
+    def test_the_root_is_the_argument_else_the_variable_else_the_cache(self, monkeypatch):
+        monkeypatch.setenv("LRA_BENCH_DATA", "~/there")
+        assert data_root(Path("~/here")) == Path.home() / "here"
+        assert data_root(None) == Path.home() / "there"
+        monkeypatch.setenv("LRA_BENCH_DATA", "")
+        assert data_root(None) == Path.home() / ".cache" / "lra_bench"
 
 
 class TestStore:
