@@ -75,7 +75,7 @@ class Snakes:
 
     @classmethod
     def empty(cls, lanes: int, paddles: int, snakes: int) -> "Snakes":
-        """Return arrays of zeros for `snakes` snakes of `paddles` paddles in each of `lanes` lanes."""
+        """Return zeros for `snakes` snakes of `paddles` paddles in each of `lanes` lanes."""
         shape = (lanes, paddles, snakes)
         pivot = np.zeros((lanes, snakes, 2), np.int64)
         return cls(pivot, np.zeros(shape, np.int64), np.zeros(shape, np.int64))
