@@ -20,7 +20,7 @@ def fetch(task: Task, source: Source, folder: Path, display: Display) -> Path:
     """Download the source's file into `folder`, unless it is there, and return its path.
 
     Raises:
-        RunError: the address can't be reached, said within seconds; or the checksum differs.
+        RunError: the address doesn't answer within seconds, or the checksum differs.
     """
     file = folder / source.files
     with locked(folder / f".{source.files}.lock", wait=True):
