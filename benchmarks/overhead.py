@@ -19,7 +19,7 @@ from lra_bench.data.location import data_root, locate
 from lra_bench.data.obtain import load_data
 from lra_bench.display.progress import Display
 from lra_bench.records.metrics import Metrics
-from lra_bench.registry import ATTENTIONS, TASKS
+from lra_bench.registry import ATTENTIONS, make_task
 from lra_bench.runtime.devices import choose_devices
 from lra_bench.runtime.stopping import StopRequest
 from lra_bench.training.checkpoint import Checkpoints
@@ -52,7 +52,7 @@ def measure(attention: str) -> tuple[float, float]:
     overrides = [f"train.num_steps={STEPS}"]
     settings = make_settings("listops", attention, "mini", 0, overrides)
     devices = choose_devices(settings.train)
-    task = TASKS.get("listops").target(**settings.data)
+    task = make_task("listops", settings.data)
     store = load_data(task, locate(data_root(None), task, "generate"), Display())
     programs = Programs(make_learner(task, settings), settings, store, devices)
     programs.compile()
