@@ -1,13 +1,13 @@
-"""How fast the attentions are, against each other, against PyTorch's, and as they grow.
+"""Measure how fast the attentions are: against each other, against PyTorch's, and by length.
 
     python benchmarks/attention.py SECTION ... [--rounds 3] [--out FILE]
 
-Sections: peers, crossover, causal, transformer, memory, slopes, causal-slopes. What touches
-PyTorch needs `pip install 'lra-bench[peers]'`. Every measurement is a process of its own;
-contenders take turns, so that a drift of the machine hits all; shown are medians over the rounds,
-forward and backward together, in CPU time unless said otherwise. Batch 1, 8 heads of 64, 256
-features, float32, two threads; inputs N(0, 1). With --out, each measurement is kept as a JSON
-line, and a second call goes on with what is missing.
+Sections: peers, crossover, causal, transformer, memory, slopes, causal-slopes; default: all. Peers
+and crossover need PyTorch: `pip install 'lra-bench[peers]'`. Every measurement has its own process.
+The attentions take turns, so that a drift of the machine affects all. Tables show medians over the
+rounds, of forward and backward pass together, in CPU time unless they name another unit. Batch 1,
+8 heads of 64, 256 features, float32, two threads; inputs N(0, 1). With --out, each measurement is
+kept as a JSON line, and a second call adds what is missing.
 """
 
 import argparse
@@ -33,7 +33,7 @@ Call = Callable[[], object]
 
 
 def attention(name: str, length: int, options: dict[str, Any]) -> Call:
-    """Forward and backward of a registered mechanism."""
+    """Return a call of forward and backward pass of a registered mechanism."""
     from flax import nnx
 
     from lra_bench.contracts import Dims
@@ -56,10 +56,11 @@ def _gradient(call: Any, length: int) -> Call:
 
 
 def per_token(name: str, length: int, options: dict[str, Any]) -> Call:
-    """Causal FAVOR+ token by token: a scan whose backward pass takes each token off again.
+    """Return a call of causal FAVOR+ token by token.
 
-    The way of the Performer authors' first JAX code, numerator and normaliser one after the
-    other; features come from this project's maps.
+    A scan adds each token to the sums, and its backward pass subtracts it again, as in the
+    Performer authors' first JAX code: first for the numerator, then for the normaliser. The
+    features are this project's.
     """
     import jax
     import jax.numpy as jnp
@@ -112,7 +113,7 @@ def per_token(name: str, length: int, options: dict[str, Any]) -> Call:
 
 
 def torch_attention(name: str, length: int, options: dict[str, Any]) -> Call:
-    """Forward and backward of performer-pytorch's attention, or PyTorch's own."""
+    """Return a call of forward and backward pass of performer-pytorch's or PyTorch's attention."""
     del options
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(THREADS)
@@ -134,9 +135,9 @@ def torch_attention(name: str, length: int, options: dict[str, Any]) -> Call:
 
 
 def transformer(name: str, length: int, options: dict[str, Any]) -> Call:
-    """Forward and backward of the paper's "Regular" or "Small" Transformer (Fig. 3), no embedding.
+    """Return a call of the paper's "Regular" or "Small" Transformer (Fig. 3) without embedding.
 
-    "identity" computes queries and keys too, which its own program would leave out.
+    "identity-with-qk" also computes queries and keys, which "identity" leaves out.
     """
     import jax
     import jax.numpy as jnp
@@ -173,7 +174,7 @@ def transformer(name: str, length: int, options: dict[str, Any]) -> Call:
 
 
 def _with_queries_and_keys(q: Any, k: Any, v: Any, mask: Any) -> Any:
-    """V, to which Q and K add what no compiler knows to be next to nothing."""
+    """Return V plus a tiny multiple of Q and K, which the compiler can't remove."""
     del mask
     return v + 1e-30 * (q + k)
 
@@ -187,7 +188,7 @@ MAKERS = {
 
 
 def measure(spec: dict[str, Any]) -> dict[str, float]:
-    """Medians of a call's CPU and wall seconds, and by how much the peak of RSS grew."""
+    """Return medians of a call's CPU and wall seconds, and the growth of peak RSS in bytes."""
     run = MAKERS[spec["maker"]](spec["name"], spec["length"], spec["options"])
     before = resident()
     run()
@@ -205,47 +206,54 @@ def measure(spec: dict[str, Any]) -> dict[str, float]:
 
 
 def spec(maker: str, name: str, length: int, **options: Any) -> dict[str, Any]:
-    """What a measuring process is told."""
+    """Return what a measuring process reads from its command line."""
     return {"maker": maker, "name": name, "length": length, "options": options}
 
 
 class Bench:
-    """Measures specs in turns and keeps what came out."""
+    """Measure specs in turns and keep the results.
+
+    Args:
+        rounds: the number of measurements of each spec.
+        out: the file of JSON lines; None to keep none.
+    """
 
     def __init__(self, rounds: int, out: Path | None) -> None:
         self.rounds, self.out = rounds, out
         lines = out.read_text().splitlines() if out is not None and out.exists() else []
-        self.found = [json.loads(line) for line in lines]
+        self.measured = [json.loads(line) for line in lines]
 
     def medians(self, specs: Iterable[dict[str, Any]]) -> list[dict[str, float]]:
-        """For each spec, the medians over the rounds."""
+        """Measure what is missing; return the medians over the rounds for each spec."""
         specs = list(specs)
         for number in range(self.rounds):
-            for one in specs:
-                if not any(f["spec"] == one and f["round"] == number for f in self.found):
-                    self._measure(one, number)
-        return [self._median(one) for one in specs]
+            for spec in specs:
+                if not any(x["spec"] == spec and x["round"] == number for x in self.measured):
+                    self._measure(spec, number)
+        return [self._median(spec) for spec in specs]
 
-    def _median(self, one: dict[str, Any]) -> dict[str, float]:
-        found = [f["result"] for f in self.found if f["spec"] == one]
-        return {key: statistics.median(f[key] for f in found) for key in found[0]}
+    def _median(self, spec: dict[str, Any]) -> dict[str, float]:
+        results = [line["result"] for line in self.measured if line["spec"] == spec]
+        return {key: statistics.median(x[key] for x in results) for key in results[0]}
 
-    def _measure(self, one: dict[str, Any], number: int) -> None:
+    def _measure(self, spec: dict[str, Any], number: int) -> None:
         env = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
-        command = [sys.executable, __file__, "--child", json.dumps(one)]
+        command = [sys.executable, __file__, "--child", json.dumps(spec)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         if done.returncode:
-            sys.exit(f"{one}: {done.stderr.strip().splitlines()[-1]}")
-        line = {"spec": one, "round": number, "result": json.loads(done.stdout.splitlines()[-1])}
-        print(f"  {one['name']} {one['length']} {line['result']['cpu']:.3f} s CPU", file=sys.stderr)
-        self.found.append(line)
+            sys.exit(f"{spec}: {done.stderr.strip().splitlines()[-1]}")
+        line = {"spec": spec, "round": number, "result": json.loads(done.stdout.splitlines()[-1])}
+        print(
+            f"  {spec['name']} {spec['length']} {line['result']['cpu']:.3f} s CPU", file=sys.stderr
+        )
+        self.measured.append(line)
         if self.out is not None:
             with self.out.open("a") as file:
                 file.write(json.dumps(line) + "\n")
 
 
 def peers(bench: Bench) -> None:
-    """Against performer-pytorch and PyTorch's exact attention."""
+    """Compare with performer-pytorch and PyTorch's exact attention."""
     pairs = (
         ("performer-softmax", "performer-pytorch-softmax"),
         ("performer-relu", "performer-pytorch-relu"),
@@ -257,24 +265,24 @@ def peers(bench: Bench) -> None:
         ours = [spec("attention", name, length) for name in dict.fromkeys(p[0] for p in pairs)]
         theirs = [spec("torch", name, length) for name in dict.fromkeys(p[1] for p in pairs)]
         medians = bench.medians([*ours, *theirs])
-        found = {s["name"]: m for s, m in zip([*ours, *theirs], medians, strict=True)}
-        show([_against(length, one, other, found) for one, other in pairs])
+        by_name = {s["name"]: m for s, m in zip([*ours, *theirs], medians, strict=True)}
+        show([_against(length, name, peer, by_name) for name, peer in pairs])
 
 
-def _against(length: int, one: str, other: str, found: dict[str, Any]) -> dict[str, Any]:
+def _against(length: int, name: str, peer: str, medians: dict[str, Any]) -> dict[str, Any]:
     return {
         "length": length,
-        "attention": one,
-        "CPU s": found[one]["cpu"],
-        "against": other,
-        "its CPU s": found[other]["cpu"],
-        "times faster": found[other]["cpu"] / found[one]["cpu"],
-        "in wall time": found[other]["wall"] / found[one]["wall"],
+        "attention": name,
+        "CPU s": medians[name]["cpu"],
+        "against": peer,
+        "its CPU s": medians[peer]["cpu"],
+        "times faster": medians[peer]["cpu"] / medians[name]["cpu"],
+        "in wall time": medians[peer]["wall"] / medians[name]["wall"],
     }
 
 
 def crossover(bench: Bench) -> None:
-    """From which length on the linear attentions beat each exact one."""
+    """Find the length from which the linear attentions beat each exact one."""
     lengths = (256, 512, 1_024, 2_048, 4_096)
     linear = ("performer-softmax", "performer-relu", "linear")
     exact = ("softmax", "softmax-fused", "softmax-chunked", "torch-sdpa")
@@ -284,20 +292,20 @@ def crossover(bench: Bench) -> None:
         for name in (*linear, *exact)
     ]
     medians = bench.medians(specs)
-    found = {(s["name"], s["length"]): m for s, m in zip(specs, medians, strict=True)}
-    cpu = {name: [found[name, length]["cpu"] for length in lengths] for name in (*linear, *exact)}
+    results = {(s["name"], s["length"]): m for s, m in zip(specs, medians, strict=True)}
+    cpu = {name: [results[name, length]["cpu"] for length in lengths] for name in (*linear, *exact)}
     names = [str(length) for length in lengths]
     show([{"attention": x, **dict(zip(names, cpu[x], strict=True))} for x in cpu])
     rows = [
-        {"attention": one}
-        | {f"beats {x} from": str(fits.crossover(lengths, cpu[one], cpu[x])) for x in exact}
-        for one in linear
+        {"attention": name}
+        | {f"beats {x} from": str(fits.crossover(lengths, cpu[name], cpu[x])) for x in exact}
+        for name in linear
     ]
     show(rows)
 
 
 def causal(bench: Bench) -> None:
-    """Causal FAVOR+ in chunks against token by token."""
+    """Compare causal FAVOR+ in chunks with causal FAVOR+ token by token."""
     rows = []
     for name in ("performer-softmax", "performer-relu"):
         specs = [
@@ -320,7 +328,7 @@ def causal(bench: Bench) -> None:
 
 
 def whole_transformer(bench: Bench) -> None:
-    """The Transformers of Fig. 3 against the same with identity, "X (OPT)"."""
+    """Compare the Transformers of Fig. 3 with the same Transformer with identity, "X (OPT)"."""
     names = ("identity", "identity-with-qk", "performer-relu", "performer-softmax", "linear")
     rows = []
     for size, length in (("regular", 8_192), ("small", 16_384)):
@@ -341,7 +349,7 @@ def whole_transformer(bench: Bench) -> None:
 
 
 def memory(bench: Bench) -> None:
-    """By how much the peak of a fresh process's RSS grows in one forward and backward."""
+    """Measure how much a fresh process's peak RSS grows in one forward and backward pass."""
     names = ("softmax", "softmax-fused", "softmax-chunked", "performer-softmax", "performer-relu")
     medians = bench.medians(spec("attention", name, 8_192) for name in names)
     largest = medians[0]["peak"]
@@ -357,7 +365,7 @@ LENGTHS = (2_048, 4_096, 8_192, 16_384, 32_768)
 
 
 def slopes(bench: Bench) -> None:
-    """Exponents of time and memory in the length, by least squares in log-log."""
+    """Fit the exponents of time and memory in the length, by least squares in log-log."""
     names = ("performer-softmax", "performer-relu", "linear", "linformer", "reformer")
     rows = []
     for name in names:
@@ -367,7 +375,7 @@ def slopes(bench: Bench) -> None:
 
 
 def causal_slopes(bench: Bench) -> None:
-    """The same for causal attention."""
+    """Fit the exponents of time and memory of causal attention in the length."""
     rows = []
     for name in ("performer-softmax", "performer-relu", "linear", "reformer"):
         specs = [spec("attention", name, length, causal=True) for length in LENGTHS]
@@ -376,13 +384,13 @@ def causal_slopes(bench: Bench) -> None:
 
 
 def _exponents(lengths: tuple[int, ...], medians: list[dict[str, float]]) -> dict[str, Any]:
-    """Least squares in log-log, and the ratios of the last doubling."""
-    found: dict[str, Any] = {}
+    """Fit exponents by least squares in log-log; compute the ratios of the last doubling."""
+    row: dict[str, Any] = {}
     for label, key in (("time", "cpu"), ("memory", "peak")):
         values = [m[key] for m in medians]
-        found[f"{label} exponent"] = str(fits.fit_exponent(lengths, values))
-        found[f"{label}, last doubling"] = values[-1] / values[-2]
-    return found
+        row[f"{label} exponent"] = str(fits.fit_exponent(lengths, values))
+        row[f"{label}, last doubling"] = values[-1] / values[-2]
+    return row
 
 
 SECTIONS = {
@@ -397,7 +405,7 @@ SECTIONS = {
 
 
 def main() -> None:
-    """Measure the sections named."""
+    """Run the sections on the command line, or all; or measure one spec as a child."""
     parser = command_line(__doc__, SECTIONS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, metavar="FILE")

@@ -1,9 +1,9 @@
-"""Rates of reading: the token store, TSV files of any size, an archive like CIFAR-10's.
+"""Measure the rates of reading the token store, TSV files, and an archive like CIFAR-10's.
 
     python benchmarks/data.py
 
-Each part runs in a process of its own, on data that it makes, and says CPU seconds and the
-largest resident set.
+Each part runs in its own process, on data that it makes, and prints a rate per CPU second and the
+peak of the resident set.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lra_bench.contracts import Reading
+from lra_bench.data.location import locate
 from lra_bench.data.prepare import prepare
 from lra_bench.data.store import open_store
 from lra_bench.tasks.image import Image
@@ -29,15 +30,15 @@ _ROWS = {"train": 20_000, "eval": 200, "test": 200}
 _BATCH, _BATCHES = 256, 2_000
 
 
-def made(folder: Path, task: Any, source: str) -> float:
-    """CPU seconds that preparing the store takes."""
+def preparing(folder: Path, task: Any, source: str) -> float:
+    """Prepare the store and return the CPU seconds."""
     start = time.process_time()
-    prepare(folder / "data", task, source, folder)
+    prepare(task, locate(folder / "data", task, source), folder)
     return time.process_time() - start
 
 
 def archive(folder: Path) -> None:
-    """An archive in the layout of CIFAR-10's, of the same size, of noise."""
+    """Write an archive of noise in the layout and the size of CIFAR-10's."""
     rng = np.random.default_rng(0)
     with tarfile.open(folder / "cifar-10-binary.tar.gz", "w:gz", compresslevel=1) as tar:
         for name in [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]:
@@ -49,7 +50,7 @@ def archive(folder: Path) -> None:
 
 
 def rows(folder: Path, scale: int) -> int:
-    """TSV files in the layout of AAN's, about 50 kB a row; how many bytes they have."""
+    """Write TSV files in AAN's layout, about 50 kB per row; return their bytes."""
     words = np.random.default_rng(0).integers(97, 123, 25_000, dtype=np.uint8).tobytes()
     for split, count in _ROWS.items():
         with (folder / f"new_aan_pairs.{split}.tsv").open("wb") as file:
@@ -59,17 +60,18 @@ def rows(folder: Path, scale: int) -> int:
 
 
 def image(folder: Path) -> str:
-    """CIFAR-10 from the archive to the store."""
+    """Measure CIFAR-10 from the archive to the store."""
     archive(folder)
-    return f"60,000 images to the store in {made(folder, Image(), 'archive'):.1f} s of CPU"
+    return f"60,000 images to the store in {preparing(folder, Image(), 'archive'):.1f} s of CPU"
 
 
 def store(folder: Path) -> str:
-    """Batches of 256 examples of 1,024 tokens from the store, in random order."""
+    """Measure reading batches of 256 examples of 1,024 tokens from the store, in random order."""
     archive(folder)
     task: Any = Image()
-    place = prepare(folder / "data", task, "archive", folder)
-    tokens = open_store(place).splits["train"].tokens
+    location = locate(folder / "data", task, "archive")
+    prepare(task, location, folder)
+    tokens = open_store(location).splits["train"].tokens
     order = np.random.default_rng(0).integers(0, len(tokens), (_BATCHES, _BATCH))
     start = time.process_time()
     for indices in order:
@@ -79,10 +81,10 @@ def store(folder: Path) -> str:
 
 
 def retrieval(folder: Path, scale: int = 1) -> str:
-    """Rows of AAN's layout to the store."""
+    """Measure rows in AAN's layout from the files to the store."""
     size = rows(folder, scale)
     total = sum(_ROWS.values()) * scale
-    seconds = made(folder, Retrieval(), "release")
+    seconds = preparing(folder, Retrieval(), "release")
     start = time.process_time()
     count = sum(
         len(labels) for _, _, labels in Retrieval().read(Reading("release", folder, folder))
@@ -95,7 +97,7 @@ def retrieval(folder: Path, scale: int = 1) -> str:
 
 
 def retrieval_threefold(folder: Path) -> str:
-    """Three times as many rows: the memory must be the same."""
+    """Measure three times as many rows, which must take the same memory."""
     return retrieval(folder, 3)
 
 
@@ -103,7 +105,7 @@ def _measure(part: Callable[[Path], str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         text = part(Path(folder))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{part.__name__:<20} {text}; {peak:,.0f} MB at most", flush=True)
+    print(f"{part.__name__:<20} {text}; peak {peak:,.0f} MiB", flush=True)
 
 
 if __name__ == "__main__":

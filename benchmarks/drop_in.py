@@ -1,12 +1,12 @@
-"""How well one attention stands in for another: Fig. 5 of arXiv:2009.14794 on an LRA task.
+"""Replace one attention by another in a trained model: Fig. 5 of arXiv:2009.14794 on an LRA task.
 
     python benchmarks/drop_in.py [--task listops] [--preset mini] [--seed 0] [--out runs/drop_in]
 
-Three runs by the command line: softmax from scratch, performer-softmax from scratch, and
-performer-softmax with the parameters of the first (`--init-from`), all of the same number of
-steps. Prints validation accuracy before any step and after 10, 25, 50 and 100 % of them as
-markdown, and draws it over the steps, zero-shot transfer dotted, into OUT/drop_in.png. Finished
-runs are taken as they are; unfinished ones go on.
+Does three runs by the command line, all of the same number of steps: softmax from scratch,
+performer-softmax from scratch, and performer-softmax with the parameters of the first
+(`--init-from`). Prints the validation accuracy before any step and after 10, 25, 50 and 100 % of
+the steps as markdown, and draws it over the steps into OUT/drop_in.png, with the transferred
+parameters before any step as a dotted line. Finished runs are reused; unfinished ones are resumed.
 """
 
 import argparse
@@ -23,13 +23,13 @@ from lra_bench.records import metrics, record
 from lra_bench.records.run_folder import RunFolder
 
 SHARES = (0.10, 0.25, 0.50, 1.00)
-# Evaluations in a run: every one of SHARES falls on one.
+# The evaluations of a run; each of SHARES falls on one.
 EVALUATIONS = 20
 SOURCE, TARGET = "softmax", "performer-softmax"
 
 
 def run(args: argparse.Namespace, name: str, attention: str, *more: str) -> Path:
-    """Do a run in OUT/NAME, or what is left of it."""
+    """Do or resume a run in OUT/NAME and return its folder."""
     out = args.out / name
     steps = make_settings(args.task, attention, args.preset, args.seed).train.num_steps
     every = f"train.eval_every={max(1, steps // EVALUATIONS)}"
@@ -38,18 +38,18 @@ def run(args: argparse.Namespace, name: str, attention: str, *more: str) -> Path
     command += ["--seed", str(args.seed), *more]
     command += ["--resume"] if RunFolder(out).started else []
     if subprocess.run(command).returncode:
-        sys.exit(f"the run in {out} did not end well")
+        sys.exit(f"the run in {out} failed")
     return out
 
 
 def validation(folder: Path) -> dict[int, float]:
-    """Accuracy by step."""
+    """Return the validation accuracy, in [0, 1], by step."""
     lines = metrics.read(folder / metrics.FILE)
     return {x.step: x.accuracy for x in lines if x.split == "validation"}
 
 
 def table(folders: dict[str, Path]) -> str:
-    """Markdown: a row a run; validation at the evaluation nearest to each share, and the test."""
+    """Return a markdown table, a row per run: validation nearest to each share, and test."""
     head = ["run", "before any step", *(f"after {share:.0%}" for share in SHARES), "test"]
     rows = [head, [":--", *["--:"] * (len(head) - 1)]]
     for name, folder in folders.items():
@@ -65,7 +65,7 @@ def table(folders: dict[str, Path]) -> str:
 
 
 def figure(folders: dict[str, Path], title: str) -> Figure:
-    """Validation accuracy over steps; dotted, that of the transferred parameters as they are."""
+    """Draw the validation accuracy over steps; dotted lines show it before any step."""
     drawing = Figure(figsize=(6, 5), layout="constrained")
     axes: Any = drawing.subplots()
     for name, folder in folders.items():
@@ -80,8 +80,10 @@ def figure(folders: dict[str, Path], title: str) -> Figure:
 
 
 def main() -> None:
-    """Do the three runs and show them."""
-    parser = argparse.ArgumentParser(description="One attention in the place of another.")
+    """Do the three runs and show their results."""
+    parser = argparse.ArgumentParser(
+        description="Replace one attention by another in a trained model."
+    )
     parser.add_argument("--task", default="listops")
     parser.add_argument("--preset", default="mini")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,10 +1,10 @@
-"""Whether what `lra-bench efficiency` says can be relied on: times, verdicts, cost of timing.
+"""Test whether `lra-bench efficiency` is reliable: its times, its verdicts, the cost of timing.
 
     python benchmarks/efficiency.py SECTION ... [--rounds N] [--out DIR]
 
-Sections: repeatability, verdicts, overhead; all, if none is named. The first two are sweeps: their
-records are in DIR, and the same command goes on with what is missing. Overhead asks what timing
-costs within a process. The attention alone, batch 1, 8 heads of 64, float32.
+Sections: repeatability, verdicts, overhead; default: all. The first two are sweeps: their records
+are in DIR, and the same command adds what is missing. The third measures what timing costs within a
+process. All measure the attention alone, with batch 1, 8 heads of 64, float32.
 """
 
 import contextlib
@@ -29,12 +29,12 @@ from lra_bench.efficiency.plan import Choice, cells
 from lra_bench.efficiency.search import STEP
 from lra_bench.scaling import rows
 
-# As a sweep has them without further choices.
+# The defaults of a sweep: seconds per cell, rounds, and the time limit in seconds.
 BUDGET, ROUNDS, TIME_LIMIT = 10.0, 3, 900.0
 
 
 def make_cell(attention: str, direction: Pass, length: int, **fields: Any) -> Cell:
-    """An attention alone, as a sweep without further choices has it."""
+    """Return the cell of an attention alone, with the defaults of a sweep."""
     choice = Choice(attentions=(attention,), passes=(direction,), lengths=(length,), **fields)
     return cells(choice)[0]  # identity, which is always added, comes last
 
@@ -43,11 +43,11 @@ def _percent(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.1%}"
 
 
-SHORTEST = 0.05  # CPU seconds from which a pair counts
+SHORTEST = 0.05  # the least CPU seconds of a pair that counts
 Kinds = tuple[tuple[Pass, int], ...]
 _QUADRATIC: Kinds = (("forward", 1_024), ("forward", 2_048), ("backward", 1_024))
 _LINEAR: Kinds = (("forward", 4_096), ("forward", 16_384), ("backward", 8_192))
-# Of each attention three cells, meant to take between 50 ms and 1.5 s of CPU time on two cores.
+# Three cells of each attention, chosen to take between 50 ms and 1.5 s of CPU time on two cores.
 TIMED: dict[str, Kinds] = {
     "softmax": _QUADRATIC,
     "softmax-fused": _QUADRATIC,
@@ -63,7 +63,7 @@ TIMED: dict[str, Kinds] = {
 
 
 def repeatability(sweep: Measuring) -> None:
-    """By how much two copies of a cell differ in one sweep, all others between them."""
+    """Measure how much two copies of a cell differ in one sweep, with all others between them."""
     todo = [make_cell(name, *kind) for name, kinds in TIMED.items() for kind in kinds]
     copies = [[_copy(cell, number) for cell in todo] for number in (0, 1)]
     sweep.run([cell for copy in copies for cell in copy])
@@ -76,7 +76,7 @@ def repeatability(sweep: Measuring) -> None:
 
 
 def _copy(cell: Cell, number: int) -> Cell:
-    """The same to measure, but not to a sweep: by the seed, which nothing here reads."""
+    """Return an equal cell that a sweep takes for another: its seed, which is unused, differs."""
     return dataclasses.replace(cell, config={**cell.config, "seed": number})
 
 
@@ -85,7 +85,7 @@ def _row(sweep: Measuring, cell: Cell) -> rows.Measured:
 
 
 def _pair(*copies: rows.Measured) -> dict[str, Any]:
-    """Not a number where a copy wasn't timed."""
+    """Return the medians of two copies and their ratio; NaN where a copy was not timed."""
     cpu, wall = (
         [spread.median if spread else math.nan for spread in spreads]
         for spreads in zip(*((row.cpu, row.wall) for row in copies), strict=True)
@@ -103,25 +103,25 @@ def _pair(*copies: rows.Measured) -> dict[str, Any]:
     }
 
 
-def _distribution(clock: str, apart: list[float]) -> dict[str, Any]:
+def _distribution(clock: str, gaps: list[float]) -> dict[str, Any]:
     shares = {"median": 0.5, "75%": 0.75, "90%": 0.9, "max": 1.0}
-    within = {f"within {most:.0%}": sum(one <= most for one in apart) for most in (0.05, 0.1)}
+    within = {f"within {most:.0%}": sum(gap <= most for gap in gaps) for most in (0.05, 0.1)}
     return {
         "max / min - 1 of": f"{clock} time",
-        "pairs": len(apart),
-        **{name: _percent(float(np.quantile(apart, share))) for name, share in shares.items()},
+        "pairs": len(gaps),
+        **{name: _percent(float(np.quantile(gaps, share))) for name, share in shares.items()},
         **within,
     }
 
 
 LIMITED = ("softmax", "performer-relu", "reformer")
 LIMITS = tuple(gib * 2**30 for gib in (4, 8, 12))
-# So far from the limit the prediction has to tell what happens.
+# The prediction must be right up to these shares of the limit.
 BELOW, ABOVE = 0.97, 1.03
 
 
 def verdicts(sweep: Measuring) -> None:
-    """Whether what is predicted to fit below a limit does, and what is predicted not to doesn't."""
+    """Test whether cells predicted to fit a memory limit do fit, and the others do not."""
     rows = []
     for name in LIMITED:
         predicted = Predictions(sweep, name)
@@ -133,18 +133,19 @@ def verdicts(sweep: Measuring) -> None:
 
 def _verdict(sweep: Measuring, predicted: "Predictions", limit: int) -> dict[str, Any]:
     lengths = predicted.around(BELOW * limit)[0], predicted.around(ABOVE * limit)[1]
-    found = [_status(sweep, predicted.attention, length, limit) for length in lengths]
-    right = [one == wanted for one, wanted in zip(found, ("ok", "out of memory"), strict=True)]
+    statuses = [_status(sweep, predicted.attention, length, limit) for length in lengths]
+    expected = ("ok", "out of memory")
+    right = [status == wanted for status, wanted in zip(statuses, expected, strict=True)]
     shares = [_percent(predicted.at(length) / limit) for length in lengths]
     return {
         "attention": predicted.attention,
         "limit": size_text(limit),
         f"longest to {BELOW:.0%}": lengths[0],
         "predicted": shares[0],
-        "verdict": found[0],
+        "verdict": statuses[0],
         f"shortest from {ABOVE:.0%}": lengths[1],
         "predicted, this": shares[1],
-        "verdict, this": found[1],
+        "verdict, this": statuses[1],
         "right": {2: "both", 1: "one", 0: "none"}[sum(right)],
     }
 
@@ -155,10 +156,10 @@ def _status(sweep: Measuring, attention: str, length: int, limit: int) -> str:
 
 
 class Predictions:
-    """Bytes by length that the compiler predicts of an attention's backward pass."""
+    """The bytes that the compiler predicts for an attention's backward pass, by length."""
 
     _STARTS = (1_024, 2_048)
-    # Interpolation needs three or four; where memory grows in steps, halving is quicker.
+    # Interpolation needs three or four guesses; where memory grows in steps, halving is faster.
     _MOST_GUESSES = 8
 
     def __init__(self, sweep: Measuring, attention: str) -> None:
@@ -166,7 +167,7 @@ class Predictions:
         self._known: dict[int, int] = {}
 
     def at(self, length: int) -> int:
-        """The bytes at a length; compiled, if it is the first time."""
+        """Return the bytes at a length; compile it on the first call."""
         if length not in self._known:
             cell = make_cell(self.attention, "backward", length, target=ESTIMATE)
             result = self.sweep.tried(cell)
@@ -176,9 +177,9 @@ class Predictions:
         return self._known[length]
 
     def around(self, limit: float) -> tuple[int, int]:
-        """Neighbouring multiples of 64, of which the first takes at most the limit, the next more.
+        """Return neighbouring multiples of 64: the first takes at most the limit, the next more.
 
-        Few are compiled: the next is where a power law through those known meets the limit.
+        Few lengths are compiled: the next is where a power law through known ones meets the limit.
         """
         for length in self._STARTS:
             self.at(length)
@@ -191,15 +192,15 @@ class Predictions:
             tries += 1
 
     def _ends(self, limit: float) -> tuple[int, int]:
-        """The longest known to take at most the limit and the next known beyond, or 0."""
+        """Return the longest known length within the limit, or 0, and the next known one, or 0."""
         low = max((n for n in self._known if self._known[n] <= limit), default=0)
         return low, min((n for n in self._known if n > low), default=0)
 
     def _between(self, low: int, high: int, limit: float, *, guess: bool) -> int:
-        """A multiple of 64 above `low`, and below `high` if there is one."""
+        """Return a multiple of 64 above `low`, and below `high` unless that is 0."""
         if not high:
             longest = max(self._known)
-            # Neighbours could take the same.
+            # Neighbouring lengths could take the same memory.
             length = self._meets(max(n for n in self._known if 2 * n <= longest), longest, limit)
         elif low and guess:
             length = self._meets(low, high, limit)
@@ -208,10 +209,10 @@ class Predictions:
         length = max(int(length) // STEP * STEP, low + STEP)
         return min(length, high - STEP) if high else length
 
-    def _meets(self, one: int, other: int, limit: float) -> float:
-        """Where y = a L^b through two lengths is the limit."""
-        growth = math.log(self._known[other] / self._known[one]) / math.log(other / one)
-        return one * (limit / self._known[one]) ** (1 / growth)
+    def _meets(self, first: int, second: int, limit: float) -> float:
+        """Return the length at which a L^b through two known lengths is the limit."""
+        growth = math.log(self._known[second] / self._known[first]) / math.log(second / first)
+        return first * (limit / self._known[first]) ** (1 / growth)
 
 
 # Forward passes of about 1 ms, 20 ms and 200 ms on two cores.
@@ -220,7 +221,7 @@ TURNS, TURN_BUDGET = 10, 0.5
 
 
 def overhead(_: Measuring) -> None:
-    """What timing adds to bare calls in a loop, the two in turns; clocks must be below 1%."""
+    """Measure what timing adds to bare calls in a loop, in turns; clocks must cost below 1%."""
     rows = []
     for name, length in CALLED:
         cell = make_cell(name, "forward", length)
@@ -230,7 +231,7 @@ def overhead(_: Measuring) -> None:
 
 
 def _compiled(cell: Cell) -> Callable[[], object]:
-    """The call that a measuring process times."""
+    """Return the call that a measuring process times."""
     import jax
 
     from lra_bench.efficiency import programs, targets
@@ -244,7 +245,7 @@ def _compiled(cell: Cell) -> Callable[[], object]:
 
 
 def _bare(call: Callable[[], object], calls: int) -> float:
-    """Seconds of so many calls and nothing else."""
+    """Return the seconds of `calls` calls."""
     started = time.perf_counter()
     for _ in range(calls):
         call()
@@ -252,19 +253,19 @@ def _bare(call: Callable[[], object], calls: int) -> float:
 
 
 def _turn(call: Callable[[], object]) -> dict[str, Any]:
-    """Seconds of timing with all that belongs to it, then of as many bare calls."""
+    """Measure the seconds of timing a call, then those of the same number of bare calls."""
     first, started = _bare(call, 1), time.perf_counter()
-    found = timing.measure(call, first, TURN_BUDGET, "wall")
+    timed = timing.measure(call, first, TURN_BUDGET, "wall")
     measured = time.perf_counter() - started
-    calls = found["repeats"] * found["calls_per_repeat"]
-    bare, median = _bare(call, calls), found["wall"]["median"]
-    clocks, samples = _clocks(), found["repeats"]
+    calls = timed["repeats"] * timed["calls_per_repeat"]
+    bare, median = _bare(call, calls), timed["wall"]["median"]
+    clocks, samples = _clocks(), timed["repeats"]
     return {"measured": measured, "bare": bare, "calls": calls, "samples": samples,
             "median": median, "clocks": clocks}  # fmt: skip
 
 
 def _clocks(readings: int = 10_000) -> float:
-    """Seconds that the clocks of one sample take: both are read before and after."""
+    """Return the seconds that the clocks of one sample take: two are read before and after."""
     started = time.perf_counter()
     for _ in range(2 * readings):
         time.perf_counter()
@@ -273,21 +274,23 @@ def _clocks(readings: int = 10_000) -> float:
 
 
 def _costs(cell: Cell, turns: list[dict[str, Any]]) -> dict[str, Any]:
-    total = {key: sum(one[key] for one in turns) for key in ("measured", "bare", "samples")}
-    clocks = statistics.median(one["clocks"] for one in turns)
-    each = [one["measured"] / one["bare"] - 1 for one in turns]
-    said = statistics.median(one["median"] * one["calls"] / one["bare"] - 1 for one in turns)
+    total = {key: sum(turn[key] for turn in turns) for key in ("measured", "bare", "samples")}
+    clocks = statistics.median(turn["clocks"] for turn in turns)
+    ratios = [turn["measured"] / turn["bare"] - 1 for turn in turns]
+    reported = statistics.median(
+        turn["median"] * turn["calls"] / turn["bare"] - 1 for turn in turns
+    )
     share = clocks * total["samples"] / total["bare"]
     return {
         "attention": cell.attention,
         "length": cell.length,
-        "ms a call": 1e3 * total["bare"] / sum(one["calls"] for one in turns),
-        "ms a sample": 1e3 * total["bare"] / total["samples"],
+        "ms per call": 1e3 * total["bare"] / sum(turn["calls"] for turn in turns),
+        "ms per sample": 1e3 * total["bare"] / total["samples"],
         "total / bare total - 1": f"{total['measured'] / total['bare'] - 1:.2%}",
-        "median of turns": f"{statistics.median(each):.2%}",
-        "median told / bare mean - 1": f"{said:.2%}",
-        "clocks, us a sample": clocks * 1e6,
-        "of a sample": f"{share:.4%}",
+        "median of turns": f"{statistics.median(ratios):.2%}",
+        "reported median / bare mean - 1": f"{reported:.2%}",
+        "clocks, us per sample": clocks * 1e6,
+        "clocks, share of a sample": f"{share:.4%}",
         "below 1%": "yes" if share < 0.01 else "no",
     }
 
@@ -300,7 +303,7 @@ SECTIONS = {
 
 
 def main() -> None:
-    """Measure the sections named, or all."""
+    """Run the sections on the command line, or all."""
     parser = command_line(__doc__, SECTIONS)
     parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N")
     parser.add_argument("--out", type=Path, default=Path("reliability"), metavar="DIR")
@@ -309,7 +312,7 @@ def main() -> None:
 
 
 def _sweep(out: Path, rounds: int) -> Measuring:
-    """One whose lines go to standard error: the tables alone are the result."""
+    """Return a sweep whose progress goes to standard error: only tables go to standard output."""
     here = supervise.describe()
     effort = Effort(BUDGET, rounds, TIME_LIMIT, here["xla_flags"])
     out.mkdir(parents=True, exist_ok=True)

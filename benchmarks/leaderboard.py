@@ -1,10 +1,10 @@
-"""How long it takes to compile many records into tables.
+"""Measure how long it takes to compile many records into tables.
 
     python benchmarks/leaderboard.py [RECORDS]
 
-Writes records (10,000 unless told) of all tasks, attentions and several presets with the answers
-to 2,000 test examples each, beside some that are torn, and prints the CPU seconds of reading them,
-of each format, and of the whole command in a process of its own.
+Writes RECORDS records (default: 10,000) of all tasks, all attentions and several presets, each with
+the answers to 2,000 test examples; some are cut off. Prints the CPU seconds of reading them, of
+each format, and of the whole command in its own process.
 """
 
 import json
@@ -35,42 +35,43 @@ _EVERY_TORN = 1000
 
 
 def records() -> Iterator[dict[str, Any]]:
-    """Records of one seed after the other, without end."""
+    """Yield records without end, seed by seed."""
     chance = np.random.default_rng(0)
     for seed in count():
         for preset, task, attention in product(("small", "paper"), ORDER, ATTENTIONS.names()):
-            made = record.begin(make_settings(task, attention, preset, seed), chance=0.2).as_dict()
+            settings = make_settings(task, attention, preset, seed)
+            fields = record.begin(settings, chance=0.2).as_dict()
             correct = chance.random(_EXAMPLES) < _rate(attention)
             test = {"accuracy": float(correct.mean()), "loss": 1.0, "examples": _EXAMPLES}
-            made.update(status="ok", best_step=1, validation=test)
-            made["test"] = {**test, "correct": answers.pack(correct)}
-            made.update(data={"sha256": task, "official": True}, environment={})
-            yield made
+            fields.update(status="ok", best_step=1, validation=test)
+            fields["test"] = {**test, "correct": answers.pack(correct)}
+            fields.update(data={"sha256": task, "official": True}, environment={})
+            yield fields
 
 
 def _rate(attention: str) -> float:
-    """Of right answers. All differ, so that each comparison that a table can ask for is made."""
+    """Return the share of right answers; all differ, so every comparison of a table is made."""
     return 0.5 + 0.02 * ATTENTIONS.names().index(attention)
 
 
 def write(folder: Path, number: int) -> None:
-    """Write so many, every thousandth torn."""
-    for index, made in enumerate(islice(records(), number)):
-        text = json.dumps(made, indent=2)
-        place = folder / f"{index:05d}" / record.FILE
-        place.parent.mkdir()
-        place.write_text(text[:-9] if index % _EVERY_TORN == _EVERY_TORN - 1 else text)
+    """Write `number` records, of which every thousandth is cut off."""
+    for index, fields in enumerate(islice(records(), number)):
+        text = json.dumps(fields, indent=2)
+        file = folder / f"{index:05d}" / record.FILE
+        file.parent.mkdir()
+        file.write_text(text[:-9] if index % _EVERY_TORN == _EVERY_TORN - 1 else text)
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    """CPU seconds, and what came out."""
+    """Return the CPU seconds of `work`, and its result."""
     started = time.process_time()
-    made = work()
-    return time.process_time() - started, made
+    result = work()
+    return time.process_time() - started, result
 
 
 def whole_command(folder: Path) -> float:
-    """CPU seconds of the command."""
+    """Return the CPU seconds of the command."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "lra_bench", "table", str(folder)]
     subprocess.run(command, check=True, capture_output=True)
@@ -79,18 +80,18 @@ def whole_command(folder: Path) -> float:
 
 
 def main() -> None:
-    """Write, read, compile."""
+    """Write records, read them, and compile the tables."""
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    with tempfile.TemporaryDirectory() as name, redirect_stderr(StringIO()) as said:
+    with tempfile.TemporaryDirectory() as name, redirect_stderr(StringIO()) as errors:
         write(Path(name), number)
-        taken, found = seconds(lambda: collect([Path(name)]))
-        rows = [{"what": f"reading {len(found):,} records", "CPU s": taken}]
+        taken, collected = seconds(lambda: collect([Path(name)]))
+        rows = [{"what": f"reading {len(collected):,} records", "CPU s": taken}]
         for style in ("markdown", "csv", "json", "latex", "html"):
-            taken, _ = seconds(lambda style=style: render(found, style, with_published=True))
+            taken, _ = seconds(lambda style=style: render(collected, style, with_published=True))
             rows.append({"what": style, "CPU s": taken})
         rows.append({"what": "lra-bench table, all of it", "CPU s": whole_command(Path(name))})
     show(rows)
-    print(f"left out: {len(said.getvalue().splitlines()):,}")
+    print(f"left out: {len(errors.getvalue().splitlines()):,}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How fast ListOps is generated, against a plain recursive generator, in one run.
+"""Measure how fast ListOps is generated, against a plain recursive generator.
 
     python benchmarks/listops.py
 
-Prints milliseconds of CPU an accepted example of 500 to 2,000 symbols, its value and its source
-string included. The recursive generator is written as one would from the paper: one random tree
-at a time, rejected if its length is out of bounds, then turned to text and evaluated.
+Prints the CPU milliseconds per accepted example of 500 to 2,000 symbols, with its value and its
+source string. The recursive generator follows the paper: it draws one random tree at a time,
+rejects it if its length is out of bounds, then formats and evaluates it.
 """
 
 import random
@@ -26,7 +26,7 @@ OPERATORS: dict[str, Callable[[list[int]], int]] = {
 
 
 def grow(depth: int, limits: Limits) -> tuple[Tree, int]:
-    """A random tree and its length."""
+    """Draw a random tree and return it with its length."""
     if depth >= limits.max_depth or random.random() > 0.25:
         return random.randrange(10), 1
     children = [grow(depth + 1, limits) for _ in range(random.randint(2, limits.max_args))]
@@ -35,14 +35,14 @@ def grow(depth: int, limits: Limits) -> tuple[Tree, int]:
 
 
 def value(tree: Tree) -> int:
-    """Evaluate a tree."""
+    """Return the value of a tree."""
     if isinstance(tree, int):
         return tree
     return OPERATORS[tree[0]]([value(child) for child in tree[1]])
 
 
 def text(tree: Tree) -> str:
-    """A tree in the release's form."""
+    """Format a tree as the release does."""
     if isinstance(tree, int):
         return str(tree)
     opened = "( " * (len(tree[1]) + 1) + tree[0]
@@ -68,12 +68,12 @@ def batched(count: int, limits: Limits) -> None:
 
 
 def tokens_only(count: int, limits: Limits) -> None:
-    """The same without strings: what the harness does."""
+    """Generate `count` accepted examples without strings, as the harness does."""
     generate(np.random.default_rng(0), count, limits)
 
 
 def milliseconds(make: Callable[[int, Limits], None], count: int) -> float:
-    """CPU time an example, the median of five."""
+    """Return the CPU milliseconds per example, the median of five."""
     times = []
     for _ in range(5):
         started = time.process_time()
@@ -86,10 +86,10 @@ def main() -> None:
     """Print the three rates and their ratios."""
     random.seed(0)
     plain = milliseconds(recursive, 200)
-    print(f"plain recursive       {plain:.3f} ms an example")
+    print(f"plain recursive       {plain:.3f} ms per example")
     for name, make in (("with strings", batched), ("tokens and values", tokens_only)):
         ours = milliseconds(make, 4096)
-        print(f"ours, {name:<18}{ours:.3f} ms an example, {plain / ours:.1f}x")
+        print(f"ours, {name:<18}{ours:.3f} ms per example, {plain / ours:.1f}x")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How much of a training step's wall time is spent outside the compiled function.
+"""Measure the share of a training step's wall time that is spent outside the compiled function.
 
     python benchmarks/overhead.py [ATTENTION ...]
 
-For each attention, on ListOps `mini`: in turn, blocks of steps through the training loop (loader,
-logging, metrics file, Python) and blocks of bare calls of the same compiled function on the same
-batch. The two alternate, so that a drift of the machine hits both. Prints the medians and the
-share of the loop's time that isn't the function's.
+For each attention, on ListOps `mini`, two kinds of blocks alternate, so that a drift of the machine
+affects both: steps of the training loop (loader, logging, metrics file, Python), and bare calls of
+the same compiled function on the same batch. Prints the medians, and the share of the loop's time
+outside the function.
 """
 
 import statistics
@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 
 from lra_bench.config import make_settings
+from lra_bench.data.location import data_root, locate
 from lra_bench.data.obtain import load_data
 from lra_bench.display.progress import Display
-from lra_bench.files import data_root
 from lra_bench.records.metrics import Metrics
-from lra_bench.registry import ATTENTIONS, TASKS
+from lra_bench.registry import ATTENTIONS, make_task
 from lra_bench.runtime.devices import choose_devices
 from lra_bench.runtime.stopping import StopRequest
 from lra_bench.training.checkpoint import Checkpoints
@@ -31,7 +31,7 @@ ROUNDS, STEPS = 5, 40
 
 
 def bare(programs: Programs, state: State, steps: int) -> tuple[State, float]:
-    """Seconds a step of the compiled function alone."""
+    """Return the state and the seconds per step of the compiled function alone."""
     batch = programs.train_batch(0)
     started = time.perf_counter()
     for _ in range(steps):
@@ -41,19 +41,19 @@ def bare(programs: Programs, state: State, steps: int) -> tuple[State, float]:
 
 
 def looped(loop: Loop, state: State) -> tuple[State, float]:
-    """Seconds a step of the loop from step 0 to its last, validation left out."""
+    """Return the state and the seconds per step of the whole loop, without validation."""
     started = time.perf_counter()
     state = loop.fit(state)
     return state, (time.perf_counter() - started) / loop.settings.num_steps
 
 
 def measure(attention: str) -> tuple[float, float]:
-    """Median seconds a step: the loop's and the bare function's."""
+    """Return the median seconds per step of the loop and of the bare function."""
     overrides = [f"train.num_steps={STEPS}"]
     settings = make_settings("listops", attention, "mini", 0, overrides)
     devices = choose_devices(settings.train)
-    task = TASKS.get("listops").target(**settings.data)
-    store = load_data(task, "generate", data_root(None), Display())
+    task = make_task("listops", settings.data)
+    store = load_data(task, locate(data_root(None), task, "generate"), Display())
     programs = Programs(make_learner(task, settings), settings, store, devices)
     programs.compile()
     pairs = []
@@ -79,7 +79,7 @@ def measure(attention: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure the attentions named, or all."""
+    """Measure the attentions on the command line, or all."""
     print(f"{ROUNDS} alternating rounds of {STEPS} steps")
     for attention in sys.argv[1:] or ATTENTIONS.names():
         loop, function = measure(attention)

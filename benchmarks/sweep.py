@@ -1,14 +1,14 @@
-"""What a sweep costs beyond its runs, and what one seed's compiled programs save the next.
+"""Measure a sweep's overhead per run, and how much compiled programs save the second seed.
 
     python benchmarks/sweep.py [--attention NAME] [--runs N] [--rounds N]
 
-Overhead: the same smoke runs on ListOps, once by `lra-bench run` one after the other and once by
-`lra-bench sweep`, their programs compiled before; the difference of wall time, a run. The sweep's
-start, plan and end are in it, calibration isn't.
+Overhead: does the same smoke runs on ListOps by `lra-bench run`, one after the other, and by
+`lra-bench sweep`, with programs compiled before, and prints the difference in wall time per run. It
+includes the sweep's start, plan and end, but no calibration.
 
-Second seed: sweeps of two seeds of preset `mini` without compiled programs, so many rounds: seconds
-of wall and of CPU time from the start of each run's process until it is about to train, and their
-medians. Compiling uses all cores, the rest of a start one. Linux only.
+Second seed: does N rounds of a sweep of two seeds of preset `mini`, without compiled programs, and
+prints the wall and CPU seconds from the start of each run's process until it is ready to train, and
+their medians. Compiling uses all cores, the rest of a start one. Linux only.
 """
 
 import argparse
@@ -26,27 +26,29 @@ READY = "parameters ("  # the line before training
 
 
 class Start(NamedTuple):
-    """Seconds until a run is about to train."""
+    """The seconds from the start of a run's process until it is ready to train."""
 
     wall: float
     CPU: float
 
 
 def timed(words: list[str], environment: dict[str, str]) -> float:
-    """Seconds of wall time of a command."""
+    """Run a command and return its wall time in seconds."""
     started = time.perf_counter()
     subprocess.run([*LRA_BENCH, *words], env=environment, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
 def overhead(attention: str, runs: int, folder: Path) -> None:
-    """Print seconds a run by hand and by a sweep."""
+    """Print the seconds per run, by single commands and by a sweep."""
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    one = ["--attention", attention, "--preset", "smoke"]
+    options = ["--attention", attention, "--preset", "smoke"]
 
     def run(seed: int, out: str) -> float:
-        return timed(["run", *one, "--seed", str(seed), "--out", str(folder / out)], environment)
+        return timed(
+            ["run", *options, "--seed", str(seed), "--out", str(folder / out)], environment
+        )
 
     run(0, "first")
     by_hand = sum(run(seed, f"run{seed}") for seed in range(runs))
@@ -55,13 +57,13 @@ def overhead(attention: str, runs: int, folder: Path) -> None:
     sweep += ["--seeds", seeds, "--no-calibration", "--out", str(folder / "sweep")]
     by_sweep = timed(sweep, environment)
     print(
-        f"overhead: {runs} runs, {by_hand / runs:.2f} s each by hand, {by_sweep / runs:.2f} s in a "
-        f"sweep: {(by_sweep - by_hand) / runs:+.2f} s a run"
+        f"overhead: {runs} runs, {by_hand / runs:.2f} s each as commands, {by_sweep / runs:.2f} s "
+        f"each in a sweep: {(by_sweep - by_hand) / runs:+.2f} s per run"
     )
 
 
 def starts(attention: str, folder: Path) -> list[Start]:
-    """Of the first and the second seed of a sweep."""
+    """Do a sweep of two seeds; return the start of each."""
     environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     words = ["sweep", "--tasks", "listops", "--attentions", attention, "--preset", "mini"]
     words += ["--seeds", "0,1", "--no-calibration", "--set", "train.num_steps=20"]
@@ -82,7 +84,7 @@ def starts(attention: str, folder: Path) -> list[Start]:
 
 
 def cpu_of_children(pid: int) -> float:
-    """Seconds of CPU time of the processes that this one has started and that still run."""
+    """Return the CPU seconds of the running descendants of process `pid`."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     fields = [Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1] for child in children]
     ticks = sum(int(tick) for line in fields for tick in line.split()[11:13])
@@ -90,9 +92,9 @@ def cpu_of_children(pid: int) -> float:
 
 
 def second_seed(attention: str, rounds: int, folder: Path) -> None:
-    """Print how soon the first and the second seed start to train."""
+    """Print how soon the first and the second seed are ready to train."""
     pairs = [starts(attention, folder / str(number)) for number in range(rounds)]
-    print(f"starts of {attention}, first and second seed:")
+    print(f"seconds until {attention} is ready to train, first and second seed:")
     for clock in Start._fields:
         both = [[getattr(start, clock) for start in pair] for pair in pairs]
         first, second = (statistics.median(seconds) for seconds in zip(*both, strict=True))
@@ -101,7 +103,7 @@ def second_seed(attention: str, rounds: int, folder: Path) -> None:
 
 
 def main() -> None:
-    """Measure both."""
+    """Measure the overhead and the second seed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--attention", default="performer-softmax")
     parser.add_argument("--runs", type=int, default=6)

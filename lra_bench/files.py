@@ -125,10 +125,3 @@ def refuse_file(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file")
-
-
-def data_root(argument: Path | None) -> Path:
-    """Return where data live: the argument, else $LRA_BENCH_DATA, else ~/.cache/lra_bench."""
-    if argument is not None:
-        return argument.expanduser()
-    return Path(os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench").expanduser()

@@ -1,4 +1,4 @@
-"""Reading one archive: finding it, its members one after the other, and its splits."""
+"""Read one archive: find it, stream its members, and choose its splits."""
 
 import gzip
 import hashlib
@@ -16,13 +16,13 @@ RULE = "train: a tenth of the archive's train set, the first by SHA-256 of the i
 
 
 def find(task: str, path: Path | None, source: Source) -> Path:
-    """The source's archive: `path` itself, or the file of that name in it.
+    """Return the source's archive: `path` itself, or the file of that name in the folder `path`.
 
     Raises:
         RunError: there is none.
     """
     if path is None:
-        raise RunError(f"{task}: the archive is needed: --source PATH")
+        raise RunError(f"{task}: give the archive {source.files}: --source PATH")
     archive = path / source.files if path.is_dir() else path
     if not archive.is_file():
         raise RunError(f"{task}: no {source.files} at {path}; it is at {source.url}")
@@ -30,9 +30,9 @@ def find(task: str, path: Path | None, source: Source) -> Path:
 
 
 def members(archive: Path, wanted: str) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the members whose name, without its first folder, matches `wanted`.
+    """Yield names and contents of the members whose name matches the regular expression `wanted`.
 
-    Nothing is unpacked to disk.
+    Names are without their first folder. Nothing is unpacked to disk.
 
     Raises:
         RunError: the archive is broken, or a member's name leads out of it.
@@ -49,7 +49,7 @@ def members(archive: Path, wanted: str) -> Iterator[tuple[str, bytes]]:
                 if file is None:
                     raise RunError(f"{archive}: {member.name} is no plain file")
                 yield name, file.read()
-            while unpacked.read(1 << 20):  # up to gzip's own checksum
+            while unpacked.read(1 << 20):  # read to the end, where gzip checks its checksum
                 pass
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise RunError(f"{archive} is broken or cut off: {error}") from None
@@ -62,29 +62,29 @@ def _refuse_escapes(archive: Path, member: tarfile.TarInfo) -> None:
 
 
 def digest(name: str) -> bytes:
-    """What examples are ranked by: the SHA-256 of the id, the same with any library, for ever."""
+    """Return the SHA-256 of an id, by which examples are ranked: it is the same everywhere."""
     return hashlib.sha256(name.encode(errors="surrogateescape")).digest()
 
 
 def by_id(ids: Sequence[str]) -> list[int]:
-    """All rows, in order of their ids: the archive's own order says nothing."""
+    """Return all rows, sorted by their ids; the archive's own order is arbitrary."""
     return sorted(range(len(ids)), key=lambda row: ids[row])
 
 
 def held_out(ids: Sequence[str]) -> tuple[list[int], list[int]]:
-    """The rows that stay in train and the tenth that is validation, each in order of ids."""
+    """Return the rows that stay in train and the tenth that is validation, both sorted by id."""
     chosen = set(sorted(ids, key=digest)[: max(1, len(ids) // _HELD_OUT)])
     rows = by_id(ids)
     return [r for r in rows if ids[r] not in chosen], [r for r in rows if ids[r] in chosen]
 
 
 def first(ids: Sequence[str], rows: Sequence[int], size: int) -> list[int]:
-    """At most `size` of the rows, the first by SHA-256 of the id, in order; 0 takes all."""
+    """Return the first `size` rows by SHA-256 of the id, in their old order; 0 takes all."""
     kept = set(sorted(rows, key=lambda row: digest(ids[row]))[: size or None])
     return [row for row in rows if row in kept]
 
 
 def state(archive: Path) -> str:
-    """A name for the archive as it is now, for what is derived from it."""
+    """Return a name for the archive's present content, from its size and modification time."""
     facts = archive.stat()
     return f"{archive.name}-{facts.st_size}-{facts.st_mtime_ns}"

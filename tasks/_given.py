@@ -1,4 +1,4 @@
-"""What tasks have in common whose data are given as files."""
+"""Base classes of tasks whose data are files that the user gives."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,10 +10,10 @@ from lra_bench.tasks import _archive
 
 @dataclass(frozen=True)
 class Given:
-    """A task of given files.
+    """A task whose data are files.
 
     Attributes:
-        train_size, validation_size, test_size: at most so many examples, 0 for all.
+        train_size, validation_size, test_size: the largest number of examples; 0 for all.
     """
 
     train_size: int = 0
@@ -27,12 +27,12 @@ class Given:
             raise ValueError("train_size, validation_size and test_size must not be negative")
 
     def data_options(self, source: str) -> dict[str, Any]:
-        """All of them."""
+        """Return all options."""
         del source
         return asdict(self)
 
     def sizes(self, source: str) -> dict[str, int]:
-        """Known when all is read."""
+        """Return {}: sizes are known once all files are read."""
         del source
         return {}
 
@@ -45,13 +45,13 @@ class FromArchive(Given):
     sources: ClassVar[tuple[Source, ...]]
 
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
-        """The archive."""
+        """Return the archive by its published name."""
         del source
         (facts,) = self.sources
         return {facts.files: _archive.find(self.name, path, facts)}
 
     def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
-        """Whether the archive is the published one."""
+        """Return whether the archive has the published checksum."""
         del source, sizes
         (facts,) = self.sources
         return checksums[facts.files] == facts.sha256

@@ -1,4 +1,4 @@
-"""Square grey images as rows of tokens: token = grey value, 0 to 255, none of them padding."""
+"""Square grey images as tokens: token = grey value, 0 to 255; there is no padding."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ _LUMA = np.array([0.2989, 0.5870, 0.1140], np.float32)
 
 
 def luma(pixels: np.ndarray) -> np.ndarray:
-    """Grey values of uint8 (n, y, x, 3), as uint8 (n, y, x).
+    """Convert RGB images, uint8 (n, y, x, 3), to grey values, uint8 (n, y, x).
 
     The weights and the rounding are those of `tf.image.rgb_to_grayscale`, which the Long Range
     Arena used: values in [0, 1] times 255.5, rounded down.
@@ -16,7 +16,7 @@ def luma(pixels: np.ndarray) -> np.ndarray:
 
 
 def shrink(images: np.ndarray, factor: int) -> np.ndarray:
-    """Means of blocks of `factor` x `factor` pixels, rounded; uint8 (n, y, x) to (n, y/f, x/f)."""
+    """Average blocks of `factor` x `factor` pixels; uint8 (n, y, x) to (n, y/f, x/f)."""
     if factor == 1:
         return images
     count, height, width = images.shape
@@ -25,25 +25,28 @@ def shrink(images: np.ndarray, factor: int) -> np.ndarray:
 
 
 def to_tokens(images: np.ndarray) -> np.ndarray:
-    """Row after row: uint8 (n, y, x) to (n, y * x)."""
+    """Flatten images row by row: uint8 (n, y, x) to (n, y * x)."""
     return np.ascontiguousarray(images.reshape(len(images), -1))
 
 
 def to_text(tokens: np.ndarray, side: int) -> str:
-    """A drawing in characters, dark to bright, two a pixel."""
+    """Draw an image in characters, dark to bright, two characters per pixel."""
     ramp = np.array(list(" .:-=+*#%@"))
     rows = ramp[tokens.reshape(side, side).astype(int) * len(ramp) // VOCAB_SIZE]
     return "\n" + "\n".join("".join(np.repeat(row, 2)) for row in rows)
 
 
 def check_shrink(factor: int, side: int) -> None:
-    """Raise ValueError unless `factor` divides a side of `side` pixels."""
+    """Raise ValueError unless `factor` divides `side`, in pixels."""
     if factor < 1 or side % factor:
         raise ValueError(f"shrink={factor}: must divide the side of {side} pixels")
 
 
 def coarse(images: np.ndarray) -> np.ndarray:
-    """8 x 8 means of grey values, their squares, and of both slopes; float32 (n, 256)."""
+    """Return 8 x 8 means of the grey values and of both slopes, and squares of the former.
+
+    float32 (n, 256).
+    """
     grey = images.astype(np.float32) / 255
     down, right = np.abs(np.diff(grey, axis=1)), np.abs(np.diff(grey, axis=2))
     slopes = [np.pad(down, ((0, 0), (0, 1), (0, 0))), np.pad(right, ((0, 0), (0, 0), (0, 1)))]

@@ -1,12 +1,12 @@
-"""Random ListOps expressions with their values, many at a time.
+"""Generate random ListOps expressions with their values, many at a time.
 
 The distribution is that of the reference generator (google-research/long-range-arena,
 lra_benchmarks/data/listops.py): a node above the depth limit is an operator with probability
-1/4, with 2 to `max_args` arguments, uniform operator and digits; an expression counts if its
-length, an operator and its end mark being 2 and a digit 1, lies strictly between the limits.
+1/4, with 2 to `max_args` arguments; operators and digits are uniform. An expression is accepted
+if its length lies strictly between the limits; a digit counts 1, an operator with its end mark 2.
 
-Trees grow breadth first, all trees of a batch at once, one array a depth. Children lie in the
-order of their parents, so that a parent's value is a reduction over a run of the next array.
+Trees grow breadth first, all trees of a batch at once, one array per depth. Children are in the
+order of their parents, so a parent's value is a reduction over a run of the next depth's array.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,13 @@ _FRUITLESS_BATCHES = 200
 
 @dataclass(frozen=True)
 class Limits:
-    """Lengths strictly between `min_length` and `max_length`; depth and arguments at most."""
+    """The limits of an expression.
+
+    Attributes:
+        min_length, max_length: its length lies strictly between them.
+        max_depth: the largest depth of nesting.
+        max_args: the largest number of arguments of an operator.
+    """
 
     min_length: int = 500
     max_length: int = 2000
@@ -34,7 +40,12 @@ class Limits:
 
 @dataclass
 class Level:
-    """The nodes of one depth: which are operators, and how many arguments each of these has."""
+    """The nodes of one depth.
+
+    Attributes:
+        inner: whether each node is an operator, bool (nodes,).
+        arity: the number of arguments of each operator, uint8 (operators,).
+    """
 
     inner: np.ndarray
     arity: np.ndarray
@@ -46,16 +57,16 @@ def generate(
     """Draw `count` independent expressions.
 
     Returns:
-        tokens uint8 (count, max_length), padded; arities uint8, the same shape, 0 where there is
-        no operator; values uint8 (count,).
+        tokens uint8 (count, max_length), padded; arities uint8 (count, max_length), 0 where
+        there is no operator; values uint8 (count,).
 
     Raises:
-        ValueError: expressions of such lengths practically don't occur.
+        ValueError: many batches held no expression within the limits.
     """
-    parts, found, fruitless = [], 0, 0
-    while found < count:
+    parts, accepted, fruitless = [], 0, 0
+    while accepted < count:
         levels, trees = _grow(rng, limits)
-        found += trees
+        accepted += trees
         fruitless = 0 if trees else fruitless + 1
         if fruitless == _FRUITLESS_BATCHES:
             raise ValueError(f"no expression within {limits} in {fruitless * _TREES_A_BATCH} tries")
@@ -68,7 +79,7 @@ def generate(
 def blocks(
     seed: int, split: int, size: int, limits: Limits
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Blocks of (tokens, values) without end; block i depends on (seed, split, i) alone."""
+    """Yield endless blocks of (tokens, values); block i depends on (seed, split, i) only."""
     index = 0
     while True:
         tokens, _, values = generate(np.random.default_rng([seed, split, index]), size, limits)
@@ -77,10 +88,10 @@ def blocks(
 
 
 def _grow(rng: np.random.Generator, limits: Limits) -> tuple[list[Level], int]:
-    """The shapes of the acceptable trees of one batch, and their count.
+    """Draw the shapes of one batch of trees; return the accepted ones and their number.
 
-    Only roots that are operators are drawn: a digit alone is always too short. A tree that is
-    too long already stops growing, and the last depth, all digits, is only counted.
+    Every root is an operator, because a single digit is always too short. A tree that is already
+    too long stops growing. The last depth holds only digits and is only counted.
     """
     tree = np.arange(_TREES_A_BATCH, dtype=np.int32)
     inner = np.ones(_TREES_A_BATCH, bool)
@@ -98,7 +109,7 @@ def _grow(rng: np.random.Generator, limits: Limits) -> tuple[list[Level], int]:
 
 
 def _select(grown: list[tuple[np.ndarray, ...]], accepted: np.ndarray) -> tuple[list[Level], int]:
-    """Leave out the other trees, and close with the depth that holds only digits."""
+    """Keep the accepted trees, and add the last depth, which holds only digits."""
     levels = []
     for tree, inner, parent, arity in grown:
         levels.append(Level(inner[accepted[tree]], arity[accepted[parent]]))
@@ -113,7 +124,7 @@ def _select(grown: list[tuple[np.ndarray, ...]], accepted: np.ndarray) -> tuple[
 def _lay_out(
     rng: np.random.Generator, levels: list[Level], trees: int, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fill the shapes with symbols; fold values and sizes upwards, then positions downwards."""
+    """Fill the shapes with symbols: compute values and sizes upwards, then positions downwards."""
     symbols: list[np.ndarray] = []
     sizes: list[np.ndarray] = []
     value, size = np.empty(0, np.uint8), np.empty(0, np.int32)
@@ -130,21 +141,22 @@ def _lay_out(
             symbol[level.inner] = operator
         symbols.append(symbol)
         sizes.append(size)
-    tokens, arities = _place(levels, symbols[::-1], sizes[::-1], trees, width)
+    tokens, arities = _write_nodes(levels, symbols[::-1], sizes[::-1], trees, width)
     return tokens, arities, value
 
 
 def _starts(arity: np.ndarray) -> np.ndarray:
-    """Where each operator's run of arguments begins in the next depth."""
+    """Return where each operator's run of arguments begins in the next depth."""
     return np.cumsum(arity, dtype=np.int32) - arity
 
 
 def _evaluate(
     operator: np.ndarray, arity: np.ndarray, start: np.ndarray, child: np.ndarray
 ) -> np.ndarray:
-    """The operators' values; operator i's arguments are child[start[i] : start[i] + arity[i]].
+    """Return the operators' values.
 
-    MED is the floor of the median, SM the sum modulo 10.
+    Operator i has the arguments child[start[i] : start[i] + arity[i]]. MED is the floor of the
+    median, SM the sum modulo 10.
     """
     # max(9 - x) = 9 - min(x): one reduction serves both.
     flip = np.repeat(operator == MIN, arity)
@@ -167,14 +179,14 @@ def _medians(arity: np.ndarray, start: np.ndarray, child: np.ndarray) -> np.ndar
     return (runs[row, (arity - 1) // 2] + runs[row, arity // 2]) // 2
 
 
-def _place(
+def _write_nodes(
     levels: list[Level],
     symbols: list[np.ndarray],
     sizes: list[np.ndarray],
     trees: int,
     width: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Write each node at its place in the expression, and each operator's end mark."""
+    """Write each node and each operator's end mark at its position in the expression."""
     tokens = np.zeros(trees * width, np.uint8)
     arities = np.zeros(trees * width, np.uint8)
     position = np.arange(trees, dtype=np.int32) * width
@@ -182,24 +194,26 @@ def _place(
         tokens[position] = symbol
         if not len(level.arity):
             break
-        place = position[level.inner]
-        arities[place] = level.arity
-        tokens[place + size[level.inner] - 1] = END
+        operators = position[level.inner]
+        arities[operators] = level.arity
+        tokens[operators + size[level.inner] - 1] = END
         before = np.cumsum(sizes[depth + 1], dtype=np.int32) - sizes[depth + 1]
-        position = np.repeat(place + 1 - before[_starts(level.arity)], level.arity) + before
+        position = np.repeat(operators + 1 - before[_starts(level.arity)], level.arity) + before
     return tokens.reshape(trees, width), arities.reshape(trees, width)
 
 
 def to_source(tokens: np.ndarray, arities: np.ndarray) -> str:
-    """One expression as the release writes it: "( ( ( [MAX 1 ) 2 ) ] )"."""
+    """Format one expression as the release does: "( ( ( [MAX 1 ) 2 ) ] )"."""
     length = np.count_nonzero(tokens)
     words = _SOURCE_WORDS[tokens[:length], arities[:length]]
-    return " ".join(words.tolist()).removesuffix(" )")  # the root is nobody's argument
+    return " ".join(words.tolist()).removesuffix(" )")  # the root is no argument
 
 
 def _source_words() -> np.ndarray:
-    """Words by (token, arity): n + 1 brackets open before an operator of n arguments, one closes
-    behind each argument and one behind the end mark.
+    """Return the words by (token, arity).
+
+    n + 1 brackets open before an operator of n arguments; one closes after each argument and one
+    after the end mark.
     """
     words = np.empty((len(SYMBOLS), 256), object)
     for token, symbol in enumerate(SYMBOLS):

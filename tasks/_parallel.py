@@ -1,4 +1,4 @@
-"""Blocks made by several processes, kept in a folder so that an interruption loses few."""
+"""Make blocks in several processes; keep them in a folder, so an interruption loses few."""
 
 import contextlib
 import multiprocessing
@@ -21,10 +21,10 @@ _AHEAD = 4
 
 
 def blocks(make: Callable[[int], Arrays], starts: Sequence[int], folder: Path) -> Iterator[Arrays]:
-    """`make(start)` for each start, in order, by as many processes as there are cores.
+    """Yield `make(start)` for each start, in order, using a process per core.
 
-    What is finished is kept in `folder` and taken from there by a later call. `make` and what it
-    holds must be picklable; with one block it is called in this process.
+    Finished blocks are kept in `folder`, and a later call reads them from there. `make` and its
+    arguments must be picklable. If only one block is missing, this process makes it.
 
     Raises:
         RunError: a process was killed.
@@ -32,23 +32,23 @@ def blocks(make: Callable[[int], Arrays], starts: Sequence[int], folder: Path) -
     folder.mkdir(parents=True, exist_ok=True)
     missing = [start for start in starts if not _file(folder, start).exists()]
     if len(missing) <= 1:
-        yield from (_made(make, folder, start) for start in starts)
+        yield from (_block(make, folder, start) for start in starts)
         return
     try:
         with _executor() as pool:
             waiting: list[Future[Arrays]] = []
             for start in starts:
-                waiting.append(pool.submit(_made, make, folder, start))
+                waiting.append(pool.submit(_block, make, folder, start))
                 if len(waiting) >= _AHEAD * _cores():
                     yield waiting.pop(0).result()
             yield from (future.result() for future in waiting)
     except BrokenProcessPool:
-        text = "a worker process was killed (out of memory?); what is finished is kept"
+        text = "a worker process was killed (out of memory?); finished blocks are kept"
         raise RunError(text) from None
 
 
 def _cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
@@ -64,7 +64,7 @@ def _executor() -> Iterator[ProcessPoolExecutor]:
 
 
 def _start_worker(parent: int) -> None:
-    """Leave Ctrl-C to the parent, and end when it is gone, however it ended."""
+    """Ignore Ctrl-C, which the parent handles; exit when the parent has ended in any way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
@@ -79,12 +79,12 @@ def _file(folder: Path, start: int) -> Path:
     return folder / f"block-{start}.npz"
 
 
-def _made(make: Callable[[int], Arrays], folder: Path, start: int) -> Arrays:
-    """The block from its file, or made and written there."""
+def _block(make: Callable[[int], Arrays], folder: Path, start: int) -> Arrays:
+    """Read the block from its file, or make it and write the file."""
     file = _file(folder, start)
     broken = contextlib.suppress(OSError, ValueError, zipfile.BadZipFile)
-    with broken, file.open("rb") as content, np.load(content) as found:
-        return tuple(found[name] for name in found.files)
+    with broken, file.open("rb") as content, np.load(content) as saved:
+        return tuple(saved[name] for name in saved.files)
     arrays = make(start)
     temporary = file.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("wb") as out:

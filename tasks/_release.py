@@ -1,4 +1,4 @@
-"""Files of the Long Range Arena release, wherever below a given folder they lie."""
+"""Find files of the Long Range Arena release below a given folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,12 +12,12 @@ _ROOTS = ("", "lra_release", "lra_release/lra_release")
 
 
 def source(files: str, splits: str) -> Source:
-    """The source "release", which holds `files`."""
+    """Return the source "release", which holds `files`."""
     return Source("release", splits, f"{files} (in lra_release.gz, 8 GB)", URL)
 
 
-def places(task: str, path: Path | None, folders: Sequence[str]) -> list[Path]:
-    """`path` itself and where below it an unpacked release has one of the folders.
+def search_folders(task: str, path: Path | None, folders: Sequence[str]) -> list[Path]:
+    """Return `path`, and each of `folders` that exists below it in the release's layout.
 
     Raises:
         RunError: there is no such path, or it is a file.
@@ -29,19 +29,19 @@ def places(task: str, path: Path | None, folders: Sequence[str]) -> list[Path]:
     if not path.is_dir():
         raise RunError(f"{task}: no folder {path}")
     below = [path / root / folder for folder in folders for root in _ROOTS]
-    return [place for place in (path, *below) if place.is_dir()]
+    return [folder for folder in (path, *below) if folder.is_dir()]
 
 
 def files(
     task: str, path: Path | None, folders: Sequence[str], names: Mapping[str, str]
 ) -> dict[str, Path]:
-    """The files of those names, by the keys of `names`, all in one folder.
+    """Return the files called `names`, by the keys of `names`; all are in one folder.
 
     Raises:
         RunError: no folder has them all.
     """
-    known = places(task, path, folders)
-    best = max(known, key=lambda place: sum((place / n).is_file() for n in names.values()))
+    searched = search_folders(task, path, folders)
+    best = max(searched, key=lambda folder: sum((folder / n).is_file() for n in names.values()))
     for name in names.values():
         if not (best / name).is_file():
             where = f"{best}" if best != path else f"{path} nor in {path}/{folders[0]}"

@@ -1,4 +1,4 @@
-"""TensorFlow Datasets builders for archives, without TensorFlow.
+"""Build TensorFlow Datasets from archives, without TensorFlow.
 
 The stock builders of these sets need TensorFlow to prepare. Records are array_record files.
 """
@@ -18,10 +18,10 @@ Examples = Callable[[], Iterator[tuple[str, Example]]]
 
 
 class LraBench(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Writes the examples that it is given."""
+    """Write the examples that are passed to the constructor."""
 
     VERSION = tfds.core.Version("1.0.0")
-    # Nothing is downloaded here, and looking for a file of checksums needs another package.
+    # Nothing is downloaded here, and reading a checksum file would need another package.
     url_infos: ClassVar[Any] = {}  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
@@ -43,24 +43,24 @@ class LraBench(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def text() -> Any:
-    """A feature of bytes, whatever their encoding."""
+    """Return a feature of bytes in any encoding."""
     return tfds.features.Text()
 
 
 def image(height: int, width: int, channels: int) -> Any:
-    """A feature of pixels, uint8, stored as they are."""
+    """Return a feature of pixels, uint8 (height, width, channels), stored uncompressed."""
     encoding = tfds.features.Encoding.BYTES
     return tfds.features.Tensor(shape=(height, width, channels), dtype=np.uint8, encoding=encoding)
 
 
 def label(names: Sequence[str]) -> Any:
-    """A feature of class numbers."""
+    """Return a feature of class numbers."""
     return tfds.features.ClassLabel(names=list(names))
 
 
 @contextlib.contextmanager
 def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """TensorFlow Datasets leaves some behind."""
+    """Create temporary files in `folder`, because TensorFlow Datasets leaves some behind."""
     before = tempfile.tempdir
     folder.mkdir(parents=True, exist_ok=True)
     tempfile.tempdir = str(folder)
@@ -73,7 +73,7 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
 def prepare(
     features: Mapping[str, Any], splits: Mapping[str, Examples], folder: Path
 ) -> dict[str, Any]:
-    """Write the examples of each split to `folder`, unless they are there; then give access.
+    """Write the examples of each split to `folder` unless they exist; return a data source each.
 
     Each example has an "id" besides its features.
     """

@@ -1,4 +1,4 @@
-"""Image: what a small photograph shows, read pixel by pixel in grey."""
+"""The task Image: classify small photographs, read pixel by pixel in grey."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ _OFFICIAL_PER_CLASS = {"train": 5_000, "test": 1_000}
 @register_task("image")
 @dataclass(frozen=True)
 class Image(FromArchive):
-    """Classify CIFAR-10 images from their grey values, one token a pixel.
+    """Classify CIFAR-10 images from their grey values, one token per pixel.
 
-    `shrink` averages blocks of so many pixels a side. The sizes are at most so many examples, 0
-    for all.
+    `shrink` averages blocks of `shrink` x `shrink` pixels. Each size is the largest number of
+    examples of its split; 0 takes all.
 
     References:
         Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images"; Tay et al.
@@ -64,27 +64,27 @@ class Image(FromArchive):
 
     @property
     def side(self) -> int:
-        """Pixels on a side."""
+        """Return the pixels on a side."""
         return _SIDE // self.shrink
 
     @property
     def max_len(self) -> int:
-        """Pixels."""
+        """Return the number of pixels."""
         return self.side**2
 
     def to_text(self, tokens: np.ndarray) -> str:
-        """The image in characters."""
+        """Draw the image in characters."""
         return _images.to_text(tokens, self.side)
 
     def features(self, tokens: np.ndarray) -> np.ndarray:
-        """The image at 8 x 8, its squares, and where it has edges; float32 (n, 256)."""
+        """Return the image at 8 x 8 pixels, its squares, and its edges; float32 (n, 256)."""
         return _images.coarse(tokens.reshape(-1, self.side, self.side))
 
     def read(self, reading: Reading) -> Iterator[Block]:
-        """Blocks of (split, tokens uint8 (n, max_len), labels int64 (n,)).
+        """Yield blocks of (split, tokens uint8 (n, max_len), labels int64 (n,)).
 
         Raises:
-            RunError: the archive is missing, broken or not as it should be.
+            RunError: the archive is missing or broken, or has unexpected contents.
         """
         (archive,) = self.inputs(reading.source, reading.path).values()
         photographs = _prepare(archive, reading)
@@ -101,15 +101,15 @@ class Image(FromArchive):
         yield "test", tokens[rows], labels[rows]
 
     def _load(self, photographs: Any) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """Ids, tokens and labels of a split."""
+        """Return ids, tokens uint8 (n, max_len) and labels int64 (n,) of a split."""
         ids, tokens, labels = [], [], []
         for start in range(0, len(photographs), _BLOCK):
             rows = range(start, min(start + _BLOCK, len(photographs)))
-            found = photographs.__getitems__(rows)
-            grey = _images.luma(np.stack([x["image"] for x in found]))
+            examples = photographs.__getitems__(rows)
+            grey = _images.luma(np.stack([x["image"] for x in examples]))
             tokens.append(_images.to_tokens(_images.shrink(grey, self.shrink)))
-            ids += [x["id"].decode() for x in found]
-            labels += [x["label"] for x in found]
+            ids += [x["id"].decode() for x in examples]
+            labels += [x["label"] for x in examples]
         return ids, np.concatenate(tokens), np.array(labels, np.int64)
 
 
@@ -123,7 +123,7 @@ def _prepare(archive: Path, reading: Reading) -> Any:
 
 
 def _photographs(archive: Path, split: str, reading: Reading) -> Callable[[], Iterator]:
-    """A function that reads the archive's images of a split, as (id, example)."""
+    """Return a function that yields the archive's images of a split as (id, example)."""
 
     def read() -> Iterator[tuple[str, dict[str, Any]]]:
         counts = np.zeros(Image.num_classes, np.int64)
@@ -139,14 +139,15 @@ def _photographs(archive: Path, split: str, reading: Reading) -> Callable[[], It
 
 
 def _decode(archive: Path, name: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels uint8 (n, y, x, 3) and labels of a file of records: a label, then three planes."""
+    """Decode records of a label and three planes: pixels uint8 (n, y, x, 3), labels int64 (n,)."""
     if not content or len(content) % _RECORD:
-        raise RunError(f"{archive}: {name} has {len(content):,} bytes, no multiple of {_RECORD:,}")
+        size = f"{len(content):,} bytes, not a multiple of {_RECORD:,}"
+        raise RunError(f"{archive}: {name} has {size}")
     records = np.frombuffer(content, np.uint8).reshape(-1, _RECORD)
     labels = records[:, 0].astype(np.int64)
     if labels.max() >= Image.num_classes:
         row = int(np.argmax(labels))
-        raise RunError(f"{archive}: {name}: record {row} has label {labels[row]}, not 0 to 9")
+        raise RunError(f"{archive}: {name}: record {row} has label {labels[row]}, must be 0 to 9")
     return records[:, 1:].reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1), labels
 
 
@@ -155,4 +156,7 @@ def _check_counts(archive: Path, split: str, counts: np.ndarray) -> None:
         raise RunError(f"{archive}: some class has no {split} image: {counts.tolist()}")
     official = archive.stat().st_size == _SIZE
     if official and (counts != _OFFICIAL_PER_CLASS[split]).any():
-        raise RunError(f"{archive}: {split} images of each class: {counts.tolist()}")
+        expected = _OFFICIAL_PER_CLASS[split]
+        raise RunError(
+            f"{archive}: {split} images of each class: {counts.tolist()}, must be {expected:,}"
+        )

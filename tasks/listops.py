@@ -1,4 +1,4 @@
-"""ListOps: the value of a long nested list expression, a digit."""
+"""The task ListOps: evaluate a long nested list expression, whose value is a digit."""
 
 import itertools
 from collections.abc import Iterator
@@ -32,8 +32,8 @@ _IDS = {symbol.encode(): token for token, symbol in enumerate(SYMBOLS) if token}
 class ListOps:
     """Evaluate a nested list expression of MIN, MAX, MED and SM (sum modulo 10) over digits.
 
-    Every other option than `max_length` describes the generator; the release's files are as
-    they are. An expression has strictly fewer than `max_length` symbols.
+    An expression has strictly fewer than `max_length` symbols. All other options describe the
+    generator; they do not change the release's files.
 
     References:
         Nangia and Bowman 2018, arXiv:1804.06028; Tay et al. 2021, arXiv:2011.04006, Section 2.2.
@@ -75,30 +75,30 @@ class ListOps:
 
     @property
     def max_len(self) -> int:
-        """Tokens of the longest expression and one more."""
+        """Return the number of tokens: that of the longest expression and one more."""
         return self.max_length
 
     def data_options(self, source: str) -> dict[str, Any]:
-        """The options that the data depend on: the release's are as they are."""
+        """Return the options that the data depend on; for the release only `max_length`."""
         return asdict(self) if source == "generate" else {"max_length": self.max_length}
 
     def sizes(self, source: str) -> dict[str, int]:
-        """As the generator is asked for."""
+        """Return the generator's sizes; {} for the release, whose files have to be read first."""
         sizes = (self.train_size, self.validation_size, self.test_size)
         return dict(zip(SPLITS, sizes, strict=True)) if source == "generate" else {}
 
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
-        """The release's three files; nothing for the generator."""
+        """Return the release's three files; {} for the generator."""
         if source == "generate":
             return {}
         return _release.files("listops", path, ("listops-1000", "listops"), _RELEASE_FILES)
 
     def read(self, reading: Reading) -> Iterator[Block]:
-        """Blocks of (split, tokens uint8 (n, max_len), values int64 (n,)).
+        """Yield blocks of (split, tokens uint8 (n, max_len), values int64 (n,)).
 
         Raises:
-            RunError: a file is missing or isn't what it should be, said with file and line; or
-                the generator can't find as many different expressions as are asked for.
+            RunError: a file is missing or malformed; the message names file and line. Or the
+                generator finds fewer different expressions than the sizes need.
         """
         if reading.source == "generate":
             yield from self._generate()
@@ -111,14 +111,14 @@ class ListOps:
                 yield split, tokens, values
 
     def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
-        """Whether these are the release's files, by their numbers of examples."""
+        """Return whether the numbers of examples are those of the release's files."""
         del checksums
         return source == "release" and sizes == _RELEASE_SIZES
 
     def features(self, tokens: np.ndarray) -> np.ndarray:
-        """The first operator, and which digits stand at depth one under it; float32 (n, 44).
+        """Encode the first operator and which digits are its direct arguments; float32 (n, 44).
 
-        MIN and MAX of many digits are nearly always 0 and 9.
+        The MIN of many digits is nearly always 0, and their MAX 9.
         """
         opened = np.isin(tokens, range(MIN, SM + 1))
         depth = np.cumsum(opened.astype(np.int16) - (tokens == END), axis=1)
@@ -129,13 +129,13 @@ class ListOps:
         return both.reshape(len(tokens), -1).astype(np.float32)
 
     def to_text(self, tokens: np.ndarray) -> str:
-        """The expression as a person reads it."""
+        """Return the expression as text."""
         return " ".join(SYMBOLS[token] for token in tokens if token)
 
     def _generate(self) -> Iterator[Block]:
-        """Split after split, each without what came before it.
+        """Yield the blocks of each split, without any expression of an earlier block.
 
-        Long expressions never meet by chance; short ones, which small settings ask for, do.
+        Two long expressions are never equal by chance; short ones, of small settings, are.
         """
         limits = Limits(self.min_length, self.max_length, self.max_depth, self.max_args)
         seen: set[bytes] = set()
@@ -150,10 +150,10 @@ class ListOps:
 def _new(
     source: Iterator[tuple[np.ndarray, np.ndarray]], size: int, seen: set[bytes]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The first `size` examples of `source` that are not in `seen`, to which they are added.
+    """Yield the first `size` examples of `source` that are not in `seen`, and add them to it.
 
     Raises:
-        ValueError: many blocks in a row held nothing new.
+        ValueError: many blocks in a row held no new example.
     """
     taken = stale = 0
     while taken < size:
@@ -168,14 +168,14 @@ def _new(
 
 
 def _add(seen: set[bytes], item: bytes) -> bool:
-    """Add and tell whether it is new."""
+    """Add an item and return whether it is new."""
     before = len(seen)
     seen.add(item)
     return len(seen) > before
 
 
 def _read_release(file: Path, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Blocks of (tokens, values) of a TSV file with the columns Source and Target."""
+    """Yield blocks of (tokens, values) of a TSV file with the columns Source and Target."""
     with file.open("rb") as lines:
         if next(lines, b"").split() != [b"Source", b"Target"]:
             raise RunError(f"{file}:1: the header is not Source<TAB>Target")
@@ -195,10 +195,10 @@ def _read_release(file: Path, width: int) -> Iterator[tuple[np.ndarray, np.ndarr
 
 
 def _parse(line: bytes, width: int) -> tuple[list[int], int]:
-    """Token ids and value of one line.
+    """Return the token ids and the value of one line.
 
     Raises:
-        ValueError: the line is cut off, or not an expression and its value.
+        ValueError: the line is cut off, or is not an expression and its value.
     """
     if not line.endswith(b"\n"):
         raise ValueError("the last line is cut off: the file is truncated")

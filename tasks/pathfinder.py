@@ -1,4 +1,4 @@
-"""Pathfinder: are two marked ends those of one contour, read pixel by pixel."""
+"""The task Pathfinder: tell whether two marked ends belong to one contour."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,9 +10,9 @@ from lra_bench.tasks._pathfinder.task import PathfinderTask
 @register_task("pathfinder")
 @dataclass(frozen=True)
 class Pathfinder(PathfinderTask):
-    """Tell whether two marks lie at the ends of one dashed contour, among others.
+    """Tell whether two marks are the ends of one dashed contour among others.
 
-    Images of 32 x 32 pixels (`resolution` 64 and 256 are there too), contours of 14 paddles
+    Images have 32 x 32 pixels (`resolution` can also be 64 or 256); contours have 14 paddles
     (9 and 6 are easier).
 
     References:

@@ -1,4 +1,4 @@
-"""Path-X: Pathfinder in images of 128 x 128 pixels, 16,384 tokens."""
+"""The task Path-X: Pathfinder in images of 128 x 128 pixels, 16,384 tokens."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ from lra_bench.tasks._pathfinder.task import PathfinderTask
 @register_task("pathx")
 @dataclass(frozen=True)
 class PathX(PathfinderTask):
-    """Tell whether two marks lie at the ends of one dashed contour, at 16,384 pixels.
+    """Tell whether two marks are the ends of one dashed contour, in 16,384 pixels.
 
     References:
         Tay et al. 2021, arXiv:2011.04006, Section 2.2.6.

@@ -1,4 +1,4 @@
-"""Retrieval: does one paper cite the other, both read byte by byte."""
+"""The task Retrieval: tell whether one paper cites the other, both read byte by byte."""
 
 import itertools
 import re
@@ -23,7 +23,7 @@ _FILES = {
 }
 _SIZES = {"train": 147_086, "validation": 18_090, "test": 17_437}
 _LABEL = re.compile(rb"([01])(\.0*)?")
-# No document of the release is as long; a file without line ends would fill the memory.
+# No row of the release is that long; without a limit, a file without line ends fills the memory.
 _LONGEST_ROW = 64 << 20
 
 
@@ -32,8 +32,8 @@ _LONGEST_ROW = 64 << 20
 class Retrieval(Given):
     """Tell whether one paper of the ACL Anthology Network cites the other.
 
-    A document is its first `max_length` bytes. The sizes are at most so many pairs, the first of
-    each file, 0 for all.
+    A document is cut to its first `max_length` bytes. Each size is the largest number of pairs of
+    its split, the first of the file; 0 takes all.
 
     References:
         Radev et al. 2013, "The ACL Anthology Network Corpus"; Tay et al. 2021, arXiv:2011.04006,
@@ -60,40 +60,43 @@ class Retrieval(Given):
 
     @property
     def max_len(self) -> int:
-        """Bytes that are read of each document."""
+        """Return the number of bytes that are read of each document."""
         return self.max_length
 
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
-        """The release's three files."""
+        """Return the release's three files."""
         del source
         return _release.files(self.name, path, ("tsv_data", "aan", "retrieval"), _FILES)
 
     def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
-        """Whether these are the release's files, by their numbers of pairs."""
+        """Return whether the numbers of pairs are those of the release's files."""
         del source, checksums
         asked = (self.train_size, self.validation_size, self.test_size)
         return sizes == _SIZES and not any(asked)
 
     def to_text(self, tokens: np.ndarray) -> str:
-        """Both documents."""
+        """Return both documents."""
         return "".join(f"\n[{number}] {_bytes.to_text(x)}" for number, x in enumerate(tokens, 1))
 
     def features(self, tokens: np.ndarray) -> np.ndarray:
-        """How alike the words of both are, counted and weighed by rarity; float32 (n, 3)."""
+        """Compare the words of both documents by three cosines, float32 (n, 3).
+
+        They weight rare words differently.
+        """
         counts = np.log1p(_bytes.word_counts(tokens.reshape(-1, tokens.shape[-1])))
-        known = (counts > 0).mean(axis=0)
-        weights = np.log((1 + 1 / len(counts)) / (known + 1 / len(counts)))
+        frequency = (counts > 0).mean(axis=0)
+        weights = np.log((1 + 1 / len(counts)) / (frequency + 1 / len(counts)))
         return np.stack([_cosine(counts * weights**power) for power in (0, 1, 2)], axis=1)
 
     def read(self, reading: Reading) -> Iterator[Block]:
-        """Blocks of (split, tokens uint16 (n, 2, max_len), labels int64 (n,)).
+        """Yield blocks of (split, tokens uint16 (n, 2, max_len), labels int64 (n,)).
 
         Raises:
-            RunError: a file is missing or isn't what it should be, said with file and line.
+            RunError: a file is missing or malformed; the message names file and line.
         """
         sizes = (self.train_size, self.validation_size, self.test_size)
-        found = self.inputs(reading.source, reading.path)
-        for (split, file), size in zip(found.items(), sizes, strict=True):
+        files = self.inputs(reading.source, reading.path)
+        for (split, file), size in zip(files.items(), sizes, strict=True):
             done = 0
             for documents, labels in _rows(file, size, self.max_length, reading.note):
                 done += len(labels)
@@ -103,16 +106,16 @@ class Retrieval(Given):
 
 
 def _cosine(weighted: np.ndarray) -> np.ndarray:
-    """Cosines of rows 0 and 1, 2 and 3, and so on."""
-    one, two = weighted[::2], weighted[1::2]
-    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
-    return (np.sum(one * two, axis=1) / np.maximum(norms, 1e-9)).astype(np.float32)
+    """Return the cosines of rows 0 and 1, 2 and 3, and so on; float32 (n,) of (2 n, words)."""
+    first, second = weighted[::2], weighted[1::2]
+    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return (np.sum(first * second, axis=1) / np.maximum(norms, 1e-9)).astype(np.float32)
 
 
 def _rows(
     file: Path, size: int, width: int, note: Callable[[str], None]
 ) -> Iterator[tuple[list[bytes], list[int]]]:
-    """Blocks of (documents, two a row; labels), in constant memory."""
+    """Yield blocks of (documents, two per row; labels), in constant memory."""
     with file.open("rb") as lines:
         every = iter(lambda: lines.readline(_LONGEST_ROW), b"")
         numbered = enumerate(itertools.islice(every, size or None), 1)
@@ -131,10 +134,10 @@ def _rows(
 
 
 def _parse(line: bytes, width: int) -> tuple[int, bytes, bytes]:
-    """Label and the beginnings of both documents.
+    """Return the label and the first `width` bytes of both documents.
 
     Raises:
-        ValueError: the row is cut off, too long, or hasn't five columns and a label of 0 or 1.
+        ValueError: the row is cut off or too long, or is not a label of 0 or 1 and four columns.
     """
     if len(line) >= _LONGEST_ROW:
         raise ValueError("no line end in 64 MB")

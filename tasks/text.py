@@ -1,4 +1,4 @@
-"""Text: is a movie review positive, read byte by byte."""
+"""The task Text: tell whether a movie review is positive, read byte by byte."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,9 +28,9 @@ _COMPAT = "paper-compat"
 class Text(FromArchive):
     """Classify IMDb movie reviews as negative or positive from their bytes.
 
-    `validation` "held-out" takes a tenth of the train set for validation; "paper-compat" does as
-    the Long Range Arena's code did and validates on the test set. The sizes are at most so many
-    examples, 0 for all.
+    With `validation` "held-out", a tenth of the train set is the validation set; with
+    "paper-compat" it is the test set, as in the Long Range Arena's code. Each size is the largest
+    number of examples of its split; 0 takes all.
 
     References:
         Maas et al. 2011, "Learning Word Vectors for Sentiment Analysis"; Tay et al. 2021,
@@ -67,36 +67,36 @@ class Text(FromArchive):
 
     @property
     def max_len(self) -> int:
-        """Bytes that are read of a review."""
+        """Return the number of bytes that are read of a review."""
         return self.max_length
 
     def to_text(self, tokens: np.ndarray) -> str:
-        """The review."""
+        """Return the review."""
         return _bytes.to_text(tokens)
 
     def features(self, tokens: np.ndarray) -> np.ndarray:
-        """Which words occur, by hash; float32 (n, 4096)."""
+        """Tell for each hash of a word whether it occurs; float32 (n, 4096), 0 or 1."""
         return np.minimum(_bytes.word_counts(tokens), 1)
 
     def read(self, reading: Reading) -> Iterator[Block]:
-        """Blocks of (split, tokens uint16 (n, max_len), labels int64 (n,)).
+        """Yield blocks of (split, tokens uint16 (n, max_len), labels int64 (n,)).
 
         Raises:
-            RunError: the archive is missing, broken or not as it should be.
+            RunError: the archive is missing or broken, or has unexpected contents.
         """
         (archive,) = self.inputs(reading.source, reading.path).values()
         reviews = _prepare(archive, reading)
         train, test = (list(reviews[split]) for split in ("train", "test"))
         ids, test_ids = ([_id(review) for review in part] for part in (train, test))
         kept, chosen = _archive.held_out(ids)
-        everything = _archive.by_id(test_ids)
+        all_of_test = _archive.by_id(test_ids)
         if self.validation == _COMPAT:
-            kept, validation = _archive.by_id(ids), (test, test_ids, everything)
+            kept, validation = _archive.by_id(ids), (test, test_ids, all_of_test)
         else:
             validation = (train, ids, chosen)
         yield from self._blocks("train", train, ids, kept, self.train_size)
         yield from self._blocks("validation", *validation, self.validation_size)
-        yield from self._blocks("test", test, test_ids, everything, self.test_size)
+        yield from self._blocks("test", test, test_ids, all_of_test, self.test_size)
 
     def _blocks(
         self, split: str, reviews: list[dict], ids: list[str], rows: list[int], size: int
@@ -122,7 +122,7 @@ def _prepare(archive: Path, reading: Reading) -> Any:
 
 
 def _reviews(archive: Path, split: str, reading: Reading) -> Callable[[], Iterator]:
-    """A function that reads the archive's reviews of a split, as (id, example)."""
+    """Return a function that yields the archive's reviews of a split as (id, example)."""
 
     def read() -> Iterator[tuple[str, dict[str, Any]]]:
         counts = Counter()
@@ -138,7 +138,7 @@ def _reviews(archive: Path, split: str, reading: Reading) -> Callable[[], Iterat
 
 
 def _check_rating(archive: Path, name: str, label: str) -> None:
-    """A review's name ends in its rating: 1 to 4 is negative, 7 to 10 positive."""
+    """Check the rating at the end of a review's name: 1 to 4 is negative, 7 to 10 positive."""
     rating = int(name.rpartition("_")[2].removesuffix(".txt"))
     if not (1 <= rating <= 4 if label == "neg" else 7 <= rating <= 10):
         raise RunError(f"{archive}: {name}: a rating of {rating} is not {label}")

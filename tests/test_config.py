@@ -6,10 +6,10 @@ import json
 
 import jax
 import pytest
+from stores import prepared
 
 from lra_bench.config import make_settings, presets
 from lra_bench.data import store
-from lra_bench.data.prepare import prepare
 from lra_bench.errors import UsageError
 from lra_bench.registry import ATTENTIONS, TASKS
 from lra_bench.training.learner import make_learner
@@ -127,7 +127,7 @@ def fingerprint(root, *overrides):
     """Of the bytes of the data and of the programs of the initial state and the training step."""
     settings = make_settings("listops", "performer-softmax", "smoke", 0, overrides)
     task = TASKS.get("listops").target(**settings.data)
-    data = store.open_store(prepare(root, task, "generate"))
+    data = store.open_store(prepared(root, task, "generate"))
     learner = make_learner(task, settings)
     key = jax.random.key(0)
     state = jax.eval_shape(learner.init, key)

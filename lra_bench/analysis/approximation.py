@@ -1,4 +1,4 @@
-"""How far FAVOR+ is from exact softmax attention: Fig. 4 of the Performer paper, and more."""
+"""Measure the error of FAVOR+ against exact softmax attention: Fig. 4 of the Performer paper."""
 
 import functools
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from lra_bench.contracts import Dims
 from lra_bench.display.progress import Display
 from lra_bench.files import write_json
 
-# The options of `PerformerSoftmax` of each line; the first four are the paper's.
+# The options of `PerformerSoftmax` for each line; the first four lines are the paper's.
 VARIANTS: dict[str, dict[str, Any]] = {
     "positive, orthogonal": {"estimator": "positive", "projection": "orthogonal"},
     "positive, iid": {"estimator": "positive", "projection": "iid"},
@@ -37,13 +37,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 _VALUES = {"positive": 1, "hyperbolic": 2, "trigonometric": 2}
 _ROWS = 512
 _CLAIMS_TITLE = """\
-Is the error less? By how many standard errors, paired over draws, is the mean difference above 0 /
-is the mean log of the ratio of errors above 0; in brackets the geometric mean of that ratio:\
+Is the error smaller? Standard errors, paired over draws, by which the mean difference of errors /
+the mean log of their ratio exceeds 0; in brackets the geometric mean of that ratio:\
 """
 
 
 class Claim(NamedTuple):
-    """That `better` has less error than `worse` with `share` times its projections."""
+    """The claim that `better`, with `share` times the projections, has less error than `worse`."""
 
     name: str
     better: str
@@ -69,15 +69,15 @@ CLAIMS = (
 
 @dataclass(frozen=True)
 class Setup:
-    """What is measured.
+    """The parameters of the study.
 
     Attributes:
         length, dim: L tokens and d features of a head.
-        draws: independent draws of the projections.
+        draws: the number of independent draws of the projections.
         features: the numbers of projections m.
         scales: standard deviations of the entries of q and k, which are iid and normal; v's is 1.
-        redraw: whether each draw has its own q, k and v too, as Fig. 4 has.
-        seed: of all randomness.
+        redraw: whether each draw also has its own q, k and v, as in Fig. 4.
+        seed: of all random numbers.
     """
 
     length: int = 4096
@@ -90,7 +90,7 @@ class Setup:
 
 
 def run(setup: Setup, out: Path, display: Display) -> bool:
-    """Measure, write the setup, three CSV files and the figure, show tables."""
+    """Measure; write the setup, three CSV files and the figure; show tables."""
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "approximation.json", asdict(setup))
     errors = measure(setup, display)
@@ -110,7 +110,7 @@ def run(setup: Setup, out: Path, display: Display) -> bool:
 
 
 def measure(setup: Setup, display: Display) -> pd.DataFrame:
-    """The mean squared error of each scale, variant, number of projections, and draw."""
+    """Return the mean squared error of each scale, variant, number of projections and draw."""
     total = len(setup.scales) * setup.draws * len(setup.features) * len(VARIANTS)
     key = jax.random.key(setup.seed)
     rows = []
@@ -118,9 +118,9 @@ def measure(setup: Setup, display: Display) -> pd.DataFrame:
         for scale in setup.scales:
             for draw, inputs in enumerate(_inputs(setup, scale, jax.random.fold_in(key, 0))):
                 draw_key = jax.random.fold_in(jax.random.fold_in(key, 1), draw)
-                for found in _errors(setup, inputs, draw_key):
-                    rows.append((scale, draw, *found))
-                    bar(len(rows), found[0])
+                for variant, *values in _errors(setup, inputs, draw_key):
+                    rows.append((scale, draw, variant, *values))
+                    bar(len(rows), variant)
     names = ["scale", "draw", "variant", "num_features", "feature_values", "mse"]
     return pd.DataFrame(rows, columns=names)
 
@@ -146,7 +146,7 @@ class Inputs(NamedTuple):
 
 
 def _inputs(setup: Setup, scale: float, key: Key[Array, ""]) -> Iterator[Inputs]:
-    """The inputs of each draw: the same, or others each time."""
+    """Yield the inputs of each draw: always the same, or new ones if `setup.redraw`."""
     inputs = draw_inputs(setup, scale, key)
     for draw in range(setup.draws):
         if setup.redraw:
@@ -155,7 +155,7 @@ def _inputs(setup: Setup, scale: float, key: Key[Array, ""]) -> Iterator[Inputs]
 
 
 def draw_inputs(setup: Setup, scale: float, key: Key[Array, ""]) -> Inputs:
-    """Gaussian q, k and v, and exact softmax attention of them."""
+    """Draw Gaussian q, k and v, and compute their exact softmax attention."""
     q, k, v = jax.random.normal(key, (3, 1, setup.length, 1, setup.dim))
     q, k = q * scale, k * scale
     exact = exact_attention(*(np.asarray(x[0, :, 0], np.float64) for x in (q, k, v)))
@@ -165,7 +165,7 @@ def draw_inputs(setup: Setup, scale: float, key: Key[Array, ""]) -> Inputs:
 def exact_attention(
     q: Float[np.ndarray, "l d"], k: Float[np.ndarray, "l d"], v: Float[np.ndarray, "l d"]
 ) -> Float[np.ndarray, "l d"]:
-    """Eq. (1) in float64, some rows at a time."""
+    """Compute Eq. (1) in float64, 512 rows at a time."""
     out = np.empty_like(v)
     for start in range(0, len(q), _ROWS):
         logits = q[start : start + _ROWS] @ k.T * q.shape[1] ** -0.5
@@ -180,7 +180,7 @@ Options = tuple[tuple[str, Any], ...]
 def projection(
     key: Key[Array, ""], dims: Dims, num_features: int, options: dict[str, Any]
 ) -> Array:
-    """What a mechanism with these options draws; the same whatever its estimator."""
+    """Return the projection of a mechanism with these options; it is equal for all estimators."""
     drawing = tuple((name, x) for name, x in options.items() if name != "estimator")
     return _projection(key, dims, num_features, drawing)
 
@@ -193,9 +193,9 @@ def _projection(key: Key[Array, ""], dims: Dims, num_features: int, options: Opt
 def squared_error(
     inputs: Inputs, drawn: Array, num_features: int, options: dict[str, Any]
 ) -> Float[Array, ""]:
-    """The error of the mechanism with the first rows of what is drawn.
+    """Return the mean squared error of the mechanism with the first rows of `drawn`.
 
-    Rows that are given need no program of their own for each way of drawing them.
+    `drawn` replaces the mechanism's rows, so one compiled program serves every kind of projection.
     """
     way = "hadamard" if options["projection"] == "hadamard" else "iid"
     program = (("estimator", options["estimator"]), ("projection", way))
@@ -220,7 +220,7 @@ def _mechanism(
 
 
 def summarise(errors: pd.DataFrame) -> pd.DataFrame:
-    """Mean, standard deviation, standard error and median over draws."""
+    """Compute mean, standard deviation, standard error and median over draws."""
     by = ["scale", "variant", "num_features", "feature_values"]
     summary = errors.groupby(by, sort=False)["mse"].agg(["mean", "std", "sem", "median", "count"])
     names = {"mean": "mse", "std": "sd", "sem": "standard_error", "count": "draws"}
@@ -228,10 +228,10 @@ def summarise(errors: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare(errors: pd.DataFrame) -> pd.DataFrame:
-    """Each of `CLAIMS` for each scale and m: does it hold, and by how many standard errors?
+    """Tell for each of `CLAIMS`, scale and m whether it holds, and by how many standard errors.
 
-    Errors are skewed, those of trigonometric features most: one draw can be all of their mean.
-    So the ratio is compared too, by its logarithm.
+    Errors are skewed, most of all those of trigonometric features, whose mean can depend on one
+    draw. So the logarithm of the ratio is compared as well.
     """
     rows = []
     for scale, part in errors.groupby("scale", sort=False):
@@ -240,8 +240,8 @@ def compare(errors: pd.DataFrame) -> pd.DataFrame:
             for m in sorted(part["num_features"].unique()):
                 if (claim.better, m * claim.share) in by_draw:
                     better = by_draw[claim.better, m * claim.share].to_numpy()
-                    found = _compared(better, by_draw[claim.worse, m].to_numpy())
-                    rows.append((scale, claim.name, m * claim.share, m, *found))
+                    result = _compared(better, by_draw[claim.worse, m].to_numpy())
+                    rows.append((scale, claim.name, m * claim.share, m, *result))
     columns = ["scale", "claim", "features_of_better", "features_of_worse", "holds"]
     more = ["mse_ratio", "standard_errors", "geometric_ratio", "log_standard_errors", "draws_won"]
     return pd.DataFrame(rows, columns=[*columns, *more])

@@ -1,4 +1,4 @@
-"""The attention matrices of a trained model, whatever its mechanism: Appendix C.4."""
+"""Draw the attention matrices of a trained model with any mechanism: Appendix C.4."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lra_bench.analysis import plots
 from lra_bench.contracts import Task
+from lra_bench.data.location import locate
 from lra_bench.data.obtain import load_data
 from lra_bench.display.progress import Display
 from lra_bench.errors import UsageError, unknown
@@ -22,13 +23,13 @@ from lra_bench.training.restore import load_model
 
 @dataclass(frozen=True)
 class Setup:
-    """What is drawn.
+    """The parameters of the study.
 
     Attributes:
         run_dir: the folder of a run.
-        data_root: where data lie.
-        split, example: the example; of two documents the first.
-        length: real tokens of it that are put through the model, at most.
+        data_root: the root of all data.
+        split, example: the example; of two documents, the first is used.
+        length: the largest number of its real tokens that the model reads.
     """
 
     run_dir: Path
@@ -39,7 +40,7 @@ class Setup:
 
 
 class Call(NamedTuple):
-    """What a mechanism was called with."""
+    """The arguments of one call of a mechanism."""
 
     q: Float[Array, "b l h d"]
     k: Float[Array, "b l h d"]
@@ -48,9 +49,10 @@ class Call(NamedTuple):
 
 
 def run(setup: Setup, out: Path, display: Display) -> bool:
-    """Write matrices.npz, matrix.csv and the heat maps, show a table."""
+    """Write matrices.npz, matrix.csv and the heat maps; show a table."""
     settings, task, model = load_model(setup.run_dir)
-    store = load_data(task, settings.data_source, setup.data_root, display)
+    location = locate(setup.data_root, task, settings.data_source)
+    store = load_data(task, location, display)
     if setup.split not in store.splits:
         raise unknown("split", setup.split, list(store.splits))
     split = store.splits[setup.split]
@@ -78,7 +80,7 @@ def run(setup: Setup, out: Path, display: Display) -> bool:
 def real_tokens(
     task: Task, tokens: Int[np.ndarray, "*two l"], length: int
 ) -> Int[np.ndarray, " l"]:
-    """The first real tokens of an example, or of its first document."""
+    """Return the first `length` real tokens of an example, or of its first document."""
     first = tokens[0] if task.paired else tokens
     real = first if task.pad_id is None else first[first != task.pad_id]
     return real[:length]
@@ -87,7 +89,7 @@ def real_tokens(
 def layer_matrices(
     encoder: Encoder, tokens: Int[np.ndarray, " l"]
 ) -> list[Float[np.ndarray, "h l l"]]:
-    """The matrix of each head of each layer, for one example without padding."""
+    """Return each layer's matrices, one per head, for one example without padding."""
     calls = captured(encoder, jnp.asarray(tokens)[None])
     return [
         np.asarray(one_hot_matrix(block.attention.attend, call)[0], np.float32)
@@ -96,17 +98,17 @@ def layer_matrices(
 
 
 def captured(encoder: Encoder, tokens: Int[Array, "b l"]) -> list[Call]:
-    """What each layer's mechanism is called with when `tokens` are encoded."""
+    """Return the arguments that each layer's mechanism gets when `tokens` are encoded."""
     graph, state = nnx.split(encoder)
 
     @jax.jit
     def calls(state: nnx.State, tokens: Array) -> list[Call]:
-        found: list[Call] = []
+        recorded: list[Call] = []
         model = nnx.merge(graph, state)
         for block in model.blocks:
-            block.attention.attend = _recording(block.attention.attend, found)
+            block.attention.attend = _recording(block.attention.attend, recorded)
         model(tokens, None)
-        return found
+        return recorded
 
     return calls(state, tokens)
 
@@ -120,10 +122,10 @@ def _recording(attend: AttentionFunction, calls: list[Call]) -> AttentionFunctio
 
 
 def one_hot_matrix(attend: AttentionFunction, call: Call) -> Float[Array, "b h l l"]:
-    """What the mechanism multiplies V by, read off with columns of the identity for V.
+    """Return the matrix A by which the mechanism multiplies V.
 
-    A mechanism is linear in its values: out = A V. With V = I, out would be A; d columns of I
-    fit into one call, so it takes l / d of them.
+    A mechanism is linear in its values: out = A V. With V = I, out is A. One call takes d columns
+    of I, so l / d calls give the whole matrix.
     """
     batch, length, heads, dim = call.v.shape
     columns = jnp.arange(-(-length // dim) * dim).reshape(-1, dim)
@@ -138,7 +140,7 @@ def one_hot_matrix(attend: AttentionFunction, call: Call) -> Float[Array, "b h l
 
 
 def summarise(layers: list[Float[np.ndarray, "h l l"]]) -> pd.DataFrame:
-    """Of each head: row sums, the mean entropy of a row in nats, where its mass lies."""
+    """Compute for each head the row sums, a row's mean entropy in nats, and where its mass lies."""
     rows = []
     for layer, by_head in enumerate(layers, 1):
         for head, matrix in enumerate(by_head, 1):
@@ -149,7 +151,7 @@ def summarise(layers: list[Float[np.ndarray, "h l l"]]) -> pd.DataFrame:
 
 def _facts(matrix: Float[np.ndarray, "l l"]) -> tuple[float, ...]:
     length, sums = len(matrix), matrix.sum(axis=1)
-    # Only what is positive has an entropy; trigonometric features give some of the other sign.
+    # Only positive weights have an entropy; trigonometric features also give negative ones.
     weights = np.maximum(matrix, 0)
     weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-30)
     entropy = -np.sum(weights * np.log(np.maximum(weights, 1e-30)), axis=1).mean()

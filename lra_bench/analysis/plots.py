@@ -1,4 +1,4 @@
-"""The figures of the studies."""
+"""Draw the figures of the studies."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def approximation(summary: pd.DataFrame, title: str, path: Path) -> None:
 
 
 def approximation_figure(summary: pd.DataFrame, title: str) -> Figure:
-    """Error against m: on the left the lines of Fig. 4, on the right the other variants."""
+    """Draw the error against m: on the left the lines of Fig. 4, on the right other variants."""
     names, scales = list(summary["variant"].unique()), list(summary["scale"].unique())
     figure = Figure(figsize=(10, 0.6 + 4 * len(scales)), layout="constrained")
     figure.suptitle(title, fontsize=11)
@@ -35,15 +35,15 @@ def approximation_figure(summary: pd.DataFrame, title: str) -> Figure:
 
 def _errors_against_m(axes: Axes, part: pd.DataFrame, index: int, name: str) -> None:
     mse, sd = part["mse"], part["sd"]
-    # A log axis has no place for mean - sd below zero: the lower half stops at a tenth.
+    # A log axis can't show mean - sd below zero, so the lower bar ends at a tenth of the mean.
     below = np.minimum(sd, 0.9 * mse)
-    # Side by side, or error bars hide each other.
+    # Shift the lines, or error bars hide each other.
     x = part["num_features"] * 1.03 ** (index % 5 - 2)
     axes.errorbar(x, mse, yerr=[below, sd], label=name, capsize=3, **series_style(index))
 
 
 def deviations(lemma: pd.DataFrame, theorem: pd.DataFrame, path: Path) -> None:
-    """Measured errors on their closed forms, and what orthogonality saves, with its bound."""
+    """Draw measured errors over their closed forms, and the error saved by orthogonality."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for index, (name, part) in enumerate(lemma.groupby("estimator", sort=False)):
@@ -69,7 +69,7 @@ def deviations(lemma: pd.DataFrame, theorem: pd.DataFrame, path: Path) -> None:
 
 
 def regularized(table: pd.DataFrame, path: Path) -> None:
-    """SMREG / SM at its least against d, with Theorem 1's bounds."""
+    """Draw the least SMREG / SM against d, with Theorem 1's bounds."""
     figure = Figure(figsize=(5.6, 4.4), layout="constrained")
     axes = figure.subplots()
     for index, (log_c, part) in enumerate(table.groupby("log_c")):
@@ -90,7 +90,7 @@ def regularized(table: pd.DataFrame, path: Path) -> None:
 
 
 def ratio(table: pd.DataFrame, path: Path) -> None:
-    """Fig. 2: the ratio of errors over angle and length, and its slice at length 1."""
+    """Draw Fig. 2: the ratio of errors over angle and length, and the errors at length 1."""
     surface = table.pivot_table(index="length", columns="angle", values="log10_ratio")
     values = np.concatenate([surface.to_numpy()[:, ::-1], surface.to_numpy()], axis=1)
     values = np.concatenate([values[::-1], values])
@@ -119,7 +119,7 @@ def ratio(table: pd.DataFrame, path: Path) -> None:
 
 
 def propagation(summary: pd.DataFrame, title: str, path: Path) -> None:
-    """Error after each layer, relative and squared."""
+    """Draw the error after each layer, relative and squared."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     figure.suptitle(title, fontsize=11)
     labels = {"relative_error": "mean |difference| / mean |output|", "mse": "MSE of the output"}
@@ -137,7 +137,7 @@ def propagation(summary: pd.DataFrame, title: str, path: Path) -> None:
 
 
 def matrices(layers: list[np.ndarray], title: str, path: Path) -> None:
-    """A row a layer, a column a head: entry (query, key), from 0 to the matrix's 99.5 % point."""
+    """Draw a row per layer, a column per head; colours reach the matrix's 99.5 % quantile."""
     heads = len(layers[0])
     figure = Figure(figsize=(2.6 * heads + 0.6, 2.5 * len(layers) + 0.6), layout="constrained")
     figure.suptitle(title, fontsize=10)
@@ -145,7 +145,7 @@ def matrices(layers: list[np.ndarray], title: str, path: Path) -> None:
     for layer, (row, by_head) in enumerate(zip(panels, layers, strict=True)):
         for head, (axes, matrix) in enumerate(zip(row, by_head, strict=True)):
             top = float(np.quantile(np.abs(matrix), 0.995)) or 1.0
-            # Trigonometric features give negative entries: these need colours of both signs.
+            # Trigonometric features give negative entries, which need colours for both signs.
             signed = matrix.min() < -0.01 * top
             colours = {"cmap": "RdBu_r", "vmin": -top} if signed else {"cmap": "viridis", "vmin": 0}
             image = axes.imshow(matrix, vmax=top, interpolation="nearest", **colours)

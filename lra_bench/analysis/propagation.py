@@ -1,4 +1,4 @@
-"""How the error of FAVOR+ grows through the layers: Fig. 14 of the Performer paper, and more."""
+"""Measure how FAVOR+'s error grows through the layers: Fig. 14 of the Performer paper."""
 
 import functools
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from lra_bench.display.progress import Display
 from lra_bench.model import Block, SelfAttention
 from lra_bench.settings import ModelSettings
 
-# The options of performer-softmax of each line.
+# The options of performer-softmax for each line.
 VARIANTS: dict[str, dict[str, Any]] = {
     "orthogonal": {"projection": "orthogonal"},
     "iid": {"projection": "iid"},
@@ -30,14 +30,14 @@ _SHOWN = (1, 2, 4, 6, 8, 12, 18, 24, 36)
 
 @dataclass(frozen=True)
 class Setup:
-    """What is measured.
+    """The parameters of the study.
 
     Attributes:
         layers, emb_dim, ffn_dim, num_heads: of the Transformer; head_dim is emb_dim / num_heads.
-        length: tokens; their embeddings are iid N(0, 1).
-        features: projections m.
-        draws: independent draws of weights, inputs and projections.
-        seed: of all randomness.
+        length: the number of tokens, whose embeddings are iid N(0, 1).
+        features: the number of projections m.
+        draws: the number of independent draws of weights, inputs and projections.
+        seed: of all random numbers.
     """
 
     layers: int = 12
@@ -51,12 +51,12 @@ class Setup:
 
 
 def run(setup: Setup, out: Path, display: Display) -> bool:
-    """Measure, write propagation.csv, propagation-draws.csv and the figure, show a table."""
+    """Measure; write propagation.csv, propagation-draws.csv and the figure; show a table."""
     out.mkdir(parents=True, exist_ok=True)
     errors = measure(setup, display)
     groups = errors.groupby(["variant", "layer"], sort=False)[["relative_error", "mse"]]
     summary = groups.agg(["mean", "std", "sem"])
-    summary.columns = [f"{name}_{what}" for name, what in summary.columns]
+    summary.columns = [f"{name}_{statistic}" for name, statistic in summary.columns]
     summary = summary.reset_index()
     errors.to_csv(out / "propagation-draws.csv", index=False)
     summary.to_csv(out / "propagation.csv", index=False)
@@ -71,7 +71,7 @@ def run(setup: Setup, out: Path, display: Display) -> bool:
 
 
 def measure(setup: Setup, display: Display) -> pd.DataFrame:
-    """The error after each layer, by variant and draw; the weights are those of the Transformer."""
+    """Return the error after each layer, by variant and draw; weights are the Transformer's."""
     rows = []
     with display.bar("propagation", setup.draws * len(VARIANTS)) as bar:
         for draw in range(setup.draws):
@@ -80,8 +80,8 @@ def measure(setup: Setup, display: Display) -> pd.DataFrame:
             exact = outputs(setup, "softmax", {}, keys[1], keys[2], x)
             for name, options in VARIANTS.items():
                 options = {"num_features": setup.features, **options}
-                found = outputs(setup, "performer-softmax", options, keys[1], keys[2], x)
-                for layer, (a, b) in enumerate(zip(found, exact, strict=True), start=1):
+                approximate = outputs(setup, "performer-softmax", options, keys[1], keys[2], x)
+                for layer, (a, b) in enumerate(zip(approximate, exact, strict=True), start=1):
                     relative = float(jnp.mean(jnp.abs(a - b)) / jnp.mean(jnp.abs(b)))
                     mse = float(jnp.mean(jnp.square(a - b)))
                     rows.append((name, layer, draw, relative, mse))
@@ -97,7 +97,7 @@ def outputs(
     sample_key: Key[Array, ""],
     x: Float[Array, "b l e"],
 ) -> Float[Array, "n b l e"]:
-    """What each layer puts out; parameters depend on `weight_key` alone, not on the attention."""
+    """Return each layer's output; the parameters depend on `weight_key` only, for any attention."""
     fixed = tuple(sorted(options.items()))
     return _outputs(setup, attention, fixed, weight_key, sample_key, x)
 

@@ -1,4 +1,4 @@
-"""Closed forms and bounds of the Performer paper's theory, against Monte Carlo on our features.
+"""Compare the Performer paper's closed forms and bounds with Monte Carlo on this code's features.
 
 With x = q / d^(1/4), y = k / d^(1/4), z = x + y and SM(x, y) = exp(x^T y) throughout.
 """
@@ -32,13 +32,13 @@ _CHUNK = 10_000
 
 @dataclass(frozen=True)
 class Setup:
-    """What is measured.
+    """The parameters of the study.
 
     Attributes:
         dim: d of Lemma 2's and Theorem 2's vectors.
         features: m of Lemma 2; Theorem 2 has m = d.
-        samples: independent estimates of SM(x, y) at each point of the grid.
-        seed: of all randomness.
+        samples: the number of independent estimates of SM(x, y) at each point of the grid.
+        seed: of all random numbers.
     """
 
     dim: int = 8
@@ -48,7 +48,7 @@ class Setup:
 
 
 def run(setup: Setup, out: Path, display: Display) -> bool:
-    """Do all four, writing a CSV file each and two figures; whether nothing is violated."""
+    """Do all four parts; write a CSV file each and three figures; return whether theory holds."""
     out.mkdir(parents=True, exist_ok=True)
     key = jax.random.key(setup.seed)
     tables = {
@@ -66,12 +66,12 @@ def run(setup: Setup, out: Path, display: Display) -> bool:
 
 
 def softmax_kernel(x: Float[np.ndarray, " d"], y: Float[np.ndarray, " d"]) -> float:
-    """SM(x, y) = exp(x^T y)."""
+    """Return SM(x, y) = exp(x^T y)."""
     return math.exp(x @ y)
 
 
 def mse(estimator: str, x: np.ndarray, y: np.ndarray, num_features: int) -> float:
-    """The mean squared error of SMtrig, SM+ or SMhyp+ with iid projections: Lemma 2, Eq. (8)."""
+    """Return the MSE of SMtrig, SM+ or SMhyp+ with iid projections: Lemma 2, Eq. (8)."""
     total, apart = (float(np.sum(np.square(v))) for v in (x + y, x - y))
     kernel = softmax_kernel(x, y)
     if estimator == "trigonometric":
@@ -82,7 +82,7 @@ def mse(estimator: str, x: np.ndarray, y: np.ndarray, num_features: int) -> floa
 
 
 def orthogonal_mse_bound(x: np.ndarray, y: np.ndarray, num_features: int) -> float:
-    """What the error of SM+ with orthogonal projections is at most: Theorem 2, Eq. (10)."""
+    """Return an upper bound on the MSE of SM+ with orthogonal projections: Theorem 2, Eq. (10)."""
     d = len(x)
     gap = softmax_kernel(x, y) - math.exp(-(x @ x + y @ y) / 2)
     share = 2 * (num_features - 1) / (num_features * (d + 2))
@@ -90,12 +90,13 @@ def orthogonal_mse_bound(x: np.ndarray, y: np.ndarray, num_features: int) -> flo
 
 
 def orthogonal_mse(x: np.ndarray, y: np.ndarray, num_features: int) -> float:
-    """The exact error of SM+ with orthogonal projections, m <= d.
+    """Return the exact MSE of SM+ with orthogonal projections, m <= d.
 
-    Lemma 5 gives the moments of two orthogonal rows of independent Gaussian norms: summed over
-    the series of exp, E[exp(w_1^T z) exp(w_2^T z)] is that of independent rows,
-    sum_jk (w^j / j!) (w^k / k!) with w = |z|^2 / 2, each term times
-    (d/2)_j (d/2)_k / (d/2)_(j+k), at most d / (d + 2) for j, k >= 1: which is Theorem 2.
+    Lemma 5 gives the moments of two orthogonal rows with independent Gaussian norms. Summed over
+    the series of exp, E[exp(w_1^T z) exp(w_2^T z)] is the sum for independent rows,
+    sum_jk (w^j / j!) (w^k / k!) with w = |z|^2 / 2, where each term is multiplied by
+    (d/2)_j (d/2)_k / (d/2)_(j+k). That factor is at most d / (d + 2) for j, k >= 1, which gives
+    Theorem 2.
     """
     w, half = float(np.sum(np.square(x + y))) / 2, len(x) / 2
     k = np.arange(_terms(w))
@@ -108,20 +109,20 @@ def orthogonal_mse(x: np.ndarray, y: np.ndarray, num_features: int) -> float:
 
 
 def regularized_ratio(w: float, dim: int) -> float:
-    """SMREG / SM = e^-w sum_k f(k, d) w^k / k!, w = |x + y|^2 / 2: Eq. (30), Theorem 1's proof."""
+    """Return SMREG / SM = e^-w sum_k f(k, d) w^k / k!, w = |x + y|^2 / 2: Eq. (30)."""
     k = np.arange(_terms(w))
     return float(np.sum(np.exp(_log_poisson(k, w) + _log_f(k, dim))))
 
 
 def regularized_bound(w: float, dim: int) -> float:
-    """A lower bound for it, f(l, d) P[Po(w) <= l] with l = floor(d^(1/3)): Eq. (32)."""
+    """Return a lower bound on SMREG / SM, f(l, d) P[Po(w) <= l], l = floor(d^(1/3)): Eq. (32)."""
     l = math.floor(dim ** (1 / 3) + 1e-9)  # noqa: E741
     k = np.arange(l + 1)
     return float(np.exp(_log_f(k, dim)[-1]) * np.sum(np.exp(_log_poisson(k, w))))
 
 
 def _terms(w: float) -> int:
-    """Enough of a series of w^k / k!."""
+    """Return how many terms of the series of w^k / k! suffice."""
     return int(w + 12 * math.sqrt(w) + 30)
 
 
@@ -130,13 +131,13 @@ def _log_poisson(k: np.ndarray, w: float) -> np.ndarray:
 
 
 def _log_f(k: np.ndarray, dim: int) -> np.ndarray:
-    """log f(k, d), f(k, d) = d^k / (d (d + 2) ... (d + 2k - 2)): Eq. (29)."""
+    """Return log f(k, d), f(k, d) = d^k / (d (d + 2) ... (d + 2k - 2)): Eq. (29)."""
     steps = np.log(dim / (dim + 2.0 * np.arange(len(k))))
     return np.concatenate([[0.0], np.cumsum(steps)])[: len(k)]
 
 
 def vectors(length: float, angle: float, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two of that length with that angle between them, along no axis."""
+    """Return two vectors of that length with that angle between them, parallel to no axis."""
     plane = _plane(dim)
     x, y = ([math.cos(side * angle / 2), math.sin(side * angle / 2)] for side in (1, -1))
     return length * plane @ np.array(x), length * plane @ np.array(y)
@@ -148,7 +149,7 @@ def _plane(dim: int) -> np.ndarray:
 
 
 def lemma_2(setup: Setup, key: Key[Array, ""], display: Display) -> pd.DataFrame:
-    """Monte Carlo's error of each estimator against `mse`, in standard errors of the former."""
+    """Compare each estimator's MSE by Monte Carlo with `mse`, in standard errors of the former."""
     points = [
         (estimator, length, angle)
         for estimator in ESTIMATORS
@@ -161,30 +162,30 @@ def lemma_2(setup: Setup, key: Key[Array, ""], display: Display) -> pd.DataFrame
             pair = vectors(length, angle, setup.dim)
             features = softmax_features(estimator, "iid", setup.features)
             point_key = jax.random.fold_in(key, number)
-            found, error = _monte_carlo(features, "iid", point_key, setup.samples, shape, pair)
+            measured, error = _monte_carlo(features, "iid", point_key, setup.samples, shape, pair)
             theory = mse(estimator, *pair, setup.features)
-            z = (found - theory) / error
-            rows.append((estimator, length, angle, setup.features, theory, found, error, z))
+            z = (measured - theory) / error
+            rows.append((estimator, length, angle, setup.features, theory, measured, error, z))
             bar(number + 1, estimator)
     columns = ["estimator", "length", "angle", "num_features", "mse_theory", "mse_measured"]
     return pd.DataFrame(rows, columns=[*columns, "standard_error", "z"])
 
 
 def theorem_2(setup: Setup, key: Key[Array, ""], display: Display) -> pd.DataFrame:
-    """Monte Carlo's error of SM+ with orthogonal projections, m = d, its exact value, its bound."""
+    """Compare orthogonal SM+'s MSE by Monte Carlo, m = d, with its exact value and its bound."""
     points, d = _grid(bounded=True), setup.dim
     features = softmax_features("positive", "orthogonal", d)
     rows = []
     with display.bar("Theorem 2", len(points)) as bar:
         for number, (length, angle) in enumerate(points):
             pair, point_key = vectors(length, angle, d), jax.random.fold_in(key, number)
-            found, error = _monte_carlo(
+            measured, error = _monte_carlo(
                 features, "orthogonal", point_key, setup.samples, (d, d), pair
             )
             iid, bound = mse("positive", *pair, d), orthogonal_mse_bound(*pair, d)
             exact = orthogonal_mse(*pair, d)
-            scores = ((found - exact) / error, (found - bound) / error)
-            rows.append((length, angle, d, iid, bound, exact, found, error, *scores))
+            scores = ((measured - exact) / error, (measured - bound) / error)
+            rows.append((length, angle, d, iid, bound, exact, measured, error, *scores))
             bar(number + 1, "")
     columns = ["length", "angle", "num_features", "mse_iid", "mse_bound", "mse_theory"]
     more = ["mse_measured", "standard_error", "z", "above_bound_in_standard_errors"]
@@ -192,10 +193,10 @@ def theorem_2(setup: Setup, key: Key[Array, ""], display: Display) -> pd.DataFra
 
 
 def theorem_1(setup: Setup, key: Key[Array, ""]) -> pd.DataFrame:
-    """SMREG / SM over all x, y whose SM(x, x), SM(y, y), SM(x, y) are at most C.
+    """Compute SMREG / SM over all x, y whose SM(x, x), SM(y, y), SM(x, y) are at most C.
 
-    The ratio depends on w = |x + y|^2 / 2 alone, and these are the pairs of w <= 2 ln C (as the
-    proof of Theorem 1 has it). `z` says how far the mean of our regularized features is from
+    The ratio depends only on w = |x + y|^2 / 2, and these are the pairs with w <= 2 ln C (by the
+    proof of Theorem 1). `z` is the deviation of the mean of this code's regularized features from
     `regularized_ratio` at |x + y| = 1, where it converges, in standard errors.
     """
     rows = []
@@ -213,7 +214,7 @@ def theorem_1(setup: Setup, key: Key[Array, ""]) -> pd.DataFrame:
 
 
 def _largest_log_norm(dim: int) -> float:
-    """The largest ln C at which the ratio is at least 1 - 2 / d^(1/3)."""
+    """Return the largest ln C at which the ratio is at least 1 - 2 / d^(1/3)."""
     low, high = 1e-6, 4.0 * dim
     for _ in range(60):
         middle = (low + high) / 2
@@ -223,9 +224,9 @@ def _largest_log_norm(dim: int) -> float:
 
 
 def ratio_surface() -> pd.DataFrame:
-    """log10 of MSE(SMtrig) / MSE(SM+) by angle and length of x and y: Fig. 2, left.
+    """Compute log10 of MSE(SMtrig) / MSE(SM+) by angle and length of x and y: Fig. 2, left.
 
-    Angles keep from 0, where SMtrig is exact, and pi, where SM+ is.
+    The angles leave out 0, where SMtrig is exact, and pi, where SM+ is exact.
     """
     rows = []
     for length in 2 * np.arange(1, 51) / 50:
@@ -238,10 +239,10 @@ def ratio_surface() -> pd.DataFrame:
 
 
 def _grid(*, bounded: bool) -> list[tuple[float, float]]:
-    """Lengths and angles; if `bounded`, those at which Monte Carlo converges.
+    """Return lengths and angles; if `bounded`, those at which Monte Carlo converges.
 
-    exp(w^T z) is log-normal: beyond |z| = 1 the squared error of some 10^6 draws is still skewed,
-    so that its standard error says little.
+    exp(w^T z) is log-normal: beyond |z| = 1 the squared error of 10^6 draws is still skewed, so
+    its standard error says little.
     """
     return [
         (length, angle)
@@ -259,7 +260,7 @@ def _monte_carlo(
     shape: tuple[int, int],
     pair: tuple[np.ndarray, np.ndarray],
 ) -> tuple[float, float]:
-    """The mean squared error of `samples` estimates of SM(x, y), and its standard error."""
+    """Return the mean squared error of `samples` estimates of SM(x, y), and its standard error."""
     count = min(samples, _CHUNK)
     both = jnp.asarray(np.stack(pair), jnp.float32)
     parts = [
@@ -271,12 +272,12 @@ def _monte_carlo(
 
 
 def _regularized_deviation(key: Key[Array, ""], samples: int, dim: int) -> float:
-    """How far estimates of SMREG(x, x), |x| = 1/2, are from its series, in standard errors."""
+    """Return the deviation of SMREG(x, x), |x| = 1/2, from its series, in standard errors."""
     x = np.full(dim, dim**-0.5 / 2)
     both, features = jnp.asarray([x, x], jnp.float32), softmax_features("hyperbolic", "iid", 8)
-    found = np.asarray(_estimates(features, "iid", key, samples, (8, dim), both, regular=True))
-    error = found.std(ddof=1) / math.sqrt(samples)
-    return (found.mean() - regularized_ratio(0.5, dim) * math.exp(x @ x)) / error
+    estimates = np.asarray(_estimates(features, "iid", key, samples, (8, dim), both, regular=True))
+    error = estimates.std(ddof=1) / math.sqrt(samples)
+    return (estimates.mean() - regularized_ratio(0.5, dim) * math.exp(x @ x)) / error
 
 
 @functools.partial(jax.jit, static_argnames=("features", "projection", "count", "shape", "regular"))
@@ -289,17 +290,17 @@ def _estimates(
     pair: Float[Array, "2 d"],
     regular: bool = False,
 ) -> Float[Array, " n"]:
-    """`count` independent estimates of SM(x, y), each by `shape` = (m, d) rows of its own."""
+    """Return `count` independent estimates of SM(x, y), each from its own rows, `shape` (m, d)."""
     m, d = shape
-    way = PROJECTIONS[projection]
-    rows = way.draw(key, count * m, d)
-    rows = way.regular(rows) if regular else rows
+    kind = PROJECTIONS[projection]
+    rows = kind.draw(key, count * m, d)
+    rows = kind.regular(rows) if regular else rows
 
-    def one(rows: Array) -> Array:
+    def estimate(rows: Array) -> Array:
         phi = features(pair * d**0.25, rows).value()
         return phi[0] @ phi[1] / m
 
-    return jax.vmap(one)(rows.reshape(count, m, d))
+    return jax.vmap(estimate)(rows.reshape(count, m, d))
 
 
 def _report(tables: dict[str, pd.DataFrame], display: Display) -> bool:

@@ -161,7 +161,7 @@ def _named(*names: str) -> Callable[[argparse.Namespace], dict[str, Any]]:
 
 
 def _matrix_setup(args: argparse.Namespace) -> dict[str, Any]:
-    from lra_bench.files import data_root
+    from lra_bench.data.location import data_root
 
     return {
         **_named("run_dir", "split", "example", "length")(args),

@@ -8,6 +8,7 @@ from lra_bench.cli.common import add_data_dir, add_set
 
 if TYPE_CHECKING:
     from lra_bench.contracts import Task
+    from lra_bench.data.location import Location
     from lra_bench.data.store import Store
     from lra_bench.display.progress import Display
 
@@ -46,19 +47,19 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do the action."""
     del argv
     from lra_bench.config import make_settings
-    from lra_bench.data.store import location, open_store
+    from lra_bench.data.location import data_root, locate
+    from lra_bench.data.store import open_store
     from lra_bench.display.progress import Display
-    from lra_bench.files import data_root
     from lra_bench.registry import TASKS
 
     settings = make_settings(args.task, "identity", args.preset, 0, args.set)
     task = TASKS.get(args.task).target(**settings.data)
     source, path = _source(task, args.source, settings.data_source)
     download = args.source == "download"
-    root, display = data_root(args.data_dir), Display()
+    location, display = locate(data_root(args.data_dir), task, source), Display()
     if args.action == "prepare":
-        return _prepare(task, source, path, root, display, download=download)
-    store = open_store(location(root, task, source))
+        return _prepare(task, location, path, display, download=download)
+    store = open_store(location)
     if args.action == "show":
         return _show(task, store, args.out, display)
     return _check(task, store, display)
@@ -111,20 +112,21 @@ def _downloadable(task: "Task") -> str:
 
 
 def _prepare(
-    task: "Task", source: str, path: Path | None, root: Path, display: "Display", *, download: bool
+    task: "Task", location: "Location", path: Path | None, display: "Display", *, download: bool
 ) -> int:
+    from lra_bench.data.manifest import read_manifest
     from lra_bench.data.obtain import prepare_data
-    from lra_bench.data.store import origin, read_manifest
 
-    manifest = read_manifest(prepare_data(task, source, path, root, display, download=download))
-    splits = manifest["splits"].items()
-    sizes = ", ".join(f"{name} {split['examples']:,}" for name, split in splits)
-    display.line(f"examples: {sizes}; {origin(manifest)}")
-    notes = manifest["notes"]
+    prepare_data(task, location, path, display, download=download)
+    manifest = read_manifest(location)
+    sizes = ", ".join(f"{name} {size:,}" for name, size in manifest.sizes.items())
+    display.line(f"examples: {sizes}; {manifest.origin}")
+    notes = manifest.notes
     for note in notes[:_NOTES]:
         display.line(f"note: {note}")
     if len(notes) > _NOTES:
         display.line(f"and {len(notes) - _NOTES:,} more notes in the manifest")
+    source = location.source
     if source != task.sources[0].name:
         display.line(f"for runs on it: lra-bench run --task {task.name} --set data.source={source}")
     return 0

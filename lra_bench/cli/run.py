@@ -165,7 +165,7 @@ def _execute(
     display: "Display",
     stop: "StopRequest",
 ) -> "Record":
-    from lra_bench.files import data_root
+    from lra_bench.data.location import data_root
     from lra_bench.training.run import execute
 
     return execute(

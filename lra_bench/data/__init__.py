@@ -1,1 +1,1 @@
-"""From a task's source to batches on the devices."""
+"""Data: download, prepare and check a task's examples, and make batches of them."""

@@ -1,4 +1,4 @@
-"""Batches as a pure function of (seed, step), and a thread that prepares them ahead."""
+"""Make batches as a pure function of (seed, step); prepare them ahead in a thread."""
 
 import queue
 import threading
@@ -11,11 +11,11 @@ Item = TypeVar("Item")
 
 
 class Batches:
-    """The training order: epoch after epoch, each a new permutation of all examples.
+    """Choose the examples of each training step: every epoch is a new permutation of all.
 
-    Batch `step` holds the examples `step * size` to `(step + 1) * size - 1` of that endless
-    sequence, so none is dropped where an epoch ends inside a batch, and nothing but the step
-    is needed to go on.
+    The epochs form one endless sequence. Batch `step` holds its examples `step * size` to
+    `(step + 1) * size - 1`, so no example is dropped where an epoch ends inside a batch, and a
+    resumed run needs only the step.
     """
 
     def __init__(self, examples: int, size: int, seed: int) -> None:
@@ -25,9 +25,9 @@ class Batches:
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def indices(self, step: int) -> np.ndarray:
-        """The examples of batch `step`, int64 (size,)."""
-        place = np.arange(step * self.size, (step + 1) * self.size)
-        epochs, rows = np.divmod(place, self.examples)
+        """Return the indices of the examples of batch `step`, int64 (size,)."""
+        positions = np.arange(step * self.size, (step + 1) * self.size)
+        epochs, rows = np.divmod(positions, self.examples)
         parts = [self._permutation(int(e))[rows[epochs == e]] for e in np.unique(epochs)]
         return np.concatenate(parts)
 
@@ -39,14 +39,17 @@ class Batches:
 
 
 def padded_batches(examples: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(indices, weights) of every example in order; the last batch is filled up with weight 0."""
+    """Yield indices, int64 (size,), and weights, float32 (size,), of all examples in order.
+
+    The last batch is filled with the last example at weight 0; all others have weight 1.
+    """
     for start in range(0, examples, size):
-        place = np.arange(start, start + size)
-        yield np.minimum(place, examples - 1), (place < examples).astype(np.float32)
+        rows = np.arange(start, start + size)
+        yield np.minimum(rows, examples - 1), (rows < examples).astype(np.float32)
 
 
 class Prefetch(Generic[Item]):
-    """Runs `make(step)` for the steps from `first` on, a few ahead, in a thread of its own."""
+    """Run `make(step)` for the steps from `first` on in a thread, up to `ahead` items early."""
 
     def __init__(self, make: Callable[[int], Item], first: int, ahead: int = 2) -> None:
         self._queue: queue.Queue[Item | BaseException] = queue.Queue(ahead)
@@ -72,7 +75,7 @@ class Prefetch(Generic[Item]):
             return
 
     def get(self) -> Item:
-        """The next item; raises what making it raised."""
+        """Return the next item, or raise the error that `make` raised."""
         item = self._queue.get()
         if isinstance(item, BaseException):
             raise item

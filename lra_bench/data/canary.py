@@ -1,4 +1,4 @@
-"""The canary: a linear model on cheap features, which must do better than chance on real data."""
+"""The canary: a linear model on cheap features, which beats chance unless the data are noise."""
 
 import math
 from dataclasses import dataclass
@@ -11,17 +11,18 @@ from lra_bench.data.store import Split, Store
 _TRAIN, _TEST = 2_000, 1_000
 _FEWEST = 200
 _RIDGE = 10.0
-# Chance does as well in one of 30,000 checks.
+# A canary on noise exceeds chance by this much in 1 of 30,000 checks.
 STANDARD_ERRORS = 4
 
 
 @dataclass(frozen=True)
 class Canary:
-    """How often the canary is right on examples that it hasn't seen.
+    """The accuracy of the linear model on examples it was not trained on.
 
     Attributes:
-        accuracy, chance: in [0, 1]; chance is always naming the commonest label.
-        examples: how many it was tried on.
+        accuracy: in [0, 1].
+        chance: the accuracy of always predicting the most frequent label, in [0, 1].
+        examples: the number of test examples.
     """
 
     accuracy: float
@@ -29,17 +30,17 @@ class Canary:
     examples: int
 
     @property
-    def sings(self) -> bool:
-        """Whether it does better than chance by `STANDARD_ERRORS`."""
+    def passes(self) -> bool:
+        """Return whether the accuracy exceeds chance by `STANDARD_ERRORS`."""
         error = math.sqrt(self.chance * (1 - self.chance) / self.examples)
         return self.accuracy > self.chance + STANDARD_ERRORS * error
 
 
 def try_canary(task: Task, store: Store) -> Canary | None:
-    """Train on some of the train split, try on some of the test split.
+    """Train on up to 2,000 examples of the train split; test on up to 1,000 of the test split.
 
     Returns:
-        None where there are too few examples, or the task has no features for such data.
+        None if there are too few examples, or the task has no features for such data.
     """
     train, test = store.splits["train"], store.splits["test"]
     if min(len(train), len(test)) < _FEWEST:
@@ -60,7 +61,7 @@ def _sample(task: Task, split: Split, size: int) -> tuple[np.ndarray, np.ndarray
 
 
 def _ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge regression: weights (f, classes) and bias; solved in the smaller of n and f."""
+    """Solve a ridge regression in the smaller of n and f: weights (f, classes), bias (classes,)."""
     bias = y.mean(axis=0)
     count, width = x.shape
     if count < width:

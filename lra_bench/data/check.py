@@ -1,4 +1,4 @@
-"""What is checked of a store, each as a finding."""
+"""Check a store, one finding for each check."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,20 +9,23 @@ import numpy as np
 
 from lra_bench.contracts import Task
 from lra_bench.data.canary import STANDARD_ERRORS, try_canary
-from lra_bench.data.store import Split, Store, origin
+from lra_bench.data.store import Split, Store
 
 _BLOCK = 4_096
 # The official IMDb reviews have a few in train and test alike, 0.5 %.
 _MOST_SHARED = 0.01
-# With fewer test examples a canary may fail on good data.
-_TELLING = 500
+# With fewer test examples the canary may fail on good data.
+_FEWEST_JUDGED = 500
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked: whether it is as it should be, and what was seen.
+    """The result of one check.
 
-    `ok` is None where it can't be said, since inputs are cut short or few.
+    Attributes:
+        what: the name of the check.
+        ok: whether it passed; None where inputs are too short or too few to tell.
+        text: what was measured.
     """
 
     what: str
@@ -31,13 +34,13 @@ class Finding:
 
 
 def check(task: Task, store: Store) -> Iterator[Finding]:
-    """All findings on a store whose checksums match, one after the other."""
+    """Yield all findings on a store whose checksums match."""
     manifest = store.manifest
     yield Finding("checksums", True, "all files are as they were written")
-    where = f" from {manifest['path']}" if manifest["path"] else ""
-    yield Finding("source", True, f"{manifest['source']}{where}: {origin(manifest)}")
-    yield Finding("splits", True, manifest["split_rule"])
-    yield from (Finding("left out", None, note) for note in manifest["notes"])
+    path = f" from {manifest.path}" if manifest.path else ""
+    yield Finding("source", True, f"{manifest.source}{path}: {manifest.origin}")
+    yield Finding("splits", True, manifest.split_rule)
+    yield from (Finding("left out", None, note) for note in manifest.notes)
     for name, split in store.splits.items():
         yield _labels(name, split, task)
     for name, split in store.splits.items():
@@ -68,29 +71,29 @@ def _lengths(name: str, split: Split, task: Task) -> Finding:
         real = split.tokens[start : start + _BLOCK] != task.pad_id
         lengths.append(real.sum(axis=-1).ravel())
         holes += int((real[..., 1:] > real[..., :-1]).any(axis=-1).sum())
-    found = np.concatenate(lengths)
-    low, middle, high = np.percentile(found, [0, 50, 100]).astype(int)
+    counts = np.concatenate(lengths)
+    low, middle, high = np.percentile(counts, [0, 50, 100]).astype(int)
     text = f"{low:,} to {high:,} tokens, median {middle:,}"
-    text += f"; {np.mean(found == task.max_len):.1%} fill all {task.max_len:,}"
+    text += f"; {np.mean(counts == task.max_len):.1%} fill all {task.max_len:,}"
     if holes:
         text += f"; {holes:,} have padding before their end"
     return Finding(what, low > 0 and not holes, text + ("" if low else "; some are empty"))
 
 
 def _is_whole(task: Task) -> bool:
-    """Whether inputs are as long as the task's own: what is cut or shrunk may become alike."""
+    """Return whether inputs have the task's full length: shortened inputs may become equal."""
     return task.max_len >= type(task)().max_len
 
 
 def _duplicates(store: Store, *, whole: bool) -> Iterator[Finding]:
     digests = {name: [_digest(row) for row in split.tokens] for name, split in store.splits.items()}
-    for one, two in combinations(digests, 2):
-        known = set(digests[one])
-        shared = sum(digest in known for digest in digests[two])
-        share = shared / len(digests[two])
-        text = f"{shared:,} of {two} ({share:.2%}) also in {one}"
-        if digests[one] == digests[two]:
-            yield Finding("duplicates", None, f"{one} is the {two} set")
+    for first, second in combinations(digests, 2):
+        in_first = set(digests[first])
+        shared = sum(digest in in_first for digest in digests[second])
+        share = shared / len(digests[second])
+        text = f"{shared:,} of {second} ({share:.2%}) also in {first}"
+        if digests[first] == digests[second]:
+            yield Finding("duplicates", None, f"{first} is the {second} set")
         elif share > _MOST_SHARED and not whole:
             yield Finding("duplicates", None, f"{text}; inputs are cut or shrunk")
         else:
@@ -104,12 +107,12 @@ def _digest(row: np.ndarray) -> bytes:
 def _canary(task: Task, store: Store) -> Finding:
     canary = try_canary(task, store)
     if canary is None:
-        return Finding("canary", None, "not tried: too few examples, or too coarse")
-    verdict = "above" if canary.sings else "NOT above"
-    judged = canary.examples >= _TELLING and _is_whole(task)
+        return Finding("canary", None, "not tried: too few examples, or images too coarse")
+    verdict = "above" if canary.passes else "NOT above"
+    judged = canary.examples >= _FEWEST_JUDGED and _is_whole(task)
     return Finding(
         "canary",
-        True if canary.sings else False if judged else None,
-        f"a linear model gets {canary.accuracy:.1%} of {canary.examples:,} test examples, "
+        True if canary.passes else False if judged else None,
+        f"a linear model is right on {canary.accuracy:.1%} of {canary.examples:,} test examples, "
         f"{verdict} chance ({canary.chance:.1%}) by {STANDARD_ERRORS} standard errors",
     )

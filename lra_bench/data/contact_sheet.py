@@ -1,4 +1,4 @@
-"""A contact sheet: examples of an image task with their labels, as a PNG."""
+"""Draw a contact sheet: examples of an image task with the names of their classes."""
 
 import math
 from pathlib import Path
@@ -13,7 +13,7 @@ _COLUMNS = 8
 
 
 def contact_sheet(task: Task, split: Split, count: int, path: Path, title: str) -> None:
-    """Draw `count` examples from all over the split, each under the name of its class."""
+    """Draw `count` evenly spaced examples of a split, each under the name of its class."""
     assert task.side is not None
     chosen = split.spread(count)
     rows = math.ceil(len(chosen) / _COLUMNS)

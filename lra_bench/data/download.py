@@ -1,4 +1,4 @@
-"""Downloads of archives whose checksum is published, by TensorFlow Datasets' manager."""
+"""Download archives with a published checksum, by TensorFlow Datasets' manager."""
 
 import contextlib
 import io
@@ -16,13 +16,12 @@ _PROBE_SECONDS = 4.0
 _AGENT = {"User-Agent": "lra-bench"}
 
 
-def fetch(task: Task, source: Source, root: Path, display: Display) -> Path:
-    """The file at the source's address, in `root/downloads`; one that is there is taken.
+def fetch(task: Task, source: Source, folder: Path, display: Display) -> Path:
+    """Download the source's file into `folder`, unless it is there, and return its path.
 
     Raises:
-        RunError: it can't be reached, within seconds; or it isn't what its checksum says.
+        RunError: the address doesn't answer within seconds, or the checksum differs.
     """
-    folder = root / "downloads"
     file = folder / source.files
     with locked(folder / f".{source.files}.lock", wait=True):
         if file.exists() and sha256(file) == source.sha256:
@@ -30,7 +29,7 @@ def fetch(task: Task, source: Source, root: Path, display: Display) -> Path:
         _probe(task, source)
         display.line(f"downloading {source.url} ({source.size / 1e6:,.0f} MB)")
         parts = folder / f".{source.files}.parts"
-        shutil.rmtree(parts, ignore_errors=True)  # of a download that was cut off
+        shutil.rmtree(parts, ignore_errors=True)  # of an interrupted download
         try:
             _download(task, source, parts).replace(file)
         finally:
@@ -49,11 +48,11 @@ def _download(task: Task, source: Source, folder: Path) -> Path:
 
 
 def _probe(task: Task, source: Source) -> None:
-    """Ask for the headers only: the manager itself tries for minutes where there is no network."""
+    """Ask for the headers first: without a network the manager itself tries for minutes."""
     answer: list[BaseException | None] = []
     thread = threading.Thread(target=lambda: answer.append(_ask(source.url)), daemon=True)
     thread.start()
-    thread.join(_PROBE_SECONDS)  # a name server that hangs obeys no time limit
+    thread.join(_PROBE_SECONDS)  # urlopen has no time limit for the name server
     error = answer[0] if answer else TimeoutError(f"no answer in {_PROBE_SECONDS:.0f} s")
     if error is not None:
         why = getattr(error, "reason", error)
@@ -61,12 +60,12 @@ def _probe(task: Task, source: Source) -> None:
 
 
 def _ask(url: str) -> BaseException | None:
-    """What goes wrong when the headers are asked for."""
+    """Ask for the headers; return the error, or None."""
     request = urllib.request.Request(url, headers=_AGENT, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=_PROBE_SECONDS):
             return None
-    except OSError as error:  # of which urllib's errors are some
+    except OSError as error:  # urllib's errors are among them
         return error
 
 

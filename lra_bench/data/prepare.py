@@ -1,53 +1,48 @@
-"""Making a token store from what a task reads."""
+"""Make a token store from what a task reads."""
 
 import contextlib
-import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lra_bench.contracts import SPLITS, Reading, Report, Task, silent, source_of
-from lra_bench.data.store import SCHEMA, exists, location, read_manifest, remedy
+from lra_bench.data.location import SCHEMA, Location
+from lra_bench.data.manifest import Manifest, SplitManifest, read_manifest, write_manifest
 from lra_bench.errors import RunError
-from lra_bench.files import locked, sha256, write_json
+from lra_bench.files import locked, read_json, sha256, write_json
 
 
 def prepare(
-    root: Path, task: Task, source: str, path: Path | None = None, report: Report = silent
-) -> Path:
-    """Make the store unless it is there; a second process waits for the first.
+    task: Task, location: Location, path: Path | None = None, report: Report = silent
+) -> None:
+    """Make the store unless it exists; a second process waits for the first.
 
     Args:
         path: where the source's files are; None for generators.
-        report: tells people what is being done, how far, and out of how many, where known.
+        report: shows which step is under way, and how far it is.
 
     Raises:
-        RunError: the source's files are missing or broken.
+        RunError: the source's files are missing or broken, or the store holds other data.
     """
-    place = location(root, task, source)
-    if exists(place):
+    if location.exists():
         if path is not None:
-            _refuse_other_files(place, task, source, path)
-        return place
-    with _locked_telling(_beside(place, "lock"), report):
-        scratch = _beside(place, "scratch")
-        if not exists(place):
-            for leftover in place.parent.glob(f".{place.name}.*.tmp"):
+            _refuse_other_files(task, location, path)
+        return
+    with _locked_telling(location.lock, report):
+        if not location.exists():
+            for leftover in location.leftovers():
                 shutil.rmtree(leftover, ignore_errors=True)
             notes: list[str] = []
-            reading = Reading(source, path, scratch, report, notes.append)
-            _write_store(place, task, reading, notes)
-        shutil.rmtree(scratch, ignore_errors=True)
-    return place
+            reading = Reading(location.source, path, location.scratch, report, notes.append)
+            _write_store(task, location, reading, notes)
+        shutil.rmtree(location.scratch, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def _locked_telling(lock: Path, report: Report) -> Iterator[None]:
-    """Hold the lock; say so where another process has it."""
+    """Hold the lock; report the wait if another process holds it."""
     with locked(lock, wait=False) as ours:
         if ours:
             yield
@@ -57,74 +52,78 @@ def _locked_telling(lock: Path, report: Report) -> Iterator[None]:
         yield
 
 
-def remember(root: Path, task: Task, source: str, path: Path) -> None:
-    """Keep in mind where a source's files are, for the stores of other presets."""
-    with contextlib.suppress(PermissionError):  # a data directory that others keep
-        write_json(_memory(root, task, source), {"path": str(path.resolve())})
+def remember(location: Location, path: Path) -> None:
+    """Remember where the source's files are, for the stores of other presets."""
+    with contextlib.suppress(PermissionError):  # the data root may belong to another user
+        write_json(location.remembered, {"path": str(path.resolve())})
 
 
-def remembered(root: Path, task: Task, source: str) -> Path | None:
-    """Where the source's files were when they were last read; None if they aren't any more."""
+def remembered(task: Task, location: Location) -> Path | None:
+    """Return where the source's files were read last; None if they are no longer there."""
     try:
-        path = Path(json.loads(_memory(root, task, source).read_text())["path"])
-        task.inputs(source, path)
+        path = Path(read_json(location.remembered)["path"])
+        task.inputs(location.source, path)
     except (OSError, ValueError, KeyError, TypeError, RunError):
         return None
     return path
 
 
-def _memory(root: Path, task: Task, source: str) -> Path:
-    return root / task.name / f".{source}.json"
+def _refuse_other_files(task: Task, location: Location, path: Path) -> None:
+    """Raise RunError if the store was made from other files than those at `path`."""
+    manifest = read_manifest(location)
+    inputs = {name: sha256(file) for name, file in task.inputs(location.source, path).items()}
+    if manifest.inputs != inputs:
+        raise RunError(f"{location.path} holds other data, of {manifest.path}; {location.remedy}")
 
 
-def _beside(place: Path, suffix: str) -> Path:
-    return place.with_name(f".{place.name}.{suffix}")
-
-
-def _refuse_other_files(place: Path, task: Task, source: str, path: Path) -> None:
-    """Data that are there already aren't replaced by others unasked."""
-    known = read_manifest(place)
-    found = {name: sha256(file) for name, file in task.inputs(source, path).items()}
-    if known.get("inputs") != found:
-        raise RunError(f"{place} holds other data, of {known.get('path')}; {remedy(place)}")
-
-
-def _write_store(place: Path, task: Task, reading: Reading, notes: list[str]) -> None:
-    temporary = _beside(place, f"{os.getpid()}.tmp")
+def _write_store(task: Task, location: Location, reading: Reading, notes: list[str]) -> None:
+    temporary = location.temporary
     try:
-        manifest = _describe(task, reading)
-        manifest["splits"] = splits = _write_splits(temporary, task, reading)
-        manifest["notes"] = notes
-        sizes = {name: split["examples"] for name, split in splits.items()}
-        manifest["official"] = task.official(reading.source, manifest["inputs"], sizes)
-        write_json(temporary / "manifest.json", manifest)
-        if place.exists():  # without a manifest: not a store
-            shutil.rmtree(place)
-        temporary.rename(place)
+        inputs = _checksums(task, reading)
+        splits = _write_splits(temporary, task, reading)
+        manifest = _describe(task, reading, inputs, splits, notes)
+        write_manifest(temporary / location.manifest.name, manifest)
+        if location.path.exists():  # a folder without a manifest is not a store
+            shutil.rmtree(location.path)
+        temporary.rename(location.path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _describe(task: Task, reading: Reading) -> dict[str, Any]:
-    """The manifest, but for what is known only when all is read."""
+def _checksums(task: Task, reading: Reading) -> dict[str, str]:
+    """Return the SHA-256 of each of the source's files, by its name."""
     inputs = task.inputs(reading.source, reading.path)
     checksums = {}
     for number, (name, file) in enumerate(inputs.items()):
         reading.report("checksums", number, len(inputs))
         checksums[name] = sha256(file)
-    return {
-        "schema": SCHEMA,
-        "task": task.name,
-        "source": reading.source,
-        "path": str(reading.path.resolve()) if reading.path else None,
-        "inputs": checksums,
-        "options": task.data_options(reading.source),
-        "version": task.version,
-        "split_rule": source_of(task, reading.source).splits,
-    }
+    return checksums
 
 
-def _write_splits(folder: Path, task: Task, reading: Reading) -> dict[str, Any]:
+def _describe(
+    task: Task,
+    reading: Reading,
+    inputs: dict[str, str],
+    splits: dict[str, SplitManifest],
+    notes: list[str],
+) -> Manifest:
+    sizes = {name: split.examples for name, split in splits.items()}
+    return Manifest(
+        schema=SCHEMA,
+        task=task.name,
+        source=reading.source,
+        path=str(reading.path.resolve()) if reading.path else None,
+        inputs=inputs,
+        options=task.data_options(reading.source),
+        version=task.version,
+        split_rule=source_of(task, reading.source).splits,
+        splits=splits,
+        notes=notes,
+        official=task.official(reading.source, inputs, sizes),
+    )
+
+
+def _write_splits(folder: Path, task: Task, reading: Reading) -> dict[str, SplitManifest]:
     writers: dict[str, _SplitWriter] = {}
     sizes = task.sizes(reading.source)
     try:
@@ -144,7 +143,7 @@ def _write_splits(folder: Path, task: Task, reading: Reading) -> dict[str, Any]:
 
 
 class _SplitWriter:
-    """Appends blocks to tokens.npy and keeps the labels until the end."""
+    """Append blocks of tokens to tokens.npy; keep the labels in memory until the end."""
 
     def __init__(self, folder: Path, task: Task) -> None:
         folder.mkdir(parents=True)
@@ -169,7 +168,7 @@ class _SplitWriter:
             raise RunError(f"{self.task.name} {self.folder.name}: a {what} outside 0..{limit - 1}")
 
     def _write_header(self) -> None:
-        """The npy header; numpy leaves room in it for any number of rows."""
+        """Write the npy header; numpy leaves room in it for any number of rows."""
         assert self._row is not None
         dtype, shape = self._row
         header = {
@@ -180,15 +179,15 @@ class _SplitWriter:
         self._file.seek(0)
         np.lib.format.write_array_header_1_0(self._file, header)
 
-    def finish(self) -> dict[str, Any]:
-        """Complete the files; what the manifest says of the split."""
+    def finish(self) -> SplitManifest:
+        """Complete the files and return the split's part of the manifest."""
         self._write_header()
         self.close()
         labels = np.concatenate(self.labels).astype(np.int32)
         np.save(self.folder / "labels.npy", labels)
         histogram = np.bincount(labels, minlength=self.task.num_classes).tolist()
         files = {name: sha256(self.folder / name) for name in ("tokens.npy", "labels.npy")}
-        return {"examples": self.examples, "label_histogram": histogram, "files": files}
+        return SplitManifest(self.examples, histogram, files)
 
     def close(self) -> None:
         self._file.close()

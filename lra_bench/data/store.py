@@ -4,8 +4,8 @@
                                              /<split>/tokens.npy   uint8 or uint16 (n, [2,] l)
                                              /<split>/labels.npy   int32 (n,)
 
-The fingerprint is of the options that the data depend on, so that different data never meet in
-one folder. A store is written beside its place and moved there when whole.
+The fingerprint is a hash of the options that the data depend on, so different data never share a
+folder. A store is written to a temporary folder, which is renamed when the store is complete.
 """
 
 import hashlib
@@ -17,16 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from lra_bench.contracts import Task
+from lra_bench.data.location import Location
+from lra_bench.data.manifest import Manifest, read_manifest
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files import sha256
-
-SCHEMA = 2
 
 
 @dataclass(frozen=True)
 class Split:
-    """The examples of one split."""
+    """The examples of one split.
+
+    Attributes:
+        tokens: token ids, uint8 or uint16 (n, l), or (n, 2, l) for two documents an example.
+        labels: class numbers, int32 (n,).
+    """
 
     tokens: np.ndarray
     labels: np.ndarray
@@ -35,113 +39,76 @@ class Split:
         return len(self.labels)
 
     def example(self, index: int) -> tuple[np.ndarray, int]:
-        """Tokens and label; the same for the same index, always and everywhere."""
+        """Return the tokens, (l,) or (2, l), and the label of an example."""
         return np.asarray(self.tokens[index]), int(self.labels[index])
 
     def spread(self, count: int) -> list[int]:
-        """At most `count` indices, evenly spread: neighbours may be of one class."""
+        """Return at most `count` indices, evenly spaced: neighbours may share a class."""
         return np.linspace(0, len(self) - 1, min(count, len(self))).astype(int).tolist()
 
     def chance(self) -> float:
-        """The accuracy of always naming the commonest label."""
+        """Return the accuracy, in [0, 1], of always predicting the most frequent label."""
         return Counter(self.labels.tolist()).most_common(1)[0][1] / len(self)
 
 
 @dataclass(frozen=True)
 class Store:
-    """A checked store: its splits and its manifest."""
+    """The examples of a task, whose files match their checksums.
+
+    Attributes:
+        splits: by name: train, validation, test.
+        manifest: what the data are.
+    """
 
     splits: dict[str, Split]
-    manifest: dict[str, Any]
+    manifest: Manifest
 
     def example(self, split: str, index: int) -> tuple[np.ndarray, int]:
-        """Example `index` of `split`."""
+        """Return the tokens and the label of example `index` of `split`."""
         return self.splits[split].example(index)
 
     def provenance(self) -> dict[str, Any]:
-        """What a run's record says of its data."""
-        splits = self.manifest["splits"]
-        digests = json.dumps([splits[s]["files"] for s in sorted(splits)], sort_keys=True)
+        """Return the part "data" of a run's record."""
+        splits = self.manifest.splits
+        digests = json.dumps([splits[name].files for name in sorted(splits)], sort_keys=True)
         return {
-            "source": self.manifest["source"],
+            "source": self.manifest.source,
             "sha256": hashlib.sha256(digests.encode()).hexdigest(),
-            "sizes": {name: split["examples"] for name, split in splits.items()},
-            "official": self.manifest["official"],
+            "sizes": self.manifest.sizes,
+            "official": self.manifest.official,
         }
 
 
-def location(root: Path, task: Task, source: str) -> Path:
-    """Where the store of these data lies."""
-    options = {"schema": SCHEMA, "version": task.version, **task.data_options(source)}
-    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
-    return root / task.name / f"{source}-{digest[:12]}"
-
-
-def exists(place: Path) -> bool:
-    """Whether a whole store lies there."""
-    return (place / "manifest.json").exists()
-
-
-def open_store(place: Path) -> Store:
+def open_store(location: Location) -> Store:
     """Open a store and check its files against the manifest.
 
     Raises:
         UsageError: there is no store.
-        RunError: the manifest can't be read, or a file isn't what it says.
+        RunError: the manifest is damaged, or a file does not match its checksum.
     """
-    if not exists(place):
-        command = f"lra-bench data prepare {place.parent.name} [--source PATH] [--preset PRESET]"
-        raise UsageError(f"no data at {place}; they are made by {command}{_others(place)}")
-    manifest = read_manifest(place)
-    try:
-        digests = {
-            place / split / name: digest
-            for split, facts in manifest["splits"].items()
-            for name, digest in facts["files"].items()
-        }
-    except (KeyError, TypeError, AttributeError):
-        raise _damaged(place) from None
-    for file, digest in digests.items():
-        if not file.exists() or sha256(file) != digest:
-            raise RunError(f"{file} doesn't match its checksum; {remedy(place)}")
-    return Store({split: _open_split(place / split) for split in manifest["splits"]}, manifest)
+    if not location.exists():
+        raise UsageError(_no_data(location))
+    manifest = read_manifest(location)
+    for name, split in manifest.splits.items():
+        for file, digest in split.files.items():
+            _check(location, location.path / name / file, digest)
+    return Store({name: _open_split(location.path / name) for name in manifest.splits}, manifest)
 
 
-def _others(place: Path) -> str:
-    """Which other sources of the task there are stores of."""
-    stores = {path.parent.name.rpartition("-")[0] for path in place.parent.glob("*/manifest.json")}
-    others = sorted(stores - {place.name.rpartition("-")[0]})
-    return f"; there are some of --source {' and '.join(others)}" if others else ""
+def _check(location: Location, file: Path, digest: str) -> None:
+    if not file.exists() or sha256(file) != digest:
+        raise RunError(f"{file} doesn't match its checksum; {location.remedy}")
 
 
-def read_manifest(place: Path) -> dict[str, Any]:
-    """The manifest of a store.
-
-    Raises:
-        RunError: it can't be read.
-    """
-    try:
-        manifest = json.loads((place / "manifest.json").read_text())
-    except ValueError:
-        raise _damaged(place) from None
-    if not isinstance(manifest, dict):
-        raise _damaged(place)
-    return manifest
-
-
-def origin(manifest: dict[str, Any]) -> str:
-    """Whose data these are, in words."""
-    return "the published data" if manifest["official"] else "not the published data"
-
-
-def _damaged(place: Path) -> RunError:
-    return RunError(f"{place / 'manifest.json'} is damaged; {remedy(place)}")
+def _no_data(location: Location) -> str:
+    """Return the message that says how to prepare the store, and which other sources have one."""
+    command = f"lra-bench data prepare {location.task} [--source PATH] [--preset PRESET]"
+    manifests = (location.root / location.task).glob("*/manifest.json")
+    sources = {path.parent.name.rpartition("-")[0] for path in manifests}
+    others = " and ".join(sorted(sources - {location.source}))
+    hint = f"; there are data of --source {others}" if others else ""
+    return f"no data at {location.path}; prepare them with {command}{hint}"
 
 
 def _open_split(folder: Path) -> Split:
     return Split(np.load(folder / "tokens.npy", mmap_mode="r"), np.load(folder / "labels.npy"))
-
-
-def remedy(place: Path) -> str:
-    """What to do about a store that is wrong."""
-    return f"remove the folder {place} and prepare it again"

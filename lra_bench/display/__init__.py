@@ -1,1 +1,1 @@
-"""What people see: progress, units, tables, figures."""
+"""Output for people: progress, units, tables, figures."""

@@ -1,4 +1,4 @@
-"""What a person sees: lines, and on a terminal a bar beneath them."""
+"""Print lines, and show a progress bar below them on a terminal."""
 
 import contextlib
 import sys
@@ -16,23 +16,23 @@ _LINE_SECONDS = 30.0
 
 
 class Advance(Protocol):
-    """What a bar is told: how much is done, a remark, and out of how many, if that changed."""
+    """Update a bar: how much is done, a remark, and the total if it has changed."""
 
     def __call__(self, done: int, remark: str, total: int | None = None, /) -> None:  # noqa: D102
         ...
 
 
 class Display:
-    """Lines go to standard output, with a bar beneath if that is a terminal.
+    """Print lines to standard output, with a progress bar below them on a terminal.
 
-    Elsewhere a line now and then says how far a long step has come.
+    If standard output is no terminal, a line every 30 seconds says how far a long step is.
 
     Args:
-        quiet: say nothing at all.
+        quiet: print nothing.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        # The stream of now: some libraries redirect standard output to be quiet.
+        # Keep the current stream: some libraries redirect standard output to be quiet.
         out = sys.stdout
         self._console = Console(
             file=out, highlight=False, markup=False, soft_wrap=True, quiet=quiet
@@ -40,16 +40,16 @@ class Display:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person may be watching."""
+        """Return whether standard output is a terminal."""
         return self._console.is_terminal
 
     def show(self, what: RenderableType) -> None:
-        """Print a table or the like; as wide as it is where nobody watches."""
+        """Print a table or another object of rich; at its full width if there is no terminal."""
         self._console.print(what)
 
     @contextlib.contextmanager
     def live(self, render: Callable[[], RenderableType]) -> Iterator[None]:
-        """Keep what `render` gives beneath the lines while the block runs; terminals only."""
+        """Show the result of `render` below the lines while the block runs; on terminals only."""
         if not self.is_terminal:
             yield
             return
@@ -63,7 +63,7 @@ class Display:
         self._console.print(text)
 
     def verdict(self, ok: bool | None, text: str) -> None:
-        """A line that says ok, WRONG or, for None, note; in colour on a terminal."""
+        """Print a line that begins with ok, WRONG or, for None, note; in colour on a terminal."""
         words = {
             True: ("ok    ", "green"),
             False: ("WRONG ", "bold red"),
@@ -72,14 +72,14 @@ class Display:
         self._console.print(Text(*words[ok]).append(text, "red" if ok is False else "default"))
 
     def example(self, title: str, text: str) -> None:
-        """An example under its title; on a terminal with numbers and brackets in colour."""
+        """Print an example below its title; numbers and brackets are in colour on a terminal."""
         self._console.print(Text(title, "bold"))
         self._console.print(text, highlight=True)
         self._console.print()
 
     @contextlib.contextmanager
     def bar(self, label: str, total: int | None, start: int = 0) -> Iterator[Advance]:
-        """A bar while the block runs; the function it gives is told how far that is."""
+        """Show a bar while the block runs; the block reports to the function that is yielded."""
         if self._console.quiet or not self._console.is_terminal:
             yield self._lines(label, total)
             return

@@ -1,4 +1,4 @@
-"""Tables for people: a title, a table of text, what its signs mean; and tables for programs."""
+"""Format tables: for people with a title and notes; for programs as csv or json."""
 
 import html as markup
 import json
@@ -10,7 +10,7 @@ FOR_PROGRAMS = ("csv", "json")
 
 
 def for_programs(table: pd.DataFrame, style: str) -> str:
-    """A table as csv or json; what isn't known is empty there, null here."""
+    """Format a table as csv or json; an unknown value is empty in csv, null in json."""
     if style == "csv":
         return table.to_csv(index=False, lineterminator="\n")
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
@@ -19,7 +19,7 @@ def for_programs(table: pd.DataFrame, style: str) -> str:
 
 @dataclass(frozen=True)
 class Marked:
-    """A cell's text, in bold or else underlined."""
+    """A cell whose text is bold, or else underlined."""
 
     text: str
     bold: bool
@@ -29,7 +29,7 @@ class Marked:
 
 
 def render(style: str, title: str, table: pd.DataFrame, notes: str) -> str:
-    """One table as "markdown", "latex" or "html"; its cells are text or `Marked`."""
+    """Format one table as "markdown", "latex" or "html"; cells are text or `Marked`."""
     return _RENDERERS[style](title, table, notes)
 
 
@@ -85,7 +85,7 @@ def _tex(cell: str | Marked) -> str:
 
 
 def _html(title: str, table: pd.DataFrame, notes: str) -> str:
-    """A wide table scrolls in a box of its own."""
+    """Format as html; a wide table scrolls inside a box."""
     escaped = table.map(_signs_of_html).rename(columns=markup.escape)
     rows = escaped.to_html(index=False, border=0, escape=False)
     body = f'<div class="table">\n{rows}\n</div>'

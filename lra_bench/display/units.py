@@ -1,4 +1,4 @@
-"""Bytes and seconds as people write them."""
+"""Parse and format bytes and seconds."""
 
 import re
 
@@ -7,22 +7,22 @@ _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def parse_size(text: str) -> int:
-    """Bytes of "16GiB", "500MB" or "1000000"; "16G" is 16 GiB.
+    """Parse "16GiB", "500MB" or "1000000" into bytes; "16G" is 16 GiB.
 
     Raises:
-        ValueError: it is no size.
+        ValueError: the text is no size.
     """
-    found = _SIZE.fullmatch(text.strip())
-    if not found:
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
         raise ValueError(text)
-    unit = (found[2] or "").lower()
+    unit = (match[2] or "").lower()
     decimal = unit and not unit.endswith("i") and text.strip().lower().endswith("b")
     base = 1000 if decimal else 1024
-    return round(float(found[1]) * base ** _POWERS.get(unit[:1], 0))
+    return round(float(match[1]) * base ** _POWERS.get(unit[:1], 0))
 
 
 def size_text(value: float) -> str:
-    """Such as "45.2 MiB"."""
+    """Format bytes, such as "45.2 MiB"."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if value < 1024 or unit == "TiB":
             break
@@ -31,7 +31,7 @@ def size_text(value: float) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """Such as "12.3 ms"."""
+    """Format seconds with three digits, such as "12.3 ms"."""
     for factor, unit in ((1e6, "us"), (1e3, "ms")):
         if seconds * factor < 1000:
             return f"{seconds * factor:.3g} {unit}"
@@ -39,7 +39,7 @@ def time_text(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Such as "40 s", "12 min", "3 h 20 min", "2 d 4 h"."""
+    """Format seconds roughly, such as "40 s", "12 min", "3 h 20 min", "2 d 4 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from lra_bench.data.store import exists, location, open_store
+from lra_bench.data.location import locate
+from lra_bench.data.store import open_store
 from lra_bench.records import record
 from lra_bench.records.record import Provenance, Status
 from lra_bench.records.run_folder import RunFolder
@@ -14,10 +15,10 @@ from lra_bench.sweep.plan import Job
 def write_failure(job: Job, folder: RunFolder, data: Path, status: Status, error: str) -> None:
     """Write that the run ended so, where the data are there to say what its chance is."""
     settings = job.settings()
-    place = location(data, make_task(job.task, settings.data), settings.data_source)
-    if not exists(place):
+    location = locate(data, make_task(job.task, settings.data), settings.data_source)
+    if not location.exists():
         return
-    store = open_store(place)
+    store = open_store(location)
     chance, source = store.splits["test"].chance(), Provenance(**store.provenance())
     result = replace(record.begin(settings, chance, source), status=status, error=error)
     with folder.held(settings, resume=True):

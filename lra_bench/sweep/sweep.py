@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lra_bench.contracts import SPLITS
+from lra_bench.data.location import data_root, locate
 from lra_bench.data.obtain import load_data
 from lra_bench.display.progress import Display
 from lra_bench.display.units import duration
 from lra_bench.efficiency import supervise
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import data_root, locked, refuse_file
+from lra_bench.files import locked, refuse_file
 from lra_bench.records import record
 from lra_bench.registry import make_task
 from lra_bench.runtime.stopping import StopRequest
@@ -142,7 +143,8 @@ class _Sweep:
             key = repr((job.task, settings.data_source, settings.data))
             if key not in known:
                 task = make_task(job.task, settings.data)
-                store = load_data(task, settings.data_source, self.data, self.display)
+                location = locate(self.data, task, settings.data_source)
+                store = load_data(task, location, self.display)
                 known[key] = {split: len(store.splits[split]) for split in SPLITS}
             found[job.kind] = known[key]
         return found

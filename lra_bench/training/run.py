@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from lra_bench.contracts import Task
+from lra_bench.data.location import locate
 from lra_bench.data.obtain import load_data
 from lra_bench.data.store import Store
 from lra_bench.display.progress import Display
@@ -69,7 +70,8 @@ def execute(
     task = make_task(settings.task, settings.data)
     if settings.init_from is not None:
         processes.on_first(lambda: folder.started or init_from.check(settings, task, display))
-    store = processes.together(lambda: load_data(task, settings.data_source, data_root, display))
+    location = locate(data_root, task, settings.data_source)
+    store = processes.together(lambda: load_data(task, location, display))
     _check_same_data(store, processes)
     with _held(folder, settings, processes, resume=resume):
         chance = store.splits["test"].chance()

@@ -1,1 +1,1 @@
-"""Pathfinder and Path-X: the generator, the reader of the release, and what both tasks share."""
+"""Pathfinder and Path-X: their generator, their reader of the release, and their base class."""

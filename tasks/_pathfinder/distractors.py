@@ -1,7 +1,7 @@
-"""Pathfinder's distractors: short snakes in what room the two long ones leave.
+"""Draw Pathfinder's distractors: short snakes in the space that the two long ones leave.
 
-There are few of them to an image, so only growing is done for many images at once. Which pixels
-are free is held as the bits of one integer an image, where moving and merging cost next to nothing.
+An image has few of them, so only their growth is done for many images at once. The free pixels are
+bits of one integer per image, because shifting and merging integers costs next to nothing.
 """
 
 import numpy as np
@@ -24,9 +24,11 @@ _LEAST_FREE = 0.01
 
 
 class Distractors:
-    """The distractors of images that have their two long snakes.
+    """The distractors of images that already have their two long snakes.
 
-    line: what is visible of them, uint8 (images, pixels). count: how many there are, (images,).
+    Attributes:
+        line: the visible pixels of the distractors, uint8 (images, pixels).
+        count: the number of distractors of each image, int64 (images,).
     """
 
     def __init__(self, tables: Tables, targets: Snakes) -> None:
@@ -42,7 +44,10 @@ class Distractors:
         self._occupy(everyone, targets.paddle[:, :, 1], targets.place[:, :, 1])
 
     def add(self, seed: int, numbers: np.ndarray, paddles: int, most: int) -> None:
-        """Try to add up to `most` of so many paddles each; the images have these numbers."""
+        """Try to add `most` distractors of `paddles` paddles to each image; fewer may find room.
+
+        `numbers`, (images,), are the images' numbers, on which the random draws depend.
+        """
         keys = stream(seed, DISTRACTORS, numbers)
         for distractor in range(most):
             waiting = np.arange(len(numbers))
@@ -51,7 +56,7 @@ class Distractors:
                 waiting = self._try(waiting, attempt, paddles)
 
     def _try(self, images: np.ndarray, keys: np.ndarray, paddles: int) -> np.ndarray:
-        """Try once for each of some images (n,); returns those where it failed."""
+        """Try once for each of the images (n,); return those where it failed."""
         rows, snakes = self._seeds(images, keys, paddles)
         good = grow(self._canvases[images[rows]], self._tables, keys[rows], snakes)
         placed, snakes = images[rows[good]], snakes[good]
@@ -63,19 +68,19 @@ class Distractors:
     def _seeds(
         self, images: np.ndarray, keys: np.ndarray, paddles: int
     ) -> tuple[np.ndarray, Snakes]:
-        """First paddles, for those rows of the images where there is room."""
+        """Return the rows of the images where a first paddle finds room, and those snakes."""
         chances = np.stack([uniform(keys, draw) for draw in range(2 * _SEED_TRIES)], axis=1)
         pairs = zip(images.tolist(), chances.tolist(), strict=True)
         seeds = {row: self._seed(*pair) for row, pair in enumerate(pairs)}
-        found = {row: seed for row, seed in seeds.items() if seed}
-        snakes = Snakes.empty(len(found), paddles, 1)
-        for row, (paddle, place) in enumerate(found.values()):
+        fitting = {row: seed for row, seed in seeds.items() if seed}
+        snakes = Snakes.empty(len(fitting), paddles, 1)
+        for row, (paddle, place) in enumerate(fitting.values()):
             snakes.paddle[row, 0], snakes.place[row, 0] = paddle, place
         snakes.pivot[:] = first_pivots(self._tables, snakes.paddle[:, 0], snakes.place[:, 0])[1]
-        return np.array(list(found), np.int64), snakes
+        return np.array(list(fitting), np.int64), snakes
 
     def _seed(self, image: int, chances: list[float]) -> tuple[int, int] | None:
-        """Draw a first paddle and its place; None if there is no room."""
+        """Draw a first paddle and its flat index; None if there is no room."""
         side = self._tables.geometry.side
         for draw in range(0, len(chances), 2):
             degree = int(chances[draw] * DEGREES)
@@ -89,7 +94,7 @@ class Distractors:
         return None
 
     def _free(self, image: int, degree: int) -> np.ndarray:
-        """The places that a first paddle may start from, all around it being free."""
+        """Return the flat indices where a first paddle can start among free pixels only."""
         tables = self._tables
         taken = self._taken[image] & tables.frame
         area = tables.geometry.side**2
@@ -109,8 +114,8 @@ class Distractors:
             self._canvases.merge(self._tables, paddle[:, column], origin)
         corner = g.reach * (g.stride + 1)
         for image, *snake in zip(images.tolist(), paddle.tolist(), place.tolist(), strict=True):
-            for one, where in zip(*snake, strict=True):
-                self._taken[image] |= self._tables.taken[one] << where - corner
+            for kind, index in zip(*snake, strict=True):
+                self._taken[image] |= self._tables.taken[kind] << index - corner
 
     def _draw(self, images: np.ndarray, paddle: np.ndarray, place: np.ndarray) -> None:
         size = self.line.shape[1]

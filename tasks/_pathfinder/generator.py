@@ -1,9 +1,9 @@
-"""Pathfinder images, many at a time, equal in distribution to the reference's.
+"""Generate Pathfinder images, many at a time, from the same distribution as the reference.
 
-The reference (drewlinsley/pathfinder, snakes2.py, as google-research/long-range-arena sets it)
-draws two long snakes at once, paddle by paddle, and starts over whenever one gets stuck, which is
-hundreds of times an image. Here many attempts grow in lockstep and only what succeeds is drawn.
-Image i is a function of (parameters, seed, i) alone, whatever it is generated beside.
+The reference (drewlinsley/pathfinder, snakes2.py, with google-research/long-range-arena's settings)
+draws two long snakes at once, paddle by paddle, and starts over whenever one gets stuck, hundreds
+of times per image. Here many attempts grow in lockstep, and only successful ones are drawn.
+Image i is a function of (parameters, seed, i) only, not of the other images of the call.
 """
 
 import functools
@@ -30,7 +30,21 @@ _LANCZOS_REACH = 3
 
 @dataclass(frozen=True)
 class Spec:
-    """The parameters of the images; lengths in pixels, those of contours in paddles."""
+    """The parameters of the images.
+
+    Attributes:
+        side: of the image, in pixels.
+        contour_length, distractor_length: of a long and of a short snake, in paddles.
+        num_distractors: how many short snakes to try.
+        paddle_length, thickness: of a paddle, in pixels.
+        margins: the gaps around a paddle, in pixels; each image draws one of them.
+        padding: the border without snakes, in pixels.
+        antialias: the factor by which paddles are drawn larger and then reduced.
+        seed_distance: between the first paddles of the two long snakes, in pixels.
+        continuity: how strongly a snake prefers to go straight on.
+        marker_radius: in pixels.
+        snake_contrast, paddle_contrast: factors of brightness.
+    """
 
     side: int
     contour_length: int
@@ -48,7 +62,7 @@ class Spec:
     paddle_contrast: float
 
     def __post_init__(self) -> None:
-        # So no first paddle of a long snake can leave the frame, which would have it drawn again.
+        # Then no first paddle of a long snake leaves the frame, where it would have to be redrawn.
         least = max(self.paddle_length + max(self.margins) + 2, self.padding / 2)
         if not least <= self.seed_distance < self.side / 4:
             raise ValueError(f"a seed distance of {self.seed_distance} doesn't suit the frame")
@@ -56,7 +70,7 @@ class Spec:
             raise ValueError("the padding is at least 1 pixel")
 
     def tables(self, margin: int) -> Tables:
-        """What is drawn for one of the margins."""
+        """Return the drawn parts for one of the margins."""
         return tabulate(
             Geometry(
                 side=self.side,
@@ -73,9 +87,13 @@ class Spec:
 
 @dataclass(frozen=True)
 class Trace:
-    """How the images came about, each (images,): their margins; at which attempt the long snakes
-    succeeded, not counting those where the first had no room, see `seed_share`; how many
-    distractors they got.
+    """The history of the images; all int64 (images,).
+
+    Attributes:
+        margins: in pixels.
+        attempts: at which the long snakes succeeded, without those where the first snake had no
+            room, see `seed_share`.
+        distractors: how many found room.
     """
 
     margins: np.ndarray
@@ -83,9 +101,9 @@ class Trace:
     distractors: np.ndarray
 
 
-# Paddles in distractors, length, thickness, margins, padding, seed distance, continuity, marker
-# radius, snake contrast, paddle contrast. What the Long Range Arena leaves out for a side are the
-# defaults of the reference's script.
+# Paddles in all distractors, length, thickness, margins, padding, seed distance, continuity, marker
+# radius, snake contrast, paddle contrast. Values that the Long Range Arena does not set for a side
+# are the defaults of the reference's script.
 _SIDES = {
     32: (20, 2, 0.5, (1,), 1, 7, 1.0, 1.5, 2.0, 0.75),
     64: (22, 5, 1.0, (1,), 1, 12, 1.8, 2.5, 0.8, 1.0),
@@ -95,10 +113,10 @@ _SIDES = {
 
 
 def spec(side: int, contour_length: int) -> Spec:
-    """The Long Range Arena's parameters; contours of 14 paddles are "hard", 6 are "easy".
+    """Return the Long Range Arena's parameters; contours of 14 paddles are "hard", 6 are "easy".
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are none for this side or contour length.
     """
     if side not in _SIDES:
         raise ValueError(f"the side of a Pathfinder image is one of {sorted(_SIDES)}, not {side}")
@@ -124,46 +142,47 @@ def spec(side: int, contour_length: int) -> Spec:
 
 
 def generate(spec: Spec, seed: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The images `start` to `start + count - 1` that belong to a seed.
+    """Generate the images `start` to `start + count - 1` of a seed.
 
     Returns:
-        images uint8 (count, side, side); labels int64 (count,), 1 where the markers are at both
-        ends of one snake.
+        images uint8 (count, side, side); labels int64 (count,), 1 if the markers are at both ends
+        of one snake.
     """
     return trace(spec, seed, start, count)[:2]
 
 
 def trace(spec: Spec, seed: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray, Trace]:
-    """`generate`, and how the images came about."""
+    """Generate images and labels as `generate` does, and tell how they were made."""
     numbers = np.arange(start, start + count)
     keys = stream(seed, SCENE, numbers)
     labels, marked = integers(keys, 0, 2), integers(keys, 1, 2)
     margins = np.array(spec.margins)[integers(keys, 2, len(spec.margins))]
     images = np.empty((count, spec.side, spec.side), np.uint8)
-    came = Trace(margins, np.zeros(count, np.int64), np.zeros(count, np.int64))
+    history = Trace(margins, np.zeros(count, np.int64), np.zeros(count, np.int64))
     for margin in spec.margins:
         rows = np.flatnonzero(margins == margin)
         tables = spec.tables(margin)
-        snakes, came.attempts[rows] = grow_targets(tables, seed, numbers[rows], spec.contour_length)
+        snakes, attempts = grow_targets(tables, seed, numbers[rows], spec.contour_length)
+        history.attempts[rows] = attempts
         for first in range(0, len(rows), _IMAGES_A_BLOCK):
             block = slice(first, first + _IMAGES_A_BLOCK)
-            some = rows[block]
+            in_block = rows[block]
             distractors = Distractors(tables, snakes[block])
-            distractors.add(seed, numbers[some], spec.distractor_length, spec.num_distractors)
-            came.distractors[some] = distractors.count
+            distractors.add(seed, numbers[in_block], spec.distractor_length, spec.num_distractors)
+            history.distractors[in_block] = distractors.count
             picture = _compose(spec, tables, snakes[block], distractors.line)
-            _mark(spec, tables, picture, snakes[block], marked[some], labels[some])
-            images[some] = _to_bytes(picture)
-    return images, labels, came
+            _mark(spec, tables, picture, snakes[block], marked[in_block], labels[in_block])
+            images[in_block] = _to_bytes(picture)
+    return images, labels, history
 
 
 def seed_share(spec: Spec, margin: int) -> float:
-    """The share of the reference's attempts in which the first snake finds room."""
+    """Return the share, in [0, 1], of the reference's attempts whose first snake finds room."""
     return len(spec.tables(margin).degrees) / DEGREES
 
 
 def _compose(spec: Spec, tables: Tables, snakes: Snakes, distractors: np.ndarray) -> np.ndarray:
-    """The frames (images, side, side) of snakes and distractors, in the reference's contrasts."""
+    """Draw snakes and distractors, in the reference's contrasts: float64 (images, side, side)."""
     g = tables.geometry
     images, paddles, together = snakes.paddle.shape
     line = np.zeros_like(distractors)
@@ -188,8 +207,9 @@ def _mark(
     marked: np.ndarray,
     labels: np.ndarray,
 ) -> None:
-    """Mark the first tip of snake `marked` and the last one of the same, or of the other if the
-    label is 0.
+    """Mark the first tip of snake `marked`, and the last tip of the same snake.
+
+    If the label is 0, the second mark is at the last tip of the other snake.
     """
     g = tables.geometry
     rows = np.arange(len(pictures))
@@ -203,9 +223,9 @@ def _mark(
 
 
 def marker(spec: Spec, y: int, x: int) -> tuple[slice, slice, np.ndarray]:
-    """Where in a frame a marker about a pixel lies, and its values in [0, 1] there.
+    """Return the rows and columns that a marker around a pixel covers, and its values in [0, 1].
 
-    Only as much is drawn as can be other than 0, and nothing beyond the frame: at its edge the
+    Only pixels that can be other than 0 are drawn, and none outside the frame: at its edge the
     filter's weights change.
     """
     far = math.ceil(spec.marker_radius) + _LANCZOS_REACH + 1
@@ -217,7 +237,7 @@ def marker(spec: Spec, y: int, x: int) -> tuple[slice, slice, np.ndarray]:
 
 @functools.lru_cache(maxsize=4096)
 def _disc(radius: float, scale: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
-    """A disc in a window that reaches so many pixels before its centre, and from there on."""
+    """Draw a disc in a window of `rows` and `columns`: pixels before the centre, and from it on."""
     down, across = (np.arange(-a * scale, b * scale) for a, b in (rows, columns))
     disc = down[:, None] ** 2 + across**2 <= (radius * scale) ** 2
     size = (sum(columns), sum(rows))
@@ -226,6 +246,6 @@ def _disc(radius: float, scale: int, rows: tuple[int, int], columns: tuple[int, 
 
 
 def _to_bytes(pictures: np.ndarray) -> np.ndarray:
-    """Stretch each picture (n, side, side) over all of 0 to 255, rounding to the nearest."""
+    """Stretch each picture (n, side, side) to the range 0 to 255 and round to uint8."""
     low, high = pictures.min(axis=(1, 2), keepdims=True), pictures.max(axis=(1, 2), keepdims=True)
     return ((pictures - low) * (255 / (high - low)) + 0.5).astype(np.uint8)

@@ -1,9 +1,9 @@
-"""How the snakes of Pathfinder grow: many at a time, paddle by paddle, each in a lane of its own.
+"""Grow the snakes of Pathfinder: many at a time, paddle by paddle, each attempt in its own lane.
 
-Growing needs little of a mask: the pixels strong enough to collide, and the whole mask dilated by
-the margin, which steers the snakes. Dilation distributes over maxima, so that dilated paddles are
-merged instead of dilating at each step. Random numbers are hashes of (seed, image, attempt, draw):
-what grows in a lane doesn't depend on the other lanes.
+Growing needs two parts of a mask: the pixels strong enough to collide, and the mask dilated by the
+margin, which steers the snakes. Dilation distributes over maxima, so dilated paddles are merged,
+and no step dilates. Random numbers are hashes of (seed, image, attempt, draw), so the snakes of a
+lane do not depend on the other lanes.
 """
 
 from dataclasses import dataclass
@@ -18,34 +18,34 @@ from lra_bench.tasks._pathfinder.paddles import (
     translate,
 )
 
-# What an image's random numbers are for.
+# The purposes of an image's random numbers.
 SCENE, TARGETS, DISTRACTORS = range(3)
 _DRAWS_A_PADDLE = 3
-_FIRST_DRAW = 16  # those before are the first paddles'
+_FIRST_DRAW = 16  # the first paddles use the draws before
 _DEAD_END = 255e-4
-# At most so many attempts, and bytes of canvases, at once; and so many attempts at one image.
+# The most attempts at once, the most bytes of canvases, and the most attempts at one image.
 _LANES, _CANVAS_BYTES, _LANES_AN_IMAGE = 1024, 1 << 25, 64
-_FRUITLESS = 1 << 18  # of the rarest defined, 64 x 64 and 14 paddles, one in 1,000 succeeds
+_FRUITLESS = 1 << 18  # at 64 x 64 and 14 paddles, the rarest setting, 1 in 1,000 succeeds
 
 
 def stream(seed: int, purpose: int, numbers: np.ndarray) -> np.ndarray:
-    """A key, uint64, for each image's number (n,)."""
+    """Return a key, uint64 (n,), for each image's number (n,)."""
     root = child(np.array([seed % (1 << 64)], np.uint64), 1)
     return child(child(root, purpose + 1), numbers + 1)
 
 
 def uniform(keys: np.ndarray, draw: int) -> np.ndarray:
-    """Doubles in [0, 1), a function of key and draw; of 52 bits, so that u x < x when rounded."""
+    """Return doubles in [0, 1) by key and draw, of 52 bits, so that u x < x after rounding."""
     return (child(keys, draw + 1) >> np.uint64(12)) * 2.0**-52
 
 
 def integers(keys: np.ndarray, draw: int, below: np.ndarray | int) -> np.ndarray:
-    """Integers from 0 to below - 1, int64."""
+    """Return integers from 0 to below - 1, int64, by key and draw."""
     return (uniform(keys, draw) * below).astype(np.int64)
 
 
 def child(keys: np.ndarray, number: np.ndarray | int) -> np.ndarray:
-    """The `number`-th output of splitmix64 from the states `keys`."""
+    """Return the `number`-th output of splitmix64 from the states `keys`, uint64."""
     mixed = keys + np.asarray(number).astype(np.uint64) * np.array(0x9E3779B97F4A7C15, np.uint64)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -54,8 +54,12 @@ def child(keys: np.ndarray, number: np.ndarray | int) -> np.ndarray:
 
 @dataclass
 class Snakes:
-    """Snakes that grow together in each lane: pivot (lanes, snakes, 2), the last one, in pixels
-    of the frame; paddle, place (lanes, paddles, snakes), flat indices into the lane's canvas.
+    """The snakes that grow together in each lane.
+
+    Attributes:
+        pivot: the last pivot, (y, x) in pixels of the frame, (lanes, snakes, 2).
+        paddle: the ids of the paddles, (lanes, paddles, snakes).
+        place: their flat indices in the lane's canvas, (lanes, paddles, snakes).
     """
 
     pivot: np.ndarray
@@ -71,7 +75,7 @@ class Snakes:
 
     @classmethod
     def empty(cls, lanes: int, paddles: int, snakes: int) -> "Snakes":
-        """Room for as many."""
+        """Return zeros for `snakes` snakes of `paddles` paddles in each of `lanes` lanes."""
         shape = (lanes, paddles, snakes)
         pivot = np.zeros((lanes, snakes, 2), np.int64)
         return cls(pivot, np.zeros(shape, np.int64), np.zeros(shape, np.int64))
@@ -79,8 +83,11 @@ class Snakes:
 
 @dataclass
 class Canvases:
-    """Two canvases a lane, uint8 (lanes, pixels): `core` is the mask where it can collide, 0
-    outside the frame; `halo` the dilated mask, 255 outside.
+    """Two canvases for each lane, uint8 (lanes, pixels).
+
+    Attributes:
+        core: the mask where it can collide; 0 outside the frame.
+        halo: the dilated mask; 255 outside the frame.
     """
 
     core: np.ndarray
@@ -88,7 +95,7 @@ class Canvases:
 
     @classmethod
     def blank(cls, tables: Tables, lanes: int) -> "Canvases":
-        """Masks of nothing but the border."""
+        """Return masks that hold only the border."""
         g = tables.geometry
         core = g.frame() & ~g.frame(g.padding)
         halo = ~g.frame(g.padding + g.margin)
@@ -99,13 +106,13 @@ class Canvases:
         return Canvases(self.core[lanes], self.halo[lanes])
 
     def merge(self, tables: Tables, paddle: np.ndarray, place: np.ndarray) -> None:
-        """Add a paddle at flat indices into all canvases."""
+        """Add paddles (n,) at flat indices (n,) of all canvases."""
         merge(self.core, tables.core, paddle, place)
         merge(self.halo, tables.halo, paddle, place)
 
 
 def merge(canvases: np.ndarray, stamps: Stamps, paddle: np.ndarray, place: np.ndarray) -> None:
-    """Raise the pixels of canvases (lanes, pixels) to those of paddles (n,) at flat indices."""
+    """Raise the pixels of canvases (lanes, pixels) to those of paddles (n,) at indices (n,)."""
     flat = canvases.reshape(-1)
     # `take` reads twice as fast as brackets.
     pixels = place[:, None] + stamps.offset.take(paddle, axis=0)
@@ -113,12 +120,12 @@ def merge(canvases: np.ndarray, stamps: Stamps, paddle: np.ndarray, place: np.nd
 
 
 def grow(canvases: Canvases, tables: Tables, keys: np.ndarray, snakes: Snakes) -> np.ndarray:
-    """Grow the snakes of all lanes from their first paddles, in turn, as long as none gets stuck.
+    """Grow the snakes of each lane in turn, from their first paddles, until one gets stuck.
 
-    A snake's last paddle isn't merged, so that its next one can join on.
+    A snake's last paddle is not merged, so that its next one can touch it.
 
     Returns:
-        The lanes (n,) where all succeeded.
+        The lanes (n,) where all snakes succeeded.
     """
     g, size = tables.geometry, canvases.core.shape[1]
     stride = g.length + 2 * g.margin
@@ -148,10 +155,10 @@ def _next(
     pivot: np.ndarray,
     last: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw the paddle after `last` at each pivot, a flat index into all canvases.
+    """Draw the paddle after `last` at each pivot, a flat index of all canvases.
 
     Returns:
-        Which rows have one that collides with nothing; the paddles and the places.
+        Which rows have a paddle that collides with nothing; the paddles; their flat indices.
     """
     tips = pivot[:, None] + tables.ends.take(last, axis=0)
     free = 255 - canvases.halo.reshape(-1).take(tips)
@@ -161,8 +168,8 @@ def _next(
     stuck = total < _DEAD_END
     rows = np.flatnonzero(~stuck)
     for trial in range(_DRAWS_A_PADDLE):
-        bar = uniform(keys[rows], draw + trial) * total[rows]
-        choice = (cumulative[rows] <= bar[:, None]).sum(axis=1)
+        threshold = uniform(keys[rows], draw + trial) * total[rows]
+        choice = (cumulative[rows] <= threshold[:, None]).sum(axis=1)
         paddle[rows], place[rows] = tables.end_paddle[last[rows], choice], tips[rows, choice]
         rows = rows[_collides(canvases.core, tables.core, paddle[rows], place[rows])]
         if not len(rows):
@@ -174,24 +181,24 @@ def _next(
 def _collides(
     canvases: np.ndarray, stamps: Stamps, paddle: np.ndarray, place: np.ndarray
 ) -> np.ndarray:
-    there = canvases.reshape(-1).take(place[:, None] + stamps.offset.take(paddle, axis=0))
-    # For bytes a + b >= COLLISION is b >= COLLISION - a, which fits a byte too.
-    return np.any(there >= stamps.bound.take(paddle, axis=0), axis=1)
+    pixels = canvases.reshape(-1).take(place[:, None] + stamps.offset.take(paddle, axis=0))
+    # For bytes, a + b >= COLLISION means b >= COLLISION - a, which fits a byte too.
+    return np.any(pixels >= stamps.bound.take(paddle, axis=0), axis=1)
 
 
 def grow_targets(
     tables: Tables, seed: int, numbers: np.ndarray, paddles: int
 ) -> tuple[Snakes, np.ndarray]:
-    """The two long snakes of each image, and at which attempt, from 1, they succeeded, (images,).
+    """Grow the two long snakes of each image; return them and the successful attempts, from 1.
 
-    Every image still open gets as many attempts as fit, and takes its first that succeeds, so
-    that nothing depends on how many fitted.
+    An unfinished image makes several attempts at once and takes its first success, so the result
+    does not depend on how many it makes at once. The attempts are int64 (images,).
 
     Raises:
-        ValueError: such snakes practically never succeed.
+        ValueError: too many attempts in a row failed.
     """
     keys = stream(seed, TARGETS, numbers)
-    found = Snakes.empty(len(numbers), paddles, 2)
+    snakes = Snakes.empty(len(numbers), paddles, 2)
     attempts = np.zeros(len(numbers), np.int64)
     waiting, fruitless = np.arange(len(numbers)), 0
     lanes = min(_LANES, max(1, _CANVAS_BYTES // (2 * tables.geometry.stride**2)))
@@ -201,23 +208,21 @@ def grow_targets(
         tries = min(lanes // len(images), _LANES_AN_IMAGE)
         image = np.repeat(images, tries)
         attempt = attempts[image] + np.tile(np.arange(1, tries + 1), len(images))
-        good, snakes = _attempt(
-            tables, canvases[: len(image)], child(keys[image], attempt), paddles
-        )
+        good, grown = _attempt(tables, canvases[: len(image)], child(keys[image], attempt), paddles)
         winners, first = np.unique(image[good], return_index=True)
         attempts[images] += tries
-        attempts[winners], found[winners] = attempt[good[first]], snakes[good[first]]
+        attempts[winners], snakes[winners] = attempt[good[first]], grown[good[first]]
         waiting = np.setdiff1d(waiting, winners)
         fruitless = 0 if len(winners) else fruitless + len(image)
         if fruitless > _FRUITLESS:
             raise ValueError(f"no two snakes of {paddles} paddles fit in {fruitless} attempts")
-    return found, attempts
+    return snakes, attempts
 
 
 def _attempt(
     tables: Tables, canvases: Canvases, keys: np.ndarray, paddles: int
 ) -> tuple[np.ndarray, Snakes]:
-    """Attempt two snakes in each lane; returns the lanes that succeeded, and the snakes of all."""
+    """Attempt two snakes in each lane; return the lanes that succeeded, and all snakes."""
     blank = Canvases.blank(tables, 1)
     canvases.core[:], canvases.halo[:] = blank.core, blank.halo
     snakes = _first_paddles(tables, keys, paddles)
@@ -225,7 +230,7 @@ def _attempt(
 
 
 def _first_paddles(tables: Tables, keys: np.ndarray, paddles: int) -> Snakes:
-    """Two snakes with only their first paddles, given that there is room for the first one."""
+    """Draw the first paddles of two snakes, given that the first snake has room."""
     g = tables.geometry
     row = integers(keys, 0, len(tables.degrees))
     room = tables.room[row]
@@ -244,7 +249,7 @@ def _first_paddles(tables: Tables, keys: np.ndarray, paddles: int) -> Snakes:
 def first_pivots(
     tables: Tables, paddle: np.ndarray | int, place: np.ndarray | int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Heads and pivots (..., 2) in the frame of first paddles (...) at flat indices (...)."""
+    """Return heads and pivots (..., 2) in the frame of first paddles (...) at indices (...)."""
     g = tables.geometry
     tail = np.stack([place // g.stride, place % g.stride], axis=-1) - g.pad
     head = translate(tail, tables.ahead[paddle], g.length)

@@ -1,12 +1,12 @@
-"""The drawn parts of a Pathfinder image, tabulated once for each geometry.
+"""Draw the parts of a Pathfinder image, once for each geometry.
 
-The only directions that occur are the 360 whole degrees of a snake's first paddle and those of
-the pixels around a pivot, so every paddle is drawn once and later only placed. Ids 0 to 359 are
-the first paddles, drawn from the tail in the direction of id - 180 degrees; id 360 + c is the
+A paddle has one of few directions: the 360 whole degrees of a snake's first paddle, and those of
+the pixels around a pivot. So every paddle is drawn once, and images only place it. Ids 0 to 359
+are the first paddles, drawn from the tail in the direction of id - 180 degrees; id 360 + c is the
 paddle from the tip at the c-th pixel of the circle back towards the pivot.
 
-Frames lie inside canvases with `pad` more pixels on each side, so that nothing is ever cropped,
-and positions are flat indices into a canvas: a displacement is a single number.
+A frame lies inside a canvas with `pad` more pixels on each side, so nothing is ever cropped.
+Positions are flat indices of a canvas, so a displacement is a single number.
 """
 
 import functools
@@ -17,14 +17,24 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 DEGREES = 360
-# A mask up to 0.3 counts as free; masks collide where they sum to 1.8; all in 255ths.
+# A mask up to 0.3 counts as free; masks collide where their sum reaches 1.8; both in 255ths.
 FREE = 76
 COLLISION = 459
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """What shapes the paddles and their growth; lengths in pixels."""
+    """The parameters of paddles and of their growth; lengths are in pixels.
+
+    Attributes:
+        side: of the frame.
+        length, thickness: of a paddle.
+        margin: the gap around a paddle.
+        padding: the border without snakes.
+        antialias: the factor by which paddles are drawn larger and then reduced.
+        seed_distance: between the first paddles of the two long snakes.
+        continuity: how strongly a snake prefers to go straight on.
+    """
 
     side: int
     length: int
@@ -37,25 +47,25 @@ class Geometry:
 
     @property
     def reach(self) -> int:
-        """From a paddle's start to the edge of the window that it is drawn in."""
+        """Return the pixels from a paddle's start to the edge of the window it is drawn in."""
         return self.length + math.ceil(self.thickness) + self.margin
 
     @property
     def pad(self) -> int:
-        """Beyond what a paddle at the frame's edge, dilated, or a circle about its end covers."""
+        """Return the pixels around the frame that dilated paddles and end circles can reach."""
         return self.reach + self.margin + 2
 
     @property
     def stride(self) -> int:
-        """The side of a canvas."""
+        """Return the side of a canvas in pixels."""
         return self.side + 2 * self.pad
 
     def flat(self, offsets: np.ndarray) -> np.ndarray:
-        """Displacements (..., 2) in (y, x) as displacements of a flat index, (...)."""
+        """Convert displacements (..., 2) in (y, x) to displacements of a flat index, (...)."""
         return offsets[..., 0] * self.stride + offsets[..., 1]
 
     def frame(self, border: int = 0) -> np.ndarray:
-        """Which pixels of a canvas are the frame's without a border, bool (stride, stride)."""
+        """Return which pixels lie in the frame without its border, bool (stride, stride)."""
         inside = np.zeros((self.stride, self.stride), bool)
         edge = self.pad + border
         inside[edge:-edge, edge:-edge] = True
@@ -64,9 +74,13 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Stamps:
-    """The non-zero pixels of each paddle, relative to its start: both (paddles, pixels).
+    """The non-zero pixels of each paddle.
 
-    Rows are filled up by repeating a pixel, which changes no maximum.
+    Rows are filled by repeating a pixel, which changes no maximum.
+
+    Attributes:
+        offset: of the flat index, from the paddle's start, (paddles, pixels).
+        value: of the pixel, uint8 (paddles, pixels).
     """
 
     offset: np.ndarray
@@ -74,22 +88,28 @@ class Stamps:
 
     @functools.cached_property
     def bound(self) -> np.ndarray:
-        """From which value on a pixel collides with these, uint8: a byte, the stamps being core."""
+        """Return the least value that collides with each pixel, uint8; it fits only for `core`."""
         return (COLLISION - self.value.astype(np.int64)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Everything about one geometry that doesn't depend on an image.
+    """All that depends on the geometry and not on an image.
 
-    line: the visible paddles. core: the pixels of their masks that can collide. halo: their masks
-    dilated by the margin. taken: the pixels of a mask that aren't free, as bits, the first of them
-    the window's first pixel. kernel: what a first paddle dilates by, nothing for a degree that
-    never serves. frame, border, edge: as bits, all of it, the border that belongs to every mask,
-    the outermost pixels. ahead, behind: unit vectors along a
-    snake at each paddle, and back, (paddles, 2). ends, end_weight, end_paddle: the tips that may
-    follow each paddle, from the pivot, (paddles, tips), with weight 0 for none. degrees: those
-    that leave the very first paddle room; low, room (degrees, 2): the first pixel of it, its sides.
+    Attributes:
+        geometry: the parameters.
+        line: the visible paddles.
+        core: the pixels of the paddles' masks that can collide.
+        halo: the masks dilated by the margin.
+        taken: the pixels of each mask that are not free, as bits from the window's first pixel on.
+        kernel: the flat offsets that a first paddle dilates by; empty for an unused degree.
+        frame, border, edge: as bits: the frame, the border that belongs to every mask, and the
+            frame's outermost pixels.
+        ahead, behind: unit vectors at each paddle along the snake, and back, (paddles, 2).
+        ends, end_weight, end_paddle: offsets from the pivot, weights and paddles of the tips that
+            may follow each paddle, (paddles, tips); the weight is 0 where there is none.
+        degrees: those that leave room for the very first paddle, (degrees,).
+        low, room: the first pixel and the sides of that room, (degrees, 2).
     """
 
     geometry: Geometry
@@ -146,16 +166,16 @@ def tabulate(geometry: Geometry) -> Tables:
 
 
 def directions(angles: np.ndarray) -> np.ndarray:
-    """Unit vectors (..., 2) in (y, x) of angles in radians (...)."""
+    """Return unit vectors (..., 2) in (y, x) of angles in radians (...)."""
     return np.stack([np.sin(angles), np.cos(angles)], axis=-1)
 
 
 def translate(points: np.ndarray, ways: np.ndarray, distance: int) -> np.ndarray:
-    """The pixels at a distance from others, rounded up; all (..., 2).
+    """Move points (..., 2) by a distance along unit vectors (..., 2), and round up.
 
-    Where an exact result is a whole number the rounding depends on the points: the noise of
-    sin(pi) is lost in large coordinates, yet makes a difference of a pixel in small ones. The
-    reference grows along the upper and left edge that way, so it is kept.
+    Where the exact result is a whole number, rounding depends on the coordinates: the error of
+    sin(pi) vanishes in large ones, but changes small ones by a pixel. The reference grows snakes
+    along the upper and left edge in this way, so this code does too.
     """
     return np.ceil(points + distance * ways).astype(np.int64)
 
@@ -165,20 +185,20 @@ def _degrees() -> np.ndarray:
 
 
 def _circle(radius: int) -> np.ndarray:
-    """The pixels (c, 2) of a circle about a pixel, sampled once a pixel of arc, rounded down."""
+    """Return the pixels (c, 2) of a circle, sampled once per pixel of arc and rounded down."""
     angles = np.arange(0, 360, 360 / (2 * radius * np.pi)) * np.pi / 180
     points = 64 + radius * directions(angles)
     return np.unique(np.floor(points).astype(np.int64), axis=0) - 64
 
 
 def _disc(radius: int) -> np.ndarray:
-    """The offsets (n, 2) of a digital disc's pixels."""
+    """Return the offsets (n, 2) of the pixels of a disc."""
     grid = np.mgrid[-radius : radius + 1, -radius : radius + 1].reshape(2, -1).T
     return grid[(grid**2).sum(axis=1) <= radius**2]
 
 
 def _dilate(images: np.ndarray, radius: int) -> np.ndarray:
-    """The maximum over a disc about each pixel, uint8 (n, h, w)."""
+    """Return the maximum over a disc around each pixel, uint8 (n, h, w)."""
     _, height, width = images.shape
     framed = np.pad(images, ((0, 0), (radius, radius), (radius, radius)))
     result = images.copy()
@@ -188,9 +208,9 @@ def _dilate(images: np.ndarray, radius: int) -> np.ndarray:
 
 
 def _windows(g: Geometry, ways: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The paddles from the centre of a window in each direction, and their masks.
+    """Draw a paddle from the centre of a window in each direction, and its mask.
 
-    Both uint8 (n, 2 reach + 1, 2 reach + 1).
+    Both are uint8 (n, 2 reach + 1, 2 reach + 1).
     """
     center = g.reach * g.antialias
     fine = np.empty((len(ways), 2 * center + 1, 2 * center + 1), np.uint8)
@@ -211,8 +231,10 @@ def _shrink(fine: np.ndarray, side: int) -> np.ndarray:
 
 
 def _kernel(g: Geometry, mask: np.ndarray) -> np.ndarray:
-    """The offsets (n, 2) that a first paddle's mask looks at: its saturated pixels, as seen from
-    the pixel up and left of its start, as far as they lie in a window of L + m pixels about that.
+    """Return the offsets (n, 2) by which a first paddle dilates.
+
+    They are the saturated pixels of its mask, relative to the pixel up and left of its start, if
+    they lie within L + m pixels of that.
     """
     offsets = np.argwhere(mask == 255) - g.reach + 1
     offsets = offsets[(np.abs(offsets) <= g.length + g.margin).all(axis=1)]
@@ -220,10 +242,10 @@ def _kernel(g: Geometry, mask: np.ndarray) -> np.ndarray:
 
 
 def _sees_corners(offsets: np.ndarray) -> bool:
-    """Whether a dilation by these offsets (n, 2) finds a pixel of the frame from each corner.
+    """Return whether a dilation by these offsets (n, 2) reaches the frame from each corner.
 
-    Where it doesn't, the reference's dilation is -infinity, and then it takes no pixel of the
-    whole frame for free. At 32 x 32 so 330 of 360 degrees never serve for a first paddle.
+    Where it does not, the reference's dilation is -infinity, and then no pixel of the frame counts
+    as free. So at 32 x 32 pixels, 330 of 360 degrees never occur in a first paddle.
     """
     quadrants = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])
     return bool((offsets * quadrants[:, None] >= 0).all(axis=-1).any(axis=-1).all())
@@ -232,10 +254,10 @@ def _sees_corners(offsets: np.ndarray) -> bool:
 def _first_seeds(
     g: Geometry, kernels: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where snake 1 may begin: the border being straight, a rectangle for each degree.
+    """Return where snake 1 may begin: a rectangle for each degree, because the border is straight.
 
     Returns:
-        The degrees (n,) that have one; its first pixel and its sides (n, 2).
+        The degrees (n,) that have a rectangle; its first pixel and its sides (n, 2).
     """
     border = 2 * g.seed_distance
     degrees = np.array([degree for degree, kernel in enumerate(kernels) if len(kernel)])
@@ -248,9 +270,9 @@ def _first_seeds(
 def _followers(
     g: Geometry, circle: np.ndarray, angles: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The tips that continuity lets follow each paddle: offsets from the pivot, weights, paddles.
+    """Return the tips that may follow each paddle: offsets from the pivot, weights, paddles.
 
-    All (paddles, tips).
+    All are (paddles, tips).
     """
     turn = np.abs(angles[:, None] - angles[None, DEGREES:])
     turn = np.minimum(turn, 2 * np.pi - turn)
@@ -264,13 +286,13 @@ def _followers(
 
 
 def _front(keep: np.ndarray) -> np.ndarray:
-    """The columns to keep first, in their order, (rows, most that any row keeps)."""
+    """Return each row's columns, those to keep first, (rows, the most that any row keeps)."""
     order = np.argsort(~keep, axis=1, kind="stable")
     return order[:, : keep.sum(axis=1).max()]
 
 
 def _stamps(g: Geometry, windows: np.ndarray, keep: np.ndarray) -> Stamps:
-    """The kept pixels of windows (n, side, side) centred at the paddles' start."""
+    """Collect the kept pixels of windows (n, side, side), centred at the paddles' start."""
     side = windows.shape[1]
     chosen = _front(keep.reshape(len(keep), -1))
     kept = np.take_along_axis(keep.reshape(len(keep), -1), chosen, axis=1)
@@ -281,18 +303,18 @@ def _stamps(g: Geometry, windows: np.ndarray, keep: np.ndarray) -> Stamps:
 
 
 def _bits(g: Geometry, window: np.ndarray) -> int:
-    """A window as an integer whose bits are the pixels of a canvas, from the window's first on."""
+    """Return a window as the bits of a canvas, from the window's first pixel on."""
     rows = np.zeros((len(window), g.stride), bool)
     rows[:, : len(window)] = window
     return to_bits(rows)
 
 
 def to_bits(pixels: np.ndarray) -> int:
-    """Pixels as the bits of an integer, the first pixel being the lowest bit."""
+    """Return pixels as the bits of an integer; the first pixel is the lowest bit."""
     return int.from_bytes(np.packbits(pixels.ravel(), bitorder="little").tobytes(), "little")
 
 
 def from_bits(bits: int, count: int) -> np.ndarray:
-    """Undo `to_bits`: bool (count,)."""
+    """Return the first `count` bits of an integer, bool (count,): the inverse of `to_bits`."""
     packed = np.frombuffer(bits.to_bytes((count + 7) // 8, "little"), np.uint8)
     return np.unpackbits(packed, count=count, bitorder="little").view(bool)

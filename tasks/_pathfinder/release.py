@@ -1,4 +1,4 @@
-"""Pathfinder as the Long Range Arena releases it: folders of PNGs with their metadata."""
+"""Read Pathfinder from the Long Range Arena release: folders of PNGs with metadata."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -16,33 +16,35 @@ _NUMPY_MAGIC = b"\x93NUMPY"
 
 
 def candidates(task: str, path: Path | None, side: int, contour_length: int) -> list[Path]:
-    """The folders below `path` that hold images of that side and contour length.
+    """Return the folders below `path` that hold images of that side and contour length.
 
     Raises:
         RunError: there is none.
     """
     if contour_length not in FOLDERS:
-        known = ", ".join(map(str, FOLDERS))
-        raise RunError(f"{task}: the release has contours of {known} paddles, not {contour_length}")
+        lengths = ", ".join(map(str, FOLDERS))
+        raise RunError(
+            f"{task}: the release has contours of {lengths} paddles, not {contour_length}"
+        )
     name = FOLDERS[contour_length]
     _refuse_other_contours(task, path, contour_length)
-    known = _release.places(task, path, (f"pathfinder{side}/{name}", name))
-    found = [p for p in known if (p / "metadata").is_dir() and (p / "imgs").is_dir()]
-    if not found:
+    searched = _release.search_folders(task, path, (f"pathfinder{side}/{name}", name))
+    complete = [p for p in searched if (p / "metadata").is_dir() and (p / "imgs").is_dir()]
+    if not complete:
         wanted = f"pathfinder{side}/{name} with folders imgs and metadata"
         raise RunError(f"{task}: no {wanted} in {path}")
-    return list({place.resolve(): place for place in found}.values())
+    return list({folder.resolve(): folder for folder in complete}.values())
 
 
 def _refuse_other_contours(task: str, path: Path | None, contour_length: int) -> None:
-    """A folder of other contours is not taken for the one that is meant."""
+    """Raise RunError if `path` is the folder of another contour length."""
     for length, name in FOLDERS.items():
         if path is not None and path.name == name and length != contour_length:
             raise RunError(f"{task}: {path} is for --set data.contour_length={length}")
 
 
 def metadata_files(folder: Path) -> list[Path]:
-    """The metadata, in the order of their numbers.
+    """Return the metadata files, in the order of their numbers.
 
     Raises:
         RunError: there are none.
@@ -54,23 +56,23 @@ def metadata_files(folder: Path) -> list[Path]:
 
 
 def labels(files: Sequence[Path]) -> list[Label]:
-    """(image, label) of all rows of the files; an image as "imgs/0/sample_0.png".
+    """Return (image, label) of all rows of the files; an image as "imgs/0/sample_0.png".
 
     Raises:
-        RunError: a row isn't as it should be, or an image is named twice.
+        RunError: a row is malformed, or an image is named twice.
     """
-    found: dict[str, int] = {}
+    by_image: dict[str, int] = {}
     for file in files:
         for number, row in enumerate(_rows(file), 1):
             image, label = _parse(file, number, row)
-            if image in found:
+            if image in by_image:
                 raise RunError(f"{file}:{number}: {image} is named a second time")
-            found[image] = label
-    return list(found.items())
+            by_image[image] = label
+    return list(by_image.items())
 
 
 def _rows(file: Path) -> Iterator[list[str]]:
-    """Rows of columns. The release's files are text; those of the generator are numpy's."""
+    """Yield rows of columns. The release's files are text; the generator's are of numpy."""
     content = file.read_bytes()
     if not content.startswith(_NUMPY_MAGIC):
         lines = content.decode("utf-8", "replace").splitlines()
@@ -87,7 +89,7 @@ def _rows(file: Path) -> Iterator[list[str]]:
 
 
 def _parse(file: Path, number: int, row: list[str]) -> Label:
-    """Folder, file and label: columns 0, 1 and 3."""
+    """Return image and label: columns 0 and 1 are its folder and file, column 3 is its label."""
     if len(row) < 4:
         raise RunError(f"{file}:{number}: {len(row)} columns, must be at least 4")
     if row[3] not in ("0", "1"):
@@ -101,7 +103,7 @@ def _parse(file: Path, number: int, row: list[str]) -> Label:
 def read_image(
     folder: Path, name: str, side: int, note: Callable[[str], None]
 ) -> np.ndarray | None:
-    """Pixels uint8 (side, side); None for an empty file, which is noted.
+    """Read an image as pixels, uint8 (side, side); note an empty file and return None.
 
     Raises:
         RunError: the file is missing, is no image, or has another size.

@@ -1,5 +1,6 @@
-"""What Pathfinder and Path-X have in common: images of two long contours, two of whose four ends
-are marked.
+"""The base class of Pathfinder and Path-X.
+
+Their images show two long contours, and two of the four ends are marked.
 """
 
 import dataclasses
@@ -18,25 +19,26 @@ from lra_bench.tasks._pathfinder import generator, probe, release
 
 _BLOCK_PIXELS = 1 << 20
 _OFFICIAL = 200_000
-# Images that tell a folder whose labels fit from one whose labels are noise.
+# The number of images that are read to tell whether a folder's labels fit or are noise.
 _PROBED = 1_000
 _PROBE_SIDE = 32
-# Good folders fit by 12 and more where so many images are probed.
-_FITS, _TELLING = 3.0, 500
-# Where paddles follow each other more closely than so many pixels, contours can't be followed.
+# The standard errors from which labels fit, and the fewest images to judge by. Good folders fit by
+# 12 standard errors and more.
+_FITS, _FEWEST_JUDGED = 3.0, 500
+# The least distance between paddles, in pixels, at which contours can be followed.
 _FINEST = 2.4
 
 
 @dataclass(frozen=True)
 class PathfinderTask:
-    """Options and data of either task.
+    """The options and the data of either task.
 
     Attributes:
         resolution: pixels on a side, as generated or released.
         contour_length: paddles of a contour; 14 is LRA's, 9 and 6 are easier.
-        distractors: whether short contours lie about; they do in a release.
-        shrink: averages blocks of so many pixels a side.
-        size: images in all: 80 % train, 10 % validation, 10 % test.
+        distractors: whether the images also have short contours; a release always does.
+        shrink: average blocks of `shrink` x `shrink` pixels.
+        size: the number of all images: 80 % train, 10 % validation, 10 % test.
         seed: of the generator.
     """
 
@@ -66,65 +68,65 @@ class PathfinderTask:
     )
 
     def __post_init__(self) -> None:
-        _ = self._spec  # says what is wrong with its parameters
+        _ = self._spec  # raises ValueError for wrong parameters
         _images.check_shrink(self.shrink, self.resolution)
         if self.size < 10 or self.seed < 0:
             raise ValueError("size must be at least 10, seed not negative")
 
     @property
     def side(self) -> int:
-        """Pixels on a side, as read by the model."""
+        """Return the pixels on a side, as the model reads them."""
         return self.resolution // self.shrink
 
     @property
     def max_len(self) -> int:
-        """Pixels."""
+        """Return the number of pixels."""
         return self.side**2
 
     def data_options(self, source: str) -> dict[str, Any]:
-        """All of them; a release is as it is."""
+        """Return all options; `seed` and `distractors` do not change a release."""
         options = asdict(self)
         return options if source == "generate" else options | {"seed": 0, "distractors": True}
 
     @property
     def _spec(self) -> generator.Spec:
-        """The generator's parameters."""
+        """Return the generator's parameters."""
         usual = generator.spec(self.resolution, self.contour_length)
         return usual if self.distractors else dataclasses.replace(usual, num_distractors=0)
 
     def sizes(self, source: str) -> dict[str, int]:
-        """As the generator is asked for."""
+        """Return the generator's sizes; {} for the release, whose files have to be read first."""
         if source != "generate":
             return {}
         splits, counts = np.unique(_split_of(np.arange(self.size)), return_counts=True)
         return dict(zip(splits.tolist(), counts.tolist(), strict=True))
 
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
-        """The metadata files of the folder that is read."""
+        """Return the metadata files of the release's folder; {} for the generator."""
         if source == "generate":
             return {}
         files = release.metadata_files(self._folder(path))
         return {f"metadata/{file.name}": file for file in files}
 
     def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
-        """Whether these are all of the release's images of its hardest setting."""
+        """Return whether these are all of the release's images of the hardest setting."""
         del checksums
         whole = sum(sizes.values()) == _OFFICIAL and self.contour_length == 14
         return source == "release" and whole
 
     def to_text(self, tokens: np.ndarray) -> str:
-        """The image in characters."""
+        """Draw the image in characters."""
         return _images.to_text(tokens, self.side)
 
     def features(self, tokens: np.ndarray) -> np.ndarray:
-        """What speaks for "connected", by following contours; float32 (n, 4).
+        """Return the evidence for "connected", by following contours; float32 (n, 4).
 
-        None, (n, 0), where images are shrunk until paddles can't be told apart.
+        Images shrunk so far that paddles merge have no features: (n, 0).
         """
         return self._evidence(tokens.reshape(-1, self.side, self.side), self.shrink)
 
     def _evidence(self, images: np.ndarray, shrunk: int) -> np.ndarray:
-        """The probe's evidence on images that are shrunk so many times already."""
+        """Return the probe's evidence on images already shrunk by a factor `shrunk`."""
         spec = self._spec
         more = max(1, images.shape[-1] // _PROBE_SIDE)
         pitch = (spec.paddle_length + 2 * float(np.mean(spec.margins))) / (shrunk * more)
@@ -138,13 +140,14 @@ class PathfinderTask:
         )
 
     def read(self, reading: Reading) -> Iterator[Block]:
-        """Blocks of (split, tokens uint8 (n, max_len), labels int64 (n,)).
+        """Yield blocks of (split, tokens uint8 (n, max_len), labels int64 (n,)).
 
         Raises:
-            RunError: a folder or a file is missing or isn't what it should be.
+            RunError: a folder or a file is missing or malformed.
         """
-        made = self._generate(reading) if reading.source == "generate" else self._release(reading)
-        for split, images, labels in made:
+        generated = reading.source == "generate"
+        blocks = self._generate(reading) if generated else self._release(reading)
+        for split, images, labels in blocks:
             yield split, _images.to_tokens(_images.shrink(images, self.shrink)), labels
 
     def _block(self) -> int:
@@ -165,18 +168,18 @@ class PathfinderTask:
             raise RunError(f"{self.name}: {error}") from None
 
     def _folder(self, path: Path | None) -> Path:
-        """The release's folder: of several the one whose labels fit its images best.
+        """Return the release's folder; of several, the one whose labels fit its images best.
 
         Raises:
-            RunError: there is none, they can't be told apart, or its labels are noise.
+            RunError: there is none, or several can't be compared, or the labels are noise.
         """
-        found = release.candidates(self.name, path, self.resolution, self.contour_length)
-        fits = {folder: self._fit(folder) for folder in found}
-        best = max(found, key=lambda folder: fits[folder] or 0.0)
+        folders = release.candidates(self.name, path, self.resolution, self.contour_length)
+        fits = {folder: self._fit(folder) for folder in folders}
+        best = max(folders, key=lambda folder: fits[folder] or 0.0)
         fit = fits[best]
-        if fit is None and len(found) > 1:
-            raise RunError(f"{self.name}: give one of {', '.join(map(str, found))}")
-        if fit is not None and fit < _FITS and len(_ranked(best)) >= _TELLING:
+        if fit is None and len(folders) > 1:
+            raise RunError(f"{self.name}: give one of {', '.join(map(str, folders))}")
+        if fit is not None and fit < _FITS and len(_ranked(best)) >= _FEWEST_JUDGED:
             raise RunError(
                 f"{self.name}: the labels of {best} don't fit its images ({fit:.1f} standard "
                 "errors): it looks like the release's broken folder, take the other one"
@@ -185,16 +188,16 @@ class PathfinderTask:
 
     @functools.cache  # noqa: B019 - tasks are few and small
     def _fit(self, folder: Path) -> float | None:
-        """Standard errors by which the labels of a folder fit its images, if that can be told."""
+        """Return by how many standard errors a folder's labels fit its images; None if unknown."""
         rows = _ranked(folder)[:_PROBED]
         images, labels = _load(folder, rows, self.resolution, silent)
-        found = self._evidence(images, 1)
-        return probe.fit(found, labels) if found.shape[1] else None
+        evidence = self._evidence(images, 1)
+        return probe.fit(evidence, labels) if evidence.shape[1] else None
 
     def _note_others(self, reading: Reading, taken: Path) -> None:
-        """Tell of the folders that were not taken, and why."""
-        found = release.candidates(self.name, reading.path, self.resolution, self.contour_length)
-        for folder in found:
+        """Note the folders that were not used, and why."""
+        folders = release.candidates(self.name, reading.path, self.resolution, self.contour_length)
+        for folder in folders:
             if folder != taken:
                 reading.note(
                     f"taken: {taken}, whose labels fit its images by {self._fit(taken):.1f} "
@@ -217,32 +220,32 @@ class PathfinderTask:
 def _make(
     spec: generator.Spec, seed: int, block: int, size: int, start: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The generator's block that begins at `start`; at the top level, so that it is picklable."""
+    """Generate the block that begins at `start`; a module's function, so that it is picklable."""
     return generator.generate(spec, seed, start, min(block, size - start))
 
 
 def _edges(total: int) -> list[tuple[str, int, int]]:
-    """Each split's first image and the one after its last."""
+    """Return each split with its first image and the one after its last."""
     edges = (0, total * 8 // 10, total * 9 // 10, total)
     return list(zip(SPLITS, edges, edges[1:], strict=False))
 
 
 def _split_of(numbers: np.ndarray) -> np.ndarray:
-    """The split of each generated image: of ten in a row eight are train, then one, then one."""
+    """Return each generated image's split: of ten in a row, 8 train, 1 validation, 1 test."""
     return np.array(SPLITS)[np.clip(numbers % 10 - 7, 0, 2)]
 
 
 @functools.lru_cache(maxsize=4)
 def _ranked(folder: Path) -> list[release.Label]:
-    """Images and labels in the fixed order of the split rule."""
-    found = release.labels(release.metadata_files(folder))
-    return sorted(found, key=lambda row: _archive.digest(row[0]))
+    """Return images and labels in the fixed order of the split rule."""
+    rows = release.labels(release.metadata_files(folder))
+    return sorted(rows, key=lambda row: _archive.digest(row[0]))
 
 
 def _load(
     folder: Path, rows: list[release.Label], side: int, note: Callable[[str], None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (n, side, side) and labels int64 (n,), without those that are empty."""
+    """Read images, uint8 (n, side, side), and labels, int64 (n,); leave out empty files."""
     images, labels = [], []
     for name, label in rows:
         pixels = release.read_image(folder, name, side, note)

@@ -216,11 +216,12 @@ class TestRestore:
         assert list(sampled) == ["encoder.blocks.0.attention.attend.projection"]
 
     def test_the_model_is_the_one_that_was_tested(self, finished, data_dir):
-        from lra_bench.data.store import location, open_store
+        from lra_bench.data.location import locate
+        from lra_bench.data.store import open_store
 
         before = contents(finished)
         settings, task, model = load_model(finished)
-        split = open_store(location(data_dir, task, settings.data_source)).splits["test"]
+        split = open_store(locate(data_dir, task, settings.data_source)).splits["test"]
         logits = nnx.jit(lambda model, tokens: model(tokens))(model, split.tokens[:])
         accuracy = np.mean(np.argmax(logits, axis=-1) == split.labels)
         assert accuracy == read_record(finished / "record.json")["test"]["accuracy"]

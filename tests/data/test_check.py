@@ -5,10 +5,11 @@ from dataclasses import replace
 import layouts
 import numpy as np
 import pytest
+from stores import prepared
 
 from lra_bench.data import canary
 from lra_bench.data.check import check
-from lra_bench.data.prepare import prepare
+from lra_bench.data.manifest import Manifest
 from lra_bench.data.store import Split, Store, open_store
 from lra_bench.tasks._pathfinder import generator
 from lra_bench.tasks.image import Image
@@ -30,10 +31,10 @@ def stores(tmp_path_factory):
     layouts.cifar(folder / "cifar-10-binary.tar.gz", train=100, test=300)
     layouts.aan(folder / "tsv_data", (400, 64, 240))
     places = {
-        LISTOPS: prepare(folder, LISTOPS, "generate"),
-        Text(): prepare(folder, Text(), "archive", folder),
-        Image(): prepare(folder, Image(), "archive", folder),
-        RETRIEVAL: prepare(folder, RETRIEVAL, "release", folder),
+        LISTOPS: prepared(folder, LISTOPS, "generate"),
+        Text(): prepared(folder, Text(), "archive", folder),
+        Image(): prepared(folder, Image(), "archive", folder),
+        RETRIEVAL: prepared(folder, RETRIEVAL, "release", folder),
     }
     return {task.name: (task, open_store(place)) for task, place in places.items()}
 
@@ -53,7 +54,7 @@ def in_memory(tokens, labels, sizes):
         name: Split(tokens[a:b], labels[a:b].astype(np.int32))
         for name, a, b in zip(names, edges, edges[1:], strict=False)
     }
-    manifest = {"official": False, "path": None, "source": "x", "split_rule": "x", "notes": []}
+    manifest = Manifest(2, "x", "x", None, {}, {}, 1, "x", {}, [], official=False)
     return Store(splits, manifest)
 
 
@@ -95,9 +96,9 @@ def test_the_broken_pathfinder_128_fails_the_canary():
     task = PathX(contour_length=6)
     good, bad = (canary.try_canary(task, x) for x in (store, noisy(store)))
     assert good is not None
-    assert good.sings
+    assert good.passes
     assert bad is not None
-    assert not bad.sings
+    assert not bad.passes
 
 
 def test_images_shrunk_beyond_following_are_not_judged(path):

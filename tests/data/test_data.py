@@ -2,8 +2,10 @@
 
 import json
 import multiprocessing
+import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -11,10 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paired_task import Paired
+from stores import prepared
 
 from lra_bench.contracts import Reading
 from lra_bench.data import store
 from lra_bench.data.batches import Batches, Prefetch, padded_batches
+from lra_bench.data.location import Location, data_root, locate
+from lra_bench.data.manifest import read_manifest, write_manifest
 from lra_bench.data.prepare import prepare
 from lra_bench.errors import RunError, UsageError
 from lra_bench.tasks.listops import ListOps
@@ -81,8 +86,37 @@ class TestPrefetch:
         ahead.close()
 
 
+KEYS = [
+    "schema", "task", "source", "path", "inputs", "options", "version", "split_rule", "splits",
+    "notes", "official",
+]  # fmt: skip
+SPLIT_KEYS = ["examples", "label_histogram", "files"]
+
+
 def make(root, task=None):
-    return prepare(root, task or ListOps(40, 8, 8, 3, 40), "generate")
+    return prepared(root, task or ListOps(40, 8, 8, 3, 40), "generate")
+
+
+class TestLocation:
+    """Where each file of a store lies, so that existing stores and memories are found."""
+
+    def test_the_frozen_paths(self):
+        """Change the fingerprint only on purpose: it orphans every prepared store."""
+        location = locate(Path("/data"), ListOps(40, 8, 8, 3, 40), "generate")
+        assert location.path == Path("/data/listops/generate-cc9b37056d0c")
+        assert location.manifest == location.path / "manifest.json"
+        assert location.lock == Path("/data/listops/.generate-cc9b37056d0c.lock")
+        assert location.scratch == Path("/data/listops/.generate-cc9b37056d0c.scratch")
+        assert location.temporary == Path(f"/data/listops/.generate-cc9b37056d0c.{os.getpid()}.tmp")
+        assert location.remembered == Path("/data/listops/.generate.json")
+        assert location.downloads == Path("/data/downloads")
+
+    def test_the_root_is_the_argument_else_the_variable_else_the_cache(self, monkeypatch):
+        monkeypatch.setenv("LRA_BENCH_DATA", "~/there")
+        assert data_root(Path("~/here")) == Path.home() / "here"
+        assert data_root(None) == Path.home() / "there"
+        monkeypatch.setenv("LRA_BENCH_DATA", "")
+        assert data_root(None) == Path.home() / ".cache" / "lra_bench"
 
 
 class TestStore:
@@ -103,7 +137,7 @@ class TestStore:
         assert opened.provenance()["official"] is False
 
     def test_is_not_made_twice(self, tmp_path):
-        manifest = make(tmp_path) / "manifest.json"
+        manifest = make(tmp_path).manifest
         before = manifest.stat().st_mtime_ns
         make(tmp_path)
         assert manifest.stat().st_mtime_ns == before
@@ -118,8 +152,8 @@ class TestStore:
     @pytest.mark.parametrize("name", ["train/tokens.npy", "test/labels.npy"])
     @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
     def test_damage_is_noticed(self, tmp_path, name, damage):
-        place = make(tmp_path)
-        file = place / name
+        location = make(tmp_path)
+        file = location.path / name
         content = bytearray(file.read_bytes())
         if damage == "flip":
             content[-3] ^= 1
@@ -127,18 +161,36 @@ class TestStore:
         if damage == "remove":
             file.unlink()
         with pytest.raises(RunError, match=r"doesn't match its checksum.*remove the folder"):
-            store.open_store(place)
+            store.open_store(location)
 
     @pytest.mark.parametrize("text", ["", "[]", "{}", '{"splits": 3}', "nonsense"])
     def test_a_damaged_manifest_is_said(self, tmp_path, text):
-        place = make(tmp_path)
-        (place / "manifest.json").write_text(text)
-        with pytest.raises(RunError, match="damaged"):
-            store.open_store(place)
+        location = make(tmp_path)
+        location.manifest.write_text(text)
+        with pytest.raises(RunError, match="damaged; remove the folder"):
+            store.open_store(location)
+
+    @pytest.mark.parametrize("key", ["inputs", "notes", "splits", "official"])
+    @pytest.mark.parametrize("value", [None, 3, {"train": 3}, [3], {"train": {"examples": "3"}}])
+    def test_a_manifest_with_a_wrong_value_is_damaged(self, tmp_path, key, value):
+        location = make(tmp_path)
+        fields = json.loads(location.manifest.read_text())
+        location.manifest.write_text(json.dumps({**fields, key: value}))
+        with pytest.raises(RunError, match="damaged; remove the folder"):
+            store.open_store(location)
+
+    def test_a_manifest_is_written_as_it_was_read(self, tmp_path):
+        """Byte for byte, in the form of the stores that exist."""
+        location = make(tmp_path)
+        content = location.manifest.read_bytes()
+        assert list(json.loads(content)) == KEYS
+        assert list(json.loads(content)["splits"]["test"]) == SPLIT_KEYS
+        write_manifest(tmp_path / "again.json", read_manifest(location))
+        assert (tmp_path / "again.json").read_bytes() == content
 
     def test_a_missing_store_names_the_command(self, tmp_path):
         with pytest.raises(UsageError, match="lra-bench data prepare"):
-            store.open_store(tmp_path / "listops" / "release-0")
+            store.open_store(Location(tmp_path, "listops", "release", "0"))
 
     def test_a_failure_leaves_nothing_that_looks_whole(self, tmp_path):
         class Failing(Paired):
@@ -168,7 +220,7 @@ class TestStore:
         task, tmp_file = Given(), tmp_path / "file"
         tmp_file.write_text("x")
         with pytest.raises(RunError, match="holds other data, of None; remove the folder"):
-            prepare(tmp_path, task, "generate", tmp_file)
+            prepare(task, locate(tmp_path, task, "generate"), tmp_file)
 
     def test_labels_out_of_range_are_refused(self, tmp_path):
         class Wrong(Paired):
@@ -205,16 +257,15 @@ class TestStore:
         assert not list(tmp_path.rglob("*.scratch"))
 
     def test_what_a_killed_process_left_is_cleared(self, tmp_path):
-        place = make(tmp_path)
-        leftover = place.with_name(f".{place.name}.12345.tmp")
-        shutil.move(place, leftover)
+        location = make(tmp_path)
+        leftover = location.path.with_name(f".{location.path.name}.12345.tmp")
+        shutil.move(location.path, leftover)
         make(tmp_path)
         assert not leftover.exists()
-        store.open_store(place)
+        store.open_store(location)
 
     def test_several_processes_make_it_once(self, tmp_path):
         with multiprocessing.get_context("spawn").Pool(4) as pool:
-            places = pool.map(make, [tmp_path] * 4)
-        assert len(set(places)) == 1
-        store.open_store(places[0])
-        assert json.loads((places[0] / "manifest.json").read_text())["official"] is False
+            locations = pool.map(make, [tmp_path] * 4)
+        assert len(set(locations)) == 1
+        assert store.open_store(locations[0]).manifest.official is False

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stores import prepared
 
 from lra_bench.contracts import Reading
-from lra_bench.data.prepare import prepare
 from lra_bench.data.store import open_store
 from lra_bench.errors import RunError
 from lra_bench.tasks import _archive, _bytes, _images
@@ -33,12 +33,12 @@ def archives(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def text(archives, tmp_path_factory):
-    return open_store(prepare(tmp_path_factory.mktemp("text"), Text(), "archive", archives))
+    return open_store(prepared(tmp_path_factory.mktemp("text"), Text(), "archive", archives))
 
 
 @pytest.fixture(scope="module")
 def image(archives, tmp_path_factory):
-    return open_store(prepare(tmp_path_factory.mktemp("image"), Image(), "archive", archives))
+    return open_store(prepared(tmp_path_factory.mktemp("image"), Image(), "archive", archives))
 
 
 def collect(task, path, tmp_path):
@@ -96,9 +96,9 @@ class TestText:
             np.testing.assert_array_equal(labels, text.splits[split].labels)
 
     def test_provenance(self, text):
-        assert text.manifest["official"] is False
-        assert list(text.manifest["inputs"]) == ["aclImdb_v1.tar.gz"]
-        assert "SHA-256 of the id" in text.manifest["split_rule"]
+        assert text.manifest.official is False
+        assert list(text.manifest.inputs) == ["aclImdb_v1.tar.gz"]
+        assert "SHA-256 of the id" in text.manifest.split_rule
 
     def test_official_is_the_published_checksum(self):
         published = Text.sources[0].sha256
@@ -186,9 +186,9 @@ class TestImage:
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
-            ("data_batch_1.bin", b"\0" * 3072, "3,072 bytes, no multiple of 3,073"),
-            ("data_batch_1.bin", b"", "0 bytes, no multiple"),
-            ("test_batch.bin", b"\x0a" * 3073, "record 0 has label 10, not 0 to 9"),
+            ("data_batch_1.bin", b"\0" * 3072, "3,072 bytes, not a multiple of 3,073"),
+            ("data_batch_1.bin", b"", "0 bytes, not a multiple"),
+            ("test_batch.bin", b"\x0a" * 3073, "record 0 has label 10, must be 0 to 9"),
         ],
     )
     def test_wrong_records(self, tmp_path, name, content, message):
@@ -228,14 +228,16 @@ def test_an_interrupted_preparation_starts_again(archives, tmp_path):
     """kill -9 in the middle of it leaves no store, and the next call makes a whole one."""
     code = (
         "import os, sys; from pathlib import Path;"
-        "from lra_bench.data.prepare import prepare; from lra_bench.tasks.text import Text;"
+        "from lra_bench.data.location import locate; from lra_bench.data.prepare import prepare;"
+        "from lra_bench.tasks.text import Text;"
         "kill = lambda what, done, total: os.kill(os.getpid(), 9) if done > 150 else None;"
-        f"prepare(Path({str(tmp_path)!r}), Text(), 'archive', Path({str(archives)!r}), kill)"
+        f"location = locate(Path({str(tmp_path)!r}), Text(), 'archive');"
+        f"prepare(Text(), location, Path({str(archives)!r}), kill)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True)
     assert done.returncode == -9, done.stderr
     assert not list(tmp_path.rglob("manifest.json"))
-    store = open_store(prepare(tmp_path, Text(), "archive", archives))
+    store = open_store(prepared(tmp_path, Text(), "archive", archives))
     assert len(store.splits["train"]) == 180
     assert [p.name for p in (tmp_path / "text").iterdir() if p.is_dir()] == [
         next((tmp_path / "text").glob("archive-*")).name
@@ -245,8 +247,10 @@ def test_an_interrupted_preparation_starts_again(archives, tmp_path):
 def test_tensorflow_is_never_imported(archives, tmp_path):
     code = (
         "import sys; from pathlib import Path;"
-        "from lra_bench.data.prepare import prepare; from lra_bench.tasks.image import Image;"
-        f"prepare(Path({str(tmp_path)!r}), Image(), 'archive', Path({str(archives)!r}));"
+        "from lra_bench.data.location import locate; from lra_bench.data.prepare import prepare;"
+        "from lra_bench.tasks.image import Image;"
+        f"location = locate(Path({str(tmp_path)!r}), Image(), 'archive');"
+        f"prepare(Image(), location, Path({str(archives)!r}));"
         "sys.exit('tensorflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

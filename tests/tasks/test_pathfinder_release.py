@@ -9,9 +9,9 @@ import layouts
 import numpy as np
 import pytest
 from PIL import Image
+from stores import prepared
 
 from lra_bench.contracts import Reading
-from lra_bench.data.prepare import prepare
 from lra_bench.errors import RunError
 from lra_bench.tasks import _archive
 from lra_bench.tasks._pathfinder import generator, probe, release
@@ -87,8 +87,8 @@ def test_empty_images_are_skipped_and_listed(folder, tmp_path):
     data, notes = read(folder, tmp_path)
     assert sum(len(labels) for _, labels in data.values()) == SIZE - 1
     assert notes == [f"skipped: {folder}/imgs/0/sample_7.png is empty"]
-    place = prepare(tmp_path / "data", Pathfinder(), "release", folder)
-    assert json.loads((place / "manifest.json").read_text())["notes"] == notes
+    location = prepared(tmp_path / "data", Pathfinder(), "release", folder)
+    assert json.loads(location.manifest.read_text())["notes"] == notes
 
 
 def narrow(folder):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stores import prepared
 
 from lra_bench.contracts import Reading
-from lra_bench.data.prepare import prepare
 from lra_bench.data.store import open_store
 from lra_bench.errors import RunError
 from lra_bench.tasks import _bytes, retrieval
@@ -35,7 +35,7 @@ def test_found_from_any_root(release, below):
 
 
 def test_documents_and_labels(release, tmp_path):
-    store = open_store(prepare(tmp_path, Retrieval(max_length=60), "release", release))
+    store = open_store(prepared(tmp_path, Retrieval(max_length=60), "release", release))
     train = store.splits["train"]
     assert train.tokens.shape == (256, 2, 60)
     assert train.tokens.dtype == np.uint16
@@ -44,7 +44,7 @@ def test_documents_and_labels(release, tmp_path):
         one, two = map(_bytes.decode, tokens)
         assert b" \xff " in one
         assert [t in one for t in topics] == [(t in two) == (label == 1) for t in topics]
-    assert store.manifest["official"] is False
+    assert store.manifest.official is False
 
 
 def test_official_are_the_releases_sizes_only():

@@ -7,9 +7,9 @@ import layouts
 import numpy as np
 import pytest
 from common import read_record, refused
+from stores import prepared
 
 from lra_bench.config import make_settings
-from lra_bench.data.prepare import prepare
 from lra_bench.data.store import open_store
 from lra_bench.registry import TASKS
 from lra_bench.tasks._listops_trees import Limits, generate, to_source
@@ -133,7 +133,7 @@ def test_the_next_command_is_named(given, cli, tmp_path):
     options = ("--preset", "smoke", "--data-dir", tmp_path / "data")
     out = cli("data", "prepare", "listops", "--source", given["listops"], *options)[1]
     assert "lra-bench run --task listops --set data.source=release" in out
-    refused(cli("data", "check", "listops", *options), 2, "there are some of --source release")
+    refused(cli("data", "check", "listops", *options), 2, "there are data of --source release")
 
 
 def test_a_picture_of_an_unknown_kind_is_refused(cli, tmp_path):
@@ -291,8 +291,8 @@ def test_every_data_option_does_something(task, given, tmp_path):
 def digest(name, options, path, root):
     task = TASKS.get(name).target(**options)
     source = task.sources[0]
-    place = prepare(root, task, source.name, path if source.files else None)
-    return open_store(place).provenance()["sha256"]
+    location = prepared(root, task, source.name, path if source.files else None)
+    return open_store(location).provenance()["sha256"]
 
 
 NYSTROMFORMER = {

@@ -145,6 +145,7 @@ import json, sys, jax, numpy as np
 from pathlib import Path
 from lra_bench.config import make_settings
 from lra_bench.data import store
+from lra_bench.data.location import locate
 from lra_bench.data.prepare import prepare
 from lra_bench.runtime.devices import choose_devices
 from lra_bench.training.programs import Programs
@@ -152,10 +153,10 @@ from lra_bench.registry import TASKS
 from lra_bench.training.learner import make_learner
 settings = make_settings("listops", sys.argv[1], "smoke", 0, sys.argv[2].split())
 task = TASKS.get("listops").target(**settings.data)
-place = prepare(Path(sys.argv[3]), task, "generate")
-programs = Programs(
-    make_learner(task, settings), settings, store.open_store(place), choose_devices(settings.train)
-)
+location = locate(Path(sys.argv[3]), task, "generate")
+prepare(task, location)
+data, devices = store.open_store(location), choose_devices(settings.train)
+programs = Programs(make_learner(task, settings), settings, data, devices)
 programs.compile()
 print(json.dumps("all-gather" in programs._train_step.as_text()))
 """

@@ -1,0 +1,94 @@
+"""The root of all data, and the paths of one task's store."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lra_bench.contracts import Task
+
+# The version of the store's format; part of the fingerprint.
+SCHEMA = 2
+
+
+def data_root(argument: Path | None) -> Path:
+    """Return the root of all data: the argument, else $LRA_BENCH_DATA, else ~/.cache/lra_bench."""
+    if argument is not None:
+        return argument.expanduser()
+    return Path(os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench").expanduser()
+
+
+@dataclass(frozen=True)
+class Location:
+    """The paths of one store of a task's data; the store may not exist yet.
+
+    Attributes:
+        root: the root of all data.
+        task: the name of the task.
+        source: the name of the source.
+        fingerprint: 12 hexadecimal digits of a hash of the options that the data depend on.
+    """
+
+    root: Path
+    task: str
+    source: str
+    fingerprint: str
+
+    @property
+    def path(self) -> Path:
+        """Return the folder of the store."""
+        return self.root / self.task / f"{self.source}-{self.fingerprint}"
+
+    @property
+    def manifest(self) -> Path:
+        """Return the path of the manifest, the file that is written last."""
+        return self.path / "manifest.json"
+
+    def exists(self) -> bool:
+        """Return whether a complete store lies here."""
+        return self.manifest.exists()
+
+    @property
+    def lock(self) -> Path:
+        """Return the file that a process locks while it prepares the store."""
+        return self._beside("lock")
+
+    @property
+    def scratch(self) -> Path:
+        """Return the folder for partial work, kept after an interruption until the store exists."""
+        return self._beside("scratch")
+
+    @property
+    def temporary(self) -> Path:
+        """Return the folder in which this process writes the store before it moves it to `path`."""
+        return self._beside(f"{os.getpid()}.tmp")
+
+    def leftovers(self) -> list[Path]:
+        """Return the temporary folders of all processes."""
+        return list(self.path.parent.glob(f".{self.path.name}.*.tmp"))
+
+    @property
+    def remembered(self) -> Path:
+        """Return the file that remembers where the source's files are, for all its stores."""
+        return self.root / self.task / f".{self.source}.json"
+
+    @property
+    def downloads(self) -> Path:
+        """Return the folder of downloaded files, shared by all tasks."""
+        return self.root / "downloads"
+
+    @property
+    def remedy(self) -> str:
+        """Return the advice for a store that is wrong."""
+        return f"remove the folder {self.path} and prepare it again"
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(f".{self.path.name}.{suffix}")
+
+
+def locate(root: Path, task: Task, source: str) -> Location:
+    """Return the location of the task's data from `source`, for the task's options."""
+    options = {"schema": SCHEMA, "version": task.version, **task.data_options(source)}
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+    return Location(root, task.name, source, digest[:12])
