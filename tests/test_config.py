@@ -136,7 +136,7 @@ def fingerprint(root, *overrides):
     program = jax.jit(learner.train_step).lower(state, *shapes, key).as_text()
     program += jax.jit(learner.init).lower(key).as_text()
     digest = hashlib.sha256(program.encode())
-    digest.update(data.provenance()["sha256"].encode())
+    digest.update(data.provenance().sha256.encode())
     return digest.hexdigest()
 
 

@@ -13,7 +13,6 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -52,6 +51,23 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """The data of a run, as its record describes them.
+
+    Attributes:
+        source: name of the task's source; None if unknown.
+        sha256: checksum of all arrays; None if unknown.
+        sizes: examples of each split.
+        official: whether these are the published data of the benchmark.
+    """
+
+    source: str | None
+    sha256: str | None
+    sizes: dict[str, int]
+    official: bool
+
+
+@dataclass(frozen=True)
 class Store:
     """The examples of a task, whose files match their checksums.
 
@@ -67,16 +83,16 @@ class Store:
         """Return the tokens and the label of example `index` of `split`."""
         return self.splits[split].example(index)
 
-    def provenance(self) -> dict[str, Any]:
-        """Return the part "data" of a run's record."""
+    def provenance(self) -> Provenance:
+        """Return what the record of a run says of its data."""
         splits = self.manifest.splits
         digests = json.dumps([splits[name].files for name in sorted(splits)], sort_keys=True)
-        return {
-            "source": self.manifest.source,
-            "sha256": hashlib.sha256(digests.encode()).hexdigest(),
-            "sizes": self.manifest.sizes,
-            "official": self.manifest.official,
-        }
+        return Provenance(
+            source=self.manifest.source,
+            sha256=hashlib.sha256(digests.encode()).hexdigest(),
+            sizes=self.manifest.sizes,
+            official=self.manifest.official,
+        )
 
 
 def open_store(location: Location) -> Store:

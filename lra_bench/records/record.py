@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool
 
+from lra_bench.data.store import Provenance
 from lra_bench.errors import RunError, one_line
 from lra_bench.files import read_json, write_json
 from lra_bench.records import answers
@@ -57,23 +58,6 @@ class Score:
         correct = {} if self.correct is None else {"correct": self.correct}
         head = {"accuracy": self.accuracy, "loss": self.loss}
         return {**head, **correct, "examples": self.examples}
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """The data of a run.
-
-    Attributes:
-        source: name of the task's source.
-        sha256: checksum of all arrays; None if unknown.
-        sizes: examples of each split.
-        official: whether these are the published data of the benchmark.
-    """
-
-    source: str | None
-    sha256: str | None
-    sizes: dict[str, int]
-    official: bool
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from collections import Counter, defaultdict
 
+from lra_bench.data.store import Provenance
 from lra_bench.leaderboard.board import in_order
-from lra_bench.records.record import Provenance, Record, parse_environment
+from lra_bench.records.record import Record, parse_environment
 from lra_bench.report.cell_details import commit
 from lra_bench.report.inputs import Inputs
 from lra_bench.report.markup import Html, folded, joined, table, tag

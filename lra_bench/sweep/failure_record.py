@@ -6,7 +6,7 @@ from pathlib import Path
 from lra_bench.data.location import locate
 from lra_bench.data.store import open_store
 from lra_bench.records import record
-from lra_bench.records.record import Provenance, Status
+from lra_bench.records.record import Status
 from lra_bench.records.run_folder import RunFolder
 from lra_bench.registry import make_task
 from lra_bench.sweep.plan import Job
@@ -19,7 +19,7 @@ def write_failure(job: Job, folder: RunFolder, data: Path, status: Status, error
     if not location.exists():
         return
     store = open_store(location)
-    chance, source = store.splits["test"].chance(), Provenance(**store.provenance())
+    chance, source = store.splits["test"].chance(), store.provenance()
     result = replace(record.begin(settings, chance, source), status=status, error=error)
     with folder.held(settings, resume=True):
         folder.start(settings)

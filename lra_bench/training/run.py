@@ -19,7 +19,7 @@ from lra_bench.display.progress import Display
 from lra_bench.errors import RunError, UsageError, is_disk_full, unreported
 from lra_bench.records import metrics, record
 from lra_bench.records.metrics import Metrics, MetricsLine
-from lra_bench.records.record import Provenance, Record, Score, Start
+from lra_bench.records.record import Record, Score, Start
 from lra_bench.records.run_folder import RunFolder
 from lra_bench.registry import REFERENCE, make_task
 from lra_bench.runtime import memory
@@ -76,7 +76,7 @@ def execute(
     with _held(folder, settings, processes, resume=resume):
         chance = store.splits["test"].chance()
         place = environment(devices.all, settings.model.dtype)
-        begun = record.begin(settings, chance, Provenance(**store.provenance()), place)
+        begun = record.begin(settings, chance, store.provenance(), place)
         run = Run(settings, task, store, folder, display, processes, begun, memory_limit)
         try:
             programs = Programs(make_learner(task, settings), settings, store, devices)
@@ -103,7 +103,7 @@ def _held(
 
 def _check_same_data(store: Store, processes: Processes) -> None:
     """Check that every host has the data that process 0 has."""
-    here = store.provenance()["sha256"]
+    here = store.provenance().sha256
     first = processes.on_first(lambda: here)
 
     def compare() -> None:

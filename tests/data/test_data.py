@@ -133,8 +133,8 @@ class TestStore:
         np.testing.assert_array_equal(opened.splits["train"].tokens, tokens)
         assert opened.example("train", 7)[1] == labels[7]
         np.testing.assert_array_equal(opened.example("train", 7)[0], tokens[7])
-        assert opened.provenance()["sizes"] == {"train": 10, "validation": 10, "test": 10}
-        assert opened.provenance()["official"] is False
+        assert opened.provenance().sizes == {"train": 10, "validation": 10, "test": 10}
+        assert opened.provenance().official is False
 
     def test_is_not_made_twice(self, tmp_path):
         manifest = make(tmp_path).manifest

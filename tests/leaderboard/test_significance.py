@@ -9,9 +9,9 @@ import pytest
 from leaderboard_cases import answered, make, parsed, right
 from scipy import stats
 
+from lra_bench.data.store import Provenance
 from lra_bench.leaderboard.results import Result
 from lra_bench.leaderboard.significance import Difference, difference, of_averages
-from lra_bench.records.record import Provenance
 
 record_of = functools.cache(make)
 

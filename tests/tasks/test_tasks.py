@@ -292,7 +292,7 @@ def digest(name, options, path, root):
     task = TASKS.get(name).target(**options)
     source = task.sources[0]
     location = prepared(root, task, source.name, path if source.files else None)
-    return open_store(location).provenance()["sha256"]
+    return open_store(location).provenance().sha256
 
 
 NYSTROMFORMER = {
