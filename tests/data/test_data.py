@@ -265,7 +265,8 @@ class TestStore:
         store.open_store(location)
 
     def test_several_processes_make_it_once(self, tmp_path):
+        calls = [(tmp_path, ListOps(40, 8, 8, 3, 40), "generate")] * 4
         with multiprocessing.get_context("spawn").Pool(4) as pool:
-            locations = pool.map(make, [tmp_path] * 4)
+            locations = pool.starmap_async(prepared, calls).get(timeout=600)
         assert len(set(locations)) == 1
         assert store.open_store(locations[0]).manifest.official is False
