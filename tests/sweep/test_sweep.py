@@ -16,7 +16,7 @@ from lra_bench.sweep import history, local_executor, plan, schedule
 from lra_bench.sweep.estimate import Estimate
 from lra_bench.sweep.executor import Ending, Launch, Needs
 from lra_bench.sweep.history import Attempts, History
-from lra_bench.sweep.run_state import stand
+from lra_bench.sweep.run_state import run_state
 
 SMOKE = ("sweep", "--preset", "smoke", "--tasks", "listops", "--no-calibration")
 
@@ -95,7 +95,7 @@ def test_filters(filters, kept):
         ({"overrides": ("train.num_step=3",)}, "did you mean 'train.num_steps'"),
         ({"overrides": ("attention.num_hashes=3",)}, "unknown --set key"),
         ({"grid": (("train.num_steps", ("3", "x")),)}, "must be of type int"),
-        ({"filters": ("text",)}, "leaves none of 4 runs"),
+        ({"filters": ("text",)}, "matches none of the 4 runs"),
     ],
 )
 def test_a_wrong_plan_is_refused(changes, says):
@@ -148,7 +148,7 @@ def test_an_unreadable_plan_is_said(tmp_path):
 
 
 def ending(returncode, **changes):
-    return Ending(returncode, 1.0, **{"said": "last words", **changes})
+    return Ending(returncode, 1.0, **{"message": "last words", **changes})
 
 
 def with_record(folder, status):
@@ -171,8 +171,8 @@ def with_record(folder, status):
         ("failed", ending(1), "failed", True),
         ("failed", ending(-9), "killed", True),
         (None, ending(-9), "killed", True),
-        (None, ending(-9, wanting=True), "out_of_memory", True),
-        (None, ending(-6, said="terminate called: std::bad_alloc"), "out_of_memory", True),
+        (None, ending(-9, memory_ran_out=True), "out_of_memory", True),
+        (None, ending(-6, message="terminate called: std::bad_alloc"), "out_of_memory", True),
         (None, ending(None), "killed", True),
         (None, ending(1, timed_out=True), "timed_out", True),
         (None, ending(1), "failed", True),
@@ -194,13 +194,13 @@ def test_a_run_that_was_asked_to_stop_has_stopped(tmp_path):
 
 
 def test_how_a_run_stands(tmp_path):
-    assert stand(tmp_path / "none", Attempts()).state == "waiting"
-    assert stand(tmp_path / "none", Attempts(errors=["killed: x"])).state == "failed"
+    assert run_state(tmp_path / "none", Attempts()).status == "waiting"
+    assert run_state(tmp_path / "none", Attempts(errors=["killed: x"])).status == "failed"
     with_record(tmp_path, "ok")
-    assert stand(tmp_path, Attempts(errors=["killed: x"])).is_done
+    assert run_state(tmp_path, Attempts(errors=["killed: x"])).is_done
     (tmp_path / record.FILE).write_text("{")
-    broken = stand(tmp_path, Attempts())
-    assert broken.state == "failed"
+    broken = run_state(tmp_path, Attempts())
+    assert broken.status == "failed"
     assert "unreadable" in broken.error
 
 
@@ -366,7 +366,7 @@ def test_a_hung_run_is_ended_and_recorded(cli, tmp_path):
         (("--out", "x", "--tasks", "listop"), "did you mean 'listops'"),
         (("--out", "x", "--seeds", "0,a"), "'a' is not a whole number"),
         (("--out", "x", "--grid", "train.num_steps"), "is not KEY=VALUE"),
-        (("--out", "x", "--gpus", "1"), "jax finds none here"),
+        (("--out", "x", "--gpus", "1"), "JAX finds none here"),
         (("--status", "nowhere"), "holds no sweep"),
     ],
 )
@@ -386,7 +386,7 @@ def test_a_record_that_cannot_be_read_refuses_no_sweep(tmp_path):
     (place / "config.json").write_text(json.dumps(job().settings().as_dict()))
     (place / record.FILE).write_text('{"schema": 1,')
     plan.check_folders([job()], tmp_path)
-    assert stand(place, Attempts()).state == "failed"
+    assert run_state(place, Attempts()).status == "failed"
 
 
 def test_a_folder_of_another_preset_is_refused_before_anything_begins(cli, tmp_path):
