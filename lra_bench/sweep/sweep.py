@@ -226,7 +226,7 @@ class _Sweep:
             logs = self.history.log(self.jobs[0]).parent
             self.display.line(f"failed: {', '.join(schedule.failed)}; their output is in {logs}")
         if stop.made:
-            self.display.line("stopped; the same command goes on from here")
+            self.display.line("stopped; the same command continues the sweep")
             return 1
         if all(self._state(job).is_done for job in self.history.jobs()):
             shutil.rmtree(out / _COMPILED, ignore_errors=True)
