@@ -1,4 +1,4 @@
-"""The command line. Nothing heavy is imported before a command is chosen."""
+"""The command line. A command imports JAX, pandas and the like only once it has been chosen."""
 
 import argparse
 import io
@@ -24,18 +24,18 @@ COMMANDS = (run, sweep, efficiency, table, report, submit_check, analyze, data, 
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage above it."""
+    """A parser that says what is wrong in one line, without the usage above it."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+    """Return the parser of all commands."""
     top = _Parser(
         prog="lra-bench",
         description="Compare efficient attention mechanisms on the Long Range Arena.",
-        epilog="lra-bench COMMAND --help tells more of each command.",
+        epilog="lra-bench COMMAND --help explains a command.",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"lra-bench {__version__}")
@@ -54,7 +54,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; its exit status: 0 done, 1 a run or check failed, 2 the call was wrong."""
+    """Run a command and return its exit status.
+
+    It is 0 if all is done, 1 if a run or a check failed, 2 if the call was wrong.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     args = parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -63,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args.command.main(args, argv)
     except UsageError as error:
         return _complain(error, 2)
-    except BrokenPipeError:  # whoever reads has read enough, such as head
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (RunError, OSError) as error:
@@ -72,11 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("interrupted", 1)
     except Exception as error:
-        if not is_disk_full(error):  # libraries raise other types for it
+        if not is_disk_full(error):  # some libraries raise no OSError for a full disk
             raise
         return _complain(f"no space left: {one_line(error)}", 1)
 
 
-def _complain(what: object, status: int) -> int:
-    print(f"lra-bench: {what}", file=sys.stderr)
+def _complain(error: object, status: int) -> int:
+    """Print an error on standard error and return the exit status."""
+    print(f"lra-bench: {error}", file=sys.stderr)
     return status

@@ -1,4 +1,4 @@
-"""lra-bench analyze: studies of the mechanisms themselves."""
+"""The command lra-bench analyze: studies of the mechanisms themselves."""
 
 import argparse
 from collections.abc import Callable
@@ -10,48 +10,49 @@ from lra_bench.cli.common import add_data_dir, checked, natural, positive, sever
 NAME = "analyze"
 HELP = "measure approximation error, variance and attention matrices"
 DESCRIPTION = """\
-Studies of the mechanisms themselves: the results of the Performer paper (arXiv:2009.14794)
-measured on this package's own code. Each writes CSV files and figures into --out DIR and shows a
-table. Exit status 1 where measurement and theory disagree.
+Measure results of the Performer paper (arXiv:2009.14794) on the code of this package. Each study
+writes CSV files and figures to --out DIR and prints a table. The exit status is 1 if a measurement
+disagrees with the theory.
 """
 _STUDIES: dict[str, tuple[str, str]] = {
     "approximation": (
-        "error of the attention output against exact softmax, by projections m (Fig. 4)",
+        "error of the attention output against exact softmax, by number of projections m (Fig. 4)",
         """\
-The mean squared error of FAVOR+'s output against exact softmax attention of the same Gaussian q,
-k and v: positive and trigonometric features, orthogonal and iid projections (the lines of Fig. 4),
-and hyperbolic features, SMREG, Hadamard and Givens projections. About two minutes on two cores.
+Measure the mean squared error of the output of FAVOR+ against exact softmax attention of the same
+Gaussian q, k and v. Compared are positive and trigonometric features with orthogonal and iid
+projections (the lines of Fig. 4), hyperbolic features, SMREG, and Hadamard and Givens projections.
+This takes about two minutes on two cores.
 
-DIR gets approximation.csv, claims.csv, approximation-draws.csv, approximation.png, and in
-approximation.json what was asked for.
+Written to DIR: approximation.csv, claims.csv, approximation-draws.csv, approximation.png, and
+approximation.json with the arguments.
 """,
     ),
     "variance": (
-        "closed forms and bounds of Lemma 2 and Theorems 1 and 2, checked (and Fig. 2)",
+        "check of the closed forms and bounds of Lemma 2 and Theorems 1 and 2, and Fig. 2",
         """\
-Monte Carlo on this package's features against Lemma 2's closed forms and Theorem 2's bound, and
-Theorem 1's bounds on SMREG / SM, on grids; and the ratio of errors of Fig. 2. About a minute on
-two cores.
+Compare Monte Carlo estimates with this package's features against the closed forms of Lemma 2, the
+bounds on SMREG / SM of Theorem 1 and the bound of Theorem 2, at the points of a grid. Compute the
+ratio of errors of Fig. 2. This takes about a minute on two cores.
 
-DIR gets lemma2.csv, theorem1.csv, theorem2.csv, ratio.csv and three figures.
+Written to DIR: lemma2.csv, theorem1.csv, theorem2.csv, ratio.csv and three figures.
 """,
     ),
     "propagation": (
         "error through the layers of a Transformer (Fig. 14)",
         """\
-A Transformer of random weights against Performers of the same weights: the error of the output
-after each layer. About a minute on two cores.
+Measure the error of Performers against a Transformer of the same random weights, at the output of
+each layer. This takes about a minute on two cores.
 
-DIR gets propagation.csv, propagation-draws.csv and propagation.png.
+Written to DIR: propagation.csv, propagation-draws.csv and propagation.png.
 """,
     ),
     "matrix": (
         "attention matrices of a trained run (Appendix C.4)",
         """\
-The attention matrix of each layer and head of a run at its best checkpoint, for one example,
-whatever the mechanism: read off by one-hot values. The run's folder is only read.
+Compute the attention matrix of each layer and head of a run at its best checkpoint, for one
+example. One-hot values show the matrix of any mechanism. The folder of the run is only read.
 
-DIR gets matrices.npz, matrix.csv and matrix.png.
+Written to DIR: matrices.npz, matrix.csv and matrix.png.
 """,
     ),
 }
@@ -69,18 +70,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             allow_abbrev=False,
         )
         if name == "matrix":
-            sub.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the folder of a run")
+            sub.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of a run")
         sub.add_argument(
-            "--out", type=Path, required=True, metavar="DIR", help="the results' folder"
+            "--out", type=Path, required=True, metavar="DIR", help="folder of the results"
         )
         _ARGUMENTS[name](sub)
         if name != "matrix":
-            seed = "of all randomness; default: %(default)s"
+            seed = "seed of all random numbers; default: %(default)s"
             sub.add_argument("--seed", type=natural, default=0, metavar="N", help=seed)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
-    """Do the study."""
+    """Do a study; return the exit status: 1 if a measurement disagrees with the theory."""
     del argv
     import importlib
 
@@ -90,15 +91,16 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     refuse_file(args.out)
     study: Any = importlib.import_module(f"lra_bench.analysis.{args.study}")
     setup, display = study.Setup(**_SETUPS[args.study](args)), Display()
-    fine = study.run(setup, args.out, display)
-    display.line(f"\nwritten to {args.out}")
-    return 0 if fine else 1
+    agrees = study.run(setup, args.out, display)
+    display.line(f"\nthe results are in {args.out}")
+    return 0 if agrees else 1
 
 
-_several_draws = whole_number(2, "a whole number from 2 on, which standard errors need")
+_two_or_more = whole_number(2, "a whole number from 2 on (standard errors need two draws)")
 
 
 def _positives(text: str) -> tuple[int, ...]:
+    """Return a list of positive numbers in ascending order."""
     return tuple(sorted(several(positive)(text)))
 
 
@@ -112,6 +114,7 @@ _scales = checked(
 def _add(
     parser: argparse.ArgumentParser, flag: str, parse: Callable[[str], Any], default: Any, text: str
 ) -> None:
+    """Add a number, or a list of numbers if the default is text; `text` is its help."""
     metavar = "N,N,..." if isinstance(default, str) else "N"
     parser.add_argument(
         flag, type=parse, default=default, metavar=metavar, help=f"{text}; default: %(default)s"
@@ -119,32 +122,39 @@ def _add(
 
 
 def _approximation(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "--length", positive, 4096, "tokens L")
-    _add(parser, "--dim", _several_draws, 16, "features d of the head")
-    _add(parser, "--draws", _several_draws, 15, "draws of the projections")
+    _add(parser, "--length", positive, 4096, "number of tokens L")
+    _add(parser, "--dim", _two_or_more, 16, "features d of a head")
+    _add(parser, "--draws", _two_or_more, 15, "number of draws of the projections")
     _add(parser, "--features", _positives, "16,32,64,128,256", "numbers of projections m")
     _add(parser, "--scales", _scales, "1,0.5", "standard deviations of the entries of q and k")
-    redraw = "draw q, k and v anew with each draw of the projections"
+    redraw = "draw new q, k and v with each draw of the projections"
     parser.add_argument("--redraw", action="store_true", help=redraw)
 
 
 def _variance(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "--dim", _several_draws, 8, "d of Lemma 2 and of Theorem 2, whose m it is too")
-    _add(parser, "--features", positive, 8, "m of Lemma 2")
-    _add(parser, "--samples", whole_number(100, "a whole number from 100 on"), 100_000, "a point")
+    _add(parser, "--dim", _two_or_more, 8, "features d of the vectors; also m of Theorem 2")
+    _add(parser, "--features", positive, 8, "number of projections m of Lemma 2")
+    hundred_or_more = whole_number(100, "a whole number from 100 on")
+    _add(parser, "--samples", hundred_or_more, 100_000, "estimates at each point of the grid")
 
 
 def _propagation(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "--layers", positive, 12, "layers of the Transformer")
-    _add(parser, "--length", positive, 512, "tokens")
-    _add(parser, "--features", positive, 256, "projections m")
-    _add(parser, "--draws", _several_draws, 5, "draws of weights, inputs and projections")
+    _add(parser, "--layers", positive, 12, "number of layers of the Transformer")
+    _add(parser, "--length", positive, 512, "number of tokens")
+    _add(parser, "--features", positive, 256, "number of projections m")
+    _add(parser, "--draws", _two_or_more, 5, "number of draws of weights, inputs and projections")
 
 
 def _matrix(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--split", default="test", help="of the data; default: %(default)s")
-    _add(parser, "--example", natural, 0, "which example; of two documents the first is taken")
-    _add(parser, "--length", positive, 256, "tokens of it, at most; padding is left out")
+    parser.add_argument("--split", default="test", help="split of the data; default: %(default)s")
+    _add(
+        parser,
+        "--example",
+        natural,
+        0,
+        "number of the example; of a pair of documents, the first one is used",
+    )
+    _add(parser, "--length", positive, 256, "tokens of the example, at most; padding is left out")
     add_data_dir(parser)
 
 
@@ -157,10 +167,12 @@ _ARGUMENTS = {
 
 
 def _named(*names: str) -> Callable[[argparse.Namespace], dict[str, Any]]:
+    """Return a function that gives these arguments, by name, as parameters of a study."""
     return lambda args: {name: getattr(args, name) for name in names}
 
 
 def _matrix_setup(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the parameters of the study of attention matrices."""
     from lra_bench.data.location import data_root
 
     return {

@@ -10,41 +10,43 @@ from lra_bench.display.units import parse_size
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:
-    """--data-dir."""
-    text = "where data are kept; default: $LRA_BENCH_DATA, else ~/.cache/lra_bench"
+    """Add the argument --data-dir."""
+    text = "folder of all data; default: $LRA_BENCH_DATA, else ~/.cache/lra_bench"
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help=text)
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:
-    """--set key=value, any number of times."""
+    """Add the argument --set key=value, which may be repeated."""
     text = "change a setting, e.g. train.num_steps=100 or attention.num_features=64; repeatable"
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
 
 
 def checked(
-    parse: Callable[[str], Any], valid: Callable[[Any], bool], what: str
+    parse: Callable[[str], Any], valid: Callable[[Any], bool], expected: str
 ) -> Callable[[str], Any]:
-    """A parser that refuses what `parse` raises ValueError at, and what isn't valid.
+    """Return a parser of an argument that also checks the value.
 
     Args:
-        what: it should be, such as "a whole number from 1 on".
+        parse: turns the text into a value; may raise ValueError.
+        valid: tells whether a value is allowed.
+        expected: what the message asks for, such as "a whole number from 1 on".
     """
 
     def checked_parse(text: str) -> Any:
         with contextlib.suppress(ValueError):
             if valid(value := parse(text)):
                 return value
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
 
     return checked_parse
 
 
-def whole_number(lowest: int, what: str) -> Callable[[str], int]:
-    """A parser of whole numbers; `what` says which."""
+def whole_number(lowest: int, expected: str) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `lowest` to 2^32 - 1; `expected` as in `checked`."""
     return checked(
         lambda text: int(text) if text.isdecimal() else -1,
         lambda value: lowest <= value < 2**32,
-        what,
+        expected,
     )
 
 
@@ -53,7 +55,7 @@ positive = whole_number(1, "a whole number from 1 on")
 
 
 def several(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    """A parser of lists with commas between; of equal ones the first is kept."""
+    """Return a parser of values separated by commas; repeated values are dropped."""
 
     def parse_all(text: str) -> tuple[Any, ...]:
         return tuple(dict.fromkeys(parse(part.strip()) for part in text.split(",")))

@@ -1,4 +1,4 @@
-"""lra-bench data: prepare and look at data."""
+"""The command lra-bench data: prepare, check and show the data of a task."""
 
 import argparse
 from pathlib import Path
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 NAME = "data"
 HELP = "prepare, check or show the data of a task"
 DESCRIPTION = """\
-prepare  write the token store of a task: from a generator, a download, or the files at PATH
-check    look for what is wrong with it: checksums, labels, lengths, duplicates, noise
-show     show a few examples of the test split: as a picture (--out), or in words
+prepare  write the token store of a task from a generator, a download, or the files at PATH
+check    look for errors in the store: checksums, labels, lengths, duplicates, noise
+show     show a few examples of the test split, as a picture (--out) or as text
 
-PATH is an archive (aclImdb_v1.tar.gz, cifar-10-binary.tar.gz) or a folder: what lra_release.gz
-unpacks to, or the part of it that holds the task's files.
+PATH is an archive (aclImdb_v1.tar.gz, cifar-10-binary.tar.gz) or a folder: the one that
+lra_release.gz unpacks to, or the one in it that holds the task's files.
 """
 _ACTIONS = ("prepare", "check", "show")
 _IMAGES, _TEXTS = 40, 3
@@ -32,19 +32,19 @@ _PICTURES = (".png", ".pdf", ".svg")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("action", choices=_ACTIONS, metavar="ACTION", help=", ".join(_ACTIONS))
-    parser.add_argument("task", metavar="TASK", help="such as listops")
-    source = "where the data come from; default: that of the settings"
+    parser.add_argument("task", metavar="TASK", help="name of a task, such as listops")
+    source = "where the data come from; default: the source in the settings"
     parser.add_argument("--source", metavar="generate|download|PATH", help=source)
-    preset = "whose data options to take; default: %(default)s"
+    preset = "preset whose data options are used; default: %(default)s"
     parser.add_argument("--preset", default="paper", help=preset)
-    out = "the picture that show draws; default: TASK-examples.png"
+    out = "file of the picture that show draws; default: TASK-examples.png"
     parser.add_argument("--out", type=Path, metavar="FILE", help=out)
     add_data_dir(parser)
     add_set(parser)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
-    """Do the action."""
+    """Do the action and return the exit status."""
     del argv
     from lra_bench.config import make_settings
     from lra_bench.data.location import data_root, locate
@@ -66,7 +66,12 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
 
 
 def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path | None]:
-    """Which source is meant, and where its files are.
+    """Return the name of the source that an argument means, and the path of its files, if any.
+
+    Args:
+        task: the task.
+        argument: value of --source; None if it is not given.
+        usual: name of the source in the settings.
 
     Raises:
         UsageError: the task has no such source.
@@ -86,7 +91,7 @@ def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path |
 
 
 def _choices(task: "Task") -> str:
-    """What may be given, in words."""
+    """Return the valid values of --source, for a message."""
     words = [source.name for source in task.sources if not source.files]
     words += ["download" for source in task.sources if source.sha256]
     words += [f"PATH of {source.files}" for source in task.sources if source.files]
@@ -94,10 +99,10 @@ def _choices(task: "Task") -> str:
 
 
 def _downloadable(task: "Task") -> str:
-    """The source that can be downloaded as it is.
+    """Return the name of the source that can be downloaded by itself.
 
     Raises:
-        UsageError: there is none; the message says where the files are.
+        UsageError: there is none; the message says where to get the files.
     """
     from lra_bench.data.obtain import missing
     from lra_bench.errors import UsageError
@@ -107,13 +112,14 @@ def _downloadable(task: "Task") -> str:
             return source.name
     source = next((source for source in task.sources if source.url), None)
     if source is None:
-        raise UsageError(f"{task.name} is no download; {_choices(task)}")
-    raise UsageError(f"can't download {task.name} alone; {missing(task, source)}")
+        raise UsageError(f"{task.name} can't be downloaded; {_choices(task)}")
+    raise UsageError(f"can't download {task.name} by itself; {missing(task, source)}")
 
 
 def _prepare(
     task: "Task", location: "Location", path: Path | None, display: "Display", *, download: bool
 ) -> int:
+    """Write the token store of a task; print its sizes and how to run on it."""
     from lra_bench.data.manifest import read_manifest
     from lra_bench.data.obtain import prepare_data
 
@@ -128,21 +134,25 @@ def _prepare(
         display.line(f"and {len(notes) - _NOTES:,} more notes in the manifest")
     source = location.source
     if source != task.sources[0].name:
-        display.line(f"for runs on it: lra-bench run --task {task.name} --set data.source={source}")
+        display.line(
+            f"to run on these data: lra-bench run --task {task.name} --set data.source={source}"
+        )
     return 0
 
 
 def _check(task: "Task", store: "Store", display: "Display") -> int:
+    """Print what a check of the data finds; return the exit status: 1 if anything is wrong."""
     from lra_bench.data.check import check
 
-    wrong = 0
+    errors = 0
     for finding in check(task, store):
-        wrong += finding.ok is False
+        errors += finding.ok is False
         display.verdict(finding.ok, f"{finding.what:<18} {finding.text}")
-    return 1 if wrong else 0
+    return 1 if errors else 0
 
 
 def _show(task: "Task", store: "Store", out: Path | None, display: "Display") -> int:
+    """Show examples of the test split: save a picture of images, print the others as text."""
     from lra_bench.data.contact_sheet import contact_sheet
     from lra_bench.errors import UsageError
 

@@ -1,4 +1,4 @@
-"""lra-bench run: one task with one attention."""
+"""The command lra-bench run: train and test one attention on one task."""
 
 import argparse
 import os
@@ -21,21 +21,22 @@ if TYPE_CHECKING:
 NAME = "run"
 HELP = "train and test one attention on one task"
 DESCRIPTION = """\
-Train one attention mechanism on one task, keep the checkpoint that validates best, and test it
-once. Without arguments: Performer-softmax on ListOps, a few minutes on two CPU cores.
+Train one attention mechanism on one task, keep the checkpoint with the best validation accuracy,
+and test it once. Without arguments, Performer-softmax is trained on ListOps, which takes a few
+minutes on two CPU cores.
 
-DIR gets record.json (written last), metrics.jsonl, config.json and checkpoints/. A run that is
-stopped by Ctrl-C or SIGTERM saves where it is, and goes on from there with --resume; one that is
-killed, from its latest checkpoint.
+The run writes metrics.jsonl, config.json, checkpoints/ and, last, record.json to DIR. Ctrl-C or
+SIGTERM stops it; it then saves its state, and --resume goes on from there. A run that is killed
+goes on from its latest checkpoint.
 
---init-from starts with the parameters of a run that was trained with another attention, if both
-have the same parameters: validates and tests them before any step, then trains as usual. CHECKPOINT
-is a run's folder, for its best checkpoint, or one in its checkpoints/, such as
-runs/listops-softmax-mini-seed0/checkpoints/600. It is only read.
+--init-from starts with the parameters of a run with another attention, if both have the same
+parameters. They are validated and tested before the first step; then training goes on as usual.
+CHECKPOINT is the folder of a run, which stands for its best checkpoint, or a folder in its
+checkpoints/, such as runs/listops-softmax-mini-seed0/checkpoints/600. It is only read.
 
-Several processes, one a host, do one run together if each is started with the same arguments and
+Several hosts do one run together if each starts one process with the same arguments and with
 --coordinator HOST:PORT --processes N --process-id I. The tasks of a Slurm job step and the hosts
-of a TPU slice need no flags; there --processes 1 makes a run of each process alone.
+of a TPU slice join without these flags; --processes 1 makes each of them do a run by itself.
 """
 
 
@@ -45,30 +46,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attention", default="performer-softmax", help="default: %(default)s")
     parser.add_argument("--preset", default="mini", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    out = "where the run is kept; default: runs/TASK-ATTENTION-PRESET-seedN[-finetuned]"
+    out = "folder of the run; default: runs/TASK-ATTENTION-PRESET-seedN[-finetuned]"
     parser.add_argument("--out", type=Path, metavar="DIR", help=out)
-    origin = "start with the parameters of another run, by its folder or that of a checkpoint"
+    origin = (
+        "start with the parameters of a checkpoint: the folder of a run, or one of its checkpoints"
+    )
     parser.add_argument("--init-from", type=Path, metavar="CHECKPOINT", help=origin)
     add_data_dir(parser)
-    limit = "such as 16GiB, held by force: what Python and JAX take by themselves doesn't count"
+    limit = "enforced limit, such as 16GiB; what Python and JAX take for themselves is not counted"
     parser.add_argument("--memory-limit", type=size, metavar="SIZE", help=limit)
     _add_processes(parser)
-    resume = "go on with the run in DIR, or show its result if it is finished"
+    resume = "go on with the run in DIR, or show its result if it has finished"
     parser.add_argument("--resume", action="store_true", help=resume)
     add_set(parser)
 
 
 def _add_processes(parser: argparse.ArgumentParser) -> None:
-    where = "where process 0 listens for the others"
+    """Add the arguments of a run that several processes do together."""
+    where = "address at which process 0 listens for the others"
     parser.add_argument("--coordinator", metavar="HOST:PORT", help=where)
-    count = "how many processes do this run together"
+    count = "number of processes that do this run together"
     parser.add_argument("--processes", type=positive, metavar="N", help=count)
-    which = "which of them this is, from 0 on"
+    which = "number of this process, from 0 on"
     parser.add_argument("--process-id", type=natural, metavar="I", help=which)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
-    """Do the run."""
+    """Do a run and return its exit status; when it is stopped, print how to go on with it."""
     from lra_bench.runtime.stopping import Stopped, StopRequest
 
     stop = StopRequest()
@@ -77,21 +81,24 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
             return _join(args, stop)
     except Stopped as stopped:
         if stop.processes.is_first:
-            _say_how_to_go_on(stopped, argv)
+            _print_how_to_go_on(stopped, argv)
         return 1
 
 
 def _end(stopped: "Stopped", argv: list[str]) -> None:
-    _say_how_to_go_on(stopped, argv)
+    """End this process at once, on a stop request that the run did not act on in time."""
+    _print_how_to_go_on(stopped, argv)
     os._exit(1)
 
 
-def _say_how_to_go_on(stopped: "Stopped", argv: list[str]) -> None:
+def _print_how_to_go_on(stopped: "Stopped", argv: list[str]) -> None:
+    """Print how far the run has come, and the command that goes on with it."""
     again = shlex.join(["lra-bench", *(word for word in argv if word != "--resume")])
     print(f"{stopped}; go on with: {again} --resume", flush=True)
 
 
 def _join(args: argparse.Namespace, stop: "StopRequest") -> int:
+    """Join the other processes of the run, do it, and return its exit status."""
     from lra_bench.runtime import memory
 
     if args.memory_limit is not None:
@@ -104,10 +111,10 @@ def _join(args: argparse.Namespace, stop: "StopRequest") -> int:
 
 
 def run(args: argparse.Namespace, stop: "StopRequest") -> int:
-    """Do one run together with the other processes; return its exit status.
+    """Do one run together with the other processes and return its exit status.
 
     Raises:
-        Stopped: on request.
+        Stopped: the run was asked to stop, and has saved its state.
     """
     from lra_bench.config import make_settings
     from lra_bench.display.progress import Display
@@ -131,15 +138,18 @@ def run(args: argparse.Namespace, stop: "StopRequest") -> int:
 def _origin(
     path: Path | None, folder: "RunFolder", processes: "Processes", *, resume: bool
 ) -> "Origin | None":
-    """Return the checkpoint to start with; a run that has started with it needs no file of it."""
+    """Return the checkpoint that the run starts with; None for a run from random parameters.
+
+    A run that goes on does not need the files of that checkpoint: its own folder describes it.
+    """
     if path is None:
         return None
     from lra_bench.settings import Origin
     from lra_bench.training.init_from import identify
 
     def find() -> dict[str, Any]:
-        known = folder.origin(path) if resume and not path.exists() else None
-        return asdict(known or identify(path))
+        recorded = folder.origin(path) if resume and not path.exists() else None
+        return asdict(recorded or identify(path))
 
     return Origin(**processes.on_first(find))
 
@@ -147,7 +157,7 @@ def _origin(
 def _finished(
     folder: "RunFolder", settings: "RunSettings", processes: "Processes", *, resume: bool
 ) -> "Record | None":
-    """Return the record in the folder if the run there is finished."""
+    """Return the record in the folder if its run has finished, else None."""
     from lra_bench.records.record import parse
 
     def check() -> dict[str, Any] | None:
@@ -165,6 +175,7 @@ def _execute(
     display: "Display",
     stop: "StopRequest",
 ) -> "Record":
+    """Do the run and return its record."""
     from lra_bench.data.location import data_root
     from lra_bench.training.run import execute
 
@@ -180,7 +191,7 @@ def _execute(
 
 
 def _show(record: "Record", folder: Path, display: "Display") -> None:
-    """Print the result of a run."""
+    """Print the result of a run and where its record is."""
     if record.test is None or record.validation is None:
         display.line(f"{record.status.replace('_', ' ')}: {record.error}")
     else:
@@ -191,7 +202,7 @@ def _show(record: "Record", folder: Path, display: "Display") -> None:
 
 
 def _results(record: "Record", test: "Score", validation: "Score") -> Iterator[tuple[str, str]]:
-    """Yield the lines of a run that ended well."""
+    """Yield the result of a run that ended well: pairs of a label and a text."""
     from lra_bench.published import of
 
     accuracy = f"{test.accuracy:.1%} of {test.examples:,}"
@@ -199,12 +210,13 @@ def _results(record: "Record", test: "Score", validation: "Score") -> Iterator[t
     yield "test accuracy", f"{accuracy} {best}"
     if record.init_from and record.init_from.test:
         origin, zero_shot = record.init_from, record.init_from.test
-        whose = f"with {origin.attention}'s parameters, before any step"
-        yield "zero-shot", f"{zero_shot.accuracy:.1%} {whose}"
+        remark = f"with {origin.attention}'s parameters, before any step"
+        yield "zero-shot", f"{zero_shot.accuracy:.1%} {remark}"
     yield "chance", f"{record.chance:.1%} (always the commonest answer)"
     rows = of(record.attention, record.task)
     if rows:
-        yield "published", ", ".join(f"{x.accuracy[record.task]:.1f} % {x.source}" for x in rows)
+        texts = (f"{row.accuracy[record.task]:.1f} % {row.source}" for row in rows)
+        yield "published", ", ".join(texts)
         yield "", "(full-size settings; compare with presets small and paper)"
     if record.steps_per_second:
         yield "speed", f"{record.steps_per_second:.2f} steps/s"

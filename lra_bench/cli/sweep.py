@@ -1,4 +1,4 @@
-"""lra-bench sweep: many tasks, attentions and seeds."""
+"""The command lra-bench sweep: train and test many attentions on many tasks."""
 
 import argparse
 from pathlib import Path
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 NAME = "sweep"
 HELP = "train and test many attentions on many tasks"
 DESCRIPTION = """\
-Train and test every attention on every task with every seed, each a run of its own in
-DIR/TASK-ATTENTION-seedN. What is to be done is printed first, with how long it will take by a short
-calibration.
+Train and test every attention on every task with every seed. Each combination is one run, in the
+folder DIR/TASK-ATTENTION-seedN. The plan is printed first, with an estimate of its time from a
+short calibration.
 
-The same command goes on with a sweep that was stopped or killed, and does what is new in it:
-finished runs are left, unfinished ones go on where they were, those that failed are tried again.
-A run that fails never stops the others. The exit status is 0 if every run has a result, be it that
-it diverged or ran out of memory.
+The same command goes on with a sweep that was stopped or killed, and may add runs to it. Finished
+runs are kept, unfinished ones go on where they were, and failed ones are tried again. A run that
+fails does not stop the others. The exit status is 0 if every run has a result; that a run diverged
+or ran out of memory is a result too.
 
---executor ray spreads the runs over a Ray cluster (pip install 'lra-bench[ray]'): the one that is
-started on this machine or named by RAY_ADDRESS.
+--executor ray spreads the runs over a Ray cluster (pip install 'lra-bench[ray]'): the one started
+on this machine, or the one at RAY_ADDRESS.
 """
 
 
@@ -42,36 +42,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--attentions", type=names, default=("all",), metavar="NAMES", help="default: all")
     add("--seeds", type=_seeds, default=(0, 1, 2), metavar="N,N,...", help="default: 0,1,2")
     add("--preset", default="mini", help="default: %(default)s")
-    grid = "try each of these values, in all combinations with those of other keys; repeatable"
-    add("--grid", action="append", type=_axis, default=[], metavar="KEY=V,V,...", help=grid)
-    chosen = "only runs whose name has a word in it, or matches a pattern such as '*-seed0'"
-    add("--filter", type=names, default=(), metavar="WORDS", help=chosen)
-    add("--out", type=Path, metavar="DIR", help="where the runs are kept; needed")
-    add("--executor", choices=("local", "ray"), default="local", help="default: %(default)s")
-    jobs = "runs side by side; default: as devices suffice for, on CPU 1"
-    add("--jobs", type=positive, metavar="N", help=jobs)
-    for name, what in (("cpus", "CPU cores"), ("gpus", "GPUs"), ("tpus", "TPU chips")):
-        add(f"--{name}", type=natural, default=0, metavar="N", help=f"{what} of one run")
-    retries = "how often a run that failed is tried again; default: %(default)s"
-    add("--retries", type=natural, default=2, metavar="N", help=retries)
-    limit = "seconds a run may take; default: ten times the estimate, at least an hour"
-    add("--time-limit", type=seconds, metavar="S", help=limit)
-    add(
-        "--memory-limit",
-        type=size,
-        metavar="SIZE",
-        help="of one run, such as 16GiB; default: none",
+    grid = (
+        "try each of these values; with several keys, all combinations of their values; repeatable"
     )
-    add("--no-calibration", action="store_true", help="don't time anything first")
-    add("--dry-run", action="store_true", help="print what would be done, and stop")
-    status = "print how the sweep in DIR stands, and touch nothing"
+    add("--grid", action="append", type=_axis, default=[], metavar="KEY=V,V,...", help=grid)
+    chosen = (
+        "only runs whose name contains one of these words or matches a pattern such as '*-seed0'"
+    )
+    add("--filter", type=names, default=(), metavar="WORDS", help=chosen)
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder of the sweep; required, except with --status",
+    )
+    add("--executor", choices=("local", "ray"), default="local", help="default: %(default)s")
+    jobs = "number of runs at a time; default: 1 on CPU, else as many as there are devices for"
+    add("--jobs", type=positive, metavar="N", help=jobs)
+    for name, hardware in (("cpus", "CPU cores"), ("gpus", "GPUs"), ("tpus", "TPU chips")):
+        add(
+            f"--{name}",
+            type=natural,
+            default=0,
+            metavar="N",
+            help=f"number of {hardware} for one run",
+        )
+    retries = "number of times that a failed run is tried again; default: %(default)s"
+    add("--retries", type=natural, default=2, metavar="N", help=retries)
+    limit = (
+        "seconds that one attempt at a run may take; default: 10 times the estimate, at least 3600"
+    )
+    add("--time-limit", type=seconds, metavar="S", help=limit)
+    memory = "memory that one run may use, such as 16GiB; default: no limit"
+    add("--memory-limit", type=size, metavar="SIZE", help=memory)
+    calibration = "time no training steps for the estimates"
+    add("--no-calibration", action="store_true", help=calibration)
+    add("--dry-run", action="store_true", help="print the plan and stop")
+    status = "print the state of each run of the sweep in DIR, and change nothing"
     add("--status", type=Path, metavar="DIR", help=status)
     add_data_dir(parser)
     add_set(parser)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
-    """Do the sweep, or what is left of it."""
+    """Do a sweep, or what is left of it, and return the exit status."""
     del argv
     from lra_bench.display.progress import Display
     from lra_bench.errors import UsageError
@@ -101,6 +115,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
 
 
 def _choice(args: argparse.Namespace) -> "Choice":
+    """Return which runs the arguments ask for."""
     from lra_bench.sweep.plan import Choice
 
     return Choice(
@@ -115,6 +130,7 @@ def _choice(args: argparse.Namespace) -> "Choice":
 
 
 def _axis(text: str) -> tuple[str, tuple[str, ...]]:
+    """Return the key and the values of "KEY=VALUE,VALUE,..."."""
     key, _, values = text.partition("=")
     if not key or not values:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE,VALUE,...")

@@ -1,7 +1,8 @@
-"""The process of one run: keeps to its cores, waits its turn, stops when its sweep is gone.
+"""The process of one run of a sweep.
 
-Standard input begins with a line of JSON, `cores`, `folder` and `arguments`, and stays open as
-long as the sweep wants the run.
+The first line of standard input is a JSON object: `cores`, the CPU cores to use; `folder`, that of
+the run; `arguments`, for `lra-bench run`. The sweep keeps standard input open; when it is closed,
+the sweep has ended and the run stops.
 """
 
 import json
@@ -14,26 +15,27 @@ from typing import BinaryIO
 
 
 def main() -> int:
-    """Do the run; the exit status of `lra-bench run`."""
+    """Do the run and return the exit status of `lra-bench run`."""
     # Unbuffered: a thread that waits on a buffer would hold its lock when Python ends.
-    sweep = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
-    request = json.loads(sweep.readline())
+    from_sweep = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
+    request = json.loads(from_sweep.readline())
     if request["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, request["cores"])
-    threading.Thread(target=_stop_at_the_end_of, args=(sweep,), daemon=True).start()
+    threading.Thread(target=_stop_at_end, args=(from_sweep,), daemon=True).start()
 
     from lra_bench.cli import main as lra_bench
     from lra_bench.files import locked
 
     folder = Path(request["folder"])
-    # The attempt before may still be saving; were it hung, the time limit would end this one.
+    # Wait until the attempt before has saved; if it hangs, the time limit ends this one too.
     with locked(folder / ".lock", wait=True):
         pass
     return lra_bench(["run", *request["arguments"], "--out", str(folder), "--resume"])
 
 
-def _stop_at_the_end_of(sweep: BinaryIO) -> None:
-    sweep.read()
+def _stop_at_end(from_sweep: BinaryIO) -> None:
+    """Wait until the sweep closes its end, then ask this process to stop."""
+    from_sweep.read()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

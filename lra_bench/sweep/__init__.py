@@ -1,1 +1,1 @@
-"""Many runs: what is to be done, by whom, and what became of it."""
+"""A sweep: many runs planned, estimated, carried out, repeated where they fail, and shown."""

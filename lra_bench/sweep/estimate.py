@@ -1,7 +1,7 @@
-"""How long a run will take, and how much memory, before it has begun.
+"""Estimates of the time and memory of a run, made before it begins.
 
-Known from runs of the same kind that have ended, else from a short calibration: a few training
-steps, in a process of their own.
+They come from runs of the same kind that have ended, else from a short calibration: a few training
+steps in a separate process.
 """
 
 import contextlib
@@ -20,78 +20,102 @@ from lra_bench.registry import make_task
 from lra_bench.settings import RunSettings
 from lra_bench.sweep.history import Attempts
 from lra_bench.sweep.plan import Job
-from lra_bench.sweep.run_state import Standing
+from lra_bench.sweep.run_state import RunState
 
 FILE = "calibration.jsonl"
+# Seconds of timing for each kind, and seconds after which its process is killed.
 _BUDGET_SECONDS, _TIME_LIMIT = 1.0, 600.0
-# Starting Python, JAX and the data; and what a process holds besides its program's arrays.
+# Time to start Python and JAX and to open the data; memory of a process beside its arrays.
 _START_SECONDS, _BASE_BYTES = 8.0, 700 * 2**20
-# An example costs a third of a training step's in evaluation: there is no backward pass.
+# Evaluation has no backward pass, so an example costs about a third of its training step.
 _FORWARD_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one run: seconds, and bytes of memory; None where nothing is known."""
+    """The expected cost of one run.
+
+    Attributes:
+        seconds: duration, in seconds; None if it is not known.
+        memory: peak memory, in bytes; None if it is not known.
+    """
 
     seconds: float | None = None
     memory: float | None = None
 
 
-def from_the_past(
-    jobs: Iterable[Job], standings: Mapping[str, Standing], attempts: Mapping[str, Attempts]
-) -> dict[str, Estimate]:
-    """Of each kind of which a run has ended, what such a run takes."""
-    seconds: dict[str, list[float]] = {}
-    memory: dict[str, list[float]] = {}
-    for job in jobs:
-        took = attempts[job.name].seconds if job.name in attempts else None
-        if took is not None:
-            seconds.setdefault(job.kind, []).append(took)
-            ended = standings[job.name].record
-            peak = ended and ended.peak_memory_bytes
-            memory.setdefault(job.kind, []).extend([peak] if peak else [])
-    return {
-        kind: Estimate(fmean(known), max(memory[kind], default=None))
-        for kind, known in seconds.items()
-    }
-
-
 @dataclass(frozen=True)
 class Resources:
-    """What one run has: cores of the host, none for all, and devices."""
+    """The resources that one run has on this machine.
+
+    Attributes:
+        cores: numbers of the CPU cores that it may use; empty for all.
+        devices: number of JAX devices that it uses.
+    """
 
     cores: Sequence[int]
     devices: int
 
 
+def from_ended_runs(
+    jobs: Iterable[Job], states: Mapping[str, RunState], attempts: Mapping[str, Attempts]
+) -> dict[str, Estimate]:
+    """Return an estimate for each kind of run that has ended at least once.
+
+    Only runs that one attempt did from start to end count: their mean time, their largest memory.
+
+    Args:
+        jobs: all runs of the sweep.
+        states: state of each run, by its name.
+        attempts: attempts at each run, by its name.
+    """
+    seconds: dict[str, list[float]] = {}
+    memory: dict[str, list[float]] = {}
+    for job in jobs:
+        duration = attempts[job.name].seconds if job.name in attempts else None
+        if duration is None:
+            continue
+        seconds.setdefault(job.kind, []).append(duration)
+        record = states[job.name].record
+        if record and record.peak_memory_bytes:
+            memory.setdefault(job.kind, []).append(record.peak_memory_bytes)
+    return {
+        kind: Estimate(fmean(durations), max(memory.get(kind, ()), default=None))
+        for kind, durations in seconds.items()
+    }
+
+
 def calibrate(
     jobs: Sequence[Job],
     sizes: Mapping[str, Mapping[str, int]],
-    place: Resources,
+    resources: Resources,
     folder: Path,
     display: Display,
 ) -> dict[str, Estimate]:
-    """Time some training steps of each kind; what is found is kept in the folder.
+    """Return an estimate for each kind of run, from some timed training steps.
 
     Args:
-        jobs: one of each kind.
-        sizes: by kind, examples of each split.
+        jobs: one run of each kind.
+        sizes: number of examples in each split, by the kind of run.
+        resources: what each run will have.
+        folder: the sweep's folder; measurements are kept there, and not repeated.
+        display: where progress is shown.
     """
-    path, found = folder / FILE, {}
+    path, estimates = folder / FILE, {}
     lines = records.read(path) if path.exists() else []
-    known = {_key(Cell(**line["cell"])): line for line in lines}
-    with display.bar("calibrating", len(jobs)) as bar, _only_on(place.cores):
+    earlier = {_key(Cell(**line["cell"])): line for line in lines}
+    with display.bar("calibrating", len(jobs)) as bar, _only_on(resources.cores):
         for number, job in enumerate(jobs):
             bar(number, job.kind)
             settings = job.settings()
-            cell = _cell(settings, place.devices)
-            line = known.get(_key(cell)) or _measure(cell, path)
-            found[job.kind] = _estimate(settings, sizes[job.kind], line)
-    return found
+            cell = _training_step(settings, resources.devices)
+            line = earlier.get(_key(cell)) or _measure(cell, path)
+            estimates[job.kind] = _extrapolate(settings, sizes[job.kind], line)
+    return estimates
 
 
 def _measure(cell: Cell, path: Path) -> dict[str, Any]:
+    """Measure a training step and append the result to a file."""
     line = records.blank(cell, "")
     line.update(supervise.measure(cell, _BUDGET_SECONDS, _TIME_LIMIT, xla_flags=""))
     append_line(path, line)
@@ -99,11 +123,12 @@ def _measure(cell: Cell, path: Path) -> dict[str, Any]:
 
 
 def _key(cell: Cell) -> str:
+    """Return what identifies a measurement: all of the cell but its seed."""
     return repr(replace(cell, config={**cell.config, "seed": 0}))
 
 
-def _cell(settings: RunSettings, devices: int) -> Cell:
-    """The training step of a run, as the efficiency sweep would measure it."""
+def _training_step(settings: RunSettings, devices: int) -> Cell:
+    """Return the training step of a run as a cell of the efficiency measurements."""
     return Cell(
         attention=settings.attention,
         scope="train",
@@ -121,20 +146,24 @@ def _cell(settings: RunSettings, devices: int) -> Cell:
     )
 
 
-def _estimate(settings: RunSettings, sizes: Mapping[str, int], line: Mapping[str, Any]) -> Estimate:
+def _extrapolate(
+    settings: RunSettings, sizes: Mapping[str, int], line: Mapping[str, Any]
+) -> Estimate:
+    """Return the estimate of a whole run from the measurement of its training step."""
     if line["timing"] is None:
         return Estimate()
     step, train = line["timing"]["wall"]["median"], settings.train
-    evaluated = -(-train.num_steps // train.eval_every) * sizes["validation"]
-    evaluated += sizes["test"]
+    validations = -(-train.num_steps // train.eval_every)  # rounded up: the last step has one
+    evaluated = validations * sizes["validation"] + sizes["test"]
     seconds = step * (train.num_steps + _FORWARD_SHARE * evaluated / train.batch_size)
     memory = line["memory"]["measured_bytes"] or line["memory"]["predicted_bytes"]
+    # The training step and the evaluation are compiled, each at about the same cost.
     return Estimate(_START_SECONDS + 2 * line["compile_seconds"] + seconds, _BASE_BYTES + memory)
 
 
 @contextlib.contextmanager
 def _only_on(cores: Sequence[int]) -> Iterator[None]:
-    """Keep this process, and those that it starts, to some cores within the block."""
+    """Keep this process, and the processes that it starts, on these CPU cores within the block."""
     if not cores:
         yield
         return

@@ -1,4 +1,4 @@
-"""What carries out a sweep's runs: the contract, and what passes over it."""
+"""The contract of an executor, which carries out the runs of a sweep, and its types."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,13 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Needs:
-    """What one run is given; 0 of a device for none, 0 CPUs for a share of all."""
+    """The hardware that one run is given.
+
+    Attributes:
+        cpus: CPU cores; 0 for an equal share of all.
+        gpus: GPUs; 0 for none asked for.
+        tpus: TPU chips; 0 for none asked for.
+    """
 
     cpus: int = 0
     gpus: int = 0
@@ -16,15 +22,15 @@ class Needs:
 
 @dataclass(frozen=True)
 class Launch:
-    """One attempt at a run.
+    """A Launch describes one attempt at a run.
 
     Attributes:
-        name: of the run.
-        arguments: for `lra-bench run`, without --out.
-        folder: of the run.
-        log: where what it prints is appended.
-        time_limit: seconds after which it is stopped.
-        memory: bytes it is thought to take; None if that isn't known.
+        name: name of the run.
+        arguments: arguments of `lra-bench run`, without --out.
+        folder: folder of the run.
+        log: file that the output of the attempt is appended to.
+        time_limit: seconds after which the attempt is stopped.
+        memory: estimated peak memory, in bytes; None if it is not known.
     """
 
     name: str
@@ -37,51 +43,51 @@ class Launch:
 
 @dataclass(frozen=True)
 class Ending:
-    """How an attempt ended.
+    """An Ending tells how an attempt ended.
 
     Attributes:
-        returncode: of its process, negative for a signal; None if that was lost with its machine.
-        seconds: how long it took.
-        timed_out: whether it was stopped for its time limit.
-        wanting: whether the system killed processes for want of memory meanwhile.
-        said: the last line it printed, or why it was lost.
+        returncode: exit status of the process, negative for a signal; None if the machine was lost.
+        seconds: duration of the attempt, in seconds.
+        timed_out: whether it was stopped because of its time limit.
+        memory_ran_out: whether the system killed processes to free memory during the attempt.
+        message: the last line that the process printed, or why it was lost.
     """
 
     returncode: int | None
     seconds: float
     timed_out: bool = False
-    wanting: bool = False
-    said: str = ""
+    memory_ran_out: bool = False
+    message: str = ""
 
 
 class Executor(Protocol):
-    """Starts attempts and tells how they ended."""
+    """An Executor starts attempts and tells how they ended."""
 
     @property
     def capacity(self) -> int:
-        """How many runs there is room for at once."""
+        """Return how many runs can go on at once."""
         ...
 
     def describe(self) -> str:
-        """What it runs on, for people."""
+        """Return a phrase for people: where the runs are carried out, and how many at a time."""
         ...
 
     def has_room(self, launch: Launch) -> bool:
-        """Whether this may be started now."""
+        """Return whether this attempt can be started now."""
         ...
 
     def start(self, launch: Launch) -> None:
-        """Start it."""
+        """Start an attempt."""
         ...
 
     def ended(self) -> list[tuple[Launch, Ending]]:
-        """Those that have ended since the last call; waits a moment if there is none."""
+        """Return the attempts that have ended since the last call; wait a moment if none has."""
         ...
 
     def stop(self) -> None:
-        """Have all that run save and stop; `ended` tells of them."""
+        """Ask all running attempts to save and stop; `ended` returns them once they have."""
         ...
 
     def close(self) -> None:
-        """End what is still there, by force."""
+        """Kill the attempts that are still running."""
         ...

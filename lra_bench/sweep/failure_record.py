@@ -13,7 +13,17 @@ from lra_bench.sweep.plan import Job
 
 
 def write_failure(job: Job, folder: RunFolder, data: Path, status: Status, error: str) -> None:
-    """Write that the run ended so, where the data are there to say what its chance is."""
+    """Write the record of a run that failed, unless its data are missing.
+
+    The data are needed for the chance accuracy, which every record holds.
+
+    Args:
+        job: the run.
+        folder: folder of the run.
+        data: folder of all data.
+        status: status of the record.
+        error: why the run failed.
+    """
     settings = job.settings()
     location = locate(data, make_task(job.task, settings.data), settings.data_source)
     if not location.exists():

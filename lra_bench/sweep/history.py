@@ -1,4 +1,7 @@
-"""What happened in a sweep: sweep.json, the runs it holds, and sweep.jsonl, attempt by attempt."""
+"""The history of a sweep, in two files of its folder.
+
+`sweep.json` lists its runs; `sweep.jsonl` has a line for the begin and the end of each attempt.
+"""
 
 import json
 import os
@@ -20,51 +23,52 @@ STOPPED = "stopped"
 
 @dataclass
 class Attempts:
-    """What is known of one run's attempts.
+    """Attempts summarises the events of one run.
 
     Attributes:
-        ended: how many came to an end that wasn't asked for.
-        errors: what went wrong in those that failed, in order.
-        seconds: of an attempt that did the whole run and succeeded.
-        begun: of an attempt that has no end: on which host, and by which process's sweep.
+        ended: number of attempts that ended without being asked to stop.
+        errors: errors of the attempts that failed, in order.
+        seconds: duration of a successful attempt that did the run from its start; None if none did.
+        unfinished: the begin event of an attempt that has no end event, with the `host` and `pid`
+            of its sweep; None if there is none.
     """
 
     ended: int = 0
     errors: list[str] = field(default_factory=list)
     seconds: float | None = None
-    begun: dict[str, Any] | None = None
+    unfinished: dict[str, Any] | None = None
 
     def is_running(self) -> bool:
-        """Whether its sweep is there; one on another host is believed to be."""
-        if self.begun is None:
+        """Return whether an attempt goes on; a sweep on another host is taken to be alive."""
+        if self.unfinished is None:
             return False
-        return self.begun["host"] != platform.node() or _is_alive(self.begun["pid"])
+        return self.unfinished["host"] != platform.node() or _is_alive(self.unfinished["pid"])
 
 
 class History:
-    """The files of a sweep's folder that tell of all its runs."""
+    """A History reads and writes the two history files in a sweep's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def log(self, job: Job) -> Path:
-        """Where what a run prints goes."""
+        """Return the file that the output of a run is appended to."""
         return self.folder / LOGS / f"{job.name}.log"
 
     def plan(self, jobs: Iterable[Job]) -> list[Job]:
-        """Add runs to those that the sweep holds; all of them."""
-        there = {job.name: job for job in self.jobs()}
-        everything = list({**there, **{job.name: job for job in jobs}}.values())
-        runs = [job.as_dict() for job in everything]
-        if len(everything) > len(there):
+        """Add runs to the sweep and return all runs that it then holds."""
+        earlier = {job.name: job for job in self.jobs()}
+        all_jobs = list({**earlier, **{job.name: job for job in jobs}}.values())
+        if len(all_jobs) > len(earlier):
+            runs = [job.as_dict() for job in all_jobs]
             write_json(self.folder / PLAN, {"schema": SCHEMA, "runs": runs})
-        return everything
+        return all_jobs
 
     def jobs(self) -> list[Job]:
-        """All runs that the sweep holds.
+        """Return all runs that the sweep holds.
 
         Raises:
-            RunError: the plan is unreadable.
+            RunError: sweep.json is unreadable.
         """
         path = self.folder / PLAN
         if not path.exists():
@@ -73,14 +77,14 @@ class History:
             runs = json.loads(path.read_text())["runs"]
             return [Job(**{**run, "overrides": tuple(run["overrides"])}) for run in runs]
         except (ValueError, KeyError, TypeError):
-            raise RunError(f"{path} can't be read; remove it, the runs stay") from None
+            raise RunError(f"{path} can't be read; remove it (the runs are kept)") from None
 
     def begin(self, job: Job, *, fresh: bool) -> None:
-        """Note that this process has an attempt begun; `fresh` if it does the whole run."""
+        """Write that an attempt begins; it is `fresh` if it does the run from its start."""
         self._append(job, event="begin", fresh=fresh, pid=os.getpid(), host=platform.node())
 
     def end(self, job: Job, outcome: str, error: str | None, seconds: float) -> None:
-        """Note how an attempt ended."""
+        """Write how an attempt ended, and after how many seconds."""
         self._append(job, event="end", outcome=outcome, error=error, seconds=round(seconds, 2))
 
     def _append(self, job: Job, **event: Any) -> None:
@@ -88,21 +92,22 @@ class History:
         append_line(self.folder / EVENTS, {"time": time, "run": job.name, **event})
 
     def attempts(self) -> dict[str, Attempts]:
-        """What is known of each run's attempts, by its name; events that can't be are left out."""
-        found: dict[str, Attempts] = {}
+        """Return the attempts at each run, by its name; unreadable events are left out."""
+        attempts: dict[str, Attempts] = {}
         for event in read_lines(self.folder / EVENTS)[0]:
             if isinstance(event, dict) and isinstance(event.get("run"), str):
-                _take(found.setdefault(event["run"], Attempts()), event)
-        return found
+                _add(event, attempts.setdefault(event["run"], Attempts()))
+        return attempts
 
 
-def _take(attempts: Attempts, event: dict[str, Any]) -> None:
+def _add(event: dict[str, Any], attempts: Attempts) -> None:
+    """Add an event of a run to its summary."""
     match event:
         case {"event": "begin", "host": str(), "pid": int(), "fresh": bool()}:
-            attempts.begun = event
+            attempts.unfinished = event
         case {"event": "end", "outcome": str(outcome), "seconds": int() | float() as seconds}:
-            fresh = attempts.begun is not None and attempts.begun["fresh"]
-            attempts.begun = None
+            fresh = attempts.unfinished is not None and attempts.unfinished["fresh"]
+            attempts.unfinished = None
             attempts.ended += outcome != STOPPED
             if outcome == "ok" and fresh:
                 attempts.seconds = seconds
@@ -111,7 +116,7 @@ def _take(attempts: Attempts, event: dict[str, Any]) -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether a process of this host is there."""
+    """Return whether a process on this host is alive."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Runs on this machine, each in a process of its own with its own devices."""
+"""The executor on this machine: each run has its own process and its own devices."""
 
 import os
 import time
@@ -11,91 +11,108 @@ from lra_bench.sweep.executor import Ending, Launch, Needs
 from lra_bench.sweep.process import Process
 
 _POLL_SECONDS = 0.05
-# Of the machine's memory, what runs side by side may be thought to take together.
+# Share of the machine's memory that the estimates of concurrent runs may add up to.
 SHARE = 0.8
-# How a process is given some of a TPU host's chips: the box that they form.
+# The shape (x,y,z) of the chips of a TPU host that one process sees, by their number.
 _CHIP_BOXES = {1: "1,1,1", 2: "1,2,1", 4: "2,2,1", 8: "2,4,1"}
 
 
 @dataclass(frozen=True)
 class Slot:
-    """What one run at a time is given: cores, none for any, and an environment."""
+    """A Slot is the share of the machine that one run at a time is given.
+
+    Attributes:
+        cores: numbers of the CPU cores; empty for all.
+        environment: variables that restrict a process to its devices.
+    """
 
     cores: tuple[int, ...]
     environment: Mapping[str, str]
 
 
 def slots(platform: str, devices: int, needs: Needs, jobs: int | None) -> list[Slot]:
-    """The slots of a machine: on CPU one by default, elsewhere as many as its devices suffice for.
+    """Return the slots of a machine: by default one on CPU, else as many as there are devices for.
+
+    Args:
+        platform: "cpu", "gpu" or "tpu".
+        devices: number of devices of the machine.
+        needs: the hardware of one run.
+        jobs: how many runs go on at once; None for the default.
 
     Raises:
-        UsageError: there aren't so many devices.
+        UsageError: there are too few devices.
     """
     if platform == "cpu":
         return _cpu_slots(needs, jobs)
     each = max(needs.tpus if platform == "tpu" else needs.gpus, 1)
-    most = devices // each
-    wanted = jobs or most
-    if wanted > most or not most:
-        raise UsageError(
-            f"{wanted or 1} at a time with {each} {platform.upper()}s each: there are {devices}"
-        )
-    places = [range(n * each, (n + 1) * each) for n in range(wanted)]
-    return [Slot((), _pinned(platform, place, devices)) for place in places]
+    count = jobs or max(devices // each, 1)
+    if count * each > devices:
+        unit = platform.upper() + "s" * (each > 1)
+        raise UsageError(f"{count} at a time with {each} {unit} each: there are {devices} here")
+    shares = [range(n * each, (n + 1) * each) for n in range(count)]
+    return [Slot((), _restriction(platform, share, devices)) for share in shares]
 
 
 def _cpu_slots(needs: Needs, jobs: int | None) -> list[Slot]:
-    """Cores in equal parts; where there are fewer cores than runs, some share one."""
+    """Return slots of equally many cores; with fewer cores than runs, some runs share a core."""
     if needs.gpus or needs.tpus:
-        raise UsageError(f"--{'gpus' if needs.gpus else 'tpus'}: jax finds none here")
+        raise UsageError(f"--{'gpus' if needs.gpus else 'tpus'}: JAX finds none here")
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if needs.cpus > len(cores) > 0:
-        raise UsageError(f"--cpus {needs.cpus}: there are {len(cores)}")
+        raise UsageError(f"--cpus {needs.cpus}: there are {len(cores)} here")
     jobs = jobs or (len(cores) // needs.cpus if needs.cpus else 1)
     each = needs.cpus or max(len(cores) // jobs, 1)
     parts = [[cores[(n * each + i) % len(cores)] for i in range(each)] for n in range(jobs)]
     return [Slot(tuple(part) if jobs > 1 or needs.cpus else (), {}) for part in parts]
 
 
-def _pinned(platform: str, place: range, devices: int) -> dict[str, str]:
-    """The variables that leave a process only these devices."""
-    if len(place) == devices:
+def _restriction(platform: str, share: range, devices: int) -> dict[str, str]:
+    """Return the variables that let a process see only its share of the devices."""
+    if len(share) == devices:
         return {}
     if platform == "tpu":
-        box = _CHIP_BOXES.get(len(place))
+        box = _CHIP_BOXES.get(len(share))
         if box is None:
-            raise UsageError(f"--tpus {len(place)}: one of {', '.join(map(str, _CHIP_BOXES))}")
-        chips = ",".join(map(str, place))
+            raise UsageError(
+                f"--tpus {len(share)}: must be one of {', '.join(map(str, _CHIP_BOXES))}"
+            )
+        chips = ",".join(map(str, share))
         bounds = {"TPU_CHIPS_PER_PROCESS_BOUNDS": box, "TPU_PROCESS_BOUNDS": "1,1,1"}
         return {"TPU_VISIBLE_DEVICES": chips, **bounds}
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     names = visible if len(visible) >= devices else [str(n) for n in range(devices)]
-    return {"CUDA_VISIBLE_DEVICES": ",".join(names[n] for n in place)}
+    return {"CUDA_VISIBLE_DEVICES": ",".join(names[n] for n in share)}
 
 
 class LocalExecutor:
-    """A pool of processes, one a slot; on CPU, not more than memory suffices for."""
+    """A LocalExecutor runs one process in each slot.
+
+    Args:
+        slots: the shares of the machine, one for each concurrent run.
+        environment: variables added to the environment of every run.
+        watch_memory: whether runs start only while their estimates fit in memory together.
+    """
 
     def __init__(
         self, slots: Sequence[Slot], environment: Mapping[str, str], *, watch_memory: bool
     ) -> None:
         self._slots, self._environment = slots, environment
-        self._running: dict[int, Process] = {}
+        self._running: dict[int, Process] = {}  # by the number of the slot
         self._memory = SHARE * memory.of_the_machine() if watch_memory else None
 
     @property
     def capacity(self) -> int:
-        """How many runs there is room for at once."""
+        """Return how many runs can go on at once."""
         return len(self._slots)
 
     def describe(self) -> str:
-        """What it runs on, for people."""
+        """Return a phrase for people: how many runs at a time, with how many cores."""
         cores = len(self._slots[0].cores)
         each = f", {cores} core{'s' * (cores > 1)} each" if cores else ""
         return "one at a time" if self.capacity == 1 else f"{self.capacity} at a time{each}"
 
     def has_room(self, launch: Launch) -> bool:
-        """Whether a slot is free, and memory for it beside what runs."""
+        """Return whether a slot is free, and enough memory beside the runs that go on."""
         if len(self._running) == len(self._slots):
             return False
         if not self._running or self._memory is None:
@@ -104,30 +121,30 @@ class LocalExecutor:
         return sum(taken) + (launch.memory or 0) <= self._memory
 
     def start(self, launch: Launch) -> None:
-        """Start it in a free slot."""
-        place = next(n for n in range(len(self._slots)) if n not in self._running)
-        slot = self._slots[place]
+        """Start an attempt in a free slot."""
+        free = next(n for n in range(len(self._slots)) if n not in self._running)
+        slot = self._slots[free]
         environment = {**self._environment, **slot.environment}
-        self._running[place] = Process(launch, slot.cores, environment)
+        self._running[free] = Process(launch, slot.cores, environment)
 
     def ended(self) -> list[tuple[Launch, Ending]]:
-        """Those that have ended since the last call; waits a moment if there is none."""
-        found = []
-        for place, process in list(self._running.items()):
+        """Return the attempts that have ended since the last call; wait a moment if none has."""
+        endings = []
+        for number, process in list(self._running.items()):
             if (ending := process.poll()) is not None:
-                del self._running[place]
-                found.append((process.launch, ending))
-        if not found:
+                del self._running[number]
+                endings.append((process.launch, ending))
+        if not endings:
             time.sleep(_POLL_SECONDS)
-        return found
+        return endings
 
     def stop(self) -> None:
-        """Have all that run save and stop; `ended` tells of them."""
+        """Ask all running attempts to save and stop; `ended` returns them once they have."""
         for process in self._running.values():
             process.stop()
 
     def close(self) -> None:
-        """End what is still there, by force."""
+        """Kill the attempts that are still running."""
         for process in self._running.values():
             process.end()
         self._running.clear()

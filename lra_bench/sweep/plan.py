@@ -1,4 +1,4 @@
-"""Which runs a sweep is made of."""
+"""The plan of a sweep: the list of its runs, from what the user chose."""
 
 import fnmatch
 import itertools
@@ -19,13 +19,15 @@ _ALL = "all"
 
 @dataclass(frozen=True)
 class Choice:
-    """What a sweep is asked to hold: all combinations.
+    """A Choice says which runs a sweep holds: all combinations of its parts.
 
     Attributes:
         tasks, attentions: names, or "all".
-        overrides: "group.key=value" of every run; attention.* of those that have it.
-        grid: for each key the values to be tried.
-        filters: patterns of names; a run must match one, if there is any.
+        seeds: one run for each.
+        preset: the preset of all runs.
+        overrides: "group.key=value" for every run; attention.* only for those that have the option.
+        grid: pairs of a key and the values to try.
+        filters: words or patterns; if there are any, only runs whose name matches one are kept.
     """
 
     tasks: tuple[str, ...]
@@ -39,7 +41,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep; `name` is that of its folder, `kind` what its seeds share of it."""
+    """One run of a sweep.
+
+    Attributes:
+        kind: the name without the seed; runs that differ only in the seed share it.
+        task, attention, preset: names.
+        seed: seed of all random numbers.
+        overrides: settings that differ from the preset, as "group.key=value".
+    """
 
     kind: str
     task: str
@@ -50,97 +59,93 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Such as "listops-linear-seed0"."""
+        """Return the name of the run and of its folder, such as "listops-linear-seed0"."""
         return f"{self.kind}-seed{self.seed}"
 
     def settings(self) -> RunSettings:
-        """The settings of its run.
+        """Return the settings of the run.
 
         Raises:
-            UsageError: there can't be such a run.
+            UsageError: a name or a setting is wrong.
         """
         return make_settings(self.task, self.attention, self.preset, self.seed, self.overrides)
 
     def arguments(self) -> list[str]:
-        """What says the same to `lra-bench run`."""
+        """Return the arguments with which `lra-bench run` does this run."""
         words = ["--task", self.task, "--attention", self.attention, "--preset", self.preset]
         words += ["--seed", str(self.seed)]
         return words + [word for override in self.overrides for word in ("--set", override)]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain dictionaries, ready for JSON."""
+        """Return plain dictionaries, ready for JSON."""
         return asdict(self)
 
 
 def jobs(choice: Choice) -> list[Job]:
-    """All runs of a sweep, those of the first seed first.
+    """Return all runs of a sweep, those of the first seed first.
 
     Raises:
-        UsageError: a name or a setting is wrong, or nothing is left by the filters.
+        UsageError: a name or a setting is wrong, or no run matches the filters.
     """
     tasks, attentions = _names(choice.tasks, TASKS), _names(choice.attentions, ATTENTIONS)
     check_options([*choice.overrides, *(f"{key}=" for key, _ in choice.grid)], attentions)
-    points = [_point(choice.grid, values) for values in itertools.product(*_values(choice.grid))]
-    found = dict.fromkeys(
-        _job(choice, task, attention, seed, point)
-        for seed, task, attention, point in itertools.product(
-            choice.seeds, tasks, attentions, points
-        )
-    )
-    kinds = {job.kind: job for job in found}
-    if len(found) > len(kinds) * len(set(choice.seeds)):
+    points = _grid_points(choice.grid)
+    combinations = itertools.product(choice.seeds, tasks, attentions, points)
+    planned = list(dict.fromkeys(_job(choice, *each) for each in combinations))
+    kinds = {job.kind: job for job in planned}
+    if len(planned) > len(kinds) * len(set(choice.seeds)):
         raise UsageError("--grid: some of these values would share the same folder")
     for job in kinds.values():
         job.settings()
-    kept = [job for job in found if _matches(job.name, choice.filters)]
-    if not kept:
+    matching = [job for job in planned if _matches(job.name, choice.filters)]
+    if not matching:
         raise UsageError(
-            f"--filter {','.join(choice.filters)} leaves none of {len(found)} runs, "
-            f"such as {next(iter(found)).name}"
+            f"--filter {','.join(choice.filters)} matches none of the {len(planned)} runs, "
+            f"such as {planned[0].name}"
         )
-    return kept
+    return matching
 
 
 def check_folders(jobs: Sequence[Job], out: Path) -> None:
-    """See that no folder of these runs holds something else.
+    """Check that no folder of these runs holds something else.
 
     Raises:
-        UsageError: one does, or holds a run of another config.
-        RunError: what one holds can't be read.
+        UsageError: a folder holds something else, or a run of another config.
+        RunError: the config in a folder can't be read.
     """
     for job in jobs:
         RunFolder(out / job.name).check_owner(job.settings())
 
 
 def _names(given: Sequence[str], registry: Any) -> list[str]:
+    """Return registered names, without repeats; "all" stands for every name."""
     names = registry.names() if _ALL in given else list(dict.fromkeys(given))
     for name in names:
         registry.get(name)
     return names
 
 
-def _values(grid: Sequence[tuple[str, tuple[str, ...]]]) -> list[tuple[str, ...]]:
-    return [values for _, values in grid]
+def _grid_points(grid: Sequence[tuple[str, tuple[str, ...]]]) -> list[tuple[str, ...]]:
+    """Return the points of a grid, each a tuple of "key=value"; one empty tuple for no grid."""
+    axes = [[f"{key}={value}" for value in values] for key, values in grid]
+    return list(itertools.product(*axes))
 
 
-def _point(grid: Sequence[tuple[str, tuple[str, ...]]], values: Sequence[str]) -> list[str]:
-    return [f"{key}={value}" for (key, _), value in zip(grid, values, strict=True)]
+def _job(choice: Choice, seed: int, task: str, attention: str, point: Sequence[str]) -> Job:
+    """Return one run; its kind names the values of the grid that apply to its attention."""
+    from_grid = of_attention(point, attention)
+    overrides = (*of_attention(choice.overrides, attention), *from_grid)
+    kind = "-".join([task, attention, *map(_in_folder_name, from_grid)])
+    return Job(kind, task, attention, choice.preset, seed, overrides)
 
 
-def _job(choice: Choice, task: str, attention: str, seed: int, point: Sequence[str]) -> Job:
-    mine = of_attention(point, attention)
-    overrides = (*of_attention(choice.overrides, attention), *mine)
-    parts = [task, attention, *map(_short, mine)]
-    return Job("-".join(parts), task, attention, choice.preset, seed, overrides)
-
-
-def _short(override: str) -> str:
-    """Of "data.source=my/data" what a folder's name can hold: "data.source=my_data"."""
+def _in_folder_name(override: str) -> str:
+    """Return an override as a part of a folder's name: "data.source=my/data" with "my_data"."""
     return re.sub(r"[^\w.=+-]+", "_", override)
 
 
 def _matches(name: str, filters: Sequence[str]) -> bool:
-    """Whether it matches a pattern, or has a plain word of them in it."""
+    """Return whether a name matches a pattern or contains a plain word of the filters."""
     return not filters or any(
         fnmatch.fnmatchcase(name, pattern if re.search(r"[*?\[]", pattern) else f"*{pattern}*")
         for pattern in filters

@@ -1,4 +1,4 @@
-"""Starting the process of one run, watching it and ending it."""
+"""The process of one attempt at a run: it is started, watched and ended."""
 
 import contextlib
 import json
@@ -12,13 +12,19 @@ from collections.abc import Mapping, Sequence
 from lra_bench.runtime import memory
 from lra_bench.sweep.executor import Ending, Launch
 
-# How long a run may take to save its state when it is asked to stop.
+# Seconds that a run may take to save its state when it is asked to stop.
 GRACE_SECONDS = 30.0
-_TAIL = 4096
+_TAIL_BYTES = 4096
 
 
 class Process:
-    """One attempt, in a process of its own that outlives neither its time nor its sweep."""
+    """A Process carries out one attempt; it ends with its time limit and with its sweep.
+
+    Args:
+        launch: the attempt.
+        cores: numbers of the CPU cores that it may use; empty for all.
+        environment: variables added to this process's environment.
+    """
 
     def __init__(
         self, launch: Launch, cores: Sequence[int], environment: Mapping[str, str]
@@ -27,7 +33,7 @@ class Process:
         launch.log.parent.mkdir(parents=True, exist_ok=True)
         launch.folder.mkdir(parents=True, exist_ok=True)
         self._kills, self._started = memory.kills(), time.monotonic()
-        self._asked: float | None = None
+        self._asked_at: float | None = None  # the time when it was asked to stop
         self._timed_out = False
         request = {"cores": list(cores), "folder": str(launch.folder)}
         request["arguments"] = list(launch.arguments)
@@ -40,9 +46,10 @@ class Process:
                 env={**os.environ, **environment},
                 start_new_session=True,
             )
-        self._say(json.dumps(request) + "\n")
+        self._send(json.dumps(request) + "\n")
 
-    def _say(self, text: str) -> None:
+    def _send(self, text: str) -> None:
+        """Write to the standard input of the process, which stays open until it ends."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(text.encode())
@@ -50,40 +57,47 @@ class Process:
 
     @property
     def seconds(self) -> float:
-        """Since its start."""
+        """Return the seconds since its start."""
         return time.monotonic() - self._started
 
     def poll(self) -> Ending | None:
-        """How it ended, if it has; one that is over its time is stopped."""
+        """Return how it ended, or None while it runs; stop it once its time is over."""
         returncode = self._process.poll()
         if returncode is None:
             self._enforce()
             return None
-        self._kill()  # what it may have left behind
+        self._kill()  # processes that it started and left
         self._close()
-        wanting = memory.kills() > self._kills
-        return Ending(returncode, self.seconds, self._timed_out, wanting, _last_line(self.launch))
+        return Ending(
+            returncode=returncode,
+            seconds=self.seconds,
+            timed_out=self._timed_out,
+            memory_ran_out=memory.kills() > self._kills,
+            message=_last_line(self.launch),
+        )
 
     def _enforce(self) -> None:
-        if self._asked is None and self.seconds > self.launch.time_limit:
+        """Stop it at its time limit, and kill it if it does not stop within the grace time."""
+        if self._asked_at is None and self.seconds > self.launch.time_limit:
             self._timed_out = True
             self.stop()
-        if self._asked is not None and time.monotonic() - self._asked > GRACE_SECONDS:
+        if self._asked_at is not None and time.monotonic() - self._asked_at > GRACE_SECONDS:
             self._kill()
 
     def stop(self) -> None:
-        """Ask it to save its state and stop."""
-        if self._asked is None:
-            self._asked = time.monotonic()
+        """Ask it to save its state and stop; asking again has no effect."""
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
             self._process.send_signal(signal.SIGTERM)
 
     def end(self) -> None:
-        """End it by force."""
+        """Kill it and wait until it has ended."""
         self._kill()
         self._process.wait()
         self._close()
 
     def _kill(self) -> None:
+        """Kill the process and all processes that it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -94,7 +108,8 @@ class Process:
 
 
 def _last_line(launch: Launch) -> str:
+    """Return the last line of the log that is not blank; "" if there is none."""
     with launch.log.open("rb") as log:
-        log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
+        log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
         lines = log.read().decode(errors="replace").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "")

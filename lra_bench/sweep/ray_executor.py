@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster. Ray hands them out; trying again is left to the sweep."""
+"""The executor on a Ray cluster. Ray places the runs; the sweep repeats those that fail."""
 
 import contextlib
 import logging
@@ -17,14 +17,20 @@ from lra_bench.sweep.executor import Ending, Launch, Needs
 from lra_bench.sweep.process import GRACE_SECONDS, Process
 
 _POLL_SECONDS = 0.2
-# What a run leaves that is worth bringing home where no file system is shared.
+# The files of a run that are sent back where no file system is shared.
 _SMALL_FILES = ("config.json", "metrics.jsonl", "error.log", "record.json")
 _TOKEN = ".shared"
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a worker sends back: how the attempt ended, its log, and its small files by name."""
+    """A Delivery is what a worker sends back.
+
+    Attributes:
+        ending: how the attempt ended.
+        log: its output; "" if the worker wrote to the sweep's own log.
+        files: text of the small files of the run, by name; empty if the worker wrote them in place.
+    """
 
     ending: Ending
     log: str
@@ -32,11 +38,20 @@ class Delivery:
 
 
 class RayExecutor:
-    """Ray tasks, each of which carries out one attempt in a process of its own.
+    """A RayExecutor carries out each attempt as a Ray task, which starts a process for it.
 
-    A worker that sees the sweep's folder works in it, so that a run goes on where another worker
-    was lost. One that doesn't works in a folder of its own and sends back what is small: there a
-    run that was lost begins anew.
+    A worker that shares the sweep's file system works in the sweep's folder. A run whose worker is
+    lost then goes on from its latest checkpoint. Any other worker works in a temporary folder and
+    sends back the small files; a run whose worker is lost then starts again.
+
+    Args:
+        needs: the hardware of one run; 0 CPUs stand for one.
+        jobs: how many runs go on at once, at most; None for as many as the nodes have room for.
+        environment: variables added to the environment of every run.
+        out: the sweep's folder.
+
+    Raises:
+        UsageError: Ray or a cluster is missing, or no node has what one run needs.
     """
 
     def __init__(
@@ -47,29 +62,31 @@ class RayExecutor:
         self._jobs, self._environment = jobs, dict(environment)
         self._running: dict[Any, tuple[Launch, float]] = {}
         self._token = out.resolve() / _TOKEN
-        self._word = uuid.uuid4().hex
+        self._content = uuid.uuid4().hex
         if not self.capacity:
-            raise UsageError(self._complaint())
+            raise UsageError(self._no_room())
 
     def _amounts(self) -> dict[str, float]:
-        """What a run needs, in Ray's names."""
+        """Return the hardware of one run, by Ray's names of resources."""
         named = {"CPU": self._needs.cpus, "GPU": self._needs.gpus, "TPU": self._needs.tpus}
         return {name: float(amount) for name, amount in named.items() if amount}
 
     def _nodes(self) -> list[dict[str, float]]:
+        """Return the resources of each living node."""
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
-    def _complaint(self) -> str:
-        wanted = ", ".join(f"{amount:g} {name}" for name, amount in self._amounts().items())
-        has = [
+    def _no_room(self) -> str:
+        """Return the message that no node has what one run needs."""
+        needed = ", ".join(f"{amount:g} {name}" for name, amount in self._amounts().items())
+        nodes = [
             "/".join(f"{node.get(name, 0):g} {name}" for name in ("CPU", "GPU", "TPU"))
             for node in self._nodes()
         ]
-        return f"no node of the Ray cluster has {wanted} for a run; there are: {', '.join(has)}"
+        return f"no node of the Ray cluster has {needed} for a run; there are: {', '.join(nodes)}"
 
     @property
     def capacity(self) -> int:
-        """How many runs the nodes of now have room for at once."""
+        """Return how many runs can go on at once on the nodes of the moment."""
         amounts = self._amounts()
         room = [
             min(int(node.get(name, 0) // amount) for name, amount in amounts.items())
@@ -78,31 +95,31 @@ class RayExecutor:
         return min(sum(room), self._jobs or sum(room))
 
     def describe(self) -> str:
-        """What it runs on, for people."""
+        """Return a phrase for people: how many nodes, and how many runs at a time."""
         count = len(self._nodes())
         nodes = f"{count} node{'s' * (count > 1)}"
         return f"on a Ray cluster of {nodes}, {self.capacity} at a time"
 
     def has_room(self, launch: Launch) -> bool:
-        """Whether this may be handed to Ray now."""
+        """Return whether another attempt can be handed to Ray now."""
         del launch
         return len(self._running) < max(self.capacity, 1)
 
     def start(self, launch: Launch) -> None:
-        """Hand it to Ray."""
+        """Hand an attempt to Ray."""
         if not self._token.exists():
-            self._token.write_text(self._word)
+            self._token.write_text(self._content)
         amounts = self._amounts()
         options: dict[str, Any] = {"num_cpus": amounts.pop("CPU"), "max_retries": 0}
         options["num_gpus"] = amounts.pop("GPU", 0)
         options |= {"resources": amounts} if amounts else {}
-        work = self._ray.remote(carry_out).options(name=launch.name, **options)
-        whole = replace(launch, folder=launch.folder.resolve(), log=launch.log.resolve())
-        reference = work.remote(whole, self._environment, str(self._token), self._word)
-        self._running[reference] = (whole, time.monotonic())
+        task = self._ray.remote(carry_out).options(name=launch.name, **options)
+        launch = replace(launch, folder=launch.folder.resolve(), log=launch.log.resolve())
+        reference = task.remote(launch, self._environment, str(self._token), self._content)
+        self._running[reference] = (launch, time.monotonic())
 
     def ended(self) -> list[tuple[Launch, Ending]]:
-        """Those that have ended since the last call; waits a moment if there is none."""
+        """Return the attempts that have ended since the last call; wait a moment if none has."""
         if not self._running:
             time.sleep(_POLL_SECONDS)
             return []
@@ -112,22 +129,23 @@ class RayExecutor:
         return [self._receive(reference) for reference in ready]
 
     def _receive(self, reference: Any) -> tuple[Launch, Ending]:
+        """Return how a finished Ray task ended; put its files in place."""
         launch, started = self._running.pop(reference)
         try:
             delivery: Delivery = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:  # the worker or its node is gone
-            said = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-            return launch, Ending(None, time.monotonic() - started, said=said)
+            message = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            return launch, Ending(None, time.monotonic() - started, message=message)
         unpack(launch, delivery)
         return launch, delivery.ending
 
     def stop(self) -> None:
-        """Have all that run save and stop; `ended` tells of them."""
+        """Ask all running attempts to save and stop; `ended` returns them once they have."""
         for reference in self._running:
             self._ray.cancel(reference)
 
     def close(self) -> None:
-        """End what is still there, by force."""
+        """Kill the attempts that are still running and leave the cluster."""
         for reference in self._running:
             with contextlib.suppress(Exception):
                 self._ray.cancel(reference, force=True)
@@ -136,7 +154,7 @@ class RayExecutor:
 
 
 def _connect() -> Any:
-    """Ray, connected to the cluster that is there, else to one that is started here."""
+    """Return Ray, connected to the running cluster, else to one that is started here."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -145,12 +163,14 @@ def _connect() -> Any:
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(f"no Ray cluster: {str(error).strip().splitlines()[0]}") from None
+        raise UsageError(
+            f"can't connect to a Ray cluster: {str(error).strip().splitlines()[0]}"
+        ) from None
     return ray
 
 
 def unpack(launch: Launch, delivery: Delivery) -> None:
-    """Put what came from a worker without our file system where it belongs."""
+    """Write the files of a worker without a shared file system to the sweep's folder."""
     if not delivery.files and not delivery.log:
         return
     launch.folder.mkdir(parents=True, exist_ok=True)
@@ -161,38 +181,46 @@ def unpack(launch: Launch, delivery: Delivery) -> None:
         log.write(delivery.log)
 
 
-def carry_out(launch: Launch, environment: dict[str, str], token: str, word: str) -> Delivery:
-    """On a worker: do one attempt, in the sweep's folder if that is here."""
-    # One a machine: programs are compiled for its very processor.
+def carry_out(launch: Launch, environment: dict[str, str], token: str, content: str) -> Delivery:
+    """Do one attempt on a worker, in the sweep's folder if the worker shares it.
+
+    Args:
+        launch: the attempt.
+        environment: variables added to the environment of its process.
+        token: a file in the sweep's folder.
+        content: text of that file, by which a worker recognises the folder as shared.
+    """
+    # A folder for each machine: programs are compiled for its processor.
     compiled = Path(tempfile.gettempdir()) / f"lra-bench-compiled-{os.getuid()}"
     environment = {"JAX_COMPILATION_CACHE_DIR": str(compiled), **environment}
-    if _is_shared(Path(token), word):
+    if _is_shared(Path(token), content):
         return Delivery(_wait(Process(launch, (), environment)), "", {})
-    with tempfile.TemporaryDirectory(prefix="lra-bench-") as place:
-        here = replace(launch, folder=Path(place) / launch.name, log=Path(place) / "log")
+    with tempfile.TemporaryDirectory(prefix="lra-bench-") as temporary:
+        here = replace(launch, folder=Path(temporary) / launch.name, log=Path(temporary) / "log")
         ending = _wait(Process(here, (), environment))
         paths = {name: here.folder / name for name in _SMALL_FILES}
         files = {name: path.read_text() for name, path in paths.items() if path.exists()}
         return Delivery(ending, here.log.read_text(errors="replace"), files)
 
 
-def _is_shared(token: Path, word: str) -> bool:
+def _is_shared(token: Path, content: str) -> bool:
+    """Return whether this machine sees the sweep's folder, by the content of a file there."""
     try:
-        return token.read_text() == word
+        return token.read_text() == content
     except OSError:
         return False
 
 
 def _wait(process: Process) -> Ending:
-    """Until it ends; when Ray cancels this, have it save and stop."""
-    patience = float("inf")
+    """Return how a process ended; ask it to save and stop when Ray cancels this task."""
+    deadline = float("inf")
     while True:
         try:
             while (ending := process.poll()) is None:
-                if time.monotonic() > patience:
+                if time.monotonic() > deadline:
                     process.end()
                 time.sleep(_POLL_SECONDS)
             return ending
         except KeyboardInterrupt:
             process.stop()
-            patience = time.monotonic() + GRACE_SECONDS
+            deadline = time.monotonic() + GRACE_SECONDS

@@ -1,4 +1,4 @@
-"""How each run of a sweep stands, by what lies in its folder and what is known of its attempts."""
+"""The state of each run of a sweep, read from its folder and from the history of its attempts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,51 +9,50 @@ from lra_bench.records.record import Record
 from lra_bench.records.run_folder import RunFolder
 from lra_bench.sweep.history import Attempts
 
-# Ends that are results: the same run would end so again.
+# Statuses that are results: the same run would end in the same way again.
 RESULTS = ("ok", "diverged", "out_of_memory")
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a run stands.
+class RunState:
+    """A RunState tells how far a run has come.
 
     Attributes:
-        state: "waiting", "running", "stopped", or a status of its record.
-        step: how far it is, by its last line of metrics.
-        record: of a run that ended.
-        error: why it didn't end well, if known.
+        status: "waiting", "running", "stopped", or the status of its record.
+        step: the last training step in its metrics.
+        record: its record, if it has ended.
+        error: why it did not end well, if known.
     """
 
-    state: str
+    status: str
     step: int = 0
     record: Record | None = None
     error: str | None = None
 
     @property
     def is_done(self) -> bool:
-        """Whether it has a result."""
-        return self.state in RESULTS
+        """Return whether the run has a result."""
+        return self.status in RESULTS
 
 
-def stand(folder: Path, attempts: Attempts) -> Standing:
-    """How the run in a folder stands; only reads."""
+def run_state(folder: Path, attempts: Attempts) -> RunState:
+    """Return the state of the run in a folder; nothing is written."""
     if attempts.is_running():
-        return Standing("running", last_step(folder))
-    error = attempts.errors[-1] if attempts.errors else None
+        return RunState("running", last_step(folder))
     if (folder / record.FILE).exists():
         try:
-            found = record.read(folder / record.FILE)
-        except RunError as broken:
-            return Standing("failed", error=str(broken))
-        return Standing(found.status, found.steps, found, found.error)
-    if error is not None:
-        return Standing("failed", last_step(folder), error=error)
+            result = record.read(folder / record.FILE)
+        except RunError as error:
+            return RunState("failed", error=str(error))
+        return RunState(result.status, result.steps, result, result.error)
+    if attempts.errors:
+        return RunState("failed", last_step(folder), error=attempts.errors[-1])
     if RunFolder(folder).started:
-        return Standing("stopped", last_step(folder))
-    return Standing("waiting")
+        return RunState("stopped", last_step(folder))
+    return RunState("waiting")
 
 
 def last_step(folder: Path) -> int:
-    """The step of the last line of metrics; 0 without one."""
+    """Return the step of the last line of metrics; 0 if there is none."""
     lines = metrics.read(folder / metrics.FILE)
     return lines[-1].step if lines else 0

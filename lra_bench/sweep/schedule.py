@@ -1,4 +1,4 @@
-"""Carrying out the runs of a sweep: what is done is left, what fails is tried again."""
+"""The schedule of a sweep: runs are started as there is room, and repeated where they fail."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -14,32 +14,39 @@ from lra_bench.sweep.estimate import Estimate
 from lra_bench.sweep.executor import Ending, Executor, Launch
 from lra_bench.sweep.history import STOPPED, Attempts, History
 from lra_bench.sweep.plan import Job
-from lra_bench.sweep.run_state import RESULTS, stand
+from lra_bench.sweep.run_state import RESULTS, run_state
 from lra_bench.sweep.view import View
 
-_USAGE = 2
+_USAGE_STATUS = 2  # the exit status of a wrong call, which fails again in the same way
 
 
 @dataclass(frozen=True)
 class Patience:
-    """What a run is given.
+    """Patience says how often a run is tried, and how long an attempt may take.
 
     Attributes:
         retries: how often a run that failed is tried again.
-        time_limit: seconds of an attempt; None for ten times the estimate, at least an hour.
+        time_limit: seconds that an attempt may take; None for ten times the estimate, and at least
+            an hour.
     """
 
     retries: int = 2
     time_limit: float | None = None
 
     def limit(self, estimate: Estimate) -> float:
-        """Seconds that an attempt may take."""
+        """Return the seconds that an attempt may take."""
         return self.time_limit or max(10 * (estimate.seconds or 0), 3600.0)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an ending means: an outcome, what went wrong, and whether it may go better again."""
+    """A Verdict says what the ending of an attempt means.
+
+    Attributes:
+        outcome: the status of the run's record, or "stopped", "killed" or "timed_out".
+        error: what went wrong, if anything.
+        may_retry: whether another attempt may succeed.
+    """
 
     outcome: str
     error: str | None = None
@@ -47,7 +54,20 @@ class Verdict:
 
 
 class Schedule:
-    """Does the runs that are left, as many at once as the executor has room for."""
+    """A Schedule does the runs that are left, as many at once as the executor has room for.
+
+    Args:
+        history: where attempts are noted.
+        executor: carries the attempts out.
+        view: shows how they go.
+        data: folder of all data.
+        estimates: time and memory of a run, by its kind.
+        patience: limits on the attempts.
+        arguments: further arguments of `lra-bench run`, for every run.
+
+    Attributes:
+        failed: names of the runs that failed for good.
+    """
 
     def __init__(
         self,
@@ -66,11 +86,11 @@ class Schedule:
         self._running: dict[str, Job] = {}
 
     def run(self, jobs: list[Job], stop: StopRequest) -> None:
-        """Do these runs; on request, have those that run stop, and start no more."""
-        waiting, asked = deque(jobs), False
+        """Do these runs; on a stop request, start no more and ask the running ones to stop."""
+        waiting, told_to_stop = deque(jobs), False
         while self._running or (waiting and not stop.made):
-            if stop.made and not asked:
-                asked = True
+            if stop.made and not told_to_stop:
+                told_to_stop = True
                 self.executor.stop()
             while waiting and not stop.made and self._start_one(waiting):
                 pass
@@ -81,7 +101,7 @@ class Schedule:
             self.view.tick(self._running.values(), waiting)
 
     def _start_one(self, waiting: deque[Job]) -> bool:
-        """Start the first of those waiting that there is room for."""
+        """Start the first waiting run that there is room for; return whether there was one."""
         for job in waiting:
             launch = self._launch(job)
             if self.executor.has_room(launch):
@@ -95,6 +115,7 @@ class Schedule:
         return False
 
     def _launch(self, job: Job) -> Launch:
+        """Return the next attempt at a run."""
         estimate = self.estimates.get(job.kind, Estimate())
         return Launch(
             name=job.name,
@@ -106,19 +127,19 @@ class Schedule:
         )
 
     def _close(self, job: Job, launch: Launch, ending: Ending, *, stopping: bool) -> bool:
-        """Note how an attempt ended; whether the run is to be tried again."""
+        """Note how an attempt ended; return whether the run is tried again."""
         verdict = judge(launch.folder, ending, stopping=stopping)
         self.history.end(job, verdict.outcome, verdict.error, ending.seconds)
         again = verdict.may_retry and not stopping
         again &= self._tries[job.name] <= self.patience.retries
         if not again:
             self._conclude(job, launch, verdict)
-        standing = stand(launch.folder, Attempts())
-        self.view.ended(job, standing, verdict.outcome, verdict.error, again=again)
+        state = run_state(launch.folder, Attempts())
+        self.view.ended(job, state, verdict.outcome, verdict.error, again=again)
         return again
 
     def _conclude(self, job: Job, launch: Launch, verdict: Verdict) -> None:
-        """Count a run that failed for good, and see that it has a record, whoever writes it."""
+        """Count a run that failed for good; write its record if its process did not."""
         if verdict.outcome not in (*RESULTS, STOPPED):
             self.failed.append(job.name)
         if verdict.may_retry and not (launch.folder / record.FILE).exists():
@@ -128,21 +149,27 @@ class Schedule:
 
 
 def judge(folder: Path, ending: Ending, *, stopping: bool) -> Verdict:
-    """What became of an attempt, by its record if it wrote one."""
+    """Return what an ending means, by the record of the run if there is one.
+
+    Args:
+        folder: folder of the run.
+        ending: how its process ended.
+        stopping: whether the sweep was asked to stop.
+    """
     if ending.timed_out:
         return Verdict("timed_out", f"stopped after {ending.seconds:,.0f} s", may_retry=True)
     try:
-        found = record.read(folder / record.FILE) if (folder / record.FILE).exists() else None
+        result = record.read(folder / record.FILE) if (folder / record.FILE).exists() else None
     except RunError as error:
         return Verdict("failed", str(error), may_retry=True)
-    if found is not None and (found.status in RESULTS or ending.returncode in (0, 1)):
-        return Verdict(found.status, found.error, may_retry=found.status == "failed")
+    if result is not None and (result.status in RESULTS or ending.returncode in (0, 1)):
+        return Verdict(result.status, result.error, may_retry=result.status == "failed")
     if stopping:
         return Verdict(STOPPED)
-    if ending.wanting and ending.returncode == -9:
+    if ending.memory_ran_out and ending.returncode == -9:
         return Verdict("out_of_memory", KILLED_FOR_MEMORY, may_retry=True)
-    if says_out_of_memory(ending.said):
-        return Verdict("out_of_memory", ending.said, may_retry=True)
+    if says_out_of_memory(ending.message):
+        return Verdict("out_of_memory", ending.message, may_retry=True)
     if ending.returncode is None or ending.returncode < 0:
-        return Verdict("killed", ending.said, may_retry=True)
-    return Verdict("failed", ending.said, may_retry=ending.returncode != _USAGE)
+        return Verdict("killed", ending.message, may_retry=True)
+    return Verdict("failed", ending.message, may_retry=ending.returncode != _USAGE_STATUS)

@@ -1,4 +1,4 @@
-"""A sweep from its request to its end."""
+"""A sweep, from its request to its exit status."""
 
 import os
 import shutil
@@ -18,30 +18,35 @@ from lra_bench.files import locked, refuse_file
 from lra_bench.records import record
 from lra_bench.registry import make_task
 from lra_bench.runtime.stopping import StopRequest
-from lra_bench.sweep.estimate import Estimate, Resources, calibrate, from_the_past
+from lra_bench.sweep.estimate import Estimate, Resources, calibrate, from_ended_runs
 from lra_bench.sweep.executor import Executor, Needs
 from lra_bench.sweep.history import Attempts, History
 from lra_bench.sweep.local_executor import LocalExecutor, slots
 from lra_bench.sweep.plan import Choice, Job, check_folders, jobs
-from lra_bench.sweep.run_state import Standing, stand
+from lra_bench.sweep.run_state import RunState, run_state
 from lra_bench.sweep.schedule import Patience, Schedule
-from lra_bench.sweep.view import View, number, plan_table
+from lra_bench.sweep.tables import number, plan_table
+from lra_bench.sweep.view import View
 
-# Of the sweep's folder: what runs have compiled, for those of other seeds.
+# The folder, in the sweep's, of compiled programs: runs of other seeds use them again.
 _COMPILED = ".compiled"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """A Request is what the user asks of a sweep.
 
     Attributes:
+        choice: which runs it holds.
         out: the sweep's folder.
-        data: where data live, if said.
-        jobs: runs side by side; None for what there is room for.
-        memory_limit: bytes of one run.
+        data: folder of all data; None for the usual one.
+        executor: "local" or "ray".
+        jobs: how many runs go on at once; None for as many as there is room for.
+        needs: the hardware of one run.
+        patience: how often a run is tried, and how long an attempt may take.
+        memory_limit: memory that one run may use, in bytes; None for no limit.
         calibrate: whether to time training steps for the estimates.
-        dry_run: whether only to say what would be done.
+        dry_run: whether only to print what would be done.
     """
 
     choice: Choice
@@ -57,138 +62,153 @@ class Request:
 
 
 def execute(request: Request, display: Display) -> int:
-    """Do the sweep; the exit status.
+    """Do a sweep and return the exit status: 0 if every run has a result.
 
     Raises:
-        UsageError: it can't be done as asked for; nothing has begun.
+        UsageError: it can't be done as requested; no run has begun.
     """
-    wanted = jobs(request.choice)
+    planned = jobs(request.choice)
     refuse_file(request.out)
-    with locked(request.out / ".lock", wait=False) as ours:
-        if not ours:
+    with locked(request.out / ".lock", wait=False) as acquired:
+        if not acquired:
             raise UsageError(f"another sweep is at work in {request.out}")
-        check_folders(wanted, request.out)
-        return _Sweep(request, wanted, display).execute()
+        check_folders(planned, request.out)
+        return _Sweep(request, planned, display).execute()
 
 
 class _Sweep:
-    """The stages of a sweep: look, estimate, tell the plan, do it."""
+    """A sweep goes through four stages: look, estimate, print the plan, carry it out.
 
-    def __init__(self, request: Request, wanted: list[Job], display: Display) -> None:
-        self.request, self.wanted, self.display = request, wanted, display
+    Attributes:
+        jobs: the requested runs.
+        attempts: earlier attempts at each run, by its name.
+        states: state of each run before the sweep goes on, by its name.
+        left: the runs without a result.
+    """
+
+    def __init__(self, request: Request, jobs: list[Job], display: Display) -> None:
+        self.request, self.jobs, self.display = request, jobs, display
         self.history = History(request.out)
         self.data = data_root(request.data)
         self.attempts = self.history.attempts()
-        self.standings = {job.name: self._stand(job) for job in wanted}
-        self.left = [job for job in wanted if not self.standings[job.name].is_done]
+        self.states = {job.name: self._state(job) for job in jobs}
+        self.left = [job for job in jobs if not self.states[job.name].is_done]
 
-    def _stand(self, job: Job) -> Standing:
-        return stand(self.request.out / job.name, self.attempts.get(job.name, Attempts()))
+    def _state(self, job: Job) -> RunState:
+        """Return the state of a run now, given the attempts before this sweep."""
+        return run_state(self.request.out / job.name, self.attempts.get(job.name, Attempts()))
 
     def execute(self) -> int:
-        """Go through all; the exit status."""
+        """Go through all stages and return the exit status."""
         if not self.left:
-            self.display.line(f"all {number(len(self.wanted), 'run')} are done")
+            self.display.line(f"all {number(len(self.jobs), 'run')} are done")
             return 0
-        executor, place = self._executor()
+        executor, resources = self._executor()
         with closing(executor):
-            estimates = self._estimates(place)
-            self._tell(executor, estimates)
+            estimates = self._estimates(resources)
+            self._print_plan(executor, estimates)
             if self.request.dry_run:
                 return 0
-            self.history.plan(self.wanted)
+            self.history.plan(self.jobs)
             return self._run(executor, estimates)
 
     def _executor(self) -> tuple[Executor, Resources | None]:
-        """Who carries the runs out, and what one has; None where that isn't here."""
-        needs, wanted_jobs = self.request.needs, self.request.jobs
-        if self.request.executor == "ray":
+        """Return the executor, and the resources of one run; None if it does not run here."""
+        request = self.request
+        if request.executor == "ray":
             from lra_bench.sweep.ray_executor import RayExecutor
 
-            return RayExecutor(needs, wanted_jobs, self._environment(), self.request.out), None
-        here = supervise.describe()
-        platform = here["environment"]["platform"]
-        found = slots(platform, here["devices"], needs, wanted_jobs)
+            environment = self._environment()
+            return RayExecutor(request.needs, request.jobs, environment, request.out), None
+        machine = supervise.describe()
+        platform, devices = machine["environment"]["platform"], machine["devices"]
+        shares = slots(platform, devices, request.needs, request.jobs)
         on_cpu = platform == "cpu"
-        executor = LocalExecutor(found, self._environment(), watch_memory=on_cpu)
-        each = max(needs.gpus, needs.tpus, 1)
-        return executor, Resources(found[0].cores, here["devices"] if on_cpu else each)
+        executor = LocalExecutor(shares, self._environment(), watch_memory=on_cpu)
+        each = devices if on_cpu else max(request.needs.gpus, request.needs.tpus, 1)
+        return executor, Resources(shares[0].cores, each)
 
     def _environment(self) -> dict[str, str]:
-        """One run's compiled programs serve those of other seeds."""
+        """Return the variables by which runs share compiled programs."""
         environment = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
         if "JAX_COMPILATION_CACHE_DIR" in os.environ or self.request.executor == "ray":
             return environment
         compiled = (self.request.out / _COMPILED).resolve()
         return {"JAX_COMPILATION_CACHE_DIR": str(compiled), **environment}
 
-    def _estimates(self, place: Resources | None) -> dict[str, Estimate]:
-        """What is known from runs that ended, else by calibration, of each kind that is left."""
-        past = from_the_past(self.wanted, self.standings, self.attempts)
-        if place is None:
-            return past
-        sizes = self._sizes()
-        kinds = {job.kind: job for job in self.left if job.kind not in past}
-        if not self.request.calibrate or not kinds:
-            return past
-        display = self.display
-        return past | calibrate(list(kinds.values()), sizes, place, self.request.out, display)
+    def _estimates(self, resources: Resources | None) -> dict[str, Estimate]:
+        """Return an estimate for each kind of run, as far as one is known or can be measured."""
+        known = from_ended_runs(self.jobs, self.states, self.attempts)
+        if resources is None:
+            return known
+        sizes = self._prepare_data()
+        unknown = {job.kind: job for job in self.left if job.kind not in known}
+        if not self.request.calibrate or not unknown:
+            return known
+        folder, first_jobs = self.request.out, list(unknown.values())
+        return known | calibrate(first_jobs, sizes, resources, folder, self.display)
 
-    def _sizes(self) -> dict[str, dict[str, int]]:
-        """By kind, the examples of each split; data that aren't there yet are prepared."""
-        found: dict[str, dict[str, int]] = {}
-        known: dict[str, dict[str, int]] = {}
+    def _prepare_data(self) -> dict[str, dict[str, int]]:
+        """Prepare missing data; return the number of examples in each split, by kind of run."""
+        sizes: dict[str, dict[str, int]] = {}
+        prepared: dict[str, dict[str, int]] = {}
         for job in {job.kind: job for job in self.left}.values():
             settings = job.settings()
             key = repr((job.task, settings.data_source, settings.data))
-            if key not in known:
+            if key not in prepared:
                 task = make_task(job.task, settings.data)
                 location = locate(self.data, task, settings.data_source)
                 store = load_data(task, location, self.display)
-                known[key] = {split: len(store.splits[split]) for split in SPLITS}
-            found[job.kind] = known[key]
-        return found
+                prepared[key] = {split: len(store.splits[split]) for split in SPLITS}
+            sizes[job.kind] = prepared[key]
+        return sizes
 
-    def _tell(self, executor: Executor, estimates: Mapping[str, Estimate]) -> None:
-        """Print what will be done."""
-        done = len(self.wanted) - len(self.left)
+    def _print_plan(self, executor: Executor, estimates: Mapping[str, Estimate]) -> None:
+        """Print what will be done and, where every run has an estimate, how long it will take."""
+        done = len(self.jobs) - len(self.left)
         self.display.line(
-            f"{number(len(self.wanted), 'run')}, {done:,} done, preset "
+            f"{number(len(self.jobs), 'run')}, {done:,} done, preset "
             f"{self.request.choice.preset}, {executor.describe()}"
         )
         self.display.show(plan_table(self.left, estimates))
         seconds = [estimates.get(job.kind, Estimate()).seconds for job in self.left]
-        if all(one is not None for one in seconds):
-            total = sum(one or 0 for one in seconds) / executor.capacity
-            self.display.line(f"in all about {duration(total)}")
+        known = [value for value in seconds if value is not None]
+        if len(known) == len(seconds):
+            self.display.line(f"about {duration(sum(known) / executor.capacity)} in all")
         self.display.line()
 
     def _run(self, executor: Executor, estimates: Mapping[str, Estimate]) -> int:
-        request = self.request
+        """Carry out the runs that are left and return the exit status."""
         self._put_unreadable_aside()
-        view = View(
-            self.display,
-            request.out,
-            self.wanted,
-            self.standings,
-            estimates,
-            executor.capacity,
-        )
-        arguments = ("--processes", "1")  # not with those of a Slurm step or a TPU slice
-        if request.executor == "local" or request.data is not None:
-            arguments += ("--data-dir", str(self.data.resolve()))
-        if request.memory_limit is not None:
-            arguments += ("--memory-limit", str(request.memory_limit))
+        request, capacity = self.request, executor.capacity
+        view = View(self.display, request.out, self.jobs, self.states, estimates, capacity)
         schedule = Schedule(
-            self.history, executor, view, self.data, estimates, request.patience, arguments
+            self.history,
+            executor,
+            view,
+            self.data,
+            estimates,
+            request.patience,
+            self._common_arguments(),
         )
         stop = StopRequest()
         with stop.listening(), self.display.live(view.render):
             schedule.run(self.left, stop)
         return self._conclude(schedule, stop)
 
+    def _common_arguments(self) -> tuple[str, ...]:
+        """Return the arguments of `lra-bench run` that are the same for every run."""
+        request = self.request
+        # A run is one process: it must not join a Slurm step or a TPU slice around the sweep.
+        arguments = ("--processes", "1")
+        if request.executor == "local" or request.data is not None:
+            arguments += ("--data-dir", str(self.data.resolve()))
+        if request.memory_limit is not None:
+            arguments += ("--memory-limit", str(request.memory_limit))
+        return arguments
+
     def _put_unreadable_aside(self) -> None:
-        """Have the run write a record anew where the one that is there can't be read."""
+        """Rename each record that can't be read, so that its run writes a new one."""
         for job in self.left:
             path = self.request.out / job.name / record.FILE
             try:
@@ -196,17 +216,19 @@ class _Sweep:
                     record.read(path)
             except RunError as error:
                 path.rename(path.with_suffix(".unreadable"))
-                self.display.line(f"put aside: {error}")
+                self.display.line(f"put aside as record.unreadable: {error}")
 
     def _conclude(self, schedule: Schedule, stop: StopRequest) -> int:
+        """Print how the sweep ended and return the exit status."""
+        out = self.request.out
         self.display.line()
         if schedule.failed:
-            logs = self.history.log(self.wanted[0]).parent
-            self.display.line(f"failed: {', '.join(schedule.failed)}; what they said is in {logs}")
+            logs = self.history.log(self.jobs[0]).parent
+            self.display.line(f"failed: {', '.join(schedule.failed)}; their output is in {logs}")
         if stop.made:
-            self.display.line("stopped; the same command goes on from here")
+            self.display.line("stopped; the same command continues the sweep")
             return 1
-        if all(self._stand(job).is_done for job in self.history.jobs()):
-            shutil.rmtree(self.request.out / _COMPILED, ignore_errors=True)
-        self.display.line(f"records in {self.request.out}: lra-bench table {self.request.out}")
+        if all(self._state(job).is_done for job in self.history.jobs()):
+            shutil.rmtree(out / _COMPILED, ignore_errors=True)
+        self.display.line(f"the records are in {out}; to see a table: lra-bench table {out}")
         return 1 if schedule.failed else 0

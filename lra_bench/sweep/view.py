@@ -1,8 +1,7 @@
-"""What a person sees of a sweep: lines, and on a terminal a table beneath them."""
+"""The progress of a sweep on the screen: lines and, on a terminal, a table beneath them."""
 
 import time
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Group
@@ -10,144 +9,136 @@ from rich.table import Table
 from rich.text import Text
 
 from lra_bench.display.progress import Display
-from lra_bench.display.units import duration, size_text
+from lra_bench.display.units import duration
 from lra_bench.sweep.estimate import Estimate
 from lra_bench.sweep.plan import Job
-from lra_bench.sweep.run_state import Standing, last_step
+from lra_bench.sweep.run_state import RunState, last_step
+from lra_bench.sweep.tables import grid, status_counts
 
+# How often the runs' steps are read and, without a terminal, how often a line is printed.
 _LOOK_SECONDS = 1.0
 _LINE_SECONDS = 300.0
-_STYLES = {"ok": "green", "running": "cyan", "failed": "bold red"}
-
-
-def number(count: int, what: str) -> str:
-    """Such as "1 run" or "1,200 runs"."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
-def grid(jobs: Iterable[Job], states: Mapping[str, str]) -> Table:
-    """How the runs stand: attentions by tasks, each cell the states of its runs."""
-    rows: dict[str, dict[str, Counter[str]]] = {}
-    tasks: dict[str, None] = {}
-    for job in jobs:
-        label = job.kind.removeprefix(f"{job.task}-")
-        cells = rows.setdefault(label, {})
-        cells.setdefault(job.task, Counter())[states[job.name].replace("_", " ")] += 1
-        tasks[job.task] = None
-    table = Table("attention", *tasks, box=None, pad_edge=False, header_style="bold")
-    for label, cells in rows.items():
-        table.add_row(label, *(_cell(cells.get(task)) for task in tasks))
-    return table
-
-
-def _cell(states: Counter[str] | None) -> Text:
-    parts = [
-        Text(state if count == 1 == sum((states or {}).values()) else f"{count} {state}", style)
-        for state, count in sorted((states or {}).items())
-        for style in [_STYLES.get(state, "")]
-    ]
-    return Text(", ").join(parts)
-
-
-def plan_table(left: Iterable[Job], estimates: Mapping[str, Estimate]) -> Table:
-    """What is left to do, a row a kind of run."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("to do")
-    for header in ("runs", "a run", "memory"):
-        table.add_column(header, justify="right")
-    for kind, runs in Counter(job.kind for job in left).items():
-        known = estimates.get(kind, Estimate())
-        seconds = "" if known.seconds is None else f"about {duration(known.seconds)}"
-        table.add_row(kind, str(runs), seconds, size_text(known.memory) if known.memory else "")
-    return table
 
 
 class View:
-    """Tells of a sweep while it goes on."""
+    """A View shows how a sweep goes on.
+
+    Args:
+        display: where lines and the table are printed.
+        folder: the sweep's folder.
+        jobs: all runs of the sweep.
+        states: state of each run before the sweep goes on, by its name.
+        estimates: time and memory of a run, by its kind.
+        capacity: how many runs can go on at once.
+    """
 
     def __init__(
         self,
         display: Display,
         folder: Path,
         jobs: Sequence[Job],
-        standings: Mapping[str, Standing],
+        states: Mapping[str, RunState],
         estimates: Mapping[str, Estimate],
         capacity: int,
     ) -> None:
-        self._display, self._folder, self._jobs = display, folder, jobs
-        self._states = {job.name: standings[job.name].state for job in jobs}
-        self._seconds = {kind: one.seconds for kind, one in estimates.items() if one.seconds}
-        self._capacity = capacity
-        self._steps = {job.kind: job.settings().train.num_steps for job in jobs}
-        self._since: dict[str, float] = {}
-        self._at: dict[str, int] = {}
-        self._left: float | None = None
+        self._display, self._folder, self._capacity = display, folder, capacity
+        self._jobs = {job.name: job for job in jobs}
+        self._statuses = {job.name: states[job.name].status for job in jobs}
+        # By kind: training steps of a run, and the seconds that a run is expected to take.
+        self._num_steps = {job.kind: job.settings().train.num_steps for job in jobs}
+        self._expected = {kind: cost.seconds for kind, cost in estimates.items() if cost.seconds}
+        # By the name of a running run: when it was started, and its last step.
+        self._started: dict[str, float] = {}
+        self._steps: dict[str, int] = {}
+        self._seconds_left: float | None = None
         self._looked = self._printed = time.monotonic()
 
     def started(self, job: Job) -> None:
-        """A run begins."""
-        self._states[job.name] = "running"
-        self._since[job.name] = time.monotonic()
+        """Show that an attempt has begun."""
+        self._statuses[job.name] = "running"
+        self._started[job.name] = time.monotonic()
 
     def ended(
-        self, job: Job, standing: Standing, outcome: str, error: str | None, *, again: bool
+        self, job: Job, state: RunState, outcome: str, error: str | None, *, again: bool
     ) -> None:
-        """An attempt has ended."""
-        seconds = time.monotonic() - self._since.pop(job.name)
-        self._at.pop(job.name, None)
-        self._states[job.name] = "waiting" if again else outcome
+        """Print how an attempt ended.
+
+        Args:
+            job: the run.
+            state: its state now.
+            outcome: of the attempt.
+            error: what went wrong, if anything.
+            again: whether the run will be tried again.
+        """
+        seconds = time.monotonic() - self._started.pop(job.name)
+        self._steps.pop(job.name, None)
+        self._statuses[job.name] = "waiting" if again else outcome
         if outcome == "ok":
-            self._seconds.setdefault(job.kind, seconds)
-        what = f"{outcome.replace('_', ' ')}{f': {error}' if error else ''}"
-        test = standing.record and standing.record.test
-        if outcome == "ok" and test:
-            what = f"test accuracy {test.accuracy:.1%}"
+            self._expected.setdefault(job.kind, seconds)
+        result = _result_text(state, outcome, error)
         remark = "; to be tried again" if again else ""
-        self._display.line(f"{self._count()}  {job.name}: {what} ({duration(seconds)}){remark}")
+        self._display.line(f"{self._count()}  {job.name}: {result} ({duration(seconds)}){remark}")
 
     def _count(self) -> str:
+        """Return how many runs have ended, such as "[ 3 of 12]"."""
         ended = sum(
-            state not in ("waiting", "running", "stopped") for state in self._states.values()
+            status not in ("waiting", "running", "stopped") for status in self._statuses.values()
         )
-        width = len(f"{len(self._states):,}")
-        return f"[{ended:>{width},} of {len(self._states):,}]"
+        total = f"{len(self._statuses):,}"
+        return f"[{ended:>{len(total)},} of {total}]"
 
     def tick(self, running: Collection[Job], waiting: Collection[Job]) -> None:
-        """Some time has passed: look how far the runs are."""
+        """Read the steps of the running runs, once a second; to be called often."""
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now
-        self._at = {job.name: last_step(self._folder / job.name) for job in running}
-        self._left = self._remaining(running, waiting)
+        self._steps = {job.name: last_step(self._folder / job.name) for job in running}
+        self._seconds_left = self._estimate_rest(running, waiting)
         if not self._display.is_terminal and now - self._printed > _LINE_SECONDS:
             self._printed = now
-            steps = [f"{job.name} at step {self._at[job.name]:,}" for job in running]
-            self._display.line(f"{self._count()}  {self._eta()}{', '.join(steps)}")
+            steps = [f"{name} at step {step:,}" for name, step in self._steps.items()]
+            self._display.line(f"{self._count()}  {self._time_left()}{', '.join(steps)}")
 
-    def _remaining(self, running: Collection[Job], waiting: Collection[Job]) -> float | None:
-        """Seconds until all is done, if something is known of how long runs take."""
-        if not self._seconds:
+    def _estimate_rest(self, running: Collection[Job], waiting: Collection[Job]) -> float | None:
+        """Return the seconds until all runs are done; None while no run's time is known.
+
+        That is at least the time of the longest run. A kind of unknown time takes the mean.
+        """
+        if not self._expected:
             return None
-        usual = sum(self._seconds.values()) / len(self._seconds)
-        left = [self._seconds.get(job.kind, usual) for job in waiting]
+        mean = sum(self._expected.values()) / len(self._expected)
+        left = [self._expected.get(job.kind, mean) for job in waiting]
         for job in running:
-            whole = self._seconds.get(job.kind, usual)
-            left.append(whole * (1 - self._at[job.name] / self._steps[job.kind]))
+            share_done = self._steps[job.name] / self._num_steps[job.kind]
+            left.append(self._expected.get(job.kind, mean) * (1 - share_done))
         return max([sum(left) / self._capacity, *left]) if left else 0.0
 
-    def _eta(self) -> str:
-        return "" if self._left is None else f"about {duration(self._left)} left; "
+    def _time_left(self) -> str:
+        """Return a phrase such as "about 2 h left; ", "" if that is not known."""
+        return "" if self._seconds_left is None else f"about {duration(self._seconds_left)} left; "
 
     def render(self) -> Group:
-        """The table beneath the lines."""
+        """Return what is shown beneath the lines: all runs, the running ones, and the totals."""
+        jobs, totals = self._jobs.values(), status_counts(self._statuses.values())
+        summary = Text(f"{self._time_left()}{totals}", "bold")
+        table = grid(jobs, self._statuses)
+        return Group(Text(), table, Text(), self._running_table(), Text(), summary)
+
+    def _running_table(self) -> Table:
+        """Return a table of the running runs: the step of each, and since when it runs."""
         now = time.monotonic()
-        runs = Table("running", "step", "since", box=None, pad_edge=False, header_style="bold")
-        for name, since in self._since.items():
-            job = next(job for job in self._jobs if job.name == name)
-            steps = f"{self._at.get(name, 0):,} of {self._steps[job.kind]:,}"
-            runs.add_row(Text(name, "cyan"), steps, duration(now - since))
-        counts = Counter(state.replace("_", " ") for state in self._states.values())
-        totals = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
-        summary = Text(f"{self._eta()}{totals}", "bold")
-        return Group(Text(), grid(self._jobs, self._states), Text(), runs, Text(), summary)
+        table = Table("running", "step", "since", box=None, pad_edge=False, header_style="bold")
+        for name, started in self._started.items():
+            num_steps = self._num_steps[self._jobs[name].kind]
+            steps = f"{self._steps.get(name, 0):,} of {num_steps:,}"
+            table.add_row(Text(name, "cyan"), steps, duration(now - started))
+        return table
+
+
+def _result_text(state: RunState, outcome: str, error: str | None) -> str:
+    """Return the test accuracy of a run that ended well, else its outcome and its error."""
+    test = state.record and state.record.test
+    if outcome == "ok" and test:
+        return f"test accuracy {test.accuracy:.1%}"
+    return f"{outcome.replace('_', ' ')}{f': {error}' if error else ''}"

@@ -1,4 +1,4 @@
-"""The command line from end to end: what a user types, what comes out, what is left behind."""
+"""The command line from end to end: what a user types, what is printed, what is written."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ def finished(tmp_path_factory, data_dir):
 
 class TestHelp:
     def test_help_is_fast_to_import(self, environment):
-        """No heavy module is loaded to say what the commands are."""
+        """The list of commands is printed without importing a heavy module."""
         code = (
             "import sys; from lra_bench.cli import parser; parser().format_help();"
             "heavy = {'jax', 'flax', 'numpy', 'pandas', 'tensorflow_datasets', 'orbax', 'rich'};"
@@ -87,46 +87,46 @@ class TestList:
 
 class TestRun:
     def test_record_is_as_specified(self, finished):
-        found = json.loads((finished / "record.json").read_text())
-        assert list(found) == KEYS
-        assert (found["status"], found["error"], found["steps"]) == ("ok", None, 24)
-        assert found["config"] == json.loads((finished / "config.json").read_text())
-        assert found["parameters_vs_softmax"] == 1
-        assert found["test"]["examples"] == found["validation"]["examples"] == 64
-        right = answers.unpack(found["test"]["correct"], 64)
-        assert right.mean() == found["test"]["accuracy"] == lines(finished)[-1]["accuracy"]
+        values = json.loads((finished / "record.json").read_text())
+        assert list(values) == KEYS
+        assert (values["status"], values["error"], values["steps"]) == ("ok", None, 24)
+        assert values["config"] == json.loads((finished / "config.json").read_text())
+        assert values["parameters_vs_softmax"] == 1
+        assert values["test"]["examples"] == values["validation"]["examples"] == 64
+        right = answers.unpack(values["test"]["correct"], 64)
+        assert right.mean() == values["test"]["accuracy"] == lines(finished)[-1]["accuracy"]
         assert 0 < right.sum() < 64
-        assert found["chance"] > 0.1
+        assert values["chance"] > 0.1
         for key in ("steps_per_second", "tokens_per_second", "flops_per_step"):
-            assert found[key] > 0
-        assert found["compile_seconds"] is None or found["compile_seconds"] > 0
-        assert found["tokens_per_second"] == pytest.approx(found["steps_per_second"] * 16 * 48)
-        assert found["peak_memory_bytes"] > 1e8
-        assert found["data"]["official"] is False
-        assert found["data"]["sizes"] == {"train": 512, "validation": 64, "test": 64}
-        assert found["environment"]["device_count"] >= 1
+            assert values[key] > 0
+        assert values["compile_seconds"] is None or values["compile_seconds"] > 0
+        assert values["tokens_per_second"] == pytest.approx(values["steps_per_second"] * 16 * 48)
+        assert values["peak_memory_bytes"] > 1e8
+        assert values["data"]["official"] is False
+        assert values["data"]["sizes"] == {"train": 512, "validation": 64, "test": 64}
+        assert values["environment"]["device_count"] >= 1
 
     def test_metrics_are_as_specified(self, finished):
-        found = lines(finished)
+        metrics = lines(finished)
         usual = ["step", "split", "loss", "accuracy", "seconds"]
-        assert all(list(x) == usual for x in found[:-1])
-        assert list(found[-1]) == [*usual, "correct"]
-        assert [x["step"] for x in found if x["split"] == "train"] == [4, 8, 12, 16, 20, 24]
-        assert [x["step"] for x in found if x["split"] == "validation"] == [8, 16, 24]
-        assert [x["split"] for x in found][-1] == "test"
+        assert all(list(x) == usual for x in metrics[:-1])
+        assert list(metrics[-1]) == [*usual, "correct"]
+        assert [x["step"] for x in metrics if x["split"] == "train"] == [4, 8, 12, 16, 20, 24]
+        assert [x["step"] for x in metrics if x["split"] == "validation"] == [8, 16, 24]
+        assert [x["split"] for x in metrics][-1] == "test"
 
     def test_the_best_validation_step_is_tested(self, finished):
-        found = read_record(finished / "record.json")
+        record = read_record(finished / "record.json")
         validated = {
             x["step"]: x["accuracy"] for x in lines(finished) if x["split"] == "validation"
         }
         best = max(validated, key=lambda step: (validated[step], -step))
-        assert found["best_step"] == best
-        assert found["validation"]["accuracy"] == validated[best]
+        assert record["best_step"] == best
+        assert record["validation"]["accuracy"] == validated[best]
         assert lines(finished)[-1]["step"] == best
-        assert lines(finished)[-1]["accuracy"] == found["test"]["accuracy"]
+        assert lines(finished)[-1]["accuracy"] == record["test"]["accuracy"]
 
-    def test_the_loops_keys_do_what_they_say(self, cli, tmp_path):
+    def test_the_settings_of_the_loop_take_effect(self, cli, tmp_path):
         """--set log_every, eval_every, eval_batch_size and resample_every, seen in the files."""
         usual = ("train.log_every=5", "train.eval_every=6", "train.eval_batch_size=24")
         curves = []
@@ -134,22 +134,22 @@ class TestRun:
             out = tmp_path / str(every)
             options = [f"--set={item}" for item in (*usual, f"train.resample_every={every}")]
             assert cli(*SMOKE, "--out", out, *options)[0] == 0
-            found = lines(out)
-            assert [x["step"] for x in found if x["split"] == "train"] == [5, 10, 15, 20, 24]
-            assert [x["step"] for x in found if x["split"] == "validation"] == [6, 12, 18, 24]
-            curves.append([x["loss"] for x in found if x["split"] == "train"])
+            metrics = lines(out)
+            assert [x["step"] for x in metrics if x["split"] == "train"] == [5, 10, 15, 20, 24]
+            assert [x["step"] for x in metrics if x["split"] == "validation"] == [6, 12, 18, 24]
+            curves.append([x["loss"] for x in metrics if x["split"] == "train"])
         assert curves[0] != curves[1]
 
     def test_seeds_differ_and_repeat(self, cli, finished, tmp_path):
         assert cli(*SMOKE, "--seed", 1, "--out", tmp_path / "other")[0] == 0
         assert cli(*SMOKE, "--out", tmp_path / "again")[0] == 0
         keep = ("step", "split", "loss", "accuracy")
-        one, other, again = (
+        first, other, again = (
             [[x[key] for key in keep] for x in lines(folder)]
             for folder in (finished, tmp_path / "other", tmp_path / "again")
         )
-        assert one == again
-        assert one != other
+        assert first == again
+        assert first != other
 
     def test_default_folder_and_summary(self, cli, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -163,11 +163,11 @@ class TestRun:
     def test_bfloat16_and_accumulation_run(self, cli, tmp_path):
         options = ("--set", "model.dtype=bfloat16", "--set", "train.accumulate=2")
         assert cli(*SMOKE, "--out", tmp_path / "run", *options)[0] == 0
-        found = read_record(tmp_path / "run/record.json")
-        assert found["environment"]["dtype"] == "bfloat16"
+        record = read_record(tmp_path / "run/record.json")
+        assert record["environment"]["dtype"] == "bfloat16"
 
     def test_flops_are_of_the_whole_batch(self, cli, finished, tmp_path):
-        """However many parts it is cut into."""
+        """The number of parts that the batch is cut into makes no difference."""
         assert cli(*SMOKE, "--out", tmp_path / "run", "--set", "train.accumulate=4")[0] == 0
         parts, whole = (read_record(x / "record.json") for x in (tmp_path / "run", finished))
         # The parts' gradients are summed, which is next to nothing.

@@ -123,7 +123,7 @@ def test_the_sweep_is_asked_to_stop(spawn, undisturbed, tmp_path):
     said, _ = process.communicate(timeout=60)
     assert time.monotonic() - asked < 30
     assert process.returncode == 1
-    assert "stopped; the same command goes on from here" in said
+    assert "stopped; the same command continues the sweep" in said
     finish(spawn, tmp_path)
     assert_equal_sweeps(tmp_path, undisturbed)
 

@@ -1,4 +1,4 @@
-"""Sweeps: what is planned, how an end is judged, who gets which devices, and the command."""
+"""Sweeps: the plan, the verdict on an attempt, the devices of each run, and the command."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from lra_bench.sweep import history, local_executor, plan, schedule
 from lra_bench.sweep.estimate import Estimate
 from lra_bench.sweep.executor import Ending, Launch, Needs
 from lra_bench.sweep.history import Attempts, History
-from lra_bench.sweep.run_state import stand
+from lra_bench.sweep.run_state import run_state
 
 SMOKE = ("sweep", "--preset", "smoke", "--tasks", "listops", "--no-calibration")
 
@@ -36,10 +36,10 @@ def job(**changes):
 
 
 def names(**changes):
-    return [one.name for one in plan.jobs(choice(**changes))]
+    return [planned.name for planned in plan.jobs(choice(**changes))]
 
 
-def test_the_first_seed_of_all_comes_first():
+def test_runs_of_the_first_seed_come_first():
     assert names() == [
         "listops-linear-seed0",
         "listops-performer-relu-seed0",
@@ -48,13 +48,13 @@ def test_the_first_seed_of_all_comes_first():
     ]
 
 
-def test_all_is_what_is_registered():
+def test_all_stands_for_every_registered_name():
     planned = plan.jobs(choice(tasks=("all",), attentions=("all",), seeds=(0,)))
-    assert {one.task for one in planned} == set(plan.TASKS.names())
+    assert {each.task for each in planned} == set(plan.TASKS.names())
     assert len(planned) == len(plan.TASKS.names()) * len(plan.ATTENTIONS.names())
 
 
-def test_an_option_goes_to_those_that_have_it_and_a_grid_makes_runs_of_its_values():
+def test_options_apply_where_they_exist_and_a_grid_makes_a_run_of_each_value():
     grid = (("attention.num_features", ("8", "16")), ("train.learning_rate", ("1e-3",)))
     assert names(seeds=(0,), grid=grid) == [
         "listops-linear-train.learning_rate=1e-3-seed0",
@@ -62,7 +62,7 @@ def test_an_option_goes_to_those_that_have_it_and_a_grid_makes_runs_of_its_value
         "listops-performer-relu-attention.num_features=16-train.learning_rate=1e-3-seed0",
     ]
     planned = plan.jobs(choice(seeds=(0,), grid=grid))
-    assert [one.settings().attention_options.get("num_features") for one in planned] == [
+    assert [each.settings().attention_options.get("num_features") for each in planned] == [
         None,
         8,
         16,
@@ -95,7 +95,7 @@ def test_filters(filters, kept):
         ({"overrides": ("train.num_step=3",)}, "did you mean 'train.num_steps'"),
         ({"overrides": ("attention.num_hashes=3",)}, "unknown --set key"),
         ({"grid": (("train.num_steps", ("3", "x")),)}, "must be of type int"),
-        ({"filters": ("text",)}, "leaves none of 4 runs"),
+        ({"filters": ("text",)}, "matches none of the 4 runs"),
     ],
 )
 def test_a_wrong_plan_is_refused(changes, says):
@@ -103,52 +103,52 @@ def test_a_wrong_plan_is_refused(changes, says):
         plan.jobs(choice(**changes))
 
 
-def test_what_run_is_called_with_means_the_same():
-    one = job(overrides=("train.num_steps=3",))
-    words = one.arguments()
+def test_the_arguments_of_run_give_the_same_settings():
+    run = job(overrides=("train.num_steps=3",))
+    words = run.arguments()
     assert words == [
         *("--task", "listops", "--attention", "linear", "--preset", "smoke", "--seed", "0"),
         *("--set", "train.num_steps=3"),
     ]
-    assert one.settings() == make_settings("listops", "linear", "smoke", 0, ["train.num_steps=3"])
+    assert run.settings() == make_settings("listops", "linear", "smoke", 0, ["train.num_steps=3"])
 
 
 def test_history_survives_a_line_that_was_cut_off_and_adds_runs(tmp_path):
-    kept, one = History(tmp_path), job()
-    kept.plan([one])
-    kept.begin(one, fresh=True)
+    past, run = History(tmp_path), job()
+    past.plan([run])
+    past.begin(run, fresh=True)
     with (tmp_path / history.EVENTS).open("a") as file:
         file.write('{"run": "lis')
-    kept.end(one, "failed", "why", 2.0)
-    kept.begin(one, fresh=True)
-    kept.end(one, "ok", None, 3.0)
-    found = kept.attempts()[one.name]
-    assert (found.ended, found.errors, found.seconds) == (2, ["failed: why"], 3.0)
-    assert not found.is_running()
+    past.end(run, "failed", "why", 2.0)
+    past.begin(run, fresh=True)
+    past.end(run, "ok", None, 3.0)
+    attempts = past.attempts()[run.name]
+    assert (attempts.ended, attempts.errors, attempts.seconds) == (2, ["failed: why"], 3.0)
+    assert not attempts.is_running()
     other = plan.jobs(choice(seeds=(7,)))
-    assert [each.name for each in kept.plan(other)] == [one.name, *(each.name for each in other)]
-    assert kept.jobs() == [one, *other]
+    assert [each.name for each in past.plan(other)] == [run.name, *(each.name for each in other)]
+    assert past.jobs() == [run, *other]
 
 
-def test_an_attempt_is_running_as_long_as_its_sweep_is_there(tmp_path):
-    kept, one = History(tmp_path), job()
-    kept.begin(one, fresh=True)
-    assert kept.attempts()[one.name].is_running()
+def test_an_attempt_is_running_while_its_sweep_is_alive(tmp_path):
+    past, run = History(tmp_path), job()
+    past.begin(run, fresh=True)
+    assert past.attempts()[run.name].is_running()
     lines = (
         (tmp_path / history.EVENTS).read_text().replace(f'"pid": {os.getpid()}', '"pid": 4194999')
     )
     (tmp_path / history.EVENTS).write_text(lines)
-    assert not kept.attempts()[one.name].is_running()
+    assert not past.attempts()[run.name].is_running()
 
 
-def test_an_unreadable_plan_is_said(tmp_path):
+def test_an_unreadable_plan_is_reported(tmp_path):
     (tmp_path / history.PLAN).write_text("{")
     with pytest.raises(RunError, match="can't be read"):
         History(tmp_path).jobs()
 
 
 def ending(returncode, **changes):
-    return Ending(returncode, 1.0, **{"said": "last words", **changes})
+    return Ending(returncode, 1.0, **{"message": "last words", **changes})
 
 
 def with_record(folder, status):
@@ -171,15 +171,15 @@ def with_record(folder, status):
         ("failed", ending(1), "failed", True),
         ("failed", ending(-9), "killed", True),
         (None, ending(-9), "killed", True),
-        (None, ending(-9, wanting=True), "out_of_memory", True),
-        (None, ending(-6, said="terminate called: std::bad_alloc"), "out_of_memory", True),
+        (None, ending(-9, memory_ran_out=True), "out_of_memory", True),
+        (None, ending(-6, message="terminate called: std::bad_alloc"), "out_of_memory", True),
         (None, ending(None), "killed", True),
         (None, ending(1, timed_out=True), "timed_out", True),
         (None, ending(1), "failed", True),
         (None, ending(2), "failed", False),
     ],
 )
-def test_how_an_end_is_judged(tmp_path, written, end, outcome, again):
+def test_the_verdict_on_an_attempt(tmp_path, written, end, outcome, again):
     if written:
         with_record(tmp_path, written)
     verdict = schedule.judge(tmp_path, end, stopping=False)
@@ -193,14 +193,14 @@ def test_a_run_that_was_asked_to_stop_has_stopped(tmp_path):
     assert schedule.judge(tmp_path, ending(0), stopping=True).outcome == "ok"
 
 
-def test_how_a_run_stands(tmp_path):
-    assert stand(tmp_path / "none", Attempts()).state == "waiting"
-    assert stand(tmp_path / "none", Attempts(errors=["killed: x"])).state == "failed"
+def test_the_state_of_a_run(tmp_path):
+    assert run_state(tmp_path / "none", Attempts()).status == "waiting"
+    assert run_state(tmp_path / "none", Attempts(errors=["killed: x"])).status == "failed"
     with_record(tmp_path, "ok")
-    assert stand(tmp_path, Attempts(errors=["killed: x"])).is_done
+    assert run_state(tmp_path, Attempts(errors=["killed: x"])).is_done
     (tmp_path / record.FILE).write_text("{")
-    broken = stand(tmp_path, Attempts())
-    assert broken.state == "failed"
+    broken = run_state(tmp_path, Attempts())
+    assert broken.status == "failed"
     assert "unreadable" in broken.error
 
 
@@ -217,11 +217,11 @@ def test_slots_of_a_cpu():
 
 def test_slots_of_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
-    found = [
+    visible = [
         slot.environment["CUDA_VISIBLE_DEVICES"]
         for slot in local_executor.slots("gpu", 4, Needs(), None)
     ]
-    assert found == ["4", "5", "6", "7"]
+    assert visible == ["4", "5", "6", "7"]
     pairs = local_executor.slots("gpu", 4, Needs(gpus=2), None)
     assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in pairs] == ["4,5", "6,7"]
     assert local_executor.slots("gpu", 4, Needs(gpus=4), None)[0].environment == {}
@@ -230,9 +230,9 @@ def test_slots_of_gpus(monkeypatch):
 
 
 def test_slots_of_tpu_chips():
-    found = local_executor.slots("tpu", 4, Needs(), None)
-    assert [slot.environment["TPU_VISIBLE_DEVICES"] for slot in found] == ["0", "1", "2", "3"]
-    assert found[0].environment["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,1,1"
+    slots = local_executor.slots("tpu", 4, Needs(), None)
+    assert [slot.environment["TPU_VISIBLE_DEVICES"] for slot in slots] == ["0", "1", "2", "3"]
+    assert slots[0].environment["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,1,1"
     assert local_executor.slots("tpu", 4, Needs(tpus=4), None)[0].environment == {}
     with pytest.raises(UsageError, match="one of 1, 2, 4, 8"):
         local_executor.slots("tpu", 8, Needs(tpus=3), None)
@@ -241,12 +241,12 @@ def test_slots_of_tpu_chips():
 @pytest.mark.parametrize(
     ("needs", "says"), [(Needs(gpus=1), "--gpus"), (Needs(cpus=999), "there are")]
 )
-def test_what_isnt_there_is_said(needs, says):
+def test_missing_hardware_is_reported(needs, says):
     with pytest.raises(UsageError, match=says):
         local_executor.slots("cpu", 1, needs, None)
 
 
-def test_memory_keeps_runs_apart(tmp_path, monkeypatch):
+def test_runs_start_together_only_if_memory_suffices(tmp_path, monkeypatch):
     monkeypatch.setattr(local_executor.memory, "of_the_machine", lambda: 10 * 2**30)
     waits = [launch_of(tmp_path, name, gib) for name, gib in (("a", 5), ("b", 4), ("c", 2))]
     pool = local_executor.LocalExecutor([local_executor.Slot((), {})] * 3, {}, watch_memory=True)
@@ -282,7 +282,7 @@ def test_durations(seconds, text):
     assert duration(seconds) == text
 
 
-def test_a_sweep_does_all_goes_on_and_adds(cli, tmp_path):
+def test_a_sweep_does_all_runs_continues_and_adds_more(cli, tmp_path):
     attentions = ("--attentions", "linear,identity", "--out", tmp_path)
     status, out, _ = cli(*SMOKE, *attentions, "--seeds", "0", "--dry-run")
     assert status == 0
@@ -366,7 +366,7 @@ def test_a_hung_run_is_ended_and_recorded(cli, tmp_path):
         (("--out", "x", "--tasks", "listop"), "did you mean 'listops'"),
         (("--out", "x", "--seeds", "0,a"), "'a' is not a whole number"),
         (("--out", "x", "--grid", "train.num_steps"), "is not KEY=VALUE"),
-        (("--out", "x", "--gpus", "1"), "jax finds none here"),
+        (("--out", "x", "--gpus", "1"), "JAX finds none here"),
         (("--status", "nowhere"), "holds no sweep"),
     ],
 )
@@ -379,14 +379,14 @@ def test_a_wrong_call_is_one_line(cli, tmp_path, monkeypatch, words, says):
     assert not list(tmp_path.glob("*/listops*"))
 
 
-def test_a_record_that_cannot_be_read_refuses_no_sweep(tmp_path):
-    """It is put aside when the sweep begins."""
-    place = tmp_path / job().name
-    place.mkdir()
-    (place / "config.json").write_text(json.dumps(job().settings().as_dict()))
-    (place / record.FILE).write_text('{"schema": 1,')
+def test_an_unreadable_record_does_not_refuse_the_sweep(tmp_path):
+    """The sweep puts the record aside when it begins."""
+    folder = tmp_path / job().name
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(job().settings().as_dict()))
+    (folder / record.FILE).write_text('{"schema": 1,')
     plan.check_folders([job()], tmp_path)
-    assert stand(place, Attempts()).state == "failed"
+    assert run_state(folder, Attempts()).status == "failed"
 
 
 def test_a_folder_of_another_preset_is_refused_before_anything_begins(cli, tmp_path):
