@@ -31,7 +31,7 @@ from lra_bench.attentions._favor.chunks import (
 from lra_bench.attentions._favor.features import FeatureMap
 
 
-class State(NamedTuple):
+class PrefixSums(NamedTuple):
     """A state holds sums over the keys before a chunk.
 
     Attributes:
@@ -48,7 +48,7 @@ class State(NamedTuple):
 
 def forward(
     features: FeatureMap, plan: Plan, q: Array, k: Array, v: Array, mask: Array, drawn: Any
-) -> tuple[Array, Array, State]:
+) -> tuple[Array, Array, PrefixSums]:
     """Return the output in chunks, each query's gain, and the state before each chunk.
 
     Eq. (11): out_i = phi(q_i)^T G_i / phi(q_i)^T g_i with the prefix sums G_i = sum_{j <= i}
@@ -56,11 +56,11 @@ def forward(
     The keys of the block itself are added by a masked product of its features.
     """
 
-    def chunk(carry: State, x: Any) -> tuple[State, Any]:
+    def chunk(carry: PrefixSums, x: Any) -> tuple[PrefixSums, Any]:
         q, k, v, mask = x
         key_features = keys_of(features, k, mask, drawn)
         shift = raised(carry.shift, key_features)
-        state = State(shift, *rescaled(carry.weighted, carry.totals, carry.shift, shift))
+        state = PrefixSums(shift, *rescaled(carry.weighted, carry.totals, carry.shift, shift))
         phi_k = _blocks(plan, key_features.shifted(opposite(usable(shift))).value())
         phi_q, largest = queries_of(features, q, usable(shift), drawn)
         phi_q = _blocks(plan, phi_q)
@@ -76,7 +76,7 @@ def forward(
 
     batch, _, heads, dim = v.shape
     weighted = jnp.zeros((batch, heads, dim, plan.dim), jnp.promote_types(v.dtype, jnp.float32))
-    start = State(no_shift(plan, k.shape), weighted, weighted[:, :, 0])
+    start = PrefixSums(no_shift(plan, k.shape), weighted, weighted[:, :, 0])
     chunks = tuple(cut(x, plan.chunk) for x in (q, k, v, mask))
     out, gain, states = lax.scan(chunk, start, chunks)[1]
     return out, gain, states
@@ -93,7 +93,7 @@ def backward(
     """
     states = residuals.kept
     last = None if states.shift is None else states.shift[-1]
-    start = State(last, jnp.zeros_like(states.weighted[0]), jnp.zeros_like(states.totals[0]))
+    start = PrefixSums(last, jnp.zeros_like(states.weighted[0]), jnp.zeros_like(states.totals[0]))
     q, k, v, mask, out = residuals.by_token(plan.chunk)
     chunks = (q, k, v, mask, out, residuals.gain, cut(gradient, plan.chunk), states)
     chunk = functools.partial(_backward_chunk, features, plan, residuals.drawn)
@@ -101,8 +101,8 @@ def backward(
 
 
 def _backward_chunk(
-    features: FeatureMap, plan: Plan, drawn: Any, carry: State, x: Any
-) -> tuple[State, tuple[Array, Array, Array]]:
+    features: FeatureMap, plan: Plan, drawn: Any, carry: PrefixSums, x: Any
+) -> tuple[PrefixSums, tuple[Array, Array, Array]]:
     """Return the carry for the chunk before, and the gradients of q, k and v of this chunk."""
     q, k, v, mask, out, gain, gradient, state = x
     later = rescaled(carry.weighted, carry.totals, state.shift, carry.shift)
@@ -116,7 +116,7 @@ def _backward_chunk(
     d_numerator, d_normaliser = (_blocks(plan, part) for part in parts)
     weighted, totals, _ = _before_blocks(state, phi_k, v)
     after, d_weighted, d_totals = _after_blocks(
-        State(state.shift, *later), phi_q, d_numerator, d_normaliser, v.dtype
+        PrefixSums(state.shift, *later), phi_q, d_numerator, d_normaliser, v.dtype
     )
     d_pairs = product("bhntd,bhnsd->bhnts", d_numerator, v, v.dtype) + d_normaliser
     d_pairs = _seen(d_pairs)
@@ -191,18 +191,18 @@ def _seen(pairs: Float[Array, "b h n t t"]) -> Float[Array, "b h n t t"]:
 
 
 def _before_blocks(
-    state: State, phi_k: Float[Array, "b h n t m"], v: Float[Array, "b h n t d"]
-) -> tuple[Float[Array, "b h n d m"], Float[Array, "b h n m"], State]:
+    state: PrefixSums, phi_k: Float[Array, "b h n t m"], v: Float[Array, "b h n t d"]
+) -> tuple[Float[Array, "b h n d m"], Float[Array, "b h n m"], PrefixSums]:
     """Return the sums before each block, and the state after the chunk."""
     sums = product("bhntd,bhntm->bhndm", v, phi_k, v.dtype)
     weighted, last = _running(state.weighted, sums)
     totals, last_total = _running(state.totals, jnp.sum(phi_k, axis=3))
-    return weighted, totals, State(state.shift, last, last_total)
+    return weighted, totals, PrefixSums(state.shift, last, last_total)
 
 
 def _after_blocks(
-    later: State, phi_q: Array, d_numerator: Array, d_normaliser: Array, dtype: Any
-) -> tuple[State, Float[Array, "b h n d m"], Float[Array, "b h n m"]]:
+    later: PrefixSums, phi_q: Array, d_numerator: Array, d_normaliser: Array, dtype: Any
+) -> tuple[PrefixSums, Float[Array, "b h n d m"], Float[Array, "b h n m"]]:
     """Return the gradients of the state before the chunk, and of the sums with each block's keys.
 
     A key of a block is in the sums before every later block, so each block gets the gradients
@@ -212,7 +212,7 @@ def _after_blocks(
     totals = jnp.einsum("bhntm,bhnt->bhnm", phi_q, d_normaliser[..., 0])
     weighted, first = _running(later.weighted, sums[:, :, ::-1])
     totals, first_total = _running(later.totals, totals[:, :, ::-1])
-    return State(later.shift, first, first_total), weighted[:, :, ::-1], totals[:, :, ::-1]
+    return PrefixSums(later.shift, first, first_total), weighted[:, :, ::-1], totals[:, :, ::-1]
 
 
 def _running(start: Array, parts: Float[Array, "b h n *x"]) -> tuple[Array, Array]:
