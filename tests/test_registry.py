@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -150,3 +151,22 @@ def test_a_broken_plugin_is_left_out_with_a_word(installed_plugin, spawn):
     assert process.returncode == 0
     assert "mean-of-values" in out
     assert "plug-in 'broken' left out: ModuleNotFoundError" in err
+
+
+def test_threads_that_look_up_at_once_see_every_entry(tmp_path, monkeypatch):
+    """The second waits until the first has imported all: it never sees half of the names."""
+    package = tmp_path / "slow_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    module = (
+        "import time, test_target\ntime.sleep(0.3)\ntest_target.registry.add({0!r}, {1}, None)\n"
+    )
+    for name, target in (("one", "test_target.first"), ("two", "test_target.second")):
+        (package / f"{name}.py").write_text(module.format(name, target))
+    registry = Registry("attention", "slow_package")
+    targets = {"registry": registry, "first": mechanism("a"), "second": mechanism("b")}
+    monkeypatch.setitem(sys.modules, "test_target", types.SimpleNamespace(**targets))
+    monkeypatch.syspath_prepend(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: registry.names(), range(4)))
+    assert found == [["one", "two"]] * 4

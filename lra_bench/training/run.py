@@ -4,11 +4,9 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from contextlib import closing
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from lra_bench.contracts import Task
@@ -17,24 +15,24 @@ from lra_bench.data.obtain import load_data
 from lra_bench.data.store import Store
 from lra_bench.display.progress import Display
 from lra_bench.errors import RunError, UsageError, is_disk_full, unreported
-from lra_bench.records import metrics, record
-from lra_bench.records.metrics import Metrics, MetricsLine
-from lra_bench.records.record import Record, Score, Start
+from lra_bench.records import record
+from lra_bench.records.metrics import Metrics
+from lra_bench.records.record import Record
 from lra_bench.records.run_folder import RunFolder
 from lra_bench.registry import REFERENCE, make_task
 from lra_bench.runtime import memory
-from lra_bench.runtime.devices import choose_devices
-from lra_bench.runtime.environment import environment, peak_memory
+from lra_bench.runtime.devices import Devices, choose_devices
+from lra_bench.runtime.environment import environment
 from lra_bench.runtime.processes import Processes
 from lra_bench.runtime.stopping import Stopped, StopRequest
 from lra_bench.settings import RunSettings
 from lra_bench.training import init_from
 from lra_bench.training.checkpoint import Checkpoints, is_of_failed_save
 from lra_bench.training.evaluator import Diverged, Evaluator
-from lra_bench.training.failure import describe
 from lra_bench.training.learner import Arrays, State, count_parameters, make_learner
 from lra_bench.training.loop import Loop
 from lra_bench.training.programs import Programs
+from lra_bench.training.run_record import RunRecord
 
 
 def execute(
@@ -74,16 +72,22 @@ def execute(
     store = processes.together(lambda: load_data(task, location, display))
     _check_same_data(store, processes)
     with _held(folder, settings, processes, resume=resume):
-        chance = store.splits["test"].chance()
-        place = environment(devices.all, settings.model.dtype)
-        begun = record.begin(settings, chance, store.provenance(), place)
-        run = Run(settings, task, store, folder, display, processes, begun, memory_limit)
+        result = _begin(settings, folder, store, devices)
+        run = Run(settings, task, store, folder, display, processes, result, memory_limit)
         try:
             programs = Programs(make_learner(task, settings), settings, store, devices)
             run.train_and_test(programs, stop, on_cpu=devices.all[0].platform == "cpu")
         except Exception as error:
             run.note_failure(error)
-        return record.parse(processes.on_first(lambda: run.write().as_dict()))
+        return record.parse(processes.on_first(lambda: result.write().as_dict()))
+
+
+def _begin(settings: RunSettings, folder: RunFolder, store: Store, devices: Devices) -> RunRecord:
+    """Return the record of a run that begins now."""
+    chance, place = store.splits["test"].chance(), environment(devices.all, settings.model.dtype)
+    begun = record.begin(settings, chance, store.provenance(), place)
+    examples = {name: len(split) for name, split in store.splits.items()}
+    return RunRecord(begun, folder.path, examples)
 
 
 @contextlib.contextmanager
@@ -126,7 +130,7 @@ def _saved(checkpoints: Checkpoints) -> tuple[int, int]:
 
 @dataclasses.dataclass
 class Run:
-    """A run in its folder, which fills in its record.
+    """The stages of a run in its folder: compile, train, test.
 
     Attributes:
         settings: of the run.
@@ -135,7 +139,7 @@ class Run:
         folder: where it is kept.
         display: where people see how far it is.
         processes: those that do it together.
-        record: what is known of it so far.
+        result: its record, which the stages fill in.
         memory_limit: bytes that arrays may take on CPU; None for any number.
     """
 
@@ -145,7 +149,7 @@ class Run:
     folder: RunFolder
     display: Display
     processes: Processes
-    record: Record
+    result: RunRecord
     memory_limit: int | None
 
     def train_and_test(self, programs: Programs, stop: StopRequest, *, on_cpu: bool) -> None:
@@ -157,16 +161,15 @@ class Run:
             with memory.limited(self.memory_limit if on_cpu else None):
                 best = self._fit_and_test(programs, checkpoints, stop)
         if self.processes.is_first:
-            self._finish(best)
-
-    def _note(self, **parts: Any) -> None:
-        self.record = dataclasses.replace(self.record, **parts)
+            train = self.settings.train
+            tokens = train.batch_size * self.store.splits["train"].tokens[0].size
+            self.result.note_success(best, train.num_steps, tokens)
 
     def _compile(self, programs: Programs) -> None:
         self._count_parameters(programs.shapes.params)
         programs.compile()
         seconds, flops = programs.compile_seconds, programs.flops_per_step
-        self._note(compile_seconds=seconds, flops_per_step=flops)
+        self.result.note(compile_seconds=seconds, flops_per_step=flops)
 
     def _fit_and_test(self, programs: Programs, checkpoints: Checkpoints, stop: StopRequest) -> int:
         """Train and test; return the best step."""
@@ -232,58 +235,17 @@ class Run:
         softmax = dataclasses.replace(self.settings, attention=REFERENCE, attention_options={})
         count = sum(x.size for x in params.values())
         reference = count_parameters(self.task, softmax)
-        self._note(parameters=count, parameters_vs_softmax=count / reference)
+        self.result.note(parameters=count, parameters_vs_softmax=count / reference)
 
     def _announce(self, latest: int | None) -> None:
-        seconds, ratio = self.record.compile_seconds, self.record.parameters_vs_softmax
+        known = self.result.record
+        seconds, ratio = known.compile_seconds, known.parameters_vs_softmax
         compiled = "before" if seconds is None else f"in {seconds:.1f} s"
         self.display.line(
-            f"{self.record.parameters:,} parameters ({ratio:.2f} of softmax's), "
+            f"{known.parameters:,} parameters ({ratio:.2f} of softmax's), "
             f"compiled {compiled}, "
             f"{'starting' if latest is None else f'going on from step {latest}'}"
         )
-
-    @cached_property
-    def _lines(self) -> list[MetricsLine]:
-        """Read the metrics, once the last line is written."""
-        return metrics.read(self.folder.path / metrics.FILE)
-
-    def _score(self, split: str, step: int) -> Score | None:
-        """Return the score of a split at a step, by the metrics."""
-        line = metrics.find(self._lines, split, step)
-        return line and line.score(len(self.store.splits[split]))
-
-    def _finish(self, best: int) -> None:
-        rate = metrics.steps_per_second(self._lines)
-        tokens = self.settings.train.batch_size * self.store.splits["train"].tokens[0].size
-        validation = self._score("validation", best)
-        if validation is None:
-            file = self.folder.path / metrics.FILE
-            raise RunError(f"{file} has lost the line of step {best}; remove the folder")
-        self._note(
-            status="ok",
-            best_step=best,
-            validation=validation,
-            test=self._score("test", best),
-            steps=self.settings.train.num_steps,
-            steps_per_second=rate,
-            tokens_per_second=rate and rate * tokens,
-        )
-
-    def write(self) -> Record:
-        """Write the record."""
-        peak = peak_memory(jax.local_devices()[0])
-        self._note(init_from=self._start(), peak_memory_bytes=peak)
-        record.write(self.folder.path, self.record)
-        return self.record
-
-    def _start(self) -> Start | None:
-        """Return the checkpoint of another run, with its scores here before any step."""
-        start = self.record.init_from
-        if start is None:
-            return None
-        scores = {split: self._score(split, 0) for split in ("validation", "test")}
-        return dataclasses.replace(start, **scores)
 
     def note_failure(self, error: Exception) -> None:
         """Put a failure into the record, or raise it where there can be no record.
@@ -298,8 +260,8 @@ class Run:
             ) from error
         known = isinstance(error, Diverged) or self.processes.knows(error)
         if self.processes.is_first:
-            self._note(**describe(error, self.folder.path, self.memory_limit))
+            self.result.note_failure(error, self.memory_limit)
         if not known:
             if self.processes.is_first:
-                self.write()
+                self.result.write()
             raise error

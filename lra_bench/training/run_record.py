@@ -1,0 +1,106 @@
+"""The record of a run while it goes on: filled in by stages, written at the end."""
+
+import dataclasses
+import traceback
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from lra_bench.display.units import size_text
+from lra_bench.errors import RunError, is_out_of_memory, one_line
+from lra_bench.records import metrics, record
+from lra_bench.records.metrics import MetricsLine
+from lra_bench.records.record import Record, Score, Start
+from lra_bench.runtime.environment import peak_memory
+from lra_bench.runtime.launch import LOST, is_lost
+from lra_bench.training.evaluator import Diverged
+
+
+class RunRecord:
+    """The record of a run, and the folder that it is written to.
+
+    Attributes:
+        record: what is known so far.
+        folder: of the run.
+        examples: examples of each split.
+    """
+
+    def __init__(self, begun: Record, folder: Path, examples: dict[str, int]) -> None:
+        self.record, self.folder, self.examples = begun, folder, examples
+
+    def note(self, **parts: Any) -> None:
+        """Fill in parts of the record."""
+        self.record = dataclasses.replace(self.record, **parts)
+
+    @cached_property
+    def _lines(self) -> list[MetricsLine]:
+        """Read the metrics, once the last line is written."""
+        return metrics.read(self.folder / metrics.FILE)
+
+    def _score(self, split: str, step: int) -> Score | None:
+        """Return the score of a split at a step, by the metrics."""
+        line = metrics.find(self._lines, split, step)
+        return line and line.score(self.examples[split])
+
+    def note_success(self, best: int, steps: int, tokens_per_step: int) -> None:
+        """Fill in the results of a run that reached its last step.
+
+        Args:
+            best: the step that validated best.
+            steps: updates.
+            tokens_per_step: padding included.
+
+        Raises:
+            RunError: the metrics have lost the validation of the best step.
+        """
+        rate, validation = metrics.steps_per_second(self._lines), self._score("validation", best)
+        if validation is None:
+            file = self.folder / metrics.FILE
+            raise RunError(f"{file} has lost the line of step {best}; remove the folder")
+        self.note(
+            status="ok",
+            best_step=best,
+            validation=validation,
+            test=self._score("test", best),
+            steps=steps,
+            steps_per_second=rate,
+            tokens_per_second=rate and rate * tokens_per_step,
+        )
+
+    def note_failure(self, error: Exception, memory_limit: int | None) -> None:
+        """Fill in how a run failed; the traceback of an unexpected error is kept in error.log.
+
+        Args:
+            error: that ended the run.
+            memory_limit: bytes that arrays could take; None for any number.
+        """
+        if isinstance(error, Diverged):
+            self.note(status="diverged", error=str(error), steps=error.step)
+        elif is_out_of_memory(error):
+            limit = f" (--memory-limit {size_text(memory_limit)})" if memory_limit else ""
+            self.note(status="out_of_memory", error=f"{one_line(error)}{limit}")
+        elif isinstance(error, RunError):
+            self.note(status="failed", error=str(error))
+        elif is_lost(error):
+            self.note(status="failed", error=LOST)
+        else:
+            trace = self.folder / "error.log"
+            trace.write_text("".join(traceback.format_exception(error)))
+            self.note(status="failed", error=f"{one_line(error)} (see {trace})")
+
+    def write(self) -> Record:
+        """Write the record, and return it."""
+        peak = peak_memory(jax.local_devices()[0])
+        self.note(init_from=self._start(), peak_memory_bytes=peak)
+        record.write(self.folder, self.record)
+        return self.record
+
+    def _start(self) -> Start | None:
+        """Return the checkpoint of another run, with its scores here before any step."""
+        start = self.record.init_from
+        if start is None:
+            return None
+        scores = {split: self._score(split, 0) for split in ("validation", "test")}
+        return dataclasses.replace(start, **scores)
