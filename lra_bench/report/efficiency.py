@@ -1,4 +1,4 @@
-"""Sections of speed and memory: for each scope, size and machine its figures, then its tables."""
+"""The sections on speed and memory: figures, then tables, for each scope, size and machine."""
 
 from lra_bench.display.tables import render as render_table
 from lra_bench.report import figure, reproduce
@@ -12,7 +12,7 @@ from lra_bench.scaling.rows import Measured
 def sections(
     rows: list[Measured], styles: Styles, *, with_published: bool
 ) -> tuple[list[Section], list[figure.NamedFigure]]:
-    """All of them, and all figures."""
+    """Return all sections, and all figures."""
     found = groups.groups(rows)
     drawn = plots.plots(found, styles)
     families = dict.fromkeys([group.family for group in found] + [plot.family for plot in drawn])
@@ -32,7 +32,7 @@ def _figure(plot: plots.Plot) -> Html:
 
 
 def _tables(group: groups.Comparable, *, with_published: bool) -> Html:
-    """The first table is what most look for; the others are shown on demand."""
+    """Return the first table, which most readers look for; the others are folded."""
     direction = groups.PASSES.get(group.first.direction, group.first.direction)
     shown = [_table(direction, it) for it in tables.tables(group, with_published=with_published)]
     more = folded(": ".join(filter(None, (direction, "more tables"))), *shown[1:])
