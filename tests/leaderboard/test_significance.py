@@ -160,7 +160,7 @@ def test_compare_two_folders(cli, folders):
     ("words", "says"),
     [
         (("one", "--compare", "softmax", "lineer"), "did you mean 'linear'?"),
-        (("--compare", "softmax", "linear"), "no folder softmax; to compare mechanisms"),
+        (("--compare", "softmax", "linear"), "no folder softmax; to compare attentions"),
         (("one", "--compare", "softmax", "linear", "--kind", "efficiency"), "of accuracies"),
         ((), "name a folder of records, or --published"),
     ],

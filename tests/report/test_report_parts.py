@@ -21,16 +21,16 @@ from lra_bench.records import record
 from lra_bench.records.find import collect
 from lra_bench.registry import ATTENTIONS
 from lra_bench.report import bubbles, docstring, leaderboard, mechanisms, provenance, reproduce
-from lra_bench.report.inputs import Inputs, gather, settings
+from lra_bench.report.inputs import Inputs, gather, run_tables
 from lra_bench.report.markup import Html, prose, tag
 from lra_bench.report.reproduce import again
 from lra_bench.scaling import groups, rows
 from lra_bench.settings import Origin
 
 
-def setting(runs):
-    (found,) = settings(cases.parsed(runs))
-    return found
+def run_table(runs):
+    (table,) = run_tables(cases.parsed(runs))
+    return table
 
 
 class TestMarkup:
@@ -137,7 +137,7 @@ class TestBoard:
         runs += [cases.run(attention="linear", status="diverged"),
                  cases.run("image", accuracy=0.105), cases.run("text", accuracy=0.6),
                  cases.run("listops", "linformer", steps_per_second=15.0)]  # fmt: skip
-        found = setting(runs)
+        found = run_table(runs)
         assert found.tasks == ("listops", "text", "image")
         rows = {row.attention: row for row in found.board.rows}
         columns = leaderboard.columns(found)
@@ -156,7 +156,7 @@ class TestBoard:
 
     def test_speeds_of_other_devices_are_not_compared(self):
         other = cases.run(attention="linear", environment={"device_kind": "cpu"})
-        found = setting([cases.run(), other])
+        found = run_table([cases.run(), other])
         rows = {row.attention: row for row in found.board.rows}
         (speed,) = [c for c in leaderboard.columns(found) if c.title == "steps/s / softmax's"]
         assert speed.of(rows["softmax"]).shown
@@ -170,7 +170,7 @@ class TestBoard:
             for name, accuracy in (("softmax", 0.9), ("linear", 0.7), ("reformer", 0.6))
             for seed in range(3)
         ]
-        found = setting(runs)
+        found = run_table(runs)
         rows = {row.attention: row for row in found.board.rows}
         (average,) = [c for c in leaderboard.columns(found) if c.title == "average of 5 %"]
         entry = average.of(rows["softmax"])
@@ -181,22 +181,22 @@ class TestBoard:
     def test_presets_never_share_a_table(self):
         runs = [cases.run(), cases.run(preset="small"),
                 cases.run(overrides=("train.num_steps=300",))]  # fmt: skip
-        found = settings(cases.parsed(runs))
+        found = run_tables(cases.parsed(runs))
         titles = ["mini", "mini (train.num_steps=300)", "small"]
-        assert [one.title for one in found] == titles
-        assert [one.tags.split()[0] for one in found] == ["preset-0", "preset-0", "preset-1"]
+        assert [table.title for table in found] == titles
+        assert [table.tags.split()[0] for table in found] == ["preset-0", "preset-0", "preset-1"]
 
     def test_what_is_behind_a_cell(self):
         made = cases.run(seed=3, overrides=("train.num_steps=300",))
         made["environment"]["git_commit"] = "0123456789abcdef-dirty"
-        text = leaderboard.section([setting([made])], with_published=False)
+        text = leaderboard.section([run_table([made])], with_published=False)
         for shown in ("40.00", "94,090 (1.00 of softmax", "1 GiB", "0123456789ab-dirty", "TPU v5",
                       "preset mini but train.num_steps=300", "--set train.num_steps=300",
                       "lra-bench run --task listops"):  # fmt: skip
             assert shown in text
 
     def test_published_figures_have_a_block_of_their_own(self):
-        text = leaderboard.section([setting([cases.run()])], with_published=True)
+        text = leaderboard.section([run_table([cases.run()])], with_published=True)
         ours, theirs = text.split('id="published"')
         assert "36.37" in theirs
         assert "36.37" not in ours
@@ -258,7 +258,7 @@ def test_junk_in_any_place_of_a_record(tmp_path):
             (tmp_path / record.FILE).write_text(json.dumps(changed))
             with contextlib.suppress(RunError):
                 made = record.read(tmp_path / record.FILE)
-                found = settings([made])
+                found = run_tables([made])
                 leaderboard.section(found, with_published=False)
                 mechanisms.section([made.attention], found)
                 provenance.section(Inputs([made], [], [], {}))
