@@ -48,8 +48,8 @@ class Study:
     def facts(self) -> str:
         """Return the setup in short, such as "L = 4,096, d = 16, 15 draws"."""
         values = {key: self.setup.get(key) for key in _FACTS}
-        known = [_FACTS[key].format(x) for key, x in values.items() if isinstance(x, int)]
-        return ", ".join([*known, f"{self.summary['draws'].max():,} draws"])
+        facts = [_FACTS[key].format(x) for key, x in values.items() if isinstance(x, int)]
+        return ", ".join([*facts, f"{self.summary['draws'].max():,} draws"])
 
 
 def find(folders: Sequence[Path]) -> list[Path]:
@@ -62,7 +62,7 @@ def find(folders: Sequence[Path]) -> list[Path]:
 
 
 def read(path: Path) -> Study | None:
-    """Return the study of an error file; None if it cannot be read."""
+    """Return the study whose errors a file holds; None if it cannot be read."""
     summary = _frame(path, _COLUMNS)
     if summary is None:
         return None

@@ -14,7 +14,7 @@ from lra_bench.leaderboard.results import Result
 from lra_bench.registry import REFERENCE
 from lra_bench.report import figure
 from lra_bench.report.inputs import RunTable
-from lra_bench.report.label_placement import Dot, place
+from lra_bench.report.label_placement import Dot, place_labels
 from lra_bench.report.markup import Html, folded, joined, table, tag
 from lra_bench.report.ratios import TIMES, geometric_mean
 from lra_bench.report.styles import Styles
@@ -27,7 +27,7 @@ _LARGEST, _UNKNOWN = 1_500.0, 30.0
 _LEAST_SPAN = 4.0
 # Where speeds differ by more than this factor, their axis is logarithmic.
 _LOG_FROM = 3
-# The results of one attention, by task.
+# The results of an attention, by task.
 Results = Mapping[str, Result]
 
 
@@ -127,7 +127,7 @@ def _best_tasks(
 
 
 def _candidates(sets: list[frozenset[str]]) -> list[frozenset[str]]:
-    """Return all intersections of some of the sets but the empty one, always in the same order."""
+    """Return all nonempty intersections of some of the sets, always in the same order."""
     candidates: set[frozenset[str]] = set()
     for tasks in sets:
         candidates |= {tasks} | {tasks & others for others in candidates}
@@ -139,12 +139,12 @@ def _point(
 ) -> Point:
     speeds = [_speed(row[task]) / _speed(base[task]) for task in timed]
     memories = [row[task].median("peak_memory_bytes") for task in tasks]
-    known = [memory for memory in memories if memory]
+    measured = [memory for memory in memories if memory]
     return Point(
         label,
         geometric_mean(speeds) or 0,
         sum(row[task].mean or 0 for task in tasks) / len(tasks),
-        geometric_mean(known) if len(known) == len(tasks) else None,
+        geometric_mean(measured) if len(measured) == len(tasks) else None,
     )
 
 
@@ -231,7 +231,8 @@ def draw(chart: Chart, styles: Styles) -> Figure:
     _axes(axes, chart)
     _legend(axes, largest)
     radii = {label: math.sqrt(area / math.pi) for label, area in areas.items()}
-    place(axes, [Dot(p.speed, 100 * p.accuracy, radii[p.label], p.label) for p in chart.points])
+    dots = [Dot(p.speed, 100 * p.accuracy, radii[p.label], p.label) for p in chart.points]
+    place_labels(axes, dots)
     return drawn
 
 

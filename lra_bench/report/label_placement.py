@@ -29,7 +29,7 @@ class Dot:
     name: str
 
 
-def place(axes: Axes, dots: Sequence[Dot], size: float = 9) -> list[Bbox]:
+def place_labels(axes: Axes, dots: Sequence[Dot], size: float = 9) -> list[Bbox]:
     """Write the names beside their dots; the axes must not change afterwards.
 
     Args:
