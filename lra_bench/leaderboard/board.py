@@ -154,7 +154,7 @@ def _mean(row: Row, column: str | int) -> float | None:
 
 def _beats_all(row: Row, others: Sequence[Row], column: str | int) -> bool:
     """Return whether a row, better in a column than the others, differs from each of them."""
-    # Rows are compared one at a time: after the first that does not differ, none is needed.
+    # A generator, so that no test is made after the first row that does not differ.
     differences = (_difference(row, other, column) for other in others)
     return all(part is not None and part.is_significant for part in differences)
 

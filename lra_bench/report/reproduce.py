@@ -50,19 +50,19 @@ def again(run: Record) -> Again:
 def changes(run: Record) -> list[Departure]:
     """Return the settings to change for the same run; none if its preset is unknown here."""
     try:
-        found = departures(run, with_attention=True)
+        changed = departures(run, with_attention=True)
     except UsageError:
         return []
-    return [departure for departure in found if departure.in_run and departure.in_preset]
+    return [departure for departure in changed if departure.in_run and departure.in_preset]
 
 
 def _doubt(run: Record) -> str:
     """Say why `changes` may not be all."""
     try:
-        found = departures(run, with_attention=True)
+        changed = departures(run, with_attention=True)
     except UsageError as error:
         return f"Not known here: {error}."
-    lacking = [str(departure) for departure in found if not departure.in_preset]
+    lacking = [str(departure) for departure in changed if not departure.in_preset]
     return f"This version has no {', '.join(lacking)}." if lacking else ""
 
 

@@ -154,6 +154,18 @@ class TestBoard:
         assert others["steps/s / softmax's"].of(rows["linformer"]).value == pytest.approx(3)
         assert "(!)" in others["parameters / softmax's"].of(rows["linformer"]).shown
 
+    def test_notes_explain_the_signs_that_are_shown(self):
+        runs = [cases.run(attention="linformer"), cases.run("image", accuracy=0.105)]
+        text = leaderboard.section([run_table(runs)], with_published=False)
+        assert "(!): over 10 % more parameters than softmax." in text
+        assert "At chance: not 3 standard errors" in text
+        assert "not the published data" not in text
+        text = leaderboard.section(
+            [run_table([cases.run("text", accuracy=0.6)])], with_published=False
+        )
+        assert "† Data that are not the published data: text (release)." in text
+        assert "At chance" not in text
+
     def test_speeds_of_other_devices_are_not_compared(self):
         other = cases.run(attention="linear", environment={"device_kind": "cpu"})
         table = run_table([cases.run(), other])
