@@ -1,38 +1,40 @@
-"""lra-bench list: what there is."""
+"""The command `lra-bench list` lists tasks, attentions and presets."""
 
 import argparse
 import json
 
 NAME = "list"
 HELP = "list tasks, attentions and presets"
-DESCRIPTION = "List tasks, attentions and presets, each with what it is; all three by default."
+DESCRIPTION = (
+    "List tasks, attentions and presets, each with a line on what it is; all three by default."
+)
 _KINDS = ("tasks", "attentions", "presets")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("kind", nargs="?", choices=_KINDS, help="only these")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("kind", nargs="?", choices=_KINDS, help="list only these")
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Print the lists."""
     del argv
     kinds = [args.kind] if args.kind else list(_KINDS)
-    found = {kind: _find(kind) for kind in kinds}
+    summaries = {kind: _summaries(kind) for kind in kinds}
     if args.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(summaries, indent=2))
         return 0
-    width = max(len(name) for entries in found.values() for name in entries)
-    for kind, entries in found.items():
+    width = max(len(name) for entries in summaries.values() for name in entries)
+    for kind, entries in summaries.items():
         print(f"{kind}:")
         for name, summary in entries.items():
             print(f"  {name:<{width}}  {summary}")
     return 0
 
 
-def _find(kind: str) -> dict[str, str]:
-    """Names and one line on each."""
+def _summaries(kind: str) -> dict[str, str]:
+    """Return a line on each task, attention or preset, by name."""
     from lra_bench.registry import ATTENTIONS, TASKS
 
     if kind == "presets":

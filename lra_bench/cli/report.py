@@ -1,4 +1,4 @@
-"""lra-bench report: all records on one page."""
+"""The command `lra-bench report` shows all records on one HTML page."""
 
 import argparse
 from pathlib import Path
@@ -6,21 +6,21 @@ from pathlib import Path
 NAME = "report"
 HELP = "make one HTML page of tables and figures"
 DESCRIPTION = """\
-Compile the records below each DIR into one HTML page: the leaderboard, with the seeds, settings and
+Make one HTML page from the records below each DIR: the leaderboard, with the seeds, settings and
 command behind each cell; accuracy against speed and memory; learning curves; tables and figures of
-efficiency; what `lra-bench analyze approximation` found; a part for each mechanism; and where all
-this comes from. The page needs nothing from elsewhere. Its figures are written beside it as PNG
-files too.
+efficiency; results of `lra-bench analyze approximation`; a part for each attention; and the data,
+machines and versions of all records. The page loads no other file. Its figures are also written
+beside it, as PNG files.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help="searched for records")
-    where = "gets index.html and the figures"
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=where)
-    shown = "add published figures, each with its source"
-    parser.add_argument("--published", action="store_true", help=shown)
+    out_help = "folder for index.html and the figures"
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=out_help)
+    published_help = "add published figures, each with its source"
+    parser.add_argument("--published", action="store_true", help=published_help)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""lra-bench table: records to tables."""
+"""The command `lra-bench table` makes tables from records."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,28 +7,28 @@ from pathlib import Path
 NAME = "table"
 HELP = "make tables from records"
 DESCRIPTION = """\
-Compile the records below each DIR into tables. Accuracy: one for each preset, mean and standard
-deviation over seeds, averages over tasks, parameters, speed, and the accuracy that chance gives;
-in bold what is significantly the best. Efficiency: time, memory, speed-ups, and how they grow with
-the length, for each setting and machine.
---compare A B tells where two attentions differ significantly, and by how much; without DIR, where
-two folders of records do.
+Make tables from the records below each DIR. Tables of accuracy, one for each preset, show mean and
+standard deviation over seeds, averages over tasks, parameters, speed, and the accuracy of chance;
+what is significantly the best is bold. Tables of efficiency, for each setting and machine, show
+time, memory, speed-ups, and how they grow with the length.
+--compare A B shows where two attentions differ significantly, and by how much; without DIR, it
+compares two folders of records.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("dirs", nargs="*", type=Path, metavar="DIR", help="searched for records")
-    kind = "default: accuracy, or efficiency where there are records of that only"
-    parser.add_argument("--kind", choices=("accuracy", "efficiency"), help=kind)
+    kind_help = "default: accuracy; efficiency if there are only such records"
+    parser.add_argument("--kind", choices=("accuracy", "efficiency"), help=kind_help)
     formats = ("markdown", "csv", "json", "latex", "html")
     parser.add_argument("--format", choices=formats, default="markdown")
-    shown = "add published figures, each with its source; without DIR, these alone"
-    parser.add_argument("--published", action="store_true", help=shown)
-    pair = "two attentions as the tables call them, or two folders"
-    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help=pair)
-    mixed = "efficiency: machines may share a table"
-    parser.add_argument("--mix-machines", action="store_true", help=mixed)
+    published_help = "add published figures, each with its source; without DIR, show only these"
+    parser.add_argument("--published", action="store_true", help=published_help)
+    pair_help = "two attentions, named as in the tables, or two folders"
+    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help=pair_help)
+    mix_help = "efficiency only: put machines in one table"
+    parser.add_argument("--mix-machines", action="store_true", help=mix_help)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
@@ -45,20 +45,20 @@ def _text(args: argparse.Namespace) -> str:
         raise UsageError("name a folder of records, or --published")
     if (args.kind or _kind(args.dirs)) == "efficiency":
         if args.compare:
-            raise UsageError("--compare is of accuracies")
+            raise UsageError("--compare works on accuracies only; leave out --kind efficiency")
         return _efficiency(args)
     if args.mix_machines:
-        raise UsageError("--mix-machines goes with --kind efficiency")
+        raise UsageError("--mix-machines works with --kind efficiency only")
     return _accuracy(args)
 
 
 def _kind(dirs: Sequence[Path]) -> str:
-    """What there are records of; accuracy where there are of both."""
+    """Return the kind of the records; accuracy if there are both kinds."""
     from lra_bench.efficiency import records
     from lra_bench.records.find import find
 
-    only = not find(dirs) and records.find(dirs)
-    return "efficiency" if only else "accuracy"
+    only_efficiency = not find(dirs) and records.find(dirs)
+    return "efficiency" if only_efficiency else "accuracy"
 
 
 def _accuracy(args: argparse.Namespace) -> str:
@@ -79,5 +79,9 @@ def _efficiency(args: argparse.Namespace) -> str:
     from lra_bench.efficiency.records import collect
     from lra_bench.scaling.tables import render
 
-    mixed, shown = args.mix_machines, args.published
-    return render(collect(args.dirs), args.format, with_published=shown, mix_machines=mixed)
+    return render(
+        collect(args.dirs),
+        args.format,
+        with_published=args.published,
+        mix_machines=args.mix_machines,
+    )

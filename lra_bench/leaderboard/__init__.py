@@ -1,1 +1,1 @@
-"""Records of runs compiled into tables of accuracy."""
+"""The leaderboard: tables of accuracy, made from the records of runs."""

@@ -1,13 +1,12 @@
 """The leaderboard of one setting: rows, averages, and which differences are significant."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from lra_bench.leaderboard import significance
-from lra_bench.leaderboard.results import Result, percent, results
+from lra_bench.leaderboard.results import BUDGET, Result, percent, results
 from lra_bench.leaderboard.significance import Difference
 from lra_bench.records.record import Record
 
@@ -15,137 +14,180 @@ from lra_bench.records.record import Record
 ORDER = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
 AVERAGES = {5: ORDER[:5], 6: ORDER}
 BEST, SECOND = "best", "second"
-_OVER_BUDGET = 1.10
 
 
 @dataclass(frozen=True)
 class Average:
-    """The mean of a row's accuracies over tasks, and its spread over seeds that all tasks have."""
+    """The average of one row over tasks.
+
+    Attributes:
+        mean: of the tasks' mean accuracies, in [0, 1].
+        sd: standard deviation of the average over the seeds that all tasks have; None for fewer
+            than two.
+    """
 
     mean: float
     sd: float | None
 
     def text(self) -> str:
-        """Such as "36.2 ± 0.4" in percent."""
+        """Return the average in percent, such as "36.2 ± 0.4"."""
         return percent(self.mean, self.sd)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One attention's cells, by task."""
+    """The results of one attention.
+
+    Attributes:
+        attention: its label.
+        results: by task.
+    """
 
     attention: str
-    cells: dict[str, Result]
+    results: dict[str, Result]
 
     def average(self, count: int) -> Average | None:
-        """Over the five tasks, or the six; None unless each has a result.
+        """Return the average over the five or the six tasks; None unless each has an accuracy.
 
-        A cell that fails by being at chance counts with the accuracy that it has. Never made of
-        rounded figures.
+        It is made of unrounded accuracies. A result that fails by being at chance counts with the
+        accuracy that it has.
         """
-        found = [self.cells[task] for task in AVERAGES[count] if task in self.cells]
-        means = [cell.mean for cell in found if cell.mean is not None]
+        parts = [self.results[task] for task in AVERAGES[count] if task in self.results]
+        means = [result.mean for result in parts if result.mean is not None]
         if len(means) < count:
             return None
-        seeds = set.intersection(*(set(cell.finished) for cell in found))
-        each = [
-            statistics.fmean(cell.tests[seed].accuracy for cell in found) for seed in sorted(seeds)
-        ]
-        return Average(statistics.fmean(means), statistics.stdev(each) if len(each) > 1 else None)
+        seeds = sorted(set.intersection(*(set(result.tests) for result in parts)))
+        by_seed = [_mean_of_seed(parts, seed) for seed in seeds]
+        sd = statistics.stdev(by_seed) if len(by_seed) > 1 else None
+        return Average(statistics.fmean(means), sd)
 
     def seeds(self) -> str:
-        """How many seeds the cells have, such as "3" or "1 to 3"."""
-        return _span([len(cell.runs) for cell in self.cells.values()], str)
+        """Return the number of seeds of the results, such as "3" or "1 to 3"."""
+        return _span([len(result.runs) for result in self.results.values()], str)
+
+    @property
+    def parameter_ratios(self) -> list[float]:
+        """Return for each result the parameters over those of softmax, where known."""
+        ratios = [result.median("parameters_vs_softmax") for result in self.results.values()]
+        return [ratio for ratio in ratios if ratio is not None]
+
+    @property
+    def is_over_budget(self) -> bool:
+        """Return whether some result has more parameters than the budget allows."""
+        return any(ratio > BUDGET for ratio in self.parameter_ratios)
 
     def parameter_ratio(self) -> str:
-        """Parameters over softmax's, such as "1.00 to 1.17 (!)", flagged over 10 %."""
-        found = [cell.median("parameters_vs_softmax") for cell in self.cells.values()]
-        ratios = [ratio for ratio in found if ratio]
-        if not ratios:
+        """Return the range of the parameter ratios, such as "1.00 to 1.17 (!)" over budget."""
+        if not self.parameter_ratios:
             return ""
-        flag = " (!)" if max(ratios) > _OVER_BUDGET else ""
-        return _span(ratios, "{:.2f}".format) + flag
+        flag = " (!)" if self.is_over_budget else ""
+        return _span(self.parameter_ratios, "{:.2f}".format) + flag
 
 
-def _span(values: Sequence[Any], said: Any) -> str:
-    return " to ".join(dict.fromkeys((said(min(values)), said(max(values)))))
+def _mean_of_seed(parts: Sequence[Result], seed: int) -> float:
+    """Return the mean over tasks of the test accuracies of one seed, in [0, 1]."""
+    return statistics.fmean(result.tests[seed].accuracy for result in parts)
+
+
+def _span(values: Sequence[float], text: Callable[[float], str]) -> str:
+    """Return the least and the greatest value as text, once if both read the same."""
+    return " to ".join(dict.fromkeys((text(min(values)), text(max(values)))))
 
 
 @dataclass(frozen=True)
 class Board:
-    """All rows of one setting, the best first."""
+    """The leaderboard of one setting.
+
+    Attributes:
+        tasks: in the order of the LRA paper, other tasks after them.
+        rows: the best first.
+        chance: by task, the share of the commonest label of the test split, in [0, 1].
+    """
 
     tasks: tuple[str, ...]
     rows: tuple[Row, ...]
     chance: dict[str, float]
 
-    @property
+    @cached_property
+    def results(self) -> list[Result]:
+        """Return all results, row by row."""
+        return [result for row in self.rows for result in row.results.values()]
+
+    @cached_property
     def averages(self) -> tuple[int, ...]:
-        """Over how many tasks some row has an average."""
+        """Return over how many tasks, five or six, some row has an average."""
         return tuple(n for n in AVERAGES if any(row.average(n) for row in self.rows))
+
+    def average_chance(self, count: int) -> float:
+        """Return the mean of chance over the five or the six tasks, in [0, 1]."""
+        return statistics.fmean(self.chance[task] for task in AVERAGES[count])
 
     @cached_property
     def marks(self) -> dict[tuple[str, str | int], str]:
-        """By attention, and task or number of tasks averaged: "best" or "second".
+        """Return which entries are marked "best" or "second".
 
-        The best is marked if it differs significantly from every other row that has a result, the
-        second if it does from every row but the best.
+        The keys are an attention, and a task or the number of tasks averaged. The best is marked
+        if it differs significantly from every other row that has an accuracy, the second if it
+        differs from every row but the best.
         """
-        found: dict[tuple[str, str | int], str] = {}
+        marks: dict[tuple[str, str | int], str] = {}
         for column in (*self.tasks, *self.averages):
-            ranked = sorted(self._standing(column), key=lambda pair: -pair[0])
-            names = [row for _, row in ranked]
-            if _beats_all(names[:1], names[1:], column):
-                found[names[0].attention, column] = BEST
-            if len(names) > 2 and _beats_all(names[1:2], names[2:], column):
-                found[names[1].attention, column] = SECOND
-        return found
+            ranked = self._ranked(column)
+            if len(ranked) > 1 and _beats_all(ranked[0], ranked[1:], column):
+                marks[ranked[0].attention, column] = BEST
+            if len(ranked) > 2 and _beats_all(ranked[1], ranked[2:], column):
+                marks[ranked[1].attention, column] = SECOND
+        return marks
 
-    def _standing(self, column: str | int) -> list[tuple[float, Row]]:
-        found = []
-        for row in self.rows:
-            cell = row.average(column) if isinstance(column, int) else row.cells.get(column)
-            if cell is not None and cell.mean is not None:
-                found.append((cell.mean, row))
-        return found
+    def _ranked(self, column: str | int) -> list[Row]:
+        """Return the rows that have an accuracy in a column, the best first."""
+        means = [(_mean(row, column), row) for row in self.rows]
+        standing = [(mean, row) for mean, row in means if mean is not None]
+        return [row for _, row in sorted(standing, key=lambda pair: -pair[0])]
 
 
-def _beats_all(one: Sequence[Row], others: Sequence[Row], column: str | int) -> bool:
-    """Whether there is one and it does; none that follow the first it does not beat are tried."""
-    differences = (_difference(row, other, column) for row in one for other in others)
-    found = bool(one) and bool(others)
-    return found and all(it is not None and it.is_significant for it in differences)
+def _mean(row: Row, column: str | int) -> float | None:
+    """Return the mean accuracy of a row on a task or over a number of tasks, in [0, 1]."""
+    entry = row.average(column) if isinstance(column, int) else row.results.get(column)
+    return None if entry is None else entry.mean
 
 
-def _difference(one: Row, other: Row, column: str | int) -> Difference | None:
+def _beats_all(row: Row, others: Sequence[Row], column: str | int) -> bool:
+    """Return whether a row, better in a column than the others, differs from each of them."""
+    # A generator, so that no test is made after the first row that does not differ.
+    differences = (_difference(row, other, column) for other in others)
+    return all(part is not None and part.is_significant for part in differences)
+
+
+def _difference(row: Row, other: Row, column: str | int) -> Difference | None:
     if isinstance(column, str):
-        return significance.difference(one.cells[column], other.cells[column])
-    parts = [_difference(one, other, task) for task in AVERAGES[column]]
-    found = [part for part in parts if part is not None]
-    return significance.of_averages(found) if len(found) == column else None
+        return significance.difference(row.results[column], other.results[column])
+    parts = [_difference(row, other, task) for task in AVERAGES[column]]
+    shared = [part for part in parts if part is not None]
+    return significance.of_averages(shared) if len(shared) == column else None
 
 
 def board(records: Iterable[Record]) -> Board:
-    """The leaderboard of records of one setting."""
-    found = results(records)
-    by_label: dict[str, dict[str, Result]] = {}
-    for cell in found:
-        by_label.setdefault(cell.attention, {})[cell.task] = cell
-    rows = [Row(name, by_task) for name, by_task in by_label.items()]
+    """Return the leaderboard of the records of one setting."""
+    every = results(records)
+    by_attention: dict[str, dict[str, Result]] = {}
+    for result in every:
+        by_attention.setdefault(result.attention, {})[result.task] = result
+    rows = [Row(attention, by_task) for attention, by_task in by_attention.items()]
     return Board(
-        tasks=in_order({cell.task for cell in found}),
+        tasks=in_order({result.task for result in every}),
         rows=tuple(sorted(rows, key=_rank)),
-        chance={cell.task: cell.chance for cell in found},
+        chance={result.task: result.chance for result in every},
     )
 
 
 def in_order(tasks: Iterable[str]) -> tuple[str, ...]:
-    """Tasks in the order of the LRA paper, others after them by name."""
+    """Return tasks in the order of the LRA paper, others after them by name."""
     names = sorted(tasks)
     return (*(x for x in ORDER if x in names), *(x for x in names if x not in ORDER))
 
 
 def _rank(row: Row) -> float:
-    """By the mean over the row's tasks, as averages are; what has no accuracy counts as chance."""
-    found = row.cells.values()
-    return -statistics.fmean(cell.chance if cell.mean is None else cell.mean for cell in found)
+    """Return minus the mean accuracy over the row's tasks; without an accuracy, chance counts."""
+    parts = row.results.values()
+    return -statistics.fmean(part.chance if part.mean is None else part.mean for part in parts)

@@ -1,4 +1,4 @@
-"""Which records may stand in one table."""
+"""Group the records that may stand in one table."""
 
 import hashlib
 import json
@@ -13,30 +13,34 @@ _GROUPS = ("data", "model", "train")
 
 
 def by_setting(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Records that may stand in one table: same preset, same overrides of it, same data."""
+    """Group records that may stand in one table: same preset, same overrides of it, same data.
+
+    Returns:
+        The records by their setting, such as "mini (train.num_steps=300)", sorted.
+    """
     groups: dict[str, list[Record]] = defaultdict(list)
     for run in records:
         groups[_setting(run)].append(run)
     parts: dict[str, list[Record]] = defaultdict(list)
     for setting, runs in groups.items():
-        data: dict[str, set[str]] = defaultdict(set)
+        checksums: dict[str, set[str]] = defaultdict(set)
         for run in runs:
-            data[run.task].add(_data(run))
+            checksums[run.task].add(_checksum(run))
         for run in runs:
-            several = len(data[run.task]) > 1
-            parts[f"{setting}, data {_data(run)}" if several else setting].append(run)
+            differ = len(checksums[run.task]) > 1
+            parts[f"{setting}, data {_checksum(run)}" if differ else setting].append(run)
     return dict(sorted(parts.items()))
 
 
-def _data(run: Record) -> str:
-    """The beginning of the checksum of the data."""
+def _checksum(run: Record) -> str:
+    """Return the first eight digits of the checksum of the data."""
     return (run.data_sha256 or "unknown")[:8]
 
 
 def _setting(run: Record) -> str:
-    """The preset, and where the run departs from it; attention and seed don't count.
+    """Return the preset and where the run departs from it, attention and seed aside.
 
-    Nor does where the data come from: their checksums tell what they are.
+    The source of the data does not count: checksums tell which data are the same.
     """
     try:
         changed = departures(run)
@@ -44,5 +48,5 @@ def _setting(run: Record) -> str:
         config = {key: run.config[key] for key in ("data_source", *_GROUPS)}
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
         return f"{run.preset} of {run.task}, unknown here ({digest[:8]})"
-    said = [str(departure) for departure in changed if departure.key != SOURCE]
-    return run.preset + (f" ({', '.join(said)})" if said else "")
+    overrides = [str(departure) for departure in changed if departure.key != SOURCE]
+    return run.preset + (f" ({', '.join(overrides)})" if overrides else "")

@@ -1,4 +1,4 @@
-"""Where two mechanisms, or two folders of records, differ, and by how much."""
+"""Compare two attentions, or two folders of records: where they differ, and by how much."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,170 +10,197 @@ import pandas as pd
 from lra_bench.display.tables import FOR_PROGRAMS, for_programs
 from lra_bench.display.tables import render as render_table
 from lra_bench.errors import UsageError, unknown
+from lra_bench.leaderboard import significance
 from lra_bench.leaderboard.board import AVERAGES, in_order
 from lra_bench.leaderboard.comparable import by_setting
 from lra_bench.leaderboard.results import Result, results
-from lra_bench.leaderboard.significance import Difference, difference, of_averages
+from lra_bench.leaderboard.significance import Difference
 from lra_bench.records.find import collect, leave_out
 from lra_bench.records.record import Record
 
 
 @dataclass(frozen=True)
-class Line:
-    """One comparison: of a task, or of the average over several."""
+class Comparison:
+    """The comparison of two attentions, or of one in two folders, on a task or an average.
+
+    Attributes:
+        setting: in which both were run.
+        attention: the label of the one attention, or of both.
+        column: a task, or such as "average of 5".
+        means: mean accuracies of the first and the second over the seeds that both have, in [0, 1].
+        difference: of the first minus the second.
+    """
 
     setting: str
     attention: str
     column: str
     means: tuple[float, float]
-    found: Difference
+    difference: Difference
 
 
 def compare(folders: Sequence[Path], one: str, other: str, style: str) -> str:
-    """Two mechanisms in the records below `folders`; without those, two folders of records.
+    """Compare two attentions, or two folders of records, in a table.
+
+    Args:
+        folders: searched for records of two attentions; empty to compare two folders.
+        one, other: labels of the attentions, or the two folders.
+        style: "markdown", "latex", "html", "csv" or "json".
 
     Raises:
-        UsageError: there is nothing of one of them, or nothing that both have.
+        UsageError: one of them has no records, or they have nothing in common.
     """
     if folders:
-        lines = list(_mechanisms(collect(folders), one, other))
+        comparisons = list(_attentions(collect(folders), one, other))
     else:
-        lines = list(_folders(_folder(one), _folder(other)))
-    if not lines:
+        comparisons = list(_folders(_folder(one), _folder(other)))
+    if not comparisons:
         raise UsageError(f"{one} and {other} share no task, setting and seed that ended well")
     if style in FOR_PROGRAMS:
-        return for_programs(pd.DataFrame([_figures(line) for line in lines]), style)
-    title, notes = f"{one} minus {other}", _notes(one, other, lines)
-    table = pd.DataFrame([_row(line) for line in lines])
-    if len(set(table["attention"])) == 1:
-        table = table.drop(columns="attention")
-    if len(set(table["setting"])) == 1:
-        title += f", preset {lines[0].setting}"
-        table = table.drop(columns="setting")
-    return render_table(style, title, table, notes)
+        return for_programs(pd.DataFrame([_figures(part) for part in comparisons]), style)
+    title, table = _table(f"{one} minus {other}", comparisons)
+    return render_table(style, title, table, _notes(one, other, comparisons))
 
 
 def _folder(name: str) -> Path:
     if not Path(name).exists():
         raise UsageError(
-            f"no folder {name}; to compare mechanisms, name the folder of their records too"
+            f"no folder {name}; to compare attentions, name the folder of their records too"
         )
     return Path(name)
 
 
-def _mechanisms(records: Sequence[Record], one: str, other: str) -> Iterator[Line]:
-    names = {cell.attention for group in by_setting(records).values() for cell in results(group)}
+def _attentions(records: Sequence[Record], one: str, other: str) -> Iterator[Comparison]:
+    groups = {setting: results(group) for setting, group in by_setting(records).items()}
+    names = {result.attention for group in groups.values() for result in group}
     for name in (one, other):
         if name not in names:
             raise unknown("attention among the records", name, sorted(names))
-    for setting, group in by_setting(records).items():
-        found = results(group)
-        mine, theirs = (_by_task(found, name) for name in (one, other))
-        yield from _lines(setting, f"{one}, {other}", mine, theirs)
+    for setting, group in groups.items():
+        first, second = (_by_task(group, name) for name in (one, other))
+        yield from _comparisons(setting, f"{one}, {other}", first, second)
 
 
-def _folders(one: Path, other: Path) -> Iterator[Line]:
+def _folders(one: Path, other: Path) -> Iterator[Comparison]:
     groups = [by_setting(collect([folder])) for folder in (one, other)]
-    for setting in groups[0].keys() & groups[1].keys():
-        mine, theirs = (results(group[setting]) for group in groups)
-        for name in sorted({cell.attention for cell in mine} & {cell.attention for cell in theirs}):
-            yield from _lines(setting, name, _by_task(mine, name), _by_task(theirs, name))
+    for setting in sorted(groups[0].keys() & groups[1].keys()):
+        first, second = (results(group[setting]) for group in groups)
+        for name in sorted(_names(first) & _names(second)):
+            yield from _comparisons(setting, name, _by_task(first, name), _by_task(second, name))
     for setting in sorted(groups[0].keys() ^ groups[1].keys()):
-        leave_out(f"preset {setting}, which one of them has no records of")
+        leave_out(f"preset {setting}: only one of the folders has records of it")
 
 
-def _by_task(found: Sequence[Result], attention: str) -> dict[str, Result]:
-    return {cell.task: cell for cell in found if cell.attention == attention}
+def _names(group: Sequence[Result]) -> set[str]:
+    return {result.attention for result in group}
 
 
-def _lines(
-    setting: str, attention: str, mine: dict[str, Result], theirs: dict[str, Result]
-) -> Iterator[Line]:
-    """A line a task that both have, then the averages over those of which they have all."""
-    found: dict[str, Line] = {}
-    for task in in_order(mine.keys() & theirs.keys()):
-        it = difference(mine[task], theirs[task])
-        if it is not None:
-            found[task] = Line(setting, attention, task, _means(mine[task], theirs[task]), it)
-    yield from found.values()
-    for count, tasks in AVERAGES.items():
-        if set(tasks) <= found.keys():
-            parts = [found[task] for task in tasks]
-            means = [sum(line.means[side] for line in parts) / count for side in (0, 1)]
-            yield Line(
-                setting,
-                attention,
-                f"average of {count}",
-                (means[0], means[1]),
-                of_averages([line.found for line in parts]),
-            )
+def _by_task(group: Sequence[Result], attention: str) -> dict[str, Result]:
+    return {result.task: result for result in group if result.attention == attention}
 
 
-def _means(one: Result, other: Result) -> tuple[float, float]:
-    """Over the seeds that both have."""
-    shared = one.finished.keys() & other.finished.keys()
-    mine, theirs = (
-        sum(cell.tests[seed].accuracy for seed in shared) / len(shared) for cell in (one, other)
+def _comparisons(
+    setting: str, attention: str, first: dict[str, Result], second: dict[str, Result]
+) -> Iterator[Comparison]:
+    """Yield a comparison for each task that both have, then for averages over only such tasks."""
+    by_task: dict[str, Comparison] = {}
+    for task in in_order(first.keys() & second.keys()):
+        difference = significance.difference(first[task], second[task])
+        if difference is not None:
+            means = _means(first[task], second[task])
+            by_task[task] = Comparison(setting, attention, task, means, difference)
+    yield from by_task.values()
+    for tasks in AVERAGES.values():
+        if set(tasks) <= by_task.keys():
+            yield _of_average([by_task[task] for task in tasks])
+
+
+def _of_average(parts: Sequence[Comparison]) -> Comparison:
+    """Return the comparison of averages over tasks."""
+    count = len(parts)
+    first, second = (sum(part.means[side] for part in parts) / count for side in (0, 1))
+    difference = significance.of_averages([part.difference for part in parts])
+    setting, attention = parts[0].setting, parts[0].attention
+    return Comparison(setting, attention, f"average of {count}", (first, second), difference)
+
+
+def _means(first: Result, second: Result) -> tuple[float, float]:
+    """Return the mean accuracies over the seeds that both have, in [0, 1]."""
+    seeds = first.tests.keys() & second.tests.keys()
+    one, other = (
+        sum(result.tests[seed].accuracy for seed in seeds) / len(seeds)
+        for result in (first, second)
     )
-    return mine, theirs
+    return one, other
 
 
-def _row(line: Line) -> dict[str, str]:
-    found = line.found
-    low, high = found.interval
-    either = found.discordant
+def _table(title: str, comparisons: Sequence[Comparison]) -> tuple[str, pd.DataFrame]:
+    """Return title and table; columns that are the same in all rows are left out."""
+    table = pd.DataFrame([_row(part) for part in comparisons])
+    if len(set(table["attention"])) == 1:
+        table = table.drop(columns="attention")
+    if len(set(table["setting"])) == 1:
+        return f"{title}, preset {comparisons[0].setting}", table.drop(columns="setting")
+    return title, table
+
+
+def _row(part: Comparison) -> dict[str, str]:
+    difference = part.difference
+    low, high = difference.interval
+    only = difference.discordant
     return {
-        "setting": line.setting,
-        "attention": line.attention,
-        "task": line.column,
-        "first %": f"{100 * line.means[0]:.1f}",
-        "second %": f"{100 * line.means[1]:.1f}",
-        "difference": f"{100 * found.value:+.1f}",
+        "setting": part.setting,
+        "attention": part.attention,
+        "task": part.column,
+        "first %": f"{100 * part.means[0]:.1f}",
+        "second %": f"{100 * part.means[1]:.1f}",
+        "difference": f"{100 * difference.value:+.1f}",
         "95 % interval": f"{100 * low:+.1f} to {100 * high:+.1f}",
-        "p": f"{found.p:.3f}" if found.p >= 0.001 else "< 0.001",
-        "seeds": str(found.seeds),
-        "only first %": f"{100 * either[0]:.1f}" if either else "",
-        "only second %": f"{100 * either[1]:.1f}" if either else "",
-        "significant": _verdict(found),
+        "p": f"{difference.p:.3f}" if difference.p >= 0.001 else "< 0.001",
+        "seeds": str(difference.seeds),
+        "only first %": f"{100 * only[0]:.1f}" if only else "",
+        "only second %": f"{100 * only[1]:.1f}" if only else "",
+        "significant": _verdict(difference),
     }
 
 
-def _verdict(found: Difference) -> str:
-    if found.is_significant:
+def _verdict(difference: Difference) -> str:
+    if difference.is_significant:
         return "yes"
-    return "no" if found.seeds > 1 else "one seed"
+    return "no" if difference.seeds > 1 else "one seed"
 
 
-def _figures(line: Line) -> dict[str, Any]:
-    found, either = line.found, line.found.discordant or (None, None)
-    low, high = found.interval
+def _figures(part: Comparison) -> dict[str, Any]:
+    difference = part.difference
+    low, high = difference.interval
+    only_first, only_second = difference.discordant or (None, None)
     return {
-        "setting": line.setting,
-        "attention": line.attention,
-        "task": line.column,
-        "first": line.means[0],
-        "second": line.means[1],
-        "difference": found.value,
+        "setting": part.setting,
+        "attention": part.attention,
+        "task": part.column,
+        "first": part.means[0],
+        "second": part.means[1],
+        "difference": difference.value,
         "low": low,
         "high": high,
-        "p": found.p,
-        "seeds": found.seeds,
-        "examples": found.examples,
-        "only_first": either[0],
-        "only_second": either[1],
-        "significant": found.is_significant,
+        "p": difference.p,
+        "seeds": difference.seeds,
+        "examples": difference.examples,
+        "only_first": only_first,
+        "only_second": only_second,
+        "significant": difference.is_significant,
     }
 
 
-def _notes(one: str, other: str, lines: Sequence[Line]) -> str:
+def _notes(one: str, other: str, comparisons: Sequence[Comparison]) -> str:
     notes = (
         f"First: {one}; second: {other}. Accuracies over the seeds that both have; t-test paired "
         "over seeds and test examples, significant at the 5 % level and with two seeds or more."
     )
-    if any(line.found.discordant is None and " " not in line.column for line in lines):
+    of_tasks = [part for part in comparisons if not part.column.startswith("average of ")]
+    if any(part.difference.discordant is None for part in of_tasks):
         notes += " Where the last columns are empty, examples couldn't be paired."
-    if any(line.found.seeds == 1 for line in lines):
+    if any(part.difference.seeds == 1 for part in comparisons):
         notes += " One seed: the interval tells of other examples, not of other seeds."
-    if any(line.found.discordant for line in lines):
+    if any(part.difference.discordant for part in comparisons):
         notes += " Only first, only second: share of answers that only that one has right."
     return notes

@@ -11,27 +11,25 @@ from lra_bench.display.tables import render as render_table
 from lra_bench.leaderboard.board import AVERAGES, ORDER
 from lra_bench.published import Published
 
-# What sums of roundings to two digits may come to.
+# Percentage points by which an average of figures rounded to two digits may be off.
 _ROUNDING = 0.011
 
 
 def rows_beside(attentions: Iterable[str], tasks: Sequence[str]) -> list[Published]:
-    """The published rows of these mechanisms on any of these tasks."""
-    found = [
-        row for name in sorted(attentions) for task in tasks for row in published.of(name, task)
-    ]
-    return sorted(dict.fromkeys(found), key=published.results().index)
+    """Return the published rows of these attentions on any of these tasks."""
+    rows = {row for name in attentions for task in tasks for row in published.of(name, task)}
+    return [row for row in published.results() if row in rows]
 
 
 def all_of(style: str) -> str:
-    """Every published figure, in any format of a table."""
+    """Return every published figure as text, in any style of a table."""
     if style in FOR_PROGRAMS:
         return for_programs(pd.DataFrame(figures()), style)
     return "\n".join(render(style, published.results(), ORDER))
 
 
 def render(style: str, rows: Sequence[Published], tasks: Sequence[str]) -> list[str]:
-    """The table as markdown, latex or html; nothing where there are no rows."""
+    """Return the table as markdown, latex or html in a list; an empty list if there are no rows."""
     if not rows:
         return []
     notes = (
@@ -48,18 +46,19 @@ def _table(rows: Sequence[Published], tasks: Sequence[str]) -> pd.DataFrame:
 
 
 def _row(row: Published, tasks: Sequence[str], counts: Sequence[int]) -> dict[str, str]:
-    found = {"model": row.model, "source": row.source}
+    cells = {"model": row.model, "source": row.source}
     for task in tasks:
         figure = row.accuracy.get(task)
         failed = "FAIL" if task in row.failed else ""
-        found[f"{task} %"] = failed if figure is None else f"{figure:.2f}"
+        cells[f"{task} %"] = failed if figure is None else f"{figure:.2f}"
     for count in counts:
         average = _average(row, count)
-        found[f"average of {count} %"] = "" if average is None else f"{average:.2f}"
-    return found
+        cells[f"average of {count} %"] = "" if average is None else f"{average:.2f}"
+    return cells
 
 
 def _average(row: Published, count: int) -> float | None:
+    """Return the average over the five or the six tasks, in percent; None if one is missing."""
     tasks = AVERAGES[count]
     if not set(tasks) <= row.accuracy.keys():
         return None
@@ -67,17 +66,17 @@ def _average(row: Published, count: int) -> float | None:
 
 
 def _misprints(rows: Sequence[Published]) -> str:
-    """Printed averages that aren't those of the figures beside them."""
-    said = []
+    """Return a sentence on printed averages that differ from those of the figures beside them."""
+    misprints = []
     for row in rows:
-        made = _average(row, 6) or _average(row, 5)
-        if made and row.average and abs(made - row.average) > _ROUNDING:
-            said.append(f"{row.model} [{row.source}] {row.average:.2f}, not {made:.2f}")
-    return f" Averages that are printed otherwise: {'; '.join(said)}." if said else ""
+        average = _average(row, 6) or _average(row, 5)
+        if average and row.average and abs(average - row.average) > _ROUNDING:
+            misprints.append(f"{row.model} [{row.source}] {row.average:.2f}, not {average:.2f}")
+    return f" Averages that are printed otherwise: {'; '.join(misprints)}." if misprints else ""
 
 
 def figures() -> list[dict[str, Any]]:
-    """For programs: a row a figure, in [0, 1]."""
+    """Return the table for programs: a row for each figure; accuracies are in [0, 1]."""
     return [
         {
             "setting": "published",

@@ -1,4 +1,4 @@
-"""The runs of one attention on one task: what they come to."""
+"""The result of one attention on one task: its runs, their mean and spread, or why it failed."""
 
 import math
 import statistics
@@ -15,16 +15,23 @@ from lra_bench.records.find import leave_out
 from lra_bench.records.labels import label
 from lra_bench.records.record import Record, Score
 
-# The figures of a record that cells have medians of.
-Figure = Literal["parameters", "parameters_vs_softmax", "steps_per_second", "peak_memory_bytes"]
-_REASONS = {"out_of_memory": "out of memory"}
-# How many binomial standard errors above chance a test accuracy must lie to count as learned.
+# The numbers of a record that a result has medians of.
+Quantity = Literal["parameters", "parameters_vs_softmax", "steps_per_second", "peak_memory_bytes"]
+# A mean test accuracy counts as learned if it is more binomial standard errors above chance.
 ABOVE_CHANCE = 3
+# The parameter budget of a leaderboard: at most so many times the parameters of softmax.
+BUDGET = 1.10
 
 
 @dataclass(frozen=True)
 class Result:
-    """The runs of one attention on one task in one setting, one a seed."""
+    """The runs of one attention on one task in one setting, one run for each seed.
+
+    Attributes:
+        attention: its label, such as "linformer (num_projected=64)".
+        task: name of the task.
+        runs: at least one.
+    """
 
     attention: str
     task: str
@@ -32,7 +39,7 @@ class Result:
 
     @cached_property
     def finished(self) -> dict[int, Record]:
-        """The runs that have a test accuracy, by their seeds."""
+        """Return the runs that ended well, by their seeds."""
         return {run.seed: run for run in self.runs if run.status == "ok"}
 
     @cached_property
@@ -41,68 +48,91 @@ class Result:
         return {seed: run.test for seed, run in self.finished.items() if run.test is not None}
 
     @property
+    def attention_name(self) -> str:
+        """Return the name of the attention in the registry, without options."""
+        return self.runs[0].attention
+
+    @property
     def chance(self) -> float:
         """Return the share of the commonest label of the test split, in [0, 1]."""
         return self.runs[0].chance
 
     @cached_property
     def accuracies(self) -> list[float]:
-        """Test accuracies of the runs that have one, in [0, 1]."""
+        """Return the test accuracies of the runs that have one, in [0, 1]."""
         return [score.accuracy for score in self.tests.values()]
+
+    @property
+    def num_failed(self) -> int:
+        """Return the number of runs without a test accuracy."""
+        return len(self.runs) - len(self.accuracies)
 
     @cached_property
     def right(self) -> dict[int, Int8[np.ndarray, " n"]]:
-        """Which test examples were answered rightly, 1 or 0, by the seeds of runs that tell."""
-        found = {seed: score.right() for seed, score in self.tests.items()}
-        return {seed: right.astype(np.int8) for seed, right in found.items() if right is not None}
+        """Return by seed which test examples were answered rightly, as 1 or 0, where known."""
+        answers = {seed: score.right() for seed, score in self.tests.items()}
+        return {seed: right.astype(np.int8) for seed, right in answers.items() if right is not None}
 
     @property
     def mean(self) -> float | None:
-        """Mean over seeds."""
+        """Return the mean test accuracy over seeds, in [0, 1]; None if every run failed."""
         return statistics.fmean(self.accuracies) if self.accuracies else None
 
     @property
     def sd(self) -> float | None:
-        """Standard deviation over seeds (n - 1); None for fewer than two."""
+        """Return the standard deviation over seeds (n - 1); None for fewer than two."""
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
 
-    def failure(self) -> str | None:
-        """Why the cell says FAIL: every run failed, or the mean isn't above chance."""
+    @property
+    def is_at_chance(self) -> bool:
+        """Return whether there is a mean accuracy, but not one well above chance."""
         if self.mean is None:
-            reasons: set[str] = {run.status for run in self.runs}
-            return ", ".join(sorted(_REASONS.get(reason, reason) for reason in reasons))
+            return False
         examples = next(iter(self.tests.values())).examples
         error = math.sqrt(self.chance * (1 - self.chance) / examples)
-        at_chance = self.mean <= self.chance + ABOVE_CHANCE * error
-        return f"at chance, {self.mean:.1%}" if at_chance else None
+        return self.mean <= self.chance + ABOVE_CHANCE * error
+
+    def failure(self) -> str | None:
+        """Say why a table shows FAIL: every run failed, or the mean is at chance; else None."""
+        if self.mean is None:
+            return ", ".join(sorted({run.status.replace("_", " ") for run in self.runs}))
+        return f"at chance, {self.mean:.1%}" if self.is_at_chance else None
 
     def text(self) -> str:
-        """Such as "36.2 ± 0.4" in percent, or "FAIL (diverged)"."""
+        """Return the result in percent, such as "36.2 ± 0.4", or "FAIL (diverged)"."""
         failure = self.failure()
         if failure or self.mean is None:
             return f"FAIL ({failure})"
-        lost = len(self.runs) - len(self.accuracies)
-        return percent(self.mean, self.sd) + (f" ({lost} failed)" if lost else "")
+        failed = f" ({self.num_failed} failed)" if self.num_failed else ""
+        return percent(self.mean, self.sd) + failed
 
-    def median(self, figure: Figure) -> float | None:
-        """Return the median of a figure over the runs that have it."""
-        values = [value for run in self.runs if (value := getattr(run, figure)) is not None]
-        return statistics.median(values) if values else None
+    def median(self, quantity: Quantity) -> float | None:
+        """Return the median of a quantity over the runs that have it; None if none has."""
+        values = [getattr(run, quantity) for run in self.runs]
+        measured = [value for value in values if value is not None]
+        return statistics.median(measured) if measured else None
 
 
-def percent(mean: float, sd: float | None) -> str:
-    """Such as "36.2 ± 0.4"; without the spread where there is none."""
-    spread = f" ± {100 * sd:.1f}" if sd is not None else ""
-    return f"{100 * mean:.1f}{spread}"
+def percent(mean: float, sd: float | None = None) -> str:
+    """Return a mean and its spread in percent, such as "36.2 ± 0.4"; "36.2" without a spread."""
+    return "".join(percent_parts(mean, sd))
+
+
+def percent_parts(mean: float, sd: float | None) -> tuple[str, str]:
+    """Return the two parts of `percent`, such as "36.2" and " ± 0.4"; the second may be ""."""
+    return f"{100 * mean:.1f}", "" if sd is None else f" ± {100 * sd:.1f}"
 
 
 def results(records: Iterable[Record]) -> list[Result]:
-    """Cells of one setting, by attention and task; one run a seed, one that ended well if any."""
+    """Return the results in the records of one setting, by attention and task.
+
+    Of several records with one seed, one that ended well counts; the others are named as left out.
+    """
     runs: dict[tuple[str, str], dict[int, Record]] = defaultdict(dict)
     for run in sorted(records, key=lambda run: run.status != "ok"):
-        key = (label(run), run.task)
+        key = label(run), run.task
         if run.seed in runs[key]:
             where = f"{run.path}: " if run.path else ""
             leave_out(f"{where}a second record of {key[0]} on {key[1]}, seed {run.seed}")
         runs[key].setdefault(run.seed, run)
-    return [Result(*key, tuple(found.values())) for key, found in sorted(runs.items())]
+    return [Result(*key, tuple(by_seed.values())) for key, by_seed in sorted(runs.items())]

@@ -1,10 +1,11 @@
-"""Whether records may stand on a leaderboard."""
+"""Check whether records may stand on a leaderboard."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lra_bench.errors import UsageError
 from lra_bench.leaderboard.board import AVERAGES
+from lra_bench.leaderboard.results import BUDGET
 from lra_bench.records import record
 from lra_bench.records.departures import departures
 from lra_bench.records.labels import label
@@ -13,8 +14,7 @@ from lra_bench.runtime.environment import Environment
 
 TASKS = AVERAGES[5]
 SEEDS = 3
-BUDGET = 1.10
-# What a row may choose for itself: how its parameters are found, not what they are asked.
+# Settings that a row may choose: they change how parameters are found, not the problem.
 FREE = (
     "data.source",
     "train.accumulate",
@@ -26,11 +26,11 @@ FREE = (
 
 @dataclass(frozen=True)
 class RuleCheck:
-    """One rule, held to or not.
+    """A rule, and where the records of a row break it.
 
     Attributes:
         rule: in words.
-        faults: where it is broken, a line each; none where it is held to.
+        faults: one line for each place where the rule is broken; empty if it holds.
     """
 
     rule: str
@@ -38,22 +38,22 @@ class RuleCheck:
 
 
 def check(records: Sequence[Record]) -> list[RuleCheck]:
-    """Hold the records of one row to each rule."""
+    """Check the records of one row against each rule."""
     return [RuleCheck(rule, tuple(faults(records))) for rule, faults in _RULES.items()]
 
 
 def rows(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """The records of each row: of an attention with its options, in a preset."""
-    found: dict[str, list[Record]] = {}
+    """Group records by row, that is by an attention with its options in a preset."""
+    by_row: dict[str, list[Record]] = {}
     for run in records:
-        found.setdefault(f"{label(run)}, preset {run.preset}", []).append(run)
-    return dict(sorted(found.items()))
+        by_row.setdefault(f"{label(run)}, preset {run.preset}", []).append(run)
+    return dict(sorted(by_row.items()))
 
 
-def _schema(records: Sequence[Record]) -> Iterator[str]:
+def _tells_answers(records: Sequence[Record]) -> Iterator[str]:
     for run in records:
         if run.test is not None and run.test.correct is None:
-            yield f"{run.name}: doesn't say which test examples are right; an older version's"
+            yield f"{run.name}: from an older version, does not say which test examples are right"
 
 
 def _all_tasks(records: Sequence[Record]) -> Iterator[str]:
@@ -65,31 +65,31 @@ def _all_tasks(records: Sequence[Record]) -> Iterator[str]:
             yield f"{task}: {len(seeds)} of {SEEDS} seeds"
 
 
-def _ended(records: Sequence[Record]) -> Iterator[str]:
+def _none_failed(records: Sequence[Record]) -> Iterator[str]:
     for run in records:
         if run.status == "failed":
             yield f"{run.name}: failed: {run.error}"
 
 
-def _budget(records: Sequence[Record]) -> Iterator[str]:
+def _within_budget(records: Sequence[Record]) -> Iterator[str]:
     for run in records:
         ratio = run.parameters_vs_softmax
         if ratio is not None and ratio > BUDGET:
-            yield f"{run.name}: {ratio:.2f} of softmax's"
+            yield f"{run.name}: {ratio:.2f} times the parameters of softmax"
 
 
 def _official(records: Sequence[Record]) -> Iterator[str]:
     for run in records:
         if not run.is_official:
             source = run.data.source if run.data else "unknown"
-            yield f"{run.name}: data are of source {source!r}"
+            yield f"{run.name}: the source of the data is {source!r}"
 
 
 def _same_data(records: Sequence[Record]) -> Iterator[str]:
     for task in TASKS:
-        sums = {run.data_sha256 for run in records if run.task == task}
-        if len(sums) > 1:
-            yield f"{task}: {len(sums)} different data"
+        checksums = {run.data_sha256 for run in records if run.task == task}
+        if len(checksums) > 1:
+            yield f"{task}: {len(checksums)} different sets of data"
 
 
 def _clean(records: Sequence[Record]) -> Iterator[str]:
@@ -97,9 +97,9 @@ def _clean(records: Sequence[Record]) -> Iterator[str]:
         environment = run.environment or Environment()
         commit = environment.git_commit or ""
         if commit.endswith("-dirty"):
-            yield f"{run.name}: sources were changed after commit {commit[:8]}"
+            yield f"{run.name}: the code was changed after commit {commit[:8]}"
         if not commit and not environment.versions:
-            yield f"{run.name}: says neither commit nor version"
+            yield f"{run.name}: tells neither commit nor version"
 
 
 def _as_preset(records: Sequence[Record]) -> Iterator[str]:
@@ -109,25 +109,25 @@ def _as_preset(records: Sequence[Record]) -> Iterator[str]:
         except UsageError as error:
             yield f"{run.name}: {error}"
             continue
-        found = [str(departure) for departure in changed if departure.key not in FREE]
-        if found:
-            yield f"{run.name}: {', '.join(found)}"
+        overrides = [str(departure) for departure in changed if departure.key not in FREE]
+        if overrides:
+            yield f"{run.name}: {', '.join(overrides)}"
 
 
-def _alone(records: Sequence[Record]) -> Iterator[str]:
+def _from_scratch(records: Sequence[Record]) -> Iterator[str]:
     for run in records:
         if run.init_from is not None:
-            yield f"{run.name}: starts with {run.init_from.attention}'s parameters"
+            yield f"{run.name}: started with the parameters of {run.init_from.attention}"
 
 
 _RULES: dict[str, Callable[[Sequence[Record]], Iterator[str]]] = {
-    f"records of schema {record.SCHEMA} that say which test examples are right": _schema,
+    f"records of schema {record.SCHEMA} that say which test examples are right": _tells_answers,
     f"at least {SEEDS} seeds of each of {', '.join(TASKS)}": _all_tasks,
-    "no run failed (one that diverged or ran out of memory is a result)": _ended,
-    f"at most {BUDGET:.2f} of softmax's parameters": _budget,
+    "no run failed (one that diverged or ran out of memory is a result)": _none_failed,
+    f"at most {BUDGET:.2f} times the parameters of softmax": _within_budget,
     "the published data": _official,
     "the same data for all seeds of a task": _same_data,
     "a clean checkout or an installed release": _clean,
-    f"the preset's settings, but for {', '.join(FREE)} and the attention's options": _as_preset,
-    "trained from scratch": _alone,
+    f"the preset's settings, except {', '.join(FREE)} and the attention's options": _as_preset,
+    "trained from scratch": _from_scratch,
 }

@@ -60,13 +60,14 @@ def _published(row: dict) -> Published:
 
 def of(attention: str, task: str) -> list[Published]:
     """Return the published rows of a mechanism that have a figure for a task."""
-    return [
-        row
-        for row in results()
-        if row.model in _NAMES.get(attention, ())
-        and task in row.accuracy
-        and not (row.model == "Performer" and _KERNEL.get(row.source, attention) != attention)
-    ]
+    return [row for row in results() if _is_of(row, attention) and task in row.accuracy]
+
+
+def _is_of(row: Published, attention: str) -> bool:
+    """Return whether a row is of a mechanism; a "Performer" of unknown kernel is of both."""
+    if row.model == "Performer" and row.source in _KERNEL:
+        return _KERNEL[row.source] == attention
+    return row.model in _NAMES.get(attention, ())
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""One HTML page of tables, figures and provenance; it needs nothing from elsewhere."""
+"""The report: one HTML page of tables, figures and provenance that loads nothing else."""

@@ -1,4 +1,4 @@
-"""How well features approximate softmax: what `lra-bench analyze approximation` wrote."""
+"""How well features approximate softmax, from the files of `lra-bench analyze approximation`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,21 +14,29 @@ from lra_bench.report import figure
 from lra_bench.report.markup import Html, joined, table, tag
 
 FILE, CLAIMS, SETUP = "approximation.csv", "claims.csv", "approximation.json"
+# Columns that the files must have; those in _WORDS are text, the others are numbers.
 _COLUMNS = {"scale", "variant", "num_features", "mse", "sd", "draws"}
-_CLAIMED = {"scale", "claim", "features_of_worse", "holds", "standard_errors", "geometric_ratio"}
+_CLAIM_COLUMNS = {
+    "scale",
+    "claim",
+    "features_of_worse",
+    "holds",
+    "standard_errors",
+    "geometric_ratio",
+}
 _WORDS = {"variant", "claim", "holds"}
 _FACTS = {"length": "L = {:,}", "dim": "d = {:,}"}
 
 
 @dataclass(frozen=True)
 class Study:
-    """One folder of results.
+    """The results of one study.
 
     Attributes:
-        folder: as found.
-        summary: errors, a row a scale, variant and number of projections.
-        claims: which variant errs less; None where that isn't there.
-        setup: of the study, as far as it is known.
+        folder: with its files.
+        summary: errors, with a row for each scale, variant and number of features.
+        claims: which variant errs less; None without such a file.
+        setup: settings of the study by name; empty without such a file.
     """
 
     folder: Path
@@ -38,10 +46,10 @@ class Study:
 
     @property
     def facts(self) -> str:
-        """Such as "L = 4,096, d = 16, 15 draws"."""
-        known = {key: self.setup.get(key) for key in _FACTS}
-        said = [_FACTS[key].format(x) for key, x in known.items() if isinstance(x, int)]
-        return ", ".join([*said, f"{self.summary['draws'].max():,} draws"])
+        """Return the setup in short, such as "L = 4,096, d = 16, 15 draws"."""
+        values = {key: self.setup.get(key) for key in _FACTS}
+        facts = [_FACTS[key].format(x) for key, x in values.items() if isinstance(x, int)]
+        return ", ".join([*facts, f"{self.summary['draws'].max():,} draws"])
 
 
 def find(folders: Sequence[Path]) -> list[Path]:
@@ -54,56 +62,56 @@ def find(folders: Sequence[Path]) -> list[Path]:
 
 
 def read(path: Path) -> Study | None:
-    """The study that a file is of; None if it can't be read."""
+    """Return the study whose errors a file holds; None if it cannot be read."""
     summary = _frame(path, _COLUMNS)
     if summary is None:
         return None
-    claims = path.with_name(CLAIMS)
-    known = _frame(claims, _CLAIMED) if claims.exists() else None
-    return Study(path.parent, summary, known, _setup(path.with_name(SETUP)))
+    claims_file = path.with_name(CLAIMS)
+    claims = _frame(claims_file, _CLAIM_COLUMNS) if claims_file.exists() else None
+    return Study(path.parent, summary, claims, _setup(path.with_name(SETUP)))
 
 
 def _frame(path: Path, columns: set[str]) -> pd.DataFrame | None:
-    """The table in a file; None, said on standard error, if it is none of this kind."""
+    """Return the table in a file; None if it is of another kind, with a message."""
     try:
-        found = pd.read_csv(path)
-        if not columns <= set(found.columns) or found.empty:
+        table = pd.read_csv(path)
+        if not columns <= set(table.columns) or table.empty:
             raise ValueError("not a table of this kind")
-        if not all(pd.api.types.is_numeric_dtype(found[name]) for name in columns - _WORDS):
+        if not all(pd.api.types.is_numeric_dtype(table[name]) for name in columns - _WORDS):
             raise ValueError("not all numbers")
     except (OSError, ValueError) as error:
         leave_out(f"{path}: {error}")
         return None
-    return found
+    return table
 
 
 def _setup(path: Path) -> dict[str, Any]:
     try:
-        found = read_json(path)
+        setup = read_json(path)
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return setup if isinstance(setup, dict) else {}
 
 
 def section(studies: Sequence[Study]) -> tuple[Html, list[figure.NamedFigure]]:
-    """Figures and tables of all studies; and the figures."""
+    """Return a part for each study, and the figures."""
     parts, images = [], []
     for number, study in enumerate(studies, 1):
         name = "approximation" + (f"-{number}" if len(studies) > 1 else "")
         image = figure.NamedFigure(name, plots.approximation_figure(study.summary, study.facts))
         images.append(image)
-        parts.append(_study(study, image, titled=len(studies) > 1))
+        parts.append(_part(study, image, titled=len(studies) > 1))
     return joined(parts, "\n"), images
 
 
-def _study(study: Study, image: figure.NamedFigure, *, titled: bool) -> Html:
-    said = f"Error of FAVOR+'s output against exact softmax attention, {study.facts}"
+def _part(study: Study, image: figure.NamedFigure, *, titled: bool) -> Html:
+    title = f"Error of FAVOR+'s output against exact softmax attention, {study.facts}"
     scales = list(dict.fromkeys(study.summary["scale"]))
     return joined([
         tag("h3", study.folder.name) if titled else None,
-        figure.shown(image, said, f"{said}: mean and sd over draws."),
+        figure.shown(image, title, f"{title}: mean and sd over draws."),
         *(_errors(study.summary.query("scale == @scale"), scale) for scale in scales),
-        *([_claims(study.claims)] if study.claims is not None else []),
+        None if study.claims is None else _claims(study.claims),
         _command(study),
     ])  # fmt: skip
 
@@ -124,7 +132,7 @@ def _errors(part: pd.DataFrame, scale: float) -> Html:
 
 
 def _claims(claims: pd.DataFrame) -> Html:
-    """How sure it is which variant errs less."""
+    """Return the table of which variant errs less, and how sure that is."""
     body = [_claim(row) for row in claims.to_dict("records")]
     head = ["claim", "sd of q, k", "m", "holds", "standard errors", "ratio of errors"]
     title = "Which errs less"
@@ -143,7 +151,7 @@ _FLAGS = {"length": "--length", "dim": "--dim", "draws": "--draws", "features": 
 
 
 def _command(study: Study) -> Html | None:
-    """What measures it again, where its setup is known."""
+    """Return the command that repeats a study; None if its setup is not known."""
     if not _FLAGS.keys() <= study.setup.keys():
         return None
     words = ["lra-bench analyze approximation --out DIR"]

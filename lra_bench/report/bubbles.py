@@ -1,4 +1,4 @@
-"""Fig. 3 of the LRA paper: accuracy against speed, the area being memory."""
+"""Figures like Fig. 3 of the LRA paper: accuracy against speed, with memory as the area."""
 
 import math
 from collections.abc import Mapping
@@ -9,35 +9,37 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lra_bench.display.units import size_text
-from lra_bench.leaderboard import results
 from lra_bench.leaderboard.board import in_order
 from lra_bench.leaderboard.results import Result
 from lra_bench.registry import REFERENCE
 from lra_bench.report import figure
 from lra_bench.report.inputs import RunTable
-from lra_bench.report.label_placement import Dot, place
+from lra_bench.report.label_placement import Dot, place_labels
 from lra_bench.report.markup import Html, folded, joined, table, tag
 from lra_bench.report.ratios import TIMES, geometric_mean
 from lra_bench.report.styles import Styles
 
+# Attentions that a chart needs.
 _FEWEST = 3
 # Areas in square points.
 _LARGEST, _UNKNOWN = 1_500.0, 30.0
-# Percent on the axis at least, lest noise look like a difference.
+# The axis of accuracy spans at least so many percentage points, or noise would look large.
 _LEAST_SPAN = 4.0
-_SPEED: results.Figure = "steps_per_second"
-_MEMORY: results.Figure = "peak_memory_bytes"
-Cells = Mapping[str, Result]
+# Where speeds differ by more than this factor, their axis is logarithmic.
+_LOG_FROM = 3
+# The results of an attention, by task.
+Results = Mapping[str, Result]
 
 
 @dataclass(frozen=True)
 class Point:
-    """One attention.
+    """An attention in a chart.
 
     Attributes:
-        speed: steps/s over softmax's.
-        accuracy: in [0, 1].
-        memory: bytes; None where it isn't known of each task.
+        label: of the attention.
+        speed: training steps per second over those of softmax.
+        accuracy: mean over tasks, in [0, 1].
+        memory: peak memory in bytes, geometric mean over tasks; None if unknown for a task.
     """
 
     label: str
@@ -48,112 +50,130 @@ class Point:
 
 @dataclass(frozen=True)
 class Chart:
-    """What can be compared: attentions that have results on the same tasks and device.
+    """The attentions of a table that have results on the same tasks and device.
 
     Attributes:
-        tasks: that accuracies are averaged over.
-        timed: those of them that softmax's speed is known of.
-        left_out: attentions that lack some of these.
+        run_table: that the results are from.
+        device: in words.
+        tasks: over which accuracies are averaged.
+        timed: the tasks for which the speed of softmax is known.
+        points: one for each attention shown.
+        left_out: attentions that lack one of the tasks.
     """
 
-    setting: RunTable
+    run_table: RunTable
     device: str
     tasks: tuple[str, ...]
     timed: tuple[str, ...]
     points: tuple[Point, ...]
     left_out: tuple[str, ...]
 
-
-def charts(settings: list[RunTable]) -> list[Chart]:
-    """One for each setting and device that has enough."""
-    found = [chart(setting, device) for setting in settings for device in setting.devices]
-    return [one for one in found if one is not None]
-
-
-def chart(setting: RunTable, device: str) -> Chart | None:
-    """Over the tasks that give the most cells; None for fewer than three attentions."""
-    rows = setting.on(device)
-    base = rows.get(REFERENCE, {})
-    has = {label: _usable(row, base) for label, row in rows.items()}
-    learned = {t for row in rows.values() for t, cell in row.items() if not cell.failure()}
-    best: tuple[str, ...] = ()
-    for tasks in _candidates([frozenset(one & learned) for one in has.values()]):
-        found = [label for label, one in has.items() if tasks <= one]
-        if len(found) >= _FEWEST and any(base[t].median(_SPEED) for t in tasks if t in base):
-            best = max(best, in_order(tasks), key=lambda ts: _worth(ts, has))
-    return _made(setting, device, rows, best, has) if best else None
+    @property
+    def accuracy_name(self) -> str:
+        """Return the one task, or "mean"."""
+        return self.tasks[0] if len(self.tasks) == 1 else "mean"
 
 
-def _usable(row: Cells, base: Cells) -> set[str]:
-    """Tasks with an accuracy, and with a speed where softmax has one."""
-    return {
-        task
-        for task, cell in row.items()
-        if cell.mean is not None
-        and not (task in base and base[task].median(_SPEED) and not cell.median(_SPEED))
-    }
+def charts(tables: list[RunTable]) -> list[Chart]:
+    """Return a chart for each table and device with enough results."""
+    tried = [chart(run_table, device) for run_table in tables for device in run_table.devices]
+    return [drawable for drawable in tried if drawable is not None]
 
 
-def _candidates(sets: list[frozenset[str]]) -> list[frozenset[str]]:
-    """All that some of the sets have in common, always in the same order."""
-    found: set[frozenset[str]] = set()
-    for one in sets:
-        found |= {one} | {one & other for other in found}
-    return sorted(found - {frozenset()}, key=sorted)
-
-
-def _worth(tasks: tuple[str, ...], has: Mapping[str, set[str]]) -> tuple[int, int]:
-    """How many cells it shows; of equal ones the more tasks."""
-    shown = sum(set(tasks) <= one for one in has.values())
-    return len(tasks) * shown, len(tasks)
-
-
-def _made(
-    setting: RunTable,
-    device: str,
-    rows: Mapping[str, Cells],
-    tasks: tuple[str, ...],
-    has: Mapping[str, set[str]],
-) -> Chart:
+def chart(run_table: RunTable, device: str) -> Chart | None:
+    """Return the chart of the tasks that show the most results; None for too few attentions."""
+    rows = run_table.on(device)
+    usable = {label: _usable(row, rows.get(REFERENCE, {})) for label, row in rows.items()}
+    tasks = _best_tasks(rows, usable)
+    if not tasks:
+        return None
     base = rows[REFERENCE]
-    timed = tuple(task for task in tasks if task in base and base[task].median(_SPEED))
-    shown = [label for label in rows if set(tasks) <= has[label]]
+    timed = tuple(task for task in tasks if _has_speed(base, task))
+    shown = [label for label in rows if set(tasks) <= usable[label]]
     points = tuple(_point(label, rows[label], base, tasks, timed) for label in shown)
     left_out = tuple(sorted(rows.keys() - set(shown)))
-    return Chart(setting, device, tasks, timed, points, left_out)
+    return Chart(run_table, device, tasks, timed, points, left_out)
 
 
-def _point(
-    label: str, row: Cells, base: Cells, tasks: tuple[str, ...], timed: tuple[str, ...]
-) -> Point:
-    speeds = [(row[t].median(_SPEED) or 0) / (base[t].median(_SPEED) or 1) for t in timed]
-    memory = [found for t in tasks if (found := row[t].median(_MEMORY))]
-    return Point(
-        label,
-        geometric_mean(speeds) or 0,
-        sum(row[t].mean or 0 for t in tasks) / len(tasks),
-        geometric_mean(memory) if len(memory) == len(tasks) else None,
+def _usable(row: Results, base: Results) -> frozenset[str]:
+    """Return the tasks with an accuracy, and with a speed if softmax has one."""
+    return frozenset(
+        task
+        for task, result in row.items()
+        if result.mean is not None and (_has_speed(row, task) or not _has_speed(base, task))
     )
 
 
-def section(settings: list[RunTable], styles: Styles) -> tuple[Html, list[figure.NamedFigure]]:
-    """The charts; or a sentence, if there is too little for any."""
-    found = charts(settings)
-    if not found:
-        said = (
+def _has_speed(row: Results, task: str) -> bool:
+    return task in row and bool(row[task].median("steps_per_second"))
+
+
+def _best_tasks(
+    rows: Mapping[str, Results], usable: Mapping[str, frozenset[str]]
+) -> tuple[str, ...]:
+    """Return the tasks that show the most results; of equal choices, the one with more tasks."""
+    base = rows.get(REFERENCE, {})
+    learned = {
+        task for row in rows.values() for task, result in row.items() if not result.failure()
+    }
+    best: tuple[str, ...] = ()
+    most = (0, 0)
+    for tasks in _candidates([tasks & learned for tasks in usable.values()]):
+        shown = sum(tasks <= others for others in usable.values())
+        worth = (len(tasks) * shown, len(tasks))
+        if shown >= _FEWEST and worth > most and any(_has_speed(base, task) for task in tasks):
+            best, most = in_order(tasks), worth
+    return best
+
+
+def _candidates(sets: list[frozenset[str]]) -> list[frozenset[str]]:
+    """Return all nonempty intersections of some of the sets, always in the same order."""
+    candidates: set[frozenset[str]] = set()
+    for tasks in sets:
+        candidates |= {tasks} | {tasks & others for others in candidates}
+    return sorted(candidates - {frozenset()}, key=sorted)
+
+
+def _point(
+    label: str, row: Results, base: Results, tasks: tuple[str, ...], timed: tuple[str, ...]
+) -> Point:
+    speeds = [_speed(row[task]) / _speed(base[task]) for task in timed]
+    memories = [row[task].median("peak_memory_bytes") for task in tasks]
+    measured = [memory for memory in memories if memory]
+    return Point(
+        label,
+        geometric_mean(speeds) or 0,
+        sum(row[task].mean or 0 for task in tasks) / len(tasks),
+        geometric_mean(measured) if len(measured) == len(tasks) else None,
+    )
+
+
+def _speed(result: Result) -> float:
+    """Return the median speed of a result that has one, in steps per second."""
+    speed = result.median("steps_per_second")
+    assert speed is not None, "charts are of results with a speed"
+    return speed
+
+
+def section(tables: list[RunTable], styles: Styles) -> tuple[Html, list[figure.NamedFigure]]:
+    """Return the charts and their figures; a sentence if there are too few results for any."""
+    drawn = charts(tables)
+    if not drawn:
+        text = (
             "Too few runs for a chart of accuracy against speed: it takes softmax and two other "
             "attentions with results on the same tasks, setting and device."
         )
-        return tag("p", said), []
-    names = [f"bubbles-{number}" for number in range(1, len(found) + 1)]
-    names = names if len(names) > 1 else ["bubbles"]
-    images = [figure.NamedFigure(n, draw(c, styles)) for n, c in zip(names, found, strict=True)]
-    parts = [_shown(c, image) for c, image in zip(found, images, strict=True)]
+        return tag("p", text), []
+    parts, images = [], []
+    for number, each in enumerate(drawn, 1):
+        name = "bubbles" if len(drawn) == 1 else f"bubbles-{number}"
+        images.append(figure.NamedFigure(name, draw(each, styles)))
+        parts.append(_part(each, images[-1]))
     return joined(parts, "\n"), images
 
 
-def _shown(chart: Chart, image: figure.NamedFigure) -> Html:
-    title = f"preset {chart.setting.title}"
+def _part(chart: Chart, image: figure.NamedFigure) -> Html:
+    title = f"preset {chart.run_table.title}"
     drawn = figure.shown(image, f"Accuracy against speed, {title}", caption(chart))
     body = [
         [p.label, f"{100 * p.accuracy:.1f}", f"{p.speed:.2f}{TIMES}",
@@ -162,43 +182,46 @@ def _shown(chart: Chart, image: figure.NamedFigure) -> Html:
     ]  # fmt: skip
     head = ["attention", "accuracy %", "steps/s / softmax's", "peak memory"]
     figures = folded("The figures", table(head, body, caption=title, class_="sortable"))
-    return tag("section", tag("h3", title), drawn, figures, data_tags=chart.setting.tags)
+    return tag("section", tag("h3", title), drawn, figures, data_tags=chart.run_table.tags)
 
 
 def caption(chart: Chart) -> str:
-    """What was averaged over what."""
-    one = len(chart.tasks) == 1
-    tasks = chart.tasks[0] if one else f"the mean over {', '.join(chart.tasks)}"
-    over = "" if one else f", geometric mean over {', '.join(chart.timed)}"
-    lost = f" Left out, for want of some of these: {', '.join(chart.left_out)}."
+    """Return sentences on what the chart shows, and over which tasks it averages."""
+    several = len(chart.tasks) > 1
+    tasks = f"the mean over {', '.join(chart.tasks)}" if several else chart.tasks[0]
+    timed = f", geometric mean over {', '.join(chart.timed)}" if several else ""
     unknown = [point.label for point in chart.points if point.memory is None]
-    dots = f" A small dot: memory not known ({', '.join(unknown)})." if unknown else ""
-    where = f"All on {chart.device}, {_seeds(chart)} a cell."
-    process = " On CPU that is the whole process's." if "cpu" in _platforms(chart) else ""
-    return (
-        f"Test accuracy, {tasks}; training steps a second over softmax's{over}; area: peak memory"
-        f"{'' if one else ', geometric mean'}.{process} {where}{dots}"
-        f"{lost if chart.left_out else ''}"
-    )
+    sentences = [
+        f"Test accuracy, {tasks}; training steps a second over softmax's{timed}; area: peak memory"
+        f"{', geometric mean' if several else ''}.",
+        "On CPU that is the memory of the whole process." if "cpu" in _device_kinds(chart) else "",
+        f"All on {chart.device}, {_seeds(chart)} a cell.",
+        f"A small dot: memory not known ({', '.join(unknown)})." if unknown else "",
+        f"Left out, as some of these are missing: {', '.join(chart.left_out)}."
+        if chart.left_out
+        else "",
+    ]
+    return " ".join(filter(None, sentences))
 
 
 def _seeds(chart: Chart) -> str:
-    names = {point.label for point in chart.points}
-    rows = [row for name, row in chart.setting.on(chart.device).items() if name in names]
-    counts = [len(row[task].accuracies) for row in rows for task in chart.tasks]
+    """Return the number of seeds that results have an accuracy of, such as "2 to 3 seeds"."""
+    rows = chart.run_table.on(chart.device)
+    shown = [rows[point.label] for point in chart.points]
+    counts = [len(row[task].accuracies) for row in shown for task in chart.tasks]
     low, high = min(counts), max(counts)
     return f"{low} to {high} seeds" if low < high else f"{low} seed{'' if low == 1 else 's'}"
 
 
-def _platforms(chart: Chart) -> set[str]:
-    runs = [run for cell in chart.setting.cells for run in cell.runs]
-    return {str(run.environment.device_kind) for run in runs if run.environment}
+def _device_kinds(chart: Chart) -> set[str]:
+    environments = [run.environment for run in chart.run_table.runs]
+    return {str(environment.device_kind) for environment in environments if environment}
 
 
 def draw(chart: Chart, styles: Styles) -> Figure:
-    """The figure."""
-    made = Figure(figsize=(7.2, 4.6), layout="constrained")
-    axes = made.subplots()
+    """Draw a chart."""
+    drawn = Figure(figsize=(7.2, 4.6), layout="constrained")
+    axes = drawn.subplots()
     largest = max((p.memory for p in chart.points if p.memory), default=None)
     areas = {p.label: _area(p.memory, largest) for p in chart.points}
     for point in sorted(chart.points, key=lambda point: -areas[point.label]):
@@ -206,26 +229,24 @@ def draw(chart: Chart, styles: Styles) -> Figure:
         axes.scatter(point.speed, 100 * point.accuracy, s=areas[point.label], color=colour,
                      alpha=0.55, edgecolors=colour, linewidths=1.2, zorder=2)  # fmt: skip
     _axes(axes, chart)
-    _sizes(axes, largest)
-    dots = [
-        Dot(p.speed, 100 * p.accuracy, (areas[p.label] / math.pi) ** 0.5, p.label)
-        for p in chart.points
-    ]
-    place(axes, dots)
-    return made
+    _legend(axes, largest)
+    radii = {label: math.sqrt(area / math.pi) for label, area in areas.items()}
+    dots = [Dot(p.speed, 100 * p.accuracy, radii[p.label], p.label) for p in chart.points]
+    place_labels(axes, dots)
+    return drawn
 
 
 def _area(memory: float | None, largest: float | None) -> float:
+    """Return the area of a bubble, in square points."""
     return _LARGEST * memory / largest if memory and largest else _UNKNOWN
 
 
 def _axes(axes: Axes, chart: Chart) -> None:
-    """Speed on a log scale where it spans more than a factor of three."""
+    """Set up the axes; speed is on a log scale if it spans a large factor."""
     speeds = [point.speed for point in chart.points]
-    one = len(chart.tasks) == 1
     axes.set_xlabel("training speed / softmax's (steps/s)")
-    axes.set_ylabel(f"{chart.tasks[0]} accuracy (%)" if one else "mean accuracy (%)")
-    if max(speeds) > 3 * min(speeds):
+    axes.set_ylabel(f"{chart.accuracy_name} accuracy (%)")
+    if max(speeds) > _LOG_FROM * min(speeds):
         axes.set_xscale("log", base=2)
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}{TIMES}"))
@@ -237,8 +258,8 @@ def _axes(axes: Axes, chart: Chart) -> None:
     axes.grid(alpha=0.3)
 
 
-def _sizes(axes: Axes, largest: float | None) -> None:
-    """Two bubbles that say what an area is."""
+def _legend(axes: Axes, largest: float | None) -> None:
+    """Add two bubbles that tell the memory of their areas."""
     if largest is None:
         return
     handles = [

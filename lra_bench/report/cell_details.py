@@ -1,28 +1,37 @@
-"""What is behind a cell: its seeds, settings, place, and the commands that make it again."""
+"""The details behind a cell: seeds, settings, device, and the commands that repeat its runs."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from lra_bench.display.units import size_text
-from lra_bench.leaderboard.results import Figure, Result
+from lra_bench.leaderboard.results import Quantity, Result
 from lra_bench.records.record import Record, Score
 from lra_bench.report import reproduce
-from lra_bench.report.markup import Html, folded, joined, tag
+from lra_bench.report.markup import Html, definitions, folded, joined, tag
 from lra_bench.report.reproduce import again
 from lra_bench.runtime.environment import Environment
 
-
-def card(cell: Result) -> Html:
-    """All of it, in short."""
-    heading = tag("p", tag("strong", cell.attention), " on ", tag("strong", cell.task))
-    return joined([heading, seeds(cell), facts(cell), commands(cell)])
+# Longer error messages are cut, in characters.
+_LONGEST = 160
 
 
-def seeds(cell: Result) -> Html:
-    """A row a seed: its accuracies, or why it has none."""
-    head = tag("tr", *(tag("th", x, scope="col") for x in ("seed", "test %", "val. %", "at step")))
-    body = [tag("tr", *_seed(run)) for run in sorted(cell.runs, key=lambda run: run.seed)]
+def card(result: Result) -> Html:
+    """Return all details of a result in short."""
+    heading = tag("p", tag("strong", result.attention), " on ", tag("strong", result.task))
+    return joined([heading, seeds(result), facts(result), commands(result)])
+
+
+def seeds(result: Result) -> Html:
+    """Return a table with a row for each seed: its accuracies, or why it has none."""
+    titles = ("seed", "test %", "val. %", "at step")
+    head = tag("tr", *(tag("th", title, scope="col") for title in titles))
+    body = [tag("tr", *_seed(run)) for run in _by_seed(result)]
     return tag("table", tag("thead", head), tag("tbody", *body), class_="seeds")
+
+
+def _by_seed(result: Result) -> list[Record]:
+    return sorted(result.runs, key=lambda run: run.seed)
 
 
 def _seed(run: Record) -> list[Html]:
@@ -36,42 +45,41 @@ def _seed(run: Record) -> list[Html]:
 
 def _short(error: str | None) -> str:
     text = " ".join((error or "no reason given").split())
-    return text if len(text) <= 160 else f"{text[:159]}…"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _percent(score: Score) -> str:
     return f"{100 * score.accuracy:.2f}"
 
 
-def facts(cell: Result) -> Html:
-    """What else was measured, where, and on what."""
-    known = {
-        "chance": f"{100 * cell.chance:.1f} % (the commonest answer)",
-        "parameters": _parameters(cell),
-        "steps/s": said(cell, "steps_per_second", "{:.3g}".format),
-        "peak memory": said(cell, "peak_memory_bytes", size_text),
-        "settings": _each(_settings(run) for run in cell.runs),
-        "data": _each(_data(run) for run in cell.runs),
-        "device": _each(run.device for run in cell.runs),
-        "commit": _each(commit(run.environment) for run in cell.runs),
-    }
-    shown = [(tag("dt", key), tag("dd", value)) for key, value in known.items() if value]
-    return tag("dl", *(part for pair in shown for part in pair))
+def facts(result: Result) -> Html:
+    """Return what else was measured, with which settings, on which data and device."""
+    runs = result.runs
+    return definitions({
+        "chance": f"{100 * result.chance:.1f} % (the commonest answer)",
+        "parameters": _parameters(result),
+        "steps/s": median_text(result, "steps_per_second", "{:.3g}".format),
+        "peak memory": median_text(result, "peak_memory_bytes", size_text),
+        "settings": _distinct(_settings(run) for run in runs),
+        "data": _distinct(_data(run) for run in runs),
+        "device": _distinct(run.device for run in runs),
+        "commit": _distinct(commit(run.environment) for run in runs),
+    })  # fmt: skip
 
 
-def _parameters(cell: Result) -> str:
-    count, ratio = cell.median("parameters"), cell.median("parameters_vs_softmax")
+def _parameters(result: Result) -> str:
+    count, ratio = result.median("parameters"), result.median("parameters_vs_softmax")
     beside = f" ({ratio:.2f} of softmax's)" if ratio else ""
     return f"{count:,.0f}{beside}" if count else ""
 
 
-def said(cell: Result, key: Figure, form: Callable[[float], str]) -> str:
-    """The median of a figure, or nothing."""
-    found = cell.median(key)
-    return form(found) if found else ""
+def median_text(result: Result, quantity: Quantity, text: Callable[[float], str]) -> str:
+    """Return the median of a quantity as text; "" if no run has it."""
+    median = result.median(quantity)
+    return text(median) if median else ""
 
 
-def _each(values: Iterable[str]) -> str:
+def _distinct(values: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(value for value in values if value))
 
 
@@ -89,29 +97,35 @@ def _data(run: Record) -> str:
 
 
 def commit(environment: Environment | None) -> str:
-    """Return the commit, shortened; "-dirty" stays."""
+    """Return the commit, shortened to 12 digits; "-dirty" stays."""
     if environment is None or environment.git_commit is None:
         return "unknown"
     name, dash, rest = environment.git_commit.partition("-")
     return name[:12] + dash + rest
 
 
-def commands(cell: Result) -> Html:
-    """A line a seed, and why it may not do."""
-    found = [again(run) for run in sorted(cell.runs, key=lambda run: run.seed)]
-    lines = tag("code", "\n".join(it.command for it in found))
-    doubts = dict.fromkeys(it.doubt for it in found if it.doubt)
+def commands(result: Result) -> Html:
+    """Return the commands that repeat the runs, and why some may not."""
+    repeats = [again(run) for run in _by_seed(result)]
+    lines = tag("code", "\n".join(repeat.command for repeat in repeats))
+    doubts = dict.fromkeys(repeat.doubt for repeat in repeats if repeat.doubt)
     notes = [tag("p", doubt, class_="why") for doubt in doubts]
     return joined([tag("pre", lines, class_="command", tabindex=0), *notes])
 
 
-def config(cell: Result) -> Html:
-    """Every setting of the first run, on demand; the seed is all that others differ by."""
-    found = cell.runs[0].config
-    flat = {
-        (f"{key}.{name}" if name else key): value
-        for key, group in found.items()
-        for name, value in (group.items() if isinstance(group, dict) else [("", group)])
-    }
-    text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in flat.items() if key != "seed")
-    return folded("all settings", tag("pre", tag("code", text)))
+def config(result: Result) -> Html:
+    """Return every setting of the first run, folded; the other runs differ only by the seed."""
+    settings = _flat(result.runs[0].config)
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if key != "seed"]
+    return folded("all settings", tag("pre", tag("code", "\n".join(lines))))
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with the names of their groups, such as "train.num_steps"."""
+    settings: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            settings |= {f"{key}.{name}": each for name, each in value.items()}
+        else:
+            settings[key] = value
+    return settings

@@ -1,7 +1,7 @@
-"""Learning curves: validation accuracy by step, with a band over seeds; a panel a task."""
+"""Learning curves: validation accuracy by step, a panel for each task, with a band over seeds."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,24 @@ from lra_bench.report.markup import Html, joined, tag
 from lra_bench.report.styles import Styles, sample
 
 _COLUMNS = 3
+# Width and height of a panel, and room for a legend beside panels, in inches.
 _SIZE = (4.6, 3.3)
+_LEGEND = 2.4
+# Markers on a line.
+_MARKERS = 6
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Validation accuracies of a cell's runs, in [0, 1], at the steps that all of them have."""
+    """The validation accuracies of a result's runs, at the steps that all of them have.
+
+    Attributes:
+        label: of the attention.
+        task: by name.
+        steps: in order.
+        mean, low, high: over seeds, in [0, 1], a value for each step.
+        seeds: number of runs.
+    """
 
     label: str
     task: str
@@ -33,17 +45,17 @@ class Curve:
     seeds: int
 
 
-def curve(cell: Result) -> Curve | None:
-    """Of the runs that ended well; None without any that has its metrics beside its record."""
-    found = [_accuracies(run.path) for run in cell.runs if run.status == "ok" and run.path]
-    runs = [run for run in found if run]
+def curve(result: Result) -> Curve | None:
+    """Return the curve of the runs that ended well; None if none has metrics beside its record."""
+    ended = [_accuracies(run.path) for run in result.runs if run.status == "ok" and run.path]
+    runs = [accuracies for accuracies in ended if accuracies]
     steps = sorted(set.intersection(*(set(run) for run in runs))) if runs else []
     if not steps:
         return None
-    at = [[run[step] for run in runs] for step in steps]
-    mean = tuple(sum(values) / len(values) for values in at)
-    ends = tuple(map(min, at)), tuple(map(max, at))
-    return Curve(cell.attention, cell.task, tuple(steps), mean, *ends, len(runs))
+    by_step = [[run[step] for run in runs] for step in steps]
+    mean = tuple(sum(values) / len(values) for values in by_step)
+    band = tuple(map(min, by_step)), tuple(map(max, by_step))
+    return Curve(result.attention, result.task, tuple(steps), mean, *band, len(runs))
 
 
 def _accuracies(record: Path) -> dict[int, float]:
@@ -55,75 +67,79 @@ def _accuracies(record: Path) -> dict[int, float]:
     return {line.step: line.accuracy for line in lines if line.split == "validation"}
 
 
-def section(
-    settings: list[RunTable], styles: Styles
-) -> tuple[Html | None, list[figure.NamedFigure]]:
-    """Of each setting that has any; None if none has."""
+def section(tables: list[RunTable], styles: Styles) -> tuple[Html | None, list[figure.NamedFigure]]:
+    """Return a part for each table that has curves, and their figures; None if none has."""
     parts, images = [], []
-    for setting in settings:
-        found = [one for cell in setting.cells if (one := curve(cell))]
-        if found:
-            name = f"curves-{setting.name}"
-            parts.append(_setting(setting, found, name, styles))
-            images.append(figure.NamedFigure(name, _together(setting, found, styles)))
+    for run_table in tables:
+        tried = [curve(result) for result in run_table.results]
+        curves = [drawable for drawable in tried if drawable is not None]
+        if curves:
+            name = f"curves-{run_table.name}"
+            parts.append(_part(run_table, curves, name, styles))
+            images.append(figure.NamedFigure(name, _together(run_table, curves, styles)))
     return (joined(parts, "\n") if parts else None), images
 
 
-def _setting(setting: RunTable, found: list[Curve], name: str, styles: Styles) -> Html:
+def _part(run_table: RunTable, curves: list[Curve], name: str, styles: Styles) -> Html:
     panels = [
-        _panel(setting, task, found, f"{name}-{number}", styles)
-        for number, task in enumerate(setting.tasks)
-        if any(one.task == task for one in found)
+        _panel(run_table, task, curves, f"{name}-{run_table.tasks.index(task)}", styles)
+        for task in _tasks(run_table, curves)
     ]
-    labels = [label for label in setting.rows if any(one.label == label for one in found)]
-    samples = {label: sample(styles[label]) for label in labels}
+    drawn = {each.label for each in curves}
+    samples = {label: sample(styles[label]) for label in run_table.rows if label in drawn}
     return tag(
         "section",
-        tag("h3", f"preset {setting.title}"),
+        tag("h3", f"preset {run_table.title}"),
         figure.keys(samples),
         tag("div", *panels, class_="panels"),
-        tag("p", caption(found)),
-        data_tags=setting.tags,
+        tag("p", caption(curves)),
+        data_tags=run_table.tags,
     )
 
 
-def caption(found: Iterable[Curve]) -> str:
-    """How to read them."""
-    several = any(one.seeds > 1 for one in found)
+def _tasks(run_table: RunTable, curves: list[Curve]) -> list[str]:
+    """Return the tasks that have a curve."""
+    drawn = {each.task for each in curves}
+    return [task for task in run_table.tasks if task in drawn]
+
+
+def caption(curves: Iterable[Curve]) -> str:
+    """Return a sentence on how to read the curves."""
+    several = any(each.seeds > 1 for each in curves)
     band = ", mean over seeds, the band from the least to the greatest" if several else ""
     return f"Validation accuracy{band}; dotted: always the commonest answer of the test split."
 
 
-def _panel(setting: RunTable, task: str, found: list[Curve], name: str, styles: Styles) -> Html:
-    made = Figure(figsize=_SIZE, layout="constrained")
-    _draw(made.subplots(), setting, task, found, styles)
-    return figure.shown(figure.NamedFigure(name, made), f"Learning curves on {task}")
+def _panel(run_table: RunTable, task: str, curves: list[Curve], name: str, styles: Styles) -> Html:
+    panel = Figure(figsize=_SIZE, layout="constrained")
+    _draw(panel.subplots(), run_table, task, curves, styles)
+    return figure.shown(figure.NamedFigure(name, panel), f"Learning curves on {task}")
 
 
-def _together(setting: RunTable, found: list[Curve], styles: Styles) -> Figure:
-    """All panels in one figure, with a legend: for a file."""
-    tasks = [task for task in setting.tasks if any(one.task == task for one in found)]
+def _together(run_table: RunTable, curves: list[Curve], styles: Styles) -> Figure:
+    """Draw all panels in one figure with a legend, for a file."""
+    tasks = _tasks(run_table, curves)
     columns = min(len(tasks), _COLUMNS)
     rows = math.ceil(len(tasks) / columns)
-    size = (_SIZE[0] * columns + 2.4, _SIZE[1] * rows)
-    made = Figure(figsize=size, layout="constrained")
-    grid = made.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
+    size = (_SIZE[0] * columns + _LEGEND, _SIZE[1] * rows)
+    drawn = Figure(figsize=size, layout="constrained")
+    grid = drawn.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(tasks) :]:
         axes.set_axis_off()
     for axes, task in zip(grid.flat, tasks, strict=False):
-        axes.set_axis_on()
-        _draw(axes, setting, task, found, styles)
+        _draw(axes, run_table, task, curves, styles)
     lines = {str(line.get_label()): line for axes in grid.flat for line in axes.lines}
-    shown = {label: lines[label] for label in setting.rows if label in lines}
-    made.legend(handles=list(shown.values()), loc="outside right center", fontsize=9)
-    return made
+    shown = [lines[label] for label in run_table.rows if label in lines]
+    drawn.legend(handles=shown, loc="outside right center", fontsize=9)
+    return drawn
 
 
-def _draw(axes: Axes, setting: RunTable, task: str, found: list[Curve], styles: Styles) -> None:
-    for one in found:
-        if one.task == task:
-            _line(axes, one, styles[one.label])
-    chance = next(cell.chance for cell in setting.cells if cell.task == task)
+def _draw(axes: Axes, run_table: RunTable, task: str, curves: list[Curve], styles: Styles) -> None:
+    """Draw the curves of one task, and chance."""
+    for each in curves:
+        if each.task == task:
+            _line(axes, each, styles[each.label])
+    chance = run_table.board.chance[task]
     axes.axhline(100 * chance, color="grey", linewidth=1.2, linestyle=":", zorder=0)
     axes.set_title(task, fontsize=11)
     axes.set_xlabel("step")
@@ -132,12 +148,15 @@ def _draw(axes: Axes, setting: RunTable, task: str, found: list[Curve], styles: 
     axes.grid(alpha=0.3)
 
 
-def _line(axes: Axes, one: Curve, style: dict[str, Any]) -> None:
-    """A line with few markers, and its band."""
-    percent: Callable[[tuple[float, ...]], list[float]] = lambda ys: [100 * y for y in ys]  # noqa: E731
-    every = max(1, len(one.steps) // 6)
-    look = {**style, "markersize": 3.5}
-    axes.plot(one.steps, percent(one.mean), label=one.label, markevery=every, **look)
-    if one.seeds > 1:
-        axes.fill_between(one.steps, percent(one.low), percent(one.high), color=style["color"],
-                          alpha=0.2, linewidth=0)  # fmt: skip
+def _line(axes: Axes, curve: Curve, style: dict[str, Any]) -> None:
+    """Draw a line with few markers, and its band over seeds."""
+    every = max(1, len(curve.steps) // _MARKERS)
+    look = {**style, "markersize": 3.5, "markevery": every}
+    axes.plot(curve.steps, _percent(curve.mean), label=curve.label, **look)
+    if curve.seeds > 1:
+        axes.fill_between(curve.steps, _percent(curve.low), _percent(curve.high),
+                          color=style["color"], alpha=0.2, linewidth=0)  # fmt: skip
+
+
+def _percent(accuracies: tuple[float, ...]) -> list[float]:
+    return [100 * accuracy for accuracy in accuracies]

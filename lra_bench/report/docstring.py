@@ -1,4 +1,4 @@
-"""A mechanism's docstring, taken apart: equation, cost, options, references."""
+"""Parse the docstring of an attention: equation, cost, options, references."""
 
 import re
 import textwrap
@@ -10,13 +10,13 @@ _COST = re.compile(r"(?:^|(?<=\s))Time O\(.*", re.DOTALL)
 
 @dataclass(frozen=True)
 class Docstring:
-    """Its parts.
+    """The parts of an attention's docstring.
 
     Attributes:
-        about: paragraphs: what it computes, by which equation.
-        cost: time and memory; "" if it doesn't say.
-        options: what each argument means.
-        references: of it.
+        about: paragraphs on what it computes, with its equation.
+        cost: time and memory, such as "Time O(l d)."; "" if not given.
+        options: the meaning of each argument, by name.
+        references: papers; "" if none.
     """
 
     about: list[str]
@@ -26,36 +26,36 @@ class Docstring:
 
 
 def parse(text: str) -> Docstring:
-    """Take apart one that `inspect.getdoc` has cleaned."""
+    """Return the parts of a docstring that `inspect.getdoc` has cleaned."""
     parts = _sections(text)
     about, cost = [], ""
     for paragraph in parts[""].split("\n\n"):
-        found = _COST.search(paragraph)
-        cost = cost or (found[0].strip() if found else "")
-        rest = paragraph[: found.start()] if found else paragraph
+        match = _COST.search(paragraph)
+        cost = cost or (match[0].strip() if match else "")
+        rest = paragraph[: match.start()] if match else paragraph
         about += [rest.strip()] if rest.strip() else []
     return Docstring(about, cost, _options(parts.get("Args", "")), parts.get("References", ""))
 
 
 def _sections(text: str) -> dict[str, str]:
-    """By their headings; what stands before the first is ""."""
-    found: dict[str, list[str]] = {"": []}
+    """Return the text of each section by its heading; the text before the first is under ""."""
+    sections: dict[str, list[str]] = {"": []}
     name = ""
     for line in text.splitlines():
         heading = _SECTION.match(line)
         name = heading[1] if heading else name
-        found.setdefault(name, [])
+        sections.setdefault(name, [])
         if not heading:
-            found[name].append(line)
-    return {key: textwrap.dedent("\n".join(lines)).strip() for key, lines in found.items()}
+            sections[name].append(line)
+    return {key: textwrap.dedent("\n".join(lines)).strip() for key, lines in sections.items()}
 
 
 def _options(text: str) -> dict[str, str]:
-    """An entry begins at the margin, its further lines are indented."""
+    """Return the meaning of each argument; an entry begins at the margin, its next lines do not."""
     entries = re.split(r"\n(?=\S)", text)
     pairs = [entry.partition(":") for entry in entries if ":" in entry]
     return {
-        name.strip(): " ".join(said.split())
-        for names, _, said in pairs
+        name.strip(): " ".join(meaning.split())
+        for names, _, meaning in pairs
         for name in names.split(",")
     }

@@ -1,4 +1,4 @@
-"""Sections of speed and memory: for each scope, size and machine its figures, then its tables."""
+"""The sections on speed and memory: figures, then tables, for each scope, size and machine."""
 
 from lra_bench.display.tables import render as render_table
 from lra_bench.report import figure, reproduce
@@ -12,18 +12,18 @@ from lra_bench.scaling.rows import Measured
 def sections(
     rows: list[Measured], styles: Styles, *, with_published: bool
 ) -> tuple[list[Section], list[figure.NamedFigure]]:
-    """All of them, and all figures."""
-    found = groups.groups(rows)
-    drawn = plots.plots(found, styles)
-    families = dict.fromkeys([group.family for group in found] + [plot.family for plot in drawn])
-    made = []
+    """Return all sections, and all figures."""
+    every = groups.groups(rows)
+    drawn = plots.plots(every, styles)
+    families = dict.fromkeys([group.family for group in every] + [plot.family for plot in drawn])
+    parts = []
     for number, family in enumerate(families, 1):
         shown = [_figure(plot) for plot in drawn if plot.family == family]
-        members = [group for group in found if group.family == family]
-        parts = [_tables(group, with_published=with_published) for group in members]
+        members = [group for group in every if group.family == family]
+        shown += [_tables(group, with_published=with_published) for group in members]
         title = f"Speed and memory: {family}"
-        made.append(Section(f"efficiency-{number}", title, joined([*shown, *parts], "\n")))
-    return made, [figure.NamedFigure(plot.name, plot.figure) for plot in drawn]
+        parts.append(Section(f"efficiency-{number}", title, joined(shown, "\n")))
+    return parts, [figure.NamedFigure(plot.name, plot.figure) for plot in drawn]
 
 
 def _figure(plot: plots.Plot) -> Html:
@@ -32,9 +32,11 @@ def _figure(plot: plots.Plot) -> Html:
 
 
 def _tables(group: groups.Comparable, *, with_published: bool) -> Html:
-    """The first table is what most look for; the others are shown on demand."""
+    """Return the first table, which most readers look for; the others are folded."""
     direction = groups.PASSES.get(group.first.direction, group.first.direction)
-    shown = [_table(direction, it) for it in tables.tables(group, with_published=with_published)]
+    shown = [
+        _table(direction, table) for table in tables.tables(group, with_published=with_published)
+    ]
     more = folded(": ".join(filter(None, (direction, "more tables"))), *shown[1:])
     again = reproduce.command(group)
     code = tag("pre", tag("code", again), class_="command", tabindex=0) if again else None
@@ -42,6 +44,6 @@ def _tables(group: groups.Comparable, *, with_published: bool) -> Html:
     return joined(parts, "\n")
 
 
-def _table(direction: str, it: tables.Table) -> Html:
-    title = ": ".join(filter(None, (direction, it.title)))
-    return Html(render_table("html", title, it.frame, it.notes))
+def _table(direction: str, table: tables.Table) -> Html:
+    title = ": ".join(filter(None, (direction, table.title)))
+    return Html(render_table("html", title, table.frame, table.notes))

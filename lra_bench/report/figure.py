@@ -1,4 +1,4 @@
-"""Figures as the page shows them, and as files beside it."""
+"""Figures, shown on the page and kept as files beside it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from lra_bench.report.markup import Html, joined, tag
 
 @dataclass(frozen=True)
 class NamedFigure:
-    """A figure that is kept as a file of its own too.
+    """A figure with the name under which it is kept.
 
     Attributes:
-        name: of the file, and where ids begin: letters, digits and hyphens.
+        name: of the file, and the beginning of ids in the page; letters, digits and hyphens.
+        figure: of matplotlib.
     """
 
     name: str
@@ -22,9 +23,9 @@ class NamedFigure:
 
 
 def shown(image: NamedFigure, description: str, *caption: object) -> Html:
-    """A figure with its caption; a wide one scrolls by itself."""
+    """Return a figure as SVG with its caption, in a box that scrolls if it is wide."""
     svg = Html(figures.inline_svg(image.figure, image.name, description))
-    # Small windows show it no smaller than can be read: the style knows how wide it is.
+    # The style sheet keeps the figure readable in small windows; it needs the natural width.
     width = f"--natural: {image.figure.get_figwidth():g}in"
     box = tag("div", svg, class_="wide", style=width, tabindex=0, role="region",
               aria_label=description)  # fmt: skip
@@ -32,6 +33,6 @@ def shown(image: NamedFigure, description: str, *caption: object) -> Html:
 
 
 def keys(entries: Mapping[str, Html]) -> Html:
-    """A legend outside the figures: names, with the samples of their lines as SVG."""
+    """Return a legend for several figures: names with samples of their lines, as SVG."""
     items = [tag("li", sample, " ", name) for name, sample in entries.items()]
     return tag("ul", joined(items), class_="keys")

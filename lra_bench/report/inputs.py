@@ -1,4 +1,4 @@
-"""All that a report is made of, as it is found in folders."""
+"""Read all that a report is made of from folders of records."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -19,13 +19,13 @@ from lra_bench.report import approximation
 
 @dataclass(frozen=True)
 class Inputs:
-    """What was found.
+    """The records that a report is made of.
 
     Attributes:
         runs: records of runs.
         lines: of efficiency records.
         studies: of how well features approximate attention.
-        files: what was read, with the number of records in each.
+        files: the files that were read, with the number of records in each.
     """
 
     runs: list[Record]
@@ -34,18 +34,19 @@ class Inputs:
     files: dict[str, int]
 
     @cached_property
-    def settings(self) -> list["RunTable"]:
-        """The runs by what may stand in one table."""
-        return settings(self.runs)
+    def tables(self) -> list["RunTable"]:
+        """Return the results of the runs, a table for each setting."""
+        return run_tables(self.runs)
 
 
 @dataclass(frozen=True)
 class RunTable:
-    """The cells that may stand in one table.
+    """The results that may stand in one table: those of one setting.
 
     Attributes:
-        title: the preset, and what departs from it.
-        tags: by which the page hides and shows it: one of the preset, one of its own.
+        title: the preset, and where the runs depart from it.
+        tags: two words by which the page hides and shows parts: one of the preset, one of this
+            table.
         preset: by name.
         board: the rows, and which of their differences are significant.
     """
@@ -57,74 +58,93 @@ class RunTable:
 
     @property
     def name(self) -> str:
-        """For ids."""
+        """Return the tag of this table alone, for ids and names of files."""
         return self.tags.split()[-1]
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """In the order of the LRA paper, others after them."""
+        """Return the tasks in the order of the LRA paper, others after them."""
         return self.board.tasks
 
     @cached_property
     def rows(self) -> dict[str, dict[str, Result]]:
-        """By attention, the best first, and task."""
-        return {row.attention: row.cells for row in self.board.rows}
+        """Return the results by attention, the best first, and by task."""
+        return {row.attention: row.results for row in self.board.rows}
+
+    @property
+    def results(self) -> list[Result]:
+        """Return all results, row by row."""
+        return self.board.results
 
     @cached_property
-    def cells(self) -> list[Result]:
-        """Row by row."""
-        return [cell for row in self.rows.values() for cell in row.values()]
+    def card_ids(self) -> dict[tuple[str, str], str]:
+        """Return the id of the card behind each result, by attention and task."""
+        return {
+            (result.attention, result.task): f"card-{self.name}-{number}"
+            for number, result in enumerate(self.results)
+        }
+
+    @property
+    def runs(self) -> list[Record]:
+        """Return the runs of all results."""
+        return [run for result in self.results for run in result.runs]
 
     @property
     def devices(self) -> list[str]:
-        """That its runs were made on."""
-        return sorted({run.device for cell in self.cells for run in cell.runs})
+        """Return the devices of the runs, in words, sorted."""
+        return sorted({run.device for run in self.runs})
 
     def on(self, device: str) -> dict[str, dict[str, Result]]:
-        """The rows of what was run on one device: only such speeds compare."""
-        found: dict[str, dict[str, Result]] = {}
-        for cell in self.cells:
-            runs = tuple(run for run in cell.runs if run.device == device)
+        """Return the rows with only the runs on one device: only their speeds compare."""
+        rows: dict[str, dict[str, Result]] = {}
+        for result in self.results:
+            runs = tuple(run for run in result.runs if run.device == device)
             if runs:
-                found.setdefault(cell.attention, {})[cell.task] = replace(cell, runs=runs)
-        return found
+                rows.setdefault(result.attention, {})[result.task] = replace(result, runs=runs)
+        return rows
 
 
-def settings(runs: Sequence[Record]) -> list[RunTable]:
-    """The runs by what may stand in one table; a second record of a run is named as left out."""
+def run_tables(runs: Sequence[Record]) -> list[RunTable]:
+    """Return a table for each setting; a second record of a run is named and left out."""
     presets: dict[str, int] = {}
-    found = []
+    tables = []
     for number, (title, group) in enumerate(by_setting(runs).items()):
         preset = group[0].preset
-        place = presets.setdefault(preset, len(presets))
-        tags = f"preset-{place} setting-{number}"
-        found.append(RunTable(title, tags, preset, board(group)))
-    return found
+        preset_number = presets.setdefault(preset, len(presets))
+        tags = f"preset-{preset_number} setting-{number}"
+        tables.append(RunTable(title, tags, preset, board(group)))
+    return tables
 
 
 def gather(folders: Sequence[Path]) -> Inputs:
-    """Read all records below the folders; what can't be read is named on standard error.
+    """Read all records below the folders; name those that cannot be read on standard error.
 
     Raises:
         UsageError: a folder is missing, or there is no record at all.
     """
     runs = [(run.path or Path(), [run]) for run in readable(folders)]
-    lines = [(path, found) for path in records.find(folders) if (found := records.read(path))]
-    studies = [
-        (path, [it]) for path in approximation.find(folders) if (it := approximation.read(path))
-    ]
-    if not (runs or lines or studies):
+    lines = [(path, records.read(path)) for path in records.find(folders)]
+    studies = [(path, _study(path)) for path in approximation.find(folders)]
+    files = {
+        _shown(path, folders): len(values) for path, values in (*runs, *lines, *studies) if values
+    }
+    if not files:
         raise UsageError(f"no records in {', '.join(map(str, folders))}")
-    files = {_shown(path, folders): len(found) for path, found in (*runs, *lines, *studies)}
     return Inputs(_joined(runs), _joined(lines), _joined(studies), files)
 
 
+def _study(path: Path) -> list[approximation.Study]:
+    """Return the study in a file, in a list; an empty list if it cannot be read."""
+    study = approximation.read(path)
+    return [] if study is None else [study]
+
+
 def _joined(files: Iterable[tuple[Path, list[Any]]]) -> list[Any]:
-    return [found for _, several in files for found in several]
+    return [value for _, values in files for value in values]
 
 
 def _shown(path: Path, folders: Sequence[Path]) -> str:
-    """A path as one below the folder that the user named."""
+    """Return a path as one below the folder that the user named."""
     for folder in folders:
         if path.resolve().is_relative_to(folder.resolve()):
             return str(folder / path.resolve().relative_to(folder.resolve()))

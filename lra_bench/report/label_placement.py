@@ -1,4 +1,4 @@
-"""Names beside the points of a figure, so that none lies on another or on a point."""
+"""Place names beside the points of a figure, so that none covers a name or a point."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 
-# Where a name may stand, best first: angles, then further and further off, in points.
+# Positions of a name, best first: directions in degrees, for each distance in points.
 _ANGLES = (0, 180, 90, 270, 45, 315, 135, 225)
 _GAPS = (3, 9, 18, 30, 46, 66)
 
@@ -18,8 +18,9 @@ class Dot:
     """A point with a name.
 
     Attributes:
-        x, y: in data.
-        radius: of its sign, in points.
+        x, y: in the units of the axes.
+        radius: of its marker, in points.
+        name: to write beside it.
     """
 
     x: float
@@ -28,8 +29,17 @@ class Dot:
     name: str
 
 
-def place(axes: Axes, dots: Sequence[Dot], size: float = 9) -> list[Bbox]:
-    """Write the names; the boxes that they fill, in pixels. The axes must not change any more."""
+def place_labels(axes: Axes, dots: Sequence[Dot], size: float = 9) -> list[Bbox]:
+    """Write the names beside their dots; the axes must not change afterwards.
+
+    Args:
+        axes: with the dots already drawn.
+        dots: to name.
+        size: of the font, in points.
+
+    Returns:
+        The box of each name in pixels, those of the largest dots first.
+    """
     canvas = FigureCanvasAgg(axes.figure.figure)
     canvas.draw()
     scale, inside = axes.figure.figure.dpi / 72, axes.get_window_extent()
@@ -43,13 +53,13 @@ def place(axes: Axes, dots: Sequence[Dot], size: float = 9) -> list[Bbox]:
         x, y = axes.transData.inverted().transform(center)
         text.set_position((x, y))
         if gap > _GAPS[1]:
-            _lead(axes, dot, box)
+            _connect(axes, dot, box)
     return taken[len(dots) :]
 
 
 def _around(axes: Axes, dot: Dot, scale: float) -> Bbox:
     x, y = axes.transData.transform((dot.x, dot.y))
-    # A square inside the circle's own, so that names may come near its corners.
+    # A bit less than the square around the circle, so that names may come near its corners.
     half = 0.9 * dot.radius * scale
     return Bbox([[x - half, y - half], [x + half, y + half]])
 
@@ -62,22 +72,33 @@ def _best(
     inside: Bbox,
     scale: float,
 ) -> tuple[Bbox, float]:
-    """The first place that is free; the one with the least overlap if none is."""
+    """Return the first free position, else the one with the least overlap.
+
+    Returns:
+        The box of the name in pixels, and its distance from the dot in points.
+    """
     x, y = axes.transData.transform((dot.x, dot.y))
-    least, found = math.inf, (Bbox([[x, y], [x, y]]), 0.0)
+    least, best = math.inf, (Bbox([[x, y], [x, y]]), 0.0)
     for gap in _GAPS:
         for angle in _ANGLES:
             box = _box(x, y, size, (dot.radius + gap) * scale, angle)
             lost = _overlap(box, taken) + _outside(box, inside)
             if lost < least:
-                least, found = lost, (box, float(gap))
+                least, best = lost, (box, float(gap))
             if lost == 0:
-                return found
-    return found
+                return best
+    return best
 
 
 def _box(x: float, y: float, size: tuple[float, float], off: float, angle: float) -> Bbox:
-    """A box whose nearest edge or corner is `off` pixels from the point."""
+    """Return a box whose nearest edge or corner is `off` pixels from a point.
+
+    Args:
+        x, y: the point, in pixels.
+        size: width and height, in pixels.
+        off: distance from the point, in pixels.
+        angle: direction from the point, in degrees.
+    """
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     width, height = size
     center_x, center_y = x + cos * (off + width / 2), y + sin * (off + height / 2)
@@ -85,17 +106,22 @@ def _box(x: float, y: float, size: tuple[float, float], off: float, angle: float
 
 
 def _overlap(box: Bbox, taken: Sequence[Bbox]) -> float:
-    found = [Bbox.intersection(box, other) for other in taken]
-    return sum(both.width * both.height for both in found if both is not None)
+    """Return the area of a box that others cover, in square pixels."""
+    return sum(_shared(box, other) for other in taken)
 
 
 def _outside(box: Bbox, inside: Bbox) -> float:
-    both = Bbox.intersection(box, inside)
-    return box.width * box.height - (both.width * both.height if both is not None else 0)
+    """Return the area of a box outside the axes, in square pixels."""
+    return box.width * box.height - _shared(box, inside)
 
 
-def _lead(axes: Axes, dot: Dot, box: Bbox) -> None:
-    """A line from a point to a name that is far off."""
+def _shared(box: Bbox, other: Bbox) -> float:
+    common = Bbox.intersection(box, other)
+    return 0.0 if common is None else common.width * common.height
+
+
+def _connect(axes: Axes, dot: Dot, box: Bbox) -> None:
+    """Draw a line from a dot to a name that is far from it."""
     x, y = axes.transData.transform((dot.x, dot.y))
     near = (min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1))
     ends = [(dot.x, dot.y), axes.transData.inverted().transform(near)]

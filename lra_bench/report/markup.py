@@ -1,13 +1,13 @@
-"""HTML from Python, escaped unless it says that it is HTML already."""
+"""Write HTML from Python; text is escaped unless it is `Html` already."""
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from zlib import crc32
 
 
 class Html(str):
-    """Text that is markup; plain strings become such only by being escaped."""
+    """Text that is HTML; a plain string becomes HTML only by `escaped`."""
 
     __slots__ = ()
 
@@ -16,16 +16,18 @@ _VOID = frozenset({"meta", "br", "hr", "col"})
 
 
 def escaped(content: object) -> Html:
-    """Markup as it is, anything else as the text that it shows."""
+    """Return HTML as it is, and anything else as escaped text."""
     return content if isinstance(content, Html) else Html(html.escape(str(content)))
 
 
 def tag(name: str, *children: object, **attributes: object) -> Html:
-    """An element. An underscore in the name of an attribute stands for a hyphen.
+    """Return an element.
 
     Args:
-        children: markup, or text to be escaped; None and "" leave nothing.
-        attributes: True writes the bare name, None and False leave it out; `class_` is `class`.
+        name: of the element.
+        children: HTML, or text to be escaped; None and "" are left out.
+        attributes: True writes the bare name, None and False leave the attribute out. An
+            underscore in a name becomes a hyphen, and one at its end is dropped: `class_`.
     """
     start = "".join((name, *(_attribute(key, value) for key, value in attributes.items())))
     return Html(f"<{start}>") if name in _VOID else Html(f"<{start}>{joined(children)}</{name}>")
@@ -39,7 +41,7 @@ def _attribute(key: str, value: object) -> str:
 
 
 def joined(children: Iterable[object], separator: str = "") -> Html:
-    """Several, one after the other."""
+    """Return children one after the other, None and "" left out."""
     return Html(separator.join(escaped(child) for child in children if child not in (None, "")))
 
 
@@ -50,11 +52,11 @@ def table(
     class_: str | None = None,
     caption: str | None = None,
 ) -> Html:
-    """A table in a box that scrolls by itself; the first cell of a row is its heading."""
+    """Return a table in a box that scrolls by itself; the first cell of a row is its heading."""
     top = tag("tr", *(tag("th", cell, scope="col") for cell in head))
     rows = [_row(list(cells)) for cells in body]
-    said = tag("caption", caption, class_="unseen") if caption else None
-    inner = tag("table", said, tag("thead", top), tag("tbody", *rows), class_=class_)
+    title = tag("caption", caption, class_="unseen") if caption else None
+    inner = tag("table", title, tag("thead", top), tag("tbody", *rows), class_=class_)
     return scrolling(inner, caption or "table")
 
 
@@ -62,18 +64,24 @@ def _row(cells: list[object]) -> Html:
     return tag("tr", tag("th", cells[0], scope="row"), *(tag("td", cell) for cell in cells[1:]))
 
 
+def definitions(entries: Mapping[str, object]) -> Html:
+    """Return a list of terms with their descriptions; terms without one are left out."""
+    pairs = [tag("dt", term) + tag("dd", value) for term, value in entries.items() if value]
+    return tag("dl", Html("".join(pairs)))
+
+
 def scrolling(content: Html, label: str) -> Html:
-    """A box that scrolls sideways, by the arrow keys too."""
+    """Return a box that scrolls sideways, by the arrow keys too."""
     return tag("div", content, class_="table", tabindex=0, role="region", aria_label=label)
 
 
 def folded(title: object, *children: object, **attributes: object) -> Html:
-    """What is shown on demand."""
+    """Return children under a title that shows and hides them."""
     return tag("details", tag("summary", title), *children, **attributes)
 
 
 def anchor(attention: str) -> str:
-    """The id of a mechanism's section; names that aren't as they should be get a number too."""
+    """Return the id of an attention's section; unusual names get a checksum, to stay distinct."""
     slug = re.sub(r"[^a-z0-9]+", "-", attention.lower())
     return f"mechanism-{slug}" + ("" if slug == attention else f"-{crc32(attention.encode())}")
 
@@ -82,6 +90,6 @@ _LINK = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 
 def prose(text: str) -> Html:
-    """A sentence or more of a docstring: `code` set as code, arXiv numbers linked."""
+    """Return the text of a docstring as HTML: `code` as code, arXiv numbers as links."""
     shown = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(" ".join(text.split())))
     return Html(_LINK.sub(r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', shown))

@@ -1,4 +1,4 @@
-"""A part of the page for each mechanism: what it computes, its options and cost, its records."""
+"""A part of the page for each attention: what it computes, its options and cost, its results."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -7,60 +7,71 @@ from typing import Any
 from lra_bench.contracts import AttentionTraits
 from lra_bench.display.units import size_text
 from lra_bench.errors import UsageError
-from lra_bench.leaderboard.results import Figure, Result
+from lra_bench.leaderboard.results import Quantity, Result
 from lra_bench.registry import ATTENTIONS, Entry
 from lra_bench.report import cell_details
 from lra_bench.report.docstring import Docstring, parse
 from lra_bench.report.inputs import RunTable
 from lra_bench.report.leaderboard import accuracy
-from lra_bench.report.markup import Html, anchor, folded, joined, prose, scrolling, table, tag
+from lra_bench.report.markup import (
+    Html,
+    anchor,
+    definitions,
+    folded,
+    joined,
+    prose,
+    scrolling,
+    table,
+    tag,
+)
 
 _TRAITS = {
     "exact": "equals softmax attention",
     "equivariant": "permuting the tokens permutes the output",
-    "shares_query_key": "queries and keys are one",
+    "shares_query_key": "queries and keys are the same",
 }
 
 
-def section(attentions: Iterable[str], settings: list[RunTable]) -> Html:
-    """All of them, by name, after a list of links."""
+def section(attentions: Iterable[str], tables: list[RunTable]) -> Html:
+    """Return the parts of all attentions by name, after a list of links."""
     names = sorted(set(attentions))
     links = [tag("li", tag("a", name, href=f"#{anchor(name)}")) for name in names]
-    parts = [_mechanism(name, settings) for name in names]
+    parts = [_attention(name, tables) for name in names]
     return joined([tag("ul", *links, class_="names"), *parts], "\n")
 
 
-def _mechanism(name: str, settings: list[RunTable]) -> Html:
+def _attention(name: str, tables: list[RunTable]) -> Html:
     try:
         about = _about(ATTENTIONS.get(name))
     except UsageError:
-        about = tag("p", "Not registered here: what it computes isn't known.")
-    parts = [tag("h3", name), about, _records(name, settings)]
+        about = tag("p", "Not registered here: it is not known what it computes.")
+    parts = [tag("h3", name), about, _runs(name, tables)]
     return tag("section", *parts, id=anchor(name), class_="mechanism")
 
 
 def _about(entry: Entry[AttentionTraits]) -> Html:
-    found = parse(inspect.getdoc(entry.target) or "")
-    kinds = [said for name, said in _TRAITS.items() if getattr(entry.traits, name)]
+    parts = parse(inspect.getdoc(entry.target) or "")
+    kinds = [text for name, text in _TRAITS.items() if getattr(entry.traits, name)]
     kinds += ["can be causal"] if entry.supports_causal else []
     facts = {
-        "cost": prose(found.cost),
+        "cost": prose(parts.cost),
         "kind": "; ".join(kinds),
-        "references": prose(found.references),
+        "references": prose(parts.references),
         "module": tag("code", entry.module),
     }
-    shown = [(tag("dt", key), tag("dd", value)) for key, value in facts.items() if value]
-    said = [tag("p", prose(text), class_="about") for text in found.about]
-    return joined([*said, tag("dl", *(x for pair in shown for x in pair)), _options(entry, found)])
+    about = [tag("p", prose(text), class_="about") for text in parts.about]
+    return joined([*about, definitions(facts), _options(entry, parts)])
 
 
-def _options(entry: Entry[AttentionTraits], found: Docstring) -> Html | None:
-    choices = {name: ", ".join(map(str, found)) for name, found in entry.choices().items()}
+def _options(entry: Entry[AttentionTraits], parts: Docstring) -> Html | None:
+    """Return a table of the options; choices and meanings only if some option has them."""
+    choices = {name: ", ".join(map(str, values)) for name, values in entry.choices().items()}
+    meanings = {name: prose(parts.options.get(name, "")) for name in entry.options()}
     columns: dict[str, Callable[[str, Any], object]] = {
         "option": lambda name, _: tag("code", name),
-        "default": lambda _, usual: tag("code", usual),
+        "default": lambda _, default: tag("code", default),
         "choices": lambda name, _: choices.get(name, ""),
-        "meaning": lambda name, _: prose(found.options.get(name, "")),
+        "meaning": lambda name, _: meanings[name],
     }
     rows = entry.options().items()
     used = {title: of for title, of in columns.items() if any(of(*row) for row in rows)}
@@ -68,51 +79,49 @@ def _options(entry: Entry[AttentionTraits], found: Docstring) -> Html | None:
     return table(used, body, caption=f"Options of {entry.name}", class_="options") if body else None
 
 
-def _records(name: str, settings: list[RunTable]) -> Html:
-    """Its cells in all settings, and behind them the commands."""
-    mine = [
-        (setting, cell)
-        for setting in settings
-        for cell in setting.cells
-        if cell.runs[0].attention == name
+def _runs(name: str, tables: list[RunTable]) -> Html:
+    """Return the results of an attention in all tables, and the commands behind them."""
+    pairs = [
+        (run_table, result)
+        for run_table in tables
+        for result in run_table.results
+        if result.attention_name == name
     ]
-    if not mine:
+    if not pairs:
         return tag("p", "No runs here.")
-    again = [_again(setting, cell) for setting, cell in mine]
-    return joined([_table(name, mine), folded("Commands and settings", *again)])
+    commands = [_commands(run_table, result) for run_table, result in pairs]
+    return joined([_table(name, pairs), folded("Commands and settings", *commands)])
 
 
-def _table(name: str, mine: list[tuple[RunTable, Result]]) -> Html:
+def _table(name: str, pairs: list[tuple[RunTable, Result]]) -> Html:
     titles = ("task", "preset", "attention", "test %", "seeds", "parameters", "steps/s", "memory")
     head = tag("tr", *(tag("th", title, scope="col") for title in titles))
-    rows = [_row(setting, cell) for setting, cell in mine]
+    rows = [_row(run_table, result) for run_table, result in pairs]
     caption = tag("caption", f"Runs of {name}", class_="unseen")
     body = (caption, tag("thead", head), tag("tbody", *rows))
     return scrolling(tag("table", *body, class_="sortable runs"), f"Runs of {name}")
 
 
-def _row(setting: RunTable, cell: Result) -> Html:
-    figures: tuple[tuple[Figure, Callable[[float], str]], ...] = (
-        ("parameters", "{:,.0f}".format),
-        ("steps_per_second", "{:.3g}".format),
-        ("peak_memory_bytes", size_text),
-    )
-    score = None if cell.failure() else cell.mean
+def _row(run_table: RunTable, result: Result) -> Html:
+    score = None if result.failure() else result.mean
     values = [
-        tag("td", setting.title, class_="words"),
-        tag("td", cell.attention, class_="words"),
-        tag("td", accuracy(cell), data_value="" if score is None else f"{score:.6g}"),
-        tag("td", len(cell.runs)),
-        *(
-            tag("td", cell_details.said(cell, key, form), data_value=cell.median(key) or "")
-            for key, form in figures
-        ),
+        tag("td", run_table.title, class_="words"),
+        tag("td", result.attention, class_="words"),
+        tag("td", accuracy(result), data_value="" if score is None else f"{score:.6g}"),
+        tag("td", len(result.runs)),
+        _median(result, "parameters", "{:,.0f}".format),
+        _median(result, "steps_per_second", "{:.3g}".format),
+        _median(result, "peak_memory_bytes", size_text),
     ]
-    return tag("tr", tag("th", cell.task, scope="row"), *values, data_tags=setting.tags)
+    return tag("tr", tag("th", result.task, scope="row"), *values, data_tags=run_table.tags)
 
 
-def _again(setting: RunTable, cell: Result) -> Html:
-    title = tag("h4", f"{cell.attention} on {cell.task}, preset {setting.title}")
-    return tag(
-        "div", title, cell_details.commands(cell), cell_details.config(cell), data_tags=setting.tags
-    )
+def _median(result: Result, quantity: Quantity, text: Callable[[float], str]) -> Html:
+    shown = cell_details.median_text(result, quantity, text)
+    return tag("td", shown, data_value=result.median(quantity) or "")
+
+
+def _commands(run_table: RunTable, result: Result) -> Html:
+    title = tag("h4", f"{result.attention} on {result.task}, preset {run_table.title}")
+    parts = (title, cell_details.commands(result), cell_details.config(result))
+    return tag("div", *parts, data_tags=run_table.tags)

@@ -1,4 +1,4 @@
-"""The page around the sections: its head, its contents, its look and what moves in it."""
+"""The page around the sections: head, table of contents, style sheet and script."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ from lra_bench import __version__
 from lra_bench.display import figures
 from lra_bench.report.markup import Html, joined, tag
 
-# Of `figures.COLOURS`, on a dark ground.
+# The colours of `figures.COLOURS` on a dark background.
 _DARK = (
     "#4da3e0", "#ff8a3d", "#2fc79b", "#e3a0c6", "#f0b429", "#7cc7f2", "#d0668f", "#c6c65a",
     "#9a8cff",
@@ -23,8 +23,8 @@ class Section:
 
     Attributes:
         name: its id.
-        title: its heading, and its entry in the contents.
-        body: HTML.
+        title: its heading, and its entry in the table of contents.
+        body: HTML below the heading.
     """
 
     name: str
@@ -33,11 +33,13 @@ class Section:
 
 
 def page(title: str, lead: str, presets: Sequence[str], sections: Sequence[Section]) -> str:
-    """The page: a table of contents, then the sections.
+    """Return the page: a table of contents, then the sections.
 
     Args:
-        lead: what it is made of, in a sentence.
-        presets: by whose place in this list the page hides what isn't of one.
+        title: of the page.
+        lead: a sentence on what the page is made of.
+        presets: to choose from; the page hides parts of others by their number in this list.
+        sections: in order.
     """
     body = tag(
         "body",
@@ -63,7 +65,7 @@ def _head(title: str) -> Html:
 
 
 def _choices(presets: Sequence[str]) -> Html:
-    """What the script brings to life; without it all is shown, and the ground is the system's."""
+    """Return the form of choices; hidden without the script, which then shows everything."""
     options = [tag("option", name, value=f"preset-{n}") for n, name in enumerate(presets)]
     every = tag("option", "all", value="")
     preset = tag("label", "preset ", tag("select", every, *options, id="preset"))
@@ -74,16 +76,17 @@ def _choices(presets: Sequence[str]) -> Html:
 
 
 def _contents(sections: Sequence[Section]) -> Html:
-    entries = [tag("li", tag("a", it.title, href=f"#{it.name}")) for it in sections]
+    entries = [tag("li", tag("a", section.title, href=f"#{section.name}")) for section in sections]
     return tag("nav", tag("ul", *entries), aria_label="Contents")
 
 
-def _section(it: Section) -> Html:
-    return joined(["\n", tag("section", tag("h2", it.title), "\n", it.body, id=it.name)])
+def _section(section: Section) -> Html:
+    heading = tag("h2", section.title)
+    return joined(["\n", tag("section", heading, "\n", section.body, id=section.name)])
 
 
 def _policy() -> str:
-    """Nothing is loaded, and no other script runs, whatever a record holds."""
+    """Return the security policy: nothing is loaded, no other script runs."""
     digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
     allowed = {
         "default-src": "'none'",

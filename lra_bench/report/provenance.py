@@ -1,4 +1,4 @@
-"""Where the figures come from: data, machines, versions, commits, files."""
+"""The section on where the figures come from: data, machines, versions, commits, files."""
 
 from collections import Counter, defaultdict
 
@@ -10,23 +10,23 @@ from lra_bench.report.inputs import Inputs
 from lra_bench.report.markup import Html, folded, joined, table, tag
 from lra_bench.runtime.environment import Environment
 
-# Longer lists are shown on demand.
+# Lists with more rows are folded.
 _FOLDED = 12
 
 
-def section(material: Inputs) -> Html:
-    """Data of the runs, then tallies of all records."""
-    every = [run.environment for run in material.runs]
-    every += [parse_environment(line["environment"]) for line in material.lines]
-    runs = [run.device for run in material.runs]
-    machines = [*runs, *(line["machine"] for line in material.lines)]
+def section(inputs: Inputs) -> Html:
+    """Return the data of the runs, then how many records each machine, version and file has."""
+    every = [run.environment for run in inputs.runs]
+    every += [parse_environment(line["environment"]) for line in inputs.lines]
+    runs = [run.device for run in inputs.runs]
+    machines = [*runs, *(line["machine"] for line in inputs.lines)]
     tallies = {
         "machine": Counter(machines),
-        "version": Counter(x for found in every for x in _versions(found)),
+        "version": Counter(x for each in every for x in _versions(each)),
         "commit": Counter(map(commit, every)),
-        "file": Counter(material.files),
+        "file": Counter(inputs.files),
     }
-    return joined([_data(material.runs), *(_tally(*item) for item in tallies.items())], "\n")
+    return joined([_data(inputs.runs), *(_tally(*item) for item in tallies.items())], "\n")
 
 
 def _versions(environment: Environment | None) -> list[str]:
@@ -35,15 +35,15 @@ def _versions(environment: Environment | None) -> list[str]:
 
 
 def _data(runs: list[Record]) -> Html | None:
-    """A row for each set of data."""
+    """Return a table with a row for each set of data; None if no record names any."""
     counts: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
     for run in runs:
         if run.data is not None:
             counts[run.task][_described(run.data)] += 1
     body = [
-        [task, *said, f"{count:,}"]
+        [task, *described, f"{count:,}"]
         for task in in_order(counts)
-        for said, count in sorted(counts[task].items())
+        for described, count in sorted(counts[task].items())
     ]
     head = ["task", "source", "published data", "train / validation / test", "sha256", "runs"]
     return joined([tag("h3", "Data"), table(head, body, caption="Data")]) if body else None
@@ -56,7 +56,7 @@ def _described(data: Provenance) -> tuple[str, ...]:
 
 
 def _tally(name: str, counts: Counter[str]) -> Html:
-    """How many records have each value; long lists are folded."""
+    """Return a table of how many records have each value; a long one is folded."""
     rows = sorted(counts.items())
     shown = table([name, "records"], [[x, f"{n:,}"] for x, n in rows], caption=f"By {name}")
     if len(rows) <= _FOLDED:

@@ -1,33 +1,43 @@
-"""Speed and memory over softmax's, where both were run on the same device."""
+"""Speed and memory over those of softmax, where both were run on the same device."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from lra_bench.leaderboard.results import Figure, Result
+from lra_bench.leaderboard.results import Quantity, Result
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
-def relative(row: Mapping[str, Result], base: Mapping[str, Result], key: Figure) -> float | None:
-    """The geometric mean of the ratios to softmax over tasks, on the one device of both."""
-    ratios = [
-        mine / other
-        for task, cell in row.items()
-        if task in base
-        and device(cell) == device(base[task]) is not None
-        and (mine := cell.median(key))
-        and (other := base[task].median(key))
-    ]
-    return geometric_mean(ratios)
+def relative(
+    row: Mapping[str, Result], base: Mapping[str, Result], quantity: Quantity
+) -> float | None:
+    """Return the geometric mean over tasks of a quantity over that of softmax.
+
+    Args:
+        row: results of an attention, by task.
+        base: results of softmax, by task.
+        quantity: to compare, on the tasks that both ran on the same device.
+    """
+    return geometric_mean(_ratios(row, base, quantity))
+
+
+def _ratios(
+    row: Mapping[str, Result], base: Mapping[str, Result], quantity: Quantity
+) -> Iterator[float]:
+    for task, result in row.items():
+        if task in base and device(result) is not None and device(result) == device(base[task]):
+            value, reference = result.median(quantity), base[task].median(quantity)
+            if value and reference:
+                yield value / reference
 
 
 def geometric_mean(values: Iterable[float]) -> float | None:
-    """None of none."""
+    """Return the geometric mean of positive values; None if there are none."""
     logs = [math.log(value) for value in values]
     return math.exp(sum(logs) / len(logs)) if logs else None
 
 
-def device(cell: Result) -> str | None:
-    """What a cell was run on; None where its runs were made on several."""
-    found = {run.device for run in cell.runs}
-    return found.pop() if len(found) == 1 else None
+def device(result: Result) -> str | None:
+    """Return the device of a result's runs, in words; None if they were made on several."""
+    devices = {run.device for run in result.runs}
+    return devices.pop() if len(devices) == 1 else None

@@ -1,4 +1,4 @@
-"""The commands that repeat a run, or measure a group of efficiency cells again."""
+"""Write the command that repeats a run or measures a group of efficiency cells again."""
 
 import re
 import shlex
@@ -50,19 +50,19 @@ def again(run: Record) -> Again:
 def changes(run: Record) -> list[Departure]:
     """Return the settings to change for the same run; none if its preset is unknown here."""
     try:
-        found = departures(run, with_attention=True)
+        changed = departures(run, with_attention=True)
     except UsageError:
         return []
-    return [departure for departure in found if departure.in_run and departure.in_preset]
+    return [departure for departure in changed if departure.in_run and departure.in_preset]
 
 
 def _doubt(run: Record) -> str:
     """Say why `changes` may not be all."""
     try:
-        found = departures(run, with_attention=True)
+        changed = departures(run, with_attention=True)
     except UsageError as error:
         return f"Not known here: {error}."
-    lacking = [str(departure) for departure in found if not departure.in_preset]
+    lacking = [str(departure) for departure in changed if not departure.in_preset]
     return f"This version has no {', '.join(lacking)}." if lacking else ""
 
 
@@ -72,14 +72,14 @@ def _argument(value: Any) -> str:
 
 
 def command(group: Comparable) -> str | None:
-    """For a shell; None where no one command has all of these cells."""
+    """Return the shell command that measures a group again; None if no single command does."""
     choice = _choice(group)
     wanted = {_kind(row) for row in group.rows}
     return _written(choice) if wanted <= _kinds(choice, group.first.machine) else None
 
 
 def _choice(group: Comparable) -> Choice:
-    """Each task has a length, a batch and layers of its own, unless there is one task."""
+    """Return the choice of a group; tasks have their own length, batch and layers if several."""
     first, several = group.first, group.by == "size"
     names = sorted({row.attention for row in group.rows} - {IDENTITY}) or [IDENTITY]
     return Choice(
@@ -107,7 +107,7 @@ def _overrides(group: Comparable) -> list[str]:
 
 
 def _kinds(choice: Choice, machine: str) -> set[Any]:
-    """What a sweep would measure, whatever the length; nothing if it can't be done here."""
+    """Return what a choice would measure at one length; an empty set if it is invalid here."""
     one = replace(choice, lengths=choice.lengths[:1])
     try:
         lines = [records.blank(cell, machine) for cell in plan.cells(one)]
@@ -128,7 +128,7 @@ def _written(choice: Choice) -> str:
 
 
 def _flags(choice: Choice) -> Iterator[str]:
-    """Whatever isn't the default."""
+    """Yield the flags that are not at their defaults."""
     for name, flag in _FLAGS.items():
         value = getattr(choice, name)
         if value != getattr(_USUAL, name):

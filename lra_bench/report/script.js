@@ -1,9 +1,9 @@
 "use strict";
-// Only what makes the page handier: without it everything can be read.
+// The script adds comfort only: without it, everything on the page can be read.
 
 const byId = (id) => document.getElementById(id);
 
-// Sorting: by data-value where a cell has one, else by its text; what is empty comes last.
+// Sorting: by a cell's data-value if it has one, else by its text; empty cells come last.
 
 function valueOf(row, column) {
   const cell = row.cells[column];
@@ -24,7 +24,7 @@ function sort(table, column, header) {
   const body = table.tBodies[0];
   const rows = [...body.rows].map((row) => [valueOf(row, column), row]);
   const before = header.getAttribute("aria-sort");
-  // Figures begin with the largest, names with the first.
+  // Numbers start with the largest, names with the first in the alphabet.
   const numeric = rows.some(([value]) => typeof value === "number");
   const first = numeric ? "descending" : "ascending";
   const other = numeric ? "ascending" : "descending";
@@ -32,7 +32,7 @@ function sort(table, column, header) {
   const sign = order === "ascending" ? 1 : -1;
   rows.sort(([a], [b]) => compared(a, b, sign));
   body.append(...rows.map(([, row]) => row));
-  for (const one of table.tHead.rows[0].cells) one.setAttribute("aria-sort", "none");
+  for (const cell of table.tHead.rows[0].cells) cell.setAttribute("aria-sort", "none");
   header.setAttribute("aria-sort", order);
 }
 
@@ -47,7 +47,7 @@ function makeSortable(table) {
   });
 }
 
-// Choices: of a preset, whose tags are kept, and of the colours.
+// Choices: a preset, which hides the parts of other presets, and the colours.
 
 function showPreset(chosen) {
   for (const part of document.querySelectorAll("[data-tags]")) {
@@ -64,10 +64,10 @@ function bindChoice(id, show) {
   const choice = byId(id);
   if (!choice) return;
   choice.addEventListener("change", () => show(choice.value));
-  show(choice.value); // a browser that comes back to the page keeps the choice
+  show(choice.value); // a browser that returns to the page keeps the choice
 }
 
-// Cards: the browser opens them by click, touch and Enter; here by hover and focus too.
+// Cards: the browser opens them by click, touch and Enter; the script also by hover and focus.
 
 const WAIT = 200;
 let timer = 0;
@@ -125,7 +125,7 @@ function bindCard(button) {
   button.addEventListener("blur", left);
   card.addEventListener("focusout", left);
   button.addEventListener("click", (event) => {
-    // What hover or focus opened stays, rather than being closed by the click.
+    // A click keeps a card open that hover or focus opened, instead of closing it.
     if (isOpen(card) && pinned !== card) {
       event.preventDefault();
       pinned = card;

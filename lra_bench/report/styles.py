@@ -1,4 +1,4 @@
-"""One look for an attention in all figures of a page."""
+"""The style of an attention's line, the same in all figures of a page."""
 
 from typing import Any
 
@@ -11,22 +11,22 @@ from lra_bench.scaling.rows import Measured
 Styles = dict[str, dict[str, Any]]
 
 
-def styles(settings: list[RunTable], rows: list[Measured]) -> Styles:
-    """Of the attentions of both kinds of records, by their labels."""
+def styles(tables: list[RunTable], rows: list[Measured]) -> Styles:
+    """Return the style of each attention in both kinds of records, by label."""
     kinds = {row.label: (row.exact, row.attention) for row in rows}
-    for setting in settings:
-        for cell in setting.cells:
-            name = cell.runs[0].attention
-            # A run that began with another's parameters is no bound and no reference.
-            plain = cell.runs[0].init_from is None
-            kinds[cell.attention] = (plain and is_exact(name), name if plain else "")
-    exact = [label for label, (is_one, _) in kinds.items() if is_one]
-    nothing = [label for label, (_, name) in kinds.items() if name == IDENTITY]
-    return looks(exact, [x for x in kinds if x not in {*exact, *nothing}], nothing)
+    for run_table in tables:
+        for result in run_table.results:
+            name = result.attention_name
+            # A run that started with another's parameters is no bound and no reference.
+            plain = result.runs[0].init_from is None
+            kinds[result.attention] = (plain and is_exact(name), name if plain else "")
+    exact = [label for label, (is_exact_one, _) in kinds.items() if is_exact_one]
+    bounds = [label for label, (_, name) in kinds.items() if name == IDENTITY]
+    return looks(exact, [x for x in kinds if x not in {*exact, *bounds}], bounds)
 
 
 def sample(style: dict[str, Any]) -> Html:
-    """A piece of the line, as it is in the figures."""
+    """Return a short piece of the line as SVG."""
     dashes = None if style["linestyle"] == "-" else "6 3"
     line = tag("line", x1=1, y1=6, x2=27, y2=6, stroke=colour(style), stroke_width=2,
                stroke_dasharray=dashes)  # fmt: skip
@@ -34,6 +34,7 @@ def sample(style: dict[str, Any]) -> Html:
 
 
 def colour(style: dict[str, Any]) -> str:
-    """Of the page, which has another on a dark ground."""
-    place = COLOURS.index(style["color"]) if style["color"] in COLOURS else None
-    return "currentColor" if place is None else f"var(--c{place})"
+    """Return the CSS colour of a style, which the page changes on a dark background."""
+    if style["color"] not in COLOURS:
+        return "currentColor"
+    return f"var(--c{COLOURS.index(style['color'])})"

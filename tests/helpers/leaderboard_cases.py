@@ -24,17 +24,17 @@ def make(
 
 
 def answered(correct):
-    """A test with these answers."""
+    """Return the JSON value of a test score with these answers."""
     accuracy, examples = int(correct.sum()) / len(correct), len(correct)
     packed = answers.pack(correct)
     return {"accuracy": accuracy, "loss": 1.0, "examples": examples, "correct": packed}
 
 
 def right(share, examples=2000):
-    """So many of the examples, the first ones, are right."""
+    """Return answers of which the first ones, this share of all, are right."""
     return np.arange(examples) < share * examples
 
 
 def parsed(runs):
-    """The records of these JSON values."""
+    """Return the records that these JSON values hold."""
     return [record.parse(run) for run in runs]

@@ -8,8 +8,8 @@ from lra_bench.records import metrics, record
 
 TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
 CHANCE = {"listops": 0.17, "image": 0.1}
-# Steps a second over softmax's, accuracy over chance, bytes.
-MECHANISMS = {
+# Steps per second over softmax's, accuracy above chance, peak memory in GiB.
+ATTENTIONS = {
     "softmax": (1.0, 0.20, 6.0),
     "softmax-chunked": (0.9, 0.20, 2.0),
     "linear": (2.6, 0.15, 0.8),
@@ -24,27 +24,31 @@ EVIL = "<script>alert(1)</script>"
 
 def run(task="listops", attention="softmax", seed=0, accuracy=0.4, status="ok", preset="mini",
         overrides=(), **changes):  # fmt: skip
-    """The JSON values of a record."""
+    """Return the JSON value of a record."""
     settings = make_settings(task, attention, preset, seed, overrides)
-    made = record.begin(settings, chance=CHANCE.get(task, 0.5)).as_dict()
-    made.update(status=status, parameters=94_090, steps=600)
-    made.update(parameters_vs_softmax=1.2 if attention == "linformer" else 1.0)
-    made.update(steps_per_second=5.0, peak_memory_bytes=2**30)
-    made["data"] = {"source": "release", "sha256": f"{zlib.crc32(task.encode()):064x}",
+    values = record.begin(settings, chance=CHANCE.get(task, 0.5)).as_dict()
+    values.update(status=status, parameters=94_090, steps=600)
+    values.update(parameters_vs_softmax=1.2 if attention == "linformer" else 1.0)
+    values.update(steps_per_second=5.0, peak_memory_bytes=2**30)
+    values["data"] = {"source": "release", "sha256": f"{zlib.crc32(task.encode()):064x}",
                     "sizes": {"train": 1000, "validation": 100, "test": 2000},
                     "official": task != "text"}  # fmt: skip
-    made["environment"] = {"device_kind": "TPU v5", "device_count": 4, "git_commit": "0" * 40,
+    values["environment"] = {"device_kind": "TPU v5", "device_count": 4, "git_commit": "0" * 40,
                            "versions": {"jax": "0.10.2"}}  # fmt: skip
     if status == "ok":
-        made["validation"] = made["test"] = {"accuracy": accuracy, "loss": 1.0, "examples": 2000}
-        made["best_step"] = 400
+        values["validation"] = values["test"] = {
+            "accuracy": accuracy,
+            "loss": 1.0,
+            "examples": 2000,
+        }
+        values["best_step"] = 400
     else:
-        made["error"] = "the loss is not finite at step 70"
-    return {**made, **changes}
+        values["error"] = "the loss is not finite at step 70"
+    return {**values, **changes}
 
 
 def lines(accuracy, steps=range(100, 700, 100)):
-    """Metrics of a run whose validation accuracy rises to that."""
+    """Return the metrics of a run whose validation accuracy rises to `accuracy`."""
     return [
         {"step": step, "split": "validation", "loss": 1.0, "seconds": 0.5,
          "accuracy": round(accuracy * step / steps[-1], 6)}
@@ -52,20 +56,24 @@ def lines(accuracy, steps=range(100, 700, 100)):
     ]  # fmt: skip
 
 
-def write(folder, made, found=()):
-    """Keep a record, with its metrics beside it."""
+def write(folder, values, metrics_lines=()):
+    """Write a record, with its metrics beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / record.FILE).write_text(json.dumps(made))
-    if found:
-        (folder / metrics.FILE).write_text("".join(json.dumps(x) + "\n" for x in found))
+    (folder / record.FILE).write_text(json.dumps(values))
+    if metrics_lines:
+        text = "".join(json.dumps(line) + "\n" for line in metrics_lines)
+        (folder / metrics.FILE).write_text(text)
 
 
 def sweep(folder, presets=("small", "paper"), seeds=2):
-    """All tasks with eight attentions, some of which fail, in two presets: 192 records and more."""
+    """Write records of all tasks with eight attentions in two presets; return their number.
+
+    Some runs fail. Others have options, a setting or a start of their own.
+    """
     number = 0
     for preset in presets:
         for task in TASKS:
-            for attention, (speed, gain, memory) in MECHANISMS.items():
+            for attention, (speed, gain, memory) in ATTENTIONS.items():
                 for seed in range(seeds):
                     accuracy = CHANCE.get(task, 0.5) + gain + 0.01 * seed
                     status = "ok"
@@ -74,22 +82,24 @@ def sweep(folder, presets=("small", "paper"), seeds=2):
                         status = "out_of_memory" if attention == "softmax" else "ok"
                     if (attention, task, seed) == ("reformer", "image", 1):
                         status = "diverged"
-                    made = run(task, attention, seed, accuracy, status, preset,
+                    values = run(task, attention, seed, accuracy, status, preset,
                                steps_per_second=4 * speed,
                                peak_memory_bytes=round(memory * 2**30))  # fmt: skip
-                    write(folder / f"run{number}", made, lines(accuracy) if status == "ok" else ())
+                    write(
+                        folder / f"run{number}", values, lines(accuracy) if status == "ok" else ()
+                    )
                     number += 1
     for preset in presets:
-        # Options of its own, a setting of its own, and a beginning from another's parameters.
-        made = run("listops", "performer-softmax", overrides=("attention.num_features=64",),
+        # An option of its own, a setting of its own, and a start with another's parameters.
+        values = run("listops", "performer-softmax", overrides=("attention.num_features=64",),
                    preset=preset, accuracy=0.31)  # fmt: skip
-        write(folder / f"run{number}", made, lines(0.31))
-        made = run("listops", "linear", overrides=("train.num_steps=300",), preset=preset)
-        write(folder / f"run{number + 1}", made, lines(0.4))
+        write(folder / f"run{number}", values, lines(0.31))
+        values = run("listops", "linear", overrides=("train.num_steps=300",), preset=preset)
+        write(folder / f"run{number + 1}", values, lines(0.4))
         origin = {"path": "runs/listops-softmax", "sha256": "0" * 64, "task": "listops",
                   "attention": "softmax", "step": 90, "test_accuracy": 0.31}  # fmt: skip
-        made = run("listops", "performer-softmax", init_from=origin, preset=preset, accuracy=0.35)
-        write(folder / f"run{number + 2}", made, lines(0.35))
+        values = run("listops", "performer-softmax", init_from=origin, preset=preset, accuracy=0.35)
+        write(folder / f"run{number + 2}", values, lines(0.35))
         write(folder / f"run{number + 3}", run("listops", "softmax", 2, status="failed",
               preset=preset))  # fmt: skip
         number += 4
@@ -97,15 +107,15 @@ def sweep(folder, presets=("small", "paper"), seeds=2):
 
 
 def odd():
-    """A record of names and texts that are markup."""
-    made = run(status="failed")
-    made.update(attention=EVIL, error=EVIL, preset=EVIL)
-    made["config"]["data"]["max_length"] = EVIL
-    made["data"]["source"] = made["data"]["sha256"] = EVIL
-    made["environment"].update(device_kind=EVIL, git_commit=EVIL, versions={EVIL: EVIL})
-    return made
+    """Return the JSON value of a record whose names and texts are markup."""
+    values = run(status="failed")
+    values.update(attention=EVIL, error=EVIL, preset=EVIL)
+    values["config"]["data"]["max_length"] = EVIL
+    values["data"]["source"] = values["data"]["sha256"] = EVIL
+    values["environment"].update(device_kind=EVIL, git_commit=EVIL, versions={EVIL: EVIL})
+    return values
 
 
 def parsed(runs):
-    """The records of these JSON values."""
+    """Return the records that these JSON values hold."""
     return [record.parse(run) for run in runs]

@@ -1,4 +1,4 @@
-"""Tables from records: means, spreads, failures, what may stand together, published rows."""
+"""Tables from records: means, spreads, failures, settings kept apart, published rows."""
 
 import copy
 import json
@@ -56,7 +56,7 @@ def test_failures_say_why(status, reason):
 
 
 def test_at_chance_is_a_failure():
-    """Three standard errors of 2,000 examples at chance 17 % are 2.5 points."""
+    """Three standard errors of 2,000 examples at a chance of 17 % are 2.5 percentage points."""
     text = table([make(accuracy=0.194), make("linear", accuracy=0.196)])
     assert row(text, "softmax")[1] == "FAIL (at chance, 19.4%)"
     assert row(text, "linear")[1] == "19.6"
@@ -76,12 +76,12 @@ def test_best_first_and_failures_last():
 
 
 def test_rows_are_in_the_order_of_their_averages_though_some_are_at_chance():
-    """Means of 27.75 % and of 27.5 %; were 18.5 % taken for chance, the first would be 27 %."""
-    made = [make(accuracy=0.185), make(accuracy=0.37, task="pathfinder")]
-    made += [
+    """The means are 27.75 % and 27.5 %; with chance for 18.5 %, the first would be 27 %."""
+    runs = [make(accuracy=0.185), make(accuracy=0.37, task="pathfinder")]
+    runs += [
         make("linear", accuracy=a, task=t) for a, t in ((0.27, "listops"), (0.28, "pathfinder"))
     ]
-    names = [line.split()[1] for line in table(made).splitlines() if line.startswith("| ")]
+    names = [line.split()[1] for line in table(runs).splitlines() if line.startswith("| ")]
     assert names == ["attention", "softmax", "linear", "chance"]
 
 
@@ -109,17 +109,18 @@ def test_options_of_the_attention_are_a_row_of_their_own():
 
 
 def of_all_tasks(attention="softmax", tasks=ORDER[:5], **others):
-    """A run of each task; accuracies 0.40, 0.41, ... unless given."""
+    """Return a run of each task, with accuracies 0.70, 0.71, ... unless given."""
     return [
         make(attention, task=task, **{"accuracy": 0.7 + index / 100, **others})
         for index, task in enumerate(tasks)
     ]
 
 
-def averages(made):
+def averages(leaderboard):
+    """Return the averages over five and over six tasks of each attention; None without one."""
     return {
-        found.attention: tuple(it and round(it.mean, 9) for it in map(found.average, (5, 6)))
-        for found in made.rows
+        row.attention: tuple(mean and round(mean.mean, 9) for mean in map(row.average, (5, 6)))
+        for row in leaderboard.rows
     }
 
 
@@ -127,10 +128,10 @@ def test_averages_are_over_five_and_over_six_tasks():
     runs = of_all_tasks(preset="paper") + of_all_tasks(
         "linear", ORDER, accuracy=0.9, preset="paper"
     )
-    made = the_board(runs + of_all_tasks("reformer", ORDER[:4], preset="paper"))
+    leaderboard = the_board(runs + of_all_tasks("reformer", ORDER[:4], preset="paper"))
     expected = {"softmax": (0.72, None), "linear": (0.9, 0.9), "reformer": (None, None)}
-    assert averages(made) == expected
-    assert made.tasks == ORDER
+    assert averages(leaderboard) == expected
+    assert leaderboard.tasks == ORDER
 
 
 def test_a_run_without_a_result_leaves_no_average_and_one_at_chance_counts():
@@ -149,7 +150,7 @@ def test_the_spread_of_an_average_is_that_over_seeds():
 
 
 def test_averages_are_never_of_rounded_figures():
-    """Five of 50.04 % print as 50.0 each, and their average as what it is."""
+    """Accuracies of 50.04 % and their average are shown as 50.0; those of 50.06 % as 50.1."""
     runs = of_all_tasks(accuracy=0.5004)
     runs += of_all_tasks("linear", accuracy=0.5006)
     text = table(runs)
@@ -158,19 +159,20 @@ def test_averages_are_never_of_rounded_figures():
 
 
 def test_the_averages_of_the_papers_table_1_come_out():
-    """But for Sinkhorn's, which is printed as 51.39."""
+    """All agree except that of Sinkhorn, which is printed as 51.39."""
     rows = [row for row in published.results() if row.source == "LRA paper"]
     runs = []
-    for index, it in enumerate(rows):
-        for task, percent in it.accuracy.items():
+    for index, published_row in enumerate(rows):
+        for task, percent in published_row.accuracy.items():
             run = make("identity", accuracy=percent / 100, task=task)
             runs.append({**run, "attention": f"m{index}"})
-    found = averages(the_board(runs))
-    assert len(found) == 11
+    means = averages(the_board(runs))
+    assert len(means) == 11
     wrong = []
-    for index, it in enumerate(rows):
-        if round(100 * found[f"m{index}"][0], 2) != it.average:
-            wrong.append((it.model, it.average, round(100 * found[f"m{index}"][0], 2)))
+    for index, published_row in enumerate(rows):
+        mean = round(100 * means[f"m{index}"][0], 2)
+        if mean != published_row.average:
+            wrong.append((published_row.model, published_row.average, mean))
     assert wrong == [("Sinkhorn Trans.", 51.39, 51.48)]
 
 
@@ -185,8 +187,8 @@ def marked(runs):
     return {key: mark for key, mark in the_board(runs).marks.items() if isinstance(key[1], str)}
 
 
-def test_the_best_is_marked_where_it_is_so_significantly():
-    """By one example more it isn't; by a tenth of them it is, and so is the second."""
+def test_the_best_is_marked_if_it_is_significantly_better():
+    """A lead of one example is not significant; a lead of a tenth is, and marks the second too."""
 
     def of(attention, *shares):
         return [make(attention, seed, correct=right(share)) for seed, share in enumerate(shares)]
@@ -249,15 +251,15 @@ def test_other_data_are_another_table():
     assert titles == ["### preset mini, data 01234567", "### preset mini, data fedcba98"]
 
 
-def test_where_data_come_from_is_no_setting():
-    """Released ListOps stand beside the other tasks, whose data are always given."""
+def test_the_source_of_data_is_no_setting():
+    """ListOps of the release stands beside the other tasks, which have one source."""
     runs = of_all_tasks()
     runs[0] = make(overrides=["data.source=release"], accuracy=0.7)
     assert averages(the_board(runs))["softmax"][0] == pytest.approx(0.72)
     assert list(by_setting(parsed(runs))) == ["mini"]
 
 
-def test_speed_says_where_and_is_left_out_where_that_differs():
+def test_speed_names_its_device_and_is_left_out_if_devices_differ():
     assert "Steps/s on 4 x TPU v5." in table([make()])
     other = make(seed=1)
     other["environment"] = {"device_kind": "cpu", "host_cpu": "EPYC", "device_count": 1}
@@ -272,13 +274,13 @@ def test_the_same_record_given_twice_counts_once(tmp_path, capsys):
     assert len(collect([tmp_path, tmp_path / "a"])) == 1
 
 
-def test_a_second_record_of_a_seed_is_left_out_aloud(capsys):
+def test_a_second_record_of_a_seed_is_named_and_left_out(capsys):
     text = table([make(accuracy=0.4), make(accuracy=0.5)])
     assert row(text, "softmax")[1:3] == ["40.0", "1"]
     assert "a second record of softmax on listops, seed 0" in capsys.readouterr().err
 
 
-def test_published_rows_are_a_table_of_their_own_with_their_source():
+def test_published_rows_have_a_table_of_their_own_and_name_their_source():
     ours, theirs = table([make(), make("performer-softmax")], with_published=True).split(
         "### published"
     )
@@ -291,13 +293,13 @@ def test_published_rows_are_a_table_of_their_own_with_their_source():
 
 
 def test_published_kernels_are_told_apart():
-    """Nystromformer's Performer has the ReLU kernel: no row of softmax features."""
+    """The Performer of the Nystromformer paper has the ReLU kernel, not the softmax one."""
     sources = {row.source for row in published.of("performer-softmax", "listops")}
     assert sources == {"LRA paper", "skyformer", "xformers"}
     assert "nystromformer" in {row.source for row in published.of("performer-relu", "listops")}
 
 
-def test_published_figures_are_the_sources():
+def test_published_figures_are_those_of_the_sources():
     rows = {(row.source, row.model): row.accuracy for row in published.results()}
     assert rows["LRA paper", "BigBird"]["pathfinder"] == 74.87
     assert "pathx" not in rows["LRA paper", "BigBird"]
@@ -351,14 +353,14 @@ def test_unreadable_records_are_named_and_skipped(tmp_path, capsys):
         assert words in err
 
 
-def test_a_folder_without_records_is_said(tmp_path):
+def test_a_folder_without_records_is_reported(tmp_path):
     with pytest.raises(UsageError, match="no records in"):
         collect([tmp_path])
 
 
 @given(st.sampled_from(sorted(make())), json_values, st.booleans())
-def test_a_record_is_read_or_refused_in_words(tmp_path_factory, key, value, remove):
-    """Whatever stands under a key: a record that can be shown, or a RunError."""
+def test_any_record_is_shown_or_refused(tmp_path_factory, key, value, remove):
+    """Any value of any key gives a record that can be shown, or a RunError."""
     run = copy.deepcopy(make())
     run[key] = value
     if remove:
@@ -366,17 +368,17 @@ def test_a_record_is_read_or_refused_in_words(tmp_path_factory, key, value, remo
     file = tmp_path_factory.mktemp("r") / "record.json"
     file.write_text(json.dumps(run))
     try:
-        found = record.read(file)
+        parsed_run = record.read(file)
     except RunError:
         return
-    render([found], "markdown", with_published=False)
+    render([parsed_run], "markdown", with_published=False)
 
 
 @given(st.lists(st.floats(0.3, 1.0), min_size=2, max_size=6))
 def test_mean_and_sd_are_those_of_statistics(values):
     runs = [make(seed=seed, accuracy=value) for seed, value in enumerate(values)]
-    cell = Result("a", "listops", tuple(parsed(runs)))
+    result = Result("a", "listops", tuple(parsed(runs)))
     mean = sum(values) / len(values)
     sd = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    assert cell.mean == pytest.approx(mean)
-    assert cell.sd == pytest.approx(sd, abs=1e-9)
+    assert result.mean == pytest.approx(mean)
+    assert result.sd == pytest.approx(sd, abs=1e-9)

@@ -1,4 +1,4 @@
-"""Differences between mechanisms: the variance of two crossed factors, and what it covers."""
+"""Differences between attentions: the variance of two crossed factors, and what it covers."""
 
 import functools
 import json
@@ -13,32 +13,32 @@ from lra_bench.data.store import Provenance
 from lra_bench.leaderboard.results import Result
 from lra_bench.leaderboard.significance import Difference, difference, of_averages
 
-record_of = functools.cache(make)
+cached_record = functools.cache(make)
 
 
-def cell(attention, answers):
-    """A cell whose runs have these answers, a row a seed."""
-    usual = record_of(attention)
-    runs = [{**usual, "seed": seed, "test": answered(row)} for seed, row in enumerate(answers)]
+def result(attention, answers):
+    """Return a result whose runs have these answers, a row for each seed."""
+    values = cached_record(attention)
+    runs = [{**values, "seed": seed, "test": answered(row)} for seed, row in enumerate(answers)]
     return Result(attention, "listops", tuple(parsed(runs)))
 
 
 def test_one_seed_is_mcnemars_test():
-    """Statistic (b - c)^2 / (b + c) for large counts; and the exact one isn't far."""
+    """The statistic is (b - c)^2 / (b + c) for large counts; the exact p-value is near."""
     rng = np.random.default_rng(0)
     one = rng.random(2000) < 0.55
     other = np.where(rng.random(2000) < 0.3, rng.random(2000) < 0.48, one)
-    found = difference(cell("softmax", [one]), cell("linear", [other]))
+    gap = difference(result("softmax", [one]), result("linear", [other]))
     b, c = int((one & ~other).sum()), int((other & ~one).sum())
-    assert found.discordant == (b / 2000, c / 2000)
+    assert gap.discordant == (b / 2000, c / 2000)
     asymptotic = stats.chi2.sf((b - c) ** 2 / (b + c), 1)
-    assert found.p == pytest.approx(asymptotic, rel=0.05)
-    assert found.p == pytest.approx(stats.binomtest(b, b + c).pvalue, rel=0.2)
-    assert not found.is_significant  # by one seed
+    assert gap.p == pytest.approx(asymptotic, rel=0.05)
+    assert gap.p == pytest.approx(stats.binomtest(b, b + c).pvalue, rel=0.2)
+    assert not gap.is_significant  # by one seed
 
 
 def test_the_error_is_that_of_two_crossed_factors():
-    """What the rest is, spelled out: each answer less the means of its seed and its example."""
+    """The rest is each answer less the means of its seed and its example."""
     rng = np.random.default_rng(1)
     rates = (0.7 * rng.random(200) + 0.3 * rng.random((3, 1)) for _ in range(2))
     one, other = (rng.random((3, 200)) < rate for rate in rates)
@@ -47,19 +47,19 @@ def test_the_error_is_that_of_two_crossed_factors():
     seed, example = gaps.mean(1).var(ddof=1) / 3, gaps.mean(0).var(ddof=1) / 200
     expected = seed + example - (rest**2).sum() / (2 * 199) / 600
     assert expected > max(seed, example)
-    found = difference(cell("softmax", one), cell("linear", other))
-    assert found.error == pytest.approx(np.sqrt(expected))
+    gap = difference(result("softmax", one), result("linear", other))
+    assert gap.error == pytest.approx(np.sqrt(expected))
 
 
 def test_without_examples_in_common_it_is_the_unpaired_test_of_proportions():
     records = [[make(name, accuracy=share)] for name, share in (("softmax", 0.5), ("linear", 0.4))]
-    found = difference(*(Result("x", "listops", tuple(parsed(runs))) for runs in records))
-    assert found.error == pytest.approx(np.sqrt((0.5 * 0.5 + 0.4 * 0.6) / 2000))
-    assert found.discordant is None
+    gap = difference(*(Result("x", "listops", tuple(parsed(runs))) for runs in records))
+    assert gap.error == pytest.approx(np.sqrt((0.5 * 0.5 + 0.4 * 0.6) / 2000))
+    assert gap.discordant is None
 
 
 def test_other_data_are_not_paired():
-    one, other = (cell(name, [right(0.5)]) for name in ("softmax", "linear"))
+    one, other = (result(name, [right(0.5)]) for name in ("softmax", "linear"))
     data = Provenance(None, "fedcba98", {}, official=False)
     moved = Result("linear", "listops", (replace(other.runs[0], data=data),))
     assert difference(one, moved).discordant is None
@@ -74,62 +74,62 @@ def test_no_seed_in_common_is_no_difference():
 
 
 def test_equal_answers_do_not_differ():
-    found = difference(cell("softmax", [right(0.5)] * 3), cell("linear", [right(0.5)] * 3))
-    assert (found.value, found.p, found.interval) == (0, 1, (0, 0))
+    gap = difference(result("softmax", [right(0.5)] * 3), result("linear", [right(0.5)] * 3))
+    assert (gap.value, gap.p, gap.interval) == (0, 1, (0, 0))
 
 
 def answers(rng, seeds, examples, gap, spread):
-    """Of two mechanisms: examples are easy or hard for both, and seeds lucky or not for each."""
+    """Draw answers of two attentions that share easy and hard examples but not lucky seeds."""
     ease = rng.normal(0, 1, examples)
-    found = []
+    drawn = []
     for mean in (gap, 0.0):
         luck = rng.normal(0, spread, (seeds, 1))
         chance = stats.norm.cdf(mean + ease + luck)
-        found.append(rng.random((seeds, examples)) < chance)
-    return found
+        drawn.append(rng.random((seeds, examples)) < chance)
+    return drawn
 
 
 @pytest.mark.parametrize(("seeds", "spread"), [(3, 0.0), (3, 0.15), (5, 0.05)])
 def test_the_interval_covers_what_it_should(seeds, spread):
-    """95 % intervals hold the true difference in 93 % of 600 draws at least, and aren't idle."""
+    """95 % intervals hold the true difference in 93 % to 99.8 % of 600 draws."""
     rng, gap, draws = np.random.default_rng(0), 0.1, 600
     truth = stats.norm.cdf(gap / np.sqrt(2 + spread**2)) - 0.5
     held = 0
     for _ in range(draws):
         one, other = answers(rng, seeds, 300, gap, spread)
-        low, high = difference(cell("softmax", one), cell("linear", other)).interval
+        low, high = difference(result("softmax", one), result("linear", other)).interval
         held += low <= truth <= high
     assert 0.93 <= held / draws <= 0.998
 
 
-def test_equal_mechanisms_are_seldom_called_different():
+def test_equal_attentions_are_seldom_called_different():
     rng, draws = np.random.default_rng(1), 600
     called = 0
     for _ in range(draws):
         one, other = answers(rng, 3, 300, 0.0, 0.1)
-        called += difference(cell("softmax", one), cell("linear", other)).is_significant
+        called += difference(result("softmax", one), result("linear", other)).is_significant
     assert called / draws <= 0.07
 
 
 def test_the_error_of_an_average():
     parts = [Difference(0.1, 0.03, 10.0, 3, 100), Difference(0.2, 0.04, 10.0, 2, 200)]
-    found = of_averages(parts)
-    assert (found.value, found.seeds, found.examples) == (pytest.approx(0.15), 2, 300)
-    assert found.error == pytest.approx(0.025)
-    assert 10 < found.freedom < 20
+    average = of_averages(parts)
+    assert (average.value, average.seeds, average.examples) == (pytest.approx(0.15), 2, 300)
+    assert average.error == pytest.approx(0.025)
+    assert 10 < average.freedom < 20
 
 
 @pytest.fixture
 def folders(tmp_path):
-    """Records of two mechanisms in a folder, and of one of them in another."""
+    """Write records of two attentions in one folder, and of one of them in another."""
     for folder, names in (("one", ("softmax", "linear")), ("other", ("softmax",))):
         for name in names:
             for seed in (0, 1):
                 share = 0.7 if (folder, name) == ("one", "softmax") else 0.6
-                place = tmp_path / folder / f"{name}{seed}"
-                place.mkdir(parents=True)
+                run_folder = tmp_path / folder / f"{name}{seed}"
+                run_folder.mkdir(parents=True)
                 run = make(name, seed, correct=right(share))
-                (place / "record.json").write_text(json.dumps(run))
+                (run_folder / "record.json").write_text(json.dumps(run))
     return tmp_path
 
 
@@ -138,30 +138,33 @@ def cells_of(text, name):
     return [word.strip() for word in line.strip("|").split("|")]
 
 
-def test_compare_two_mechanisms(cli, folders):
+def test_compare_two_attentions(cli, folders):
     status, out, err = cli("table", str(folders / "one"), "--compare", "softmax", "linear")
     assert (status, err) == (0, "")
     assert "softmax minus linear, preset mini" in out
-    found = cells_of(out, "listops")
-    assert found[:4] == ["listops", "70.0", "60.0", "+10.0"]
-    assert found[5:] == ["< 0.001", "2", "10.0", "0.0", "yes"]
+    cells = cells_of(out, "listops")
+    assert cells[:4] == ["listops", "70.0", "60.0", "+10.0"]
+    assert cells[5:] == ["< 0.001", "2", "10.0", "0.0", "yes"]
 
 
 def test_compare_two_folders(cli, folders):
     pair = (str(folders / "one"), str(folders / "other"))
     status, out, _ = cli("table", "--compare", *pair, "--format", "json")
     assert status == 0
-    (found,) = json.loads(out)
-    assert found["difference"] == pytest.approx(0.1)
-    assert found["significant"] is True
+    (row,) = json.loads(out)
+    assert row["difference"] == pytest.approx(0.1)
+    assert row["significant"] is True
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (("one", "--compare", "softmax", "lineer"), "did you mean 'linear'?"),
-        (("--compare", "softmax", "linear"), "no folder softmax; to compare mechanisms"),
-        (("one", "--compare", "softmax", "linear", "--kind", "efficiency"), "of accuracies"),
+        (("--compare", "softmax", "linear"), "no folder softmax; to compare attentions"),
+        (
+            ("one", "--compare", "softmax", "linear", "--kind", "efficiency"),
+            "works on accuracies only",
+        ),
         ((), "name a folder of records, or --published"),
     ],
 )
@@ -173,7 +176,7 @@ def test_a_wrong_call_is_one_line(cli, folders, monkeypatch, words, says):
     assert err.count("\n") == 1
 
 
-def test_comparing_what_has_nothing_in_common_is_said(cli, folders, monkeypatch):
+def test_nothing_in_common_is_reported(cli, folders, monkeypatch):
     monkeypatch.chdir(folders)
     for path in (folders / "one").glob("linear*/record.json"):
         path.write_text(path.read_text().replace('"seed": ', '"seed": 7'))

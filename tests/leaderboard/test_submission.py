@@ -1,4 +1,4 @@
-"""What may stand on a leaderboard: each rule is broken once."""
+"""The rules of a leaderboard: each one is broken once."""
 
 import json
 
@@ -11,7 +11,7 @@ from lra_bench.leaderboard.submission import TASKS
 
 
 def whole(attention="softmax", preset="mini"):
-    """The records of a row that may stand."""
+    """Return the records of a row that breaks no rule."""
     runs = []
     for task in TASKS:
         for seed in (0, 1, 2):
@@ -23,10 +23,10 @@ def whole(attention="softmax", preset="mini"):
 
 
 def broken(runs):
-    return [finding.rule for finding in submission.check(parsed(runs)) if finding.faults]
+    return [check.rule for check in submission.check(parsed(runs)) if check.faults]
 
 
-def test_what_may_stand():
+def test_a_row_that_breaks_no_rule():
     assert broken(whole()) == []
 
 
@@ -66,12 +66,12 @@ def overridden(*words):
 def test_each_rule(change, rule):
     runs = whole()
     change(runs)
-    (found,) = broken(runs)
-    assert rule in found
+    (broken_rule,) = broken(runs)
+    assert rule in broken_rule
 
 
 @pytest.mark.parametrize("word", ["train.accumulate=2", "model.dtype=bfloat16", "data.source=x"])
-def test_what_is_free(word):
+def test_settings_that_a_row_may_choose(word):
     runs = whole()
     if word.startswith("data"):
         runs[1]["config"]["data_source"] = "x"
@@ -90,5 +90,5 @@ def test_the_command(cli, tmp_path):
     assert "softmax, preset mini (15 records): may stand" in out
     assert "linear, preset mini (1 records): 3 of 9 rules broken" in out
     assert "no run on text" in out
-    assert "and 2 more: --all" in out
+    assert "and 2 more; --all shows them" in out
     assert "and 2 more" not in cli("submit-check", str(tmp_path), "--all")[1]

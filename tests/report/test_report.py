@@ -15,7 +15,7 @@ from lra_bench.report.inputs import gather
 
 
 class Page(HTMLParser):
-    """What a page points to, its text, and whether its elements nest."""
+    """The links, ids, headings and text of a page, and whether its elements nest."""
 
     VOID = frozenset({"meta", "br", "link", "img", "hr"})
 
@@ -42,7 +42,7 @@ class Page(HTMLParser):
 
 
 def check(text):
-    """Elements nest, ids are unique, links lead somewhere, nothing is loaded from elsewhere."""
+    """Check that elements nest, ids are unique, links work and nothing else is loaded."""
     page = Page(text)
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
@@ -57,7 +57,7 @@ def check(text):
 
 @pytest.fixture
 def both(tmp_path):
-    """A folder with run records and efficiency records."""
+    """Return a folder with run records and efficiency records."""
     (tmp_path / "in/run").mkdir(parents=True)
     (tmp_path / "in/run/record.json").write_text(json.dumps(make()))
     lines = [*sweep(), *sweep(direction="forward")]
@@ -66,7 +66,7 @@ def both(tmp_path):
 
 
 class TestReport:
-    def test_one_page_of_all_that_needs_nothing(self, both, cli, tmp_path):
+    def test_one_page_shows_all_records_and_loads_nothing(self, both, cli, tmp_path):
         status, out, err = cli("report", both, "--out", tmp_path / "out")
         assert (status, err) == (0, "")
         assert out.splitlines() == [
@@ -88,7 +88,7 @@ class TestReport:
         assert (tmp_path / "a/index.html").read_text() == (tmp_path / "b/index.html").read_text()
 
     @pytest.mark.parametrize("kind", ["run/record.json", "efficiency.jsonl"])
-    def test_either_kind_alone_does(self, both, cli, tmp_path, kind):
+    def test_one_kind_of_records_is_enough(self, both, cli, tmp_path, kind):
         status, _, err = cli("report", both / kind, "--out", tmp_path / "out")
         assert (status, err) == (0, "")
         text = (tmp_path / "out/index.html").read_text()
@@ -115,12 +115,12 @@ class TestReport:
         assert (status, err) == (2, f"lra-bench: --out {tmp_path / 'out'} is a file\n")
         assert (tmp_path / "out").read_text() == "mine"
 
-    def test_nothing_there_is_said_and_nothing_written(self, cli, tmp_path):
+    def test_without_records_an_error_and_no_page(self, cli, tmp_path):
         (tmp_path / "in").mkdir()
-        for folder, said in (("in", "no records in"), ("away", "no folder")):
+        for folder, message in (("in", "no records in"), ("away", "no folder")):
             status, _, err = cli("report", tmp_path / folder, "--out", tmp_path / "out")
             assert status == 2
-            assert said in err
+            assert message in err
         assert not (tmp_path / "out").exists()
 
     def test_a_broken_record_is_named_and_left_out(self, both, cli, tmp_path):
@@ -130,9 +130,9 @@ class TestReport:
         assert "left out" in err
         assert "preset mini" not in (tmp_path / "out/index.html").read_text()
 
-    def test_material_is_counted(self, both):
-        material = gather([both])
-        assert list(material.files.values()) == [1, len(material.lines)]
+    def test_inputs_are_counted(self, both):
+        inputs = gather([both])
+        assert list(inputs.files.values()) == [1, len(inputs.lines)]
         with pytest.raises(UsageError):
             gather([both / "away"])
 
@@ -163,7 +163,7 @@ class TestCommand:
         status, out, _ = cli("table", both)
         assert (status, out[:15]) == (0, "### preset mini")
 
-    def test_efficiency_by_name_or_where_there_is_nothing_else(self, both, cli):
+    def test_efficiency_by_name_or_without_other_records(self, both, cli):
         status, out, _ = cli("table", both, "--kind", "efficiency")
         assert status == 0
         assert out.startswith("### attention alone, forward, regular")
@@ -184,7 +184,7 @@ class TestCommand:
         assert status == 2
         assert "--kind efficiency" in err
 
-    def test_nothing_there(self, cli, tmp_path):
+    def test_without_records_an_error(self, cli, tmp_path):
         assert cli("table", tmp_path)[0] == 2
         status, _, err = cli("table", tmp_path, "--kind", "efficiency")
         assert status == 2

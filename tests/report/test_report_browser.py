@@ -1,4 +1,4 @@
-"""The report page in a browser: sorting, choices, what is behind cells; and without scripts."""
+"""The report page in a browser: sorting, choices, cards behind cells; and without scripts."""
 
 import pytest
 import report_cases as cases
@@ -11,13 +11,13 @@ BOARD = "document.querySelector('#board-setting-1 table')"
 CELL = "#board-setting-1 tbody button.cell"
 CARD = f"document.querySelector('{CELL} + .card')"
 OPEN = f"{CARD}.matches(':popover-open')"
-# Where the page is wider than the window, though wide things have boxes that scroll.
+# Whether the page is wider than the window, which boxes that scroll should prevent.
 TOO_WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """Of a sweep, and of a record whose names are markup."""
+    """Write the page of a sweep, and of a record whose names are markup."""
     folder = tmp_path_factory.mktemp("report")
     cases.sweep(folder / "in", seeds=1)
     cases.write(folder / "in/odd", cases.odd())
@@ -55,7 +55,7 @@ def silent(browser, page):
 
 @pytest.mark.parametrize("width", [1200, 380])
 @pytest.mark.parametrize("dark", [False, True])
-def test_nothing_to_complain_of(browser, page, width, dark):
+def test_no_error_and_no_overflow(browser, page, width, dark):
     browser.open(page, width, dark=dark, phone=width < 500)
     silent(browser, page)
     assert not browser.run(TOO_WIDE)
@@ -68,14 +68,14 @@ def test_sorting_by_the_mouse(browser, page):
     before = names(browser)
     browser.click(header(2))
     assert order(browser, 2) == "descending"
-    found = scores(browser)
-    known = [float(value) for value in found if value]
-    assert known == sorted(known, reverse=True)
-    assert found[len(known) :] == [""] * (len(found) - len(known))  # failures last
+    shown = scores(browser)
+    numbers = [float(value) for value in shown if value]
+    assert numbers == sorted(numbers, reverse=True)
+    assert shown[len(numbers) :] == [""] * (len(shown) - len(numbers))  # failures last
     browser.click(header(2))
     assert order(browser, 2) == "ascending"
-    assert [float(value) for value in scores(browser) if value] == known[::-1]
-    assert scores(browser)[len(known) :] == [""] * (len(found) - len(known))
+    assert [float(value) for value in scores(browser) if value] == numbers[::-1]
+    assert scores(browser)[len(numbers) :] == [""] * (len(shown) - len(numbers))
     browser.click(header(1))
     assert (order(browser, 1), order(browser, 2)) == ("ascending", "none")
     assert names(browser) == sorted(before)
@@ -101,14 +101,14 @@ def test_choosing_a_preset(browser, page):
         "[...new Set([...document.querySelectorAll('[data-tags]')].filter(e => !e.hidden)"
         ".map(e => e.dataset.tags.split(' ')[0]))]"
     )
-    every = browser.run(f"{shown}.length")
-    assert every == 3
+    count = browser.run(f"{shown}.length")
+    assert count == 3
     browser.run("(s => { s.value = 'preset-1'; s.dispatchEvent(new Event('change')) })"
                 "(document.getElementById('preset'))")  # fmt: skip
     assert browser.run(shown) == ["preset-1"]
     browser.run("(s => { s.value = ''; s.dispatchEvent(new Event('change')) })"
                 "(document.getElementById('preset'))")  # fmt: skip
-    assert browser.run(f"{shown}.length") == every
+    assert browser.run(f"{shown}.length") == count
 
 
 def test_choosing_colours(browser, page):
@@ -167,7 +167,7 @@ def test_a_card_by_touch(browser, page, scripts):
     assert 0 <= box[0] < box[1] <= 380
 
 
-def test_without_scripts_all_is_there(browser, page):
+def test_without_scripts_everything_is_shown(browser, page):
     browser.open(page, scripts=False)
     assert not browser.run("document.querySelector('thead button')")
     assert browser.run("document.getElementById('choices').hidden")

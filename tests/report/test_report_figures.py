@@ -1,4 +1,4 @@
-"""The figures of the report page: learning curves, bubbles, and what a study of features found."""
+"""The figures of the report page: learning curves, bubbles, and studies of approximation."""
 
 import itertools
 
@@ -8,52 +8,52 @@ import report_cases as cases
 from lra_bench.records.find import collect
 from lra_bench.registry import ATTENTIONS
 from lra_bench.report import approximation, bubbles, curves
-from lra_bench.report.inputs import gather, settings
+from lra_bench.report.inputs import gather, run_tables
 from lra_bench.report.styles import styles
 
 
-def setting(runs):
-    (found,) = settings(cases.parsed(runs))
-    return found
+def run_table(runs):
+    (table,) = run_tables(cases.parsed(runs))
+    return table
 
 
 class TestCurves:
-    def cell(self, folder, *rises, **changes):
-        for seed, found in enumerate(rises):
-            cases.write(folder / str(seed), cases.run(seed=seed, **changes), found)
-        (found,) = settings(collect([folder]))
-        (cell,) = found.cells
-        return cell
+    def result(self, folder, *rises, **changes):
+        for seed, lines in enumerate(rises):
+            cases.write(folder / str(seed), cases.run(seed=seed, **changes), lines)
+        (table,) = run_tables(collect([folder]))
+        (result,) = table.results
+        return result
 
     def test_mean_and_band(self, tmp_path):
         long = cases.lines(0.4, range(100, 800, 100))
-        cell = self.cell(tmp_path, cases.lines(0.3), cases.lines(0.6), long)
-        found = curves.curve(cell)
-        assert found.seeds == 3
-        assert found.steps == (100, 200, 300, 400, 500, 600)
-        assert found.low[-1] == 0.3
-        assert found.high[-1] == 0.6
-        assert found.mean[-1] == pytest.approx((0.3 + 0.6 + long[-2]["accuracy"]) / 3)
+        result = self.result(tmp_path, cases.lines(0.3), cases.lines(0.6), long)
+        curve = curves.curve(result)
+        assert curve.seeds == 3
+        assert curve.steps == (100, 200, 300, 400, 500, 600)
+        assert curve.low[-1] == 0.3
+        assert curve.high[-1] == 0.6
+        assert curve.mean[-1] == pytest.approx((0.3 + 0.6 + long[-2]["accuracy"]) / 3)
 
-    def test_none_without_metrics_or_of_a_run_that_failed(self, tmp_path):
-        assert curves.curve(self.cell(tmp_path / "a", ())) is None
-        failed = self.cell(tmp_path / "b", cases.lines(0.3), status="diverged")
+    def test_no_curve_without_metrics_or_of_a_failed_run(self, tmp_path):
+        assert curves.curve(self.result(tmp_path / "a", ())) is None
+        failed = self.result(tmp_path / "b", cases.lines(0.3), status="diverged")
         assert curves.curve(failed) is None
 
     def test_junk_in_metrics(self, tmp_path):
         good = cases.lines(0.3)
         junk = [{**good[0], "accuracy": x} for x in (None, "high", 7, True)]
         junk += [{**good[0], "step": x} for x in (None, "one", [], -1, 1e400)]
-        found = curves.curve(self.cell(tmp_path, [*good[1:], *junk]))
-        assert found.steps == tuple(line["step"] for line in good[1:])
-        assert curves.curve(self.cell(tmp_path, [*junk])) is None
+        curve = curves.curve(self.result(tmp_path, [*good[1:], *junk]))
+        assert curve.steps == tuple(line["step"] for line in good[1:])
+        assert curves.curve(self.result(tmp_path, [*junk])) is None
 
-    def test_what_is_drawn(self, tmp_path):
+    def test_panels_in_a_figure(self, tmp_path):
         cases.write(tmp_path / "a", cases.run(), cases.lines(0.3))
         cases.write(tmp_path / "b", cases.run(seed=1), cases.lines(0.5))
         cases.write(tmp_path / "c", cases.run("image", "linear"), cases.lines(0.2))
-        found = gather([tmp_path]).settings
-        text, (image,) = curves.section(found, styles(found, []))
+        tables = gather([tmp_path]).tables
+        text, (image,) = curves.section(tables, styles(tables, []))
         assert text.count("<figure") == 2
         assert "the band from the least to the greatest" in text
         listops, other = (axes for axes in image.figure.axes if axes.axison)
@@ -75,22 +75,22 @@ class TestBubbles:
     def test_points(self):
         runs = self.runs("softmax", "linear", "reformer")
         runs += self.runs("softmax", "linear", tasks=("text",))
-        (found,) = bubbles.charts([setting(runs)])
-        assert found.tasks == ("listops", "image")
-        by_label = {point.label: point for point in found.points}
+        (chart,) = bubbles.charts([run_table(runs)])
+        assert chart.tasks == ("listops", "image")
+        by_label = {point.label: point for point in chart.points}
         assert by_label.keys() == {"softmax", "linear", "reformer"}
         reformer = by_label["reformer"]
         assert reformer.speed == pytest.approx(4)
         assert reformer.accuracy == pytest.approx(0.32)
         assert reformer.memory == pytest.approx(3 * 2**20)
-        assert "the mean over listops, image" in bubbles.caption(found)
+        assert "the mean over listops, image" in bubbles.caption(chart)
 
-    def test_what_lacks_a_task_is_named(self):
+    def test_attentions_that_lack_a_task_are_named(self):
         runs = self.runs("softmax", "linear", "reformer", "performer-relu")
         runs += self.runs("softmax", "linformer", tasks=("listops",))[1:]
-        (found,) = bubbles.charts([setting(runs)])
-        assert found.left_out == ("linformer",)
-        assert "Left out, for want of some of these: linformer." in bubbles.caption(found)
+        (chart,) = bubbles.charts([run_table(runs)])
+        assert chart.left_out == ("linformer",)
+        assert "Left out, as some of these are missing: linformer." in bubbles.caption(chart)
 
     def test_a_task_that_nobody_learns_is_no_comparison(self):
         runs = self.runs("softmax", "linear", "reformer")
@@ -98,22 +98,22 @@ class TestBubbles:
             cases.run("pathfinder", name, accuracy=0.5)
             for name in ("softmax", "linear", "reformer")
         ]
-        (found,) = bubbles.charts([setting(runs)])
-        assert "pathfinder" not in found.tasks
+        (chart,) = bubbles.charts([run_table(runs)])
+        assert "pathfinder" not in chart.tasks
 
-    def test_devices_and_presets_are_apart(self):
+    def test_devices_and_presets_have_charts_of_their_own(self):
         runs = self.runs("softmax", "linear", "reformer")
         other = {"device_kind": "H100", "device_count": 1}
         runs += self.runs("softmax", "linear", "linformer", environment=other, seed=1)
-        found = bubbles.charts(settings(cases.parsed(runs)))
-        assert [(one.device, len(one.points)) for one in found] == [
+        charts = bubbles.charts(run_tables(cases.parsed(runs)))
+        assert [(chart.device, len(chart.points)) for chart in charts] == [
             ("1 x H100", 3), ("4 x TPU v5", 3)
         ]  # fmt: skip
         runs = [*self.runs("softmax", "linear"), *self.runs("softmax", "reformer", preset="small")]
-        assert bubbles.charts(settings(cases.parsed(runs))) == []
+        assert bubbles.charts(run_tables(cases.parsed(runs))) == []
 
-    def test_too_little_is_said(self):
-        text, images = bubbles.section(settings(cases.parsed(self.runs("softmax", "linear"))), {})
+    def test_too_few_runs_are_reported(self):
+        text, images = bubbles.section(run_tables(cases.parsed(self.runs("softmax", "linear"))), {})
         assert images == []
         assert "Too few runs" in text
 
@@ -121,10 +121,10 @@ class TestBubbles:
         names = [name for name in ATTENTIONS.names() if name != "softmax"]
         runs = [cases.run("listops", name, accuracy=0.4 + 0.002 * n, steps_per_second=5 + 0.05 * n)
                 for n, name in enumerate(["softmax", *names])]  # fmt: skip
-        found = setting(runs)
-        (chart,) = bubbles.charts([found])
+        table = run_table(runs)
+        (chart,) = bubbles.charts([table])
         assert len(chart.points) > 8
-        axes = bubbles.draw(chart, styles([found], [])).axes[0]
+        axes = bubbles.draw(chart, styles([table], [])).axes[0]
         boxes = [text.get_window_extent() for text in axes.texts]
         assert len(boxes) == len(chart.points)
         assert not [1 for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
@@ -157,7 +157,7 @@ class TestApproximation:
         assert (study.facts, study.claims) == ("2 draws", None)
         assert len(approximation.section([study])[1]) == 1
 
-    def test_what_is_no_study_is_left_out(self, folder, capsys):
+    def test_other_files_are_named_and_left_out(self, folder, capsys):
         for text in ("", "a,b\n1,2\n", (folder / approximation.FILE).read_text() + "x,y,z,,,,,,\n"):
             (folder / approximation.FILE).write_text(text)
             assert approximation.read(folder / approximation.FILE) is None

@@ -21,23 +21,23 @@ from lra_bench.records import record
 from lra_bench.records.find import collect
 from lra_bench.registry import ATTENTIONS
 from lra_bench.report import bubbles, docstring, leaderboard, mechanisms, provenance, reproduce
-from lra_bench.report.inputs import Inputs, gather, settings
+from lra_bench.report.inputs import Inputs, gather, run_tables
 from lra_bench.report.markup import Html, prose, tag
 from lra_bench.report.reproduce import again
 from lra_bench.scaling import groups, rows
 from lra_bench.settings import Origin
 
 
-def setting(runs):
-    (found,) = settings(cases.parsed(runs))
-    return found
+def run_table(runs):
+    (table,) = run_tables(cases.parsed(runs))
+    return table
 
 
 class TestMarkup:
     def test_text_is_escaped_and_markup_is_not(self):
-        made = tag("p", "a < b", tag("b", "&"), None, "", class_="x", hidden=True, data_of='"')
-        assert made == '<p class="x" hidden data-of="&quot;">a &lt; b<b>&amp;</b></p>'
-        assert isinstance(made, Html)
+        element = tag("p", "a < b", tag("b", "&"), None, "", class_="x", hidden=True, data_of='"')
+        assert element == '<p class="x" hidden data-of="&quot;">a &lt; b<b>&amp;</b></p>'
+        assert isinstance(element, Html)
 
     def test_prose(self):
         shown = prose("See `x < y`,\n  arXiv:2009.14794.")
@@ -60,58 +60,58 @@ ORIGIN = Origin("runs/the first one", "0" * 64, "listops", "softmax", 90, 0.31)
 
 
 class TestCommands:
-    """A command gives the config of its record again."""
+    """The command of a record gives the config of that record."""
 
     @pytest.mark.parametrize("changes", CHANGED)
     def test_equal_config(self, changes):
         self.check(*cases.parsed([cases.run(**changes)]))
 
-    def test_with_parameters_of_another(self):
-        made = cases.run(attention="performer-softmax")
+    def test_a_start_with_parameters_of_another(self):
+        values = cases.run(attention="performer-softmax")
         origin = {name: getattr(ORIGIN, name) for name in ORIGIN.__dataclass_fields__}
-        made["config"]["init_from"] = made["init_from"] = origin
-        assert self.check(*cases.parsed([made])).init_from.as_posix() == ORIGIN.path
+        values["config"]["init_from"] = values["init_from"] = origin
+        assert self.check(*cases.parsed([values])).init_from.as_posix() == ORIGIN.path
 
-    def test_of_every_record_here(self, repository):
+    def test_every_record_of_our_results(self, repository):
         records = collect([repository / "results"])
-        for made in records:
-            # Older records lack what was made an option later: its default is what they did.
-            config = copy.deepcopy(made.config)
-            usual = ATTENTIONS.get(made.attention).options()
-            config["attention_options"] = usual | config["attention_options"]
+        for run in records:
+            # Older records lack settings that came later; the runs did what the defaults say.
+            config = copy.deepcopy(run.config)
+            defaults = ATTENTIONS.get(run.attention).options()
+            config["attention_options"] = defaults | config["attention_options"]
             config["train"].setdefault("sequence_devices", 1)
-            self.check(dataclasses.replace(made, config=config))
+            self.check(dataclasses.replace(run, config=config))
 
-    def check(self, made):
-        found = again(made)
-        assert found.doubt == ""
-        program, *words = shlex.split(found.command)
+    def check(self, run):
+        repeat = again(run)
+        assert repeat.doubt == ""
+        program, *words = shlex.split(repeat.command)
         assert program == "lra-bench"
         args = parser().parse_args(words)
         names = (args.task, args.attention, args.preset, args.seed)
-        origin = Origin(**made.config["init_from"]) if args.init_from else None
+        origin = Origin(**run.config["init_from"]) if args.init_from else None
         config = json.loads(json.dumps(make_settings(*names, args.set, origin).as_dict()))
-        assert config == {"init_from": None, **json.loads(json.dumps(made.config))}
+        assert config == {"init_from": None, **json.loads(json.dumps(run.config))}
         return args
 
-    def test_what_is_not_known_here_is_said(self):
-        made = cases.run()
-        made["attention"] = made["config"]["attention"] = "theirs; rm -rf"
-        found = again(*cases.parsed([made]))
-        assert "unknown attention" in found.doubt
-        assert shlex.split(found.command)[5] == "theirs; rm -rf"
-        made = cases.run()
-        made["config"]["train"]["momentum"] = 0.9
-        assert again(*cases.parsed([made])).doubt == "This version has no train.momentum=0.9."
+    def test_names_that_are_unknown_here_are_doubted(self):
+        values = cases.run()
+        values["attention"] = values["config"]["attention"] = "theirs; rm -rf"
+        repeat = again(*cases.parsed([values]))
+        assert "unknown attention" in repeat.doubt
+        assert shlex.split(repeat.command)[5] == "theirs; rm -rf"
+        values = cases.run()
+        values["config"]["train"]["momentum"] = 0.9
+        assert again(*cases.parsed([values])).doubt == "This version has no train.momentum=0.9."
 
 
 class TestEfficiencyCommands:
-    def test_of_every_group_here(self, repository):
-        """A command asks for all cells of its group, with the same settings."""
+    def test_every_group_of_our_results(self, repository):
+        """The command of a group measures all its cells, with the same settings."""
         lines = efficiency_records.collect([repository / "results"])
-        found = groups.groups(rows.from_lines(lines))
-        assert found
-        for group in found:
+        every = groups.groups(rows.from_lines(lines))
+        assert every
+        for group in every:
             _, *words = shlex.split(reproduce.command(group))
             asked = plan.cells(_choice(parser().parse_args(words), None))
             again = rows.from_lines(efficiency_records.blank(x, group.first.machine) for x in asked)
@@ -124,7 +124,7 @@ class TestEfficiencyCommands:
         for group in groups.groups(rows.from_lines(lines)):
             assert "--set attention.num_features=8" in reproduce.command(group)
 
-    def test_settings_that_no_command_gives(self):
+    def test_settings_that_no_command_can_ask_for(self):
         other = {**CONFIG, "model": {**CONFIG["model"], "num_heads": 3}}
         for lines in (law("theirs", 0.01, 1.0), law("linear", 0.01, 1.0, config=other)):
             (group,) = groups.groups(rows.from_lines(lines))
@@ -137,10 +137,10 @@ class TestBoard:
         runs += [cases.run(attention="linear", status="diverged"),
                  cases.run("image", accuracy=0.105), cases.run("text", accuracy=0.6),
                  cases.run("listops", "linformer", steps_per_second=15.0)]  # fmt: skip
-        found = setting(runs)
-        assert found.tasks == ("listops", "text", "image")
-        rows = {row.attention: row for row in found.board.rows}
-        columns = leaderboard.columns(found)
+        table = run_table(runs)
+        assert table.tasks == ("listops", "text", "image")
+        rows = {row.attention: row for row in table.board.rows}
+        columns = leaderboard.columns(table)
         listops, text, image = columns[:3]
         assert "†" in text.title
         assert "†" not in listops.title + image.title
@@ -154,11 +154,23 @@ class TestBoard:
         assert others["steps/s / softmax's"].of(rows["linformer"]).value == pytest.approx(3)
         assert "(!)" in others["parameters / softmax's"].of(rows["linformer"]).shown
 
+    def test_notes_explain_the_signs_that_are_shown(self):
+        runs = [cases.run(attention="linformer"), cases.run("image", accuracy=0.105)]
+        text = leaderboard.section([run_table(runs)], with_published=False)
+        assert "(!): over 10 % more parameters than softmax." in text
+        assert "At chance: not 3 standard errors" in text
+        assert "not the published data" not in text
+        text = leaderboard.section(
+            [run_table([cases.run("text", accuracy=0.6)])], with_published=False
+        )
+        assert "† Data that are not the published data: text (release)." in text
+        assert "At chance" not in text
+
     def test_speeds_of_other_devices_are_not_compared(self):
         other = cases.run(attention="linear", environment={"device_kind": "cpu"})
-        found = setting([cases.run(), other])
-        rows = {row.attention: row for row in found.board.rows}
-        (speed,) = [c for c in leaderboard.columns(found) if c.title == "steps/s / softmax's"]
+        table = run_table([cases.run(), other])
+        rows = {row.attention: row for row in table.board.rows}
+        (speed,) = [c for c in leaderboard.columns(table) if c.title == "steps/s / softmax's"]
         assert speed.of(rows["softmax"]).shown
         assert speed.of(rows["linear"]).shown == ""
 
@@ -170,33 +182,33 @@ class TestBoard:
             for name, accuracy in (("softmax", 0.9), ("linear", 0.7), ("reformer", 0.6))
             for seed in range(3)
         ]
-        found = setting(runs)
-        rows = {row.attention: row for row in found.board.rows}
-        (average,) = [c for c in leaderboard.columns(found) if c.title == "average of 5 %"]
+        table = run_table(runs)
+        rows = {row.attention: row for row in table.board.rows}
+        (average,) = [c for c in leaderboard.columns(table) if c.title == "average of 5 %"]
         entry = average.of(rows["softmax"])
         assert entry.value == pytest.approx(0.901)
         assert 'class="best"' in entry.shown
-        assert 'class="cell best"' in leaderboard.leaderboard(found)
+        assert 'class="cell best"' in leaderboard.leaderboard(table)
 
     def test_presets_never_share_a_table(self):
         runs = [cases.run(), cases.run(preset="small"),
                 cases.run(overrides=("train.num_steps=300",))]  # fmt: skip
-        found = settings(cases.parsed(runs))
+        tables = run_tables(cases.parsed(runs))
         titles = ["mini", "mini (train.num_steps=300)", "small"]
-        assert [one.title for one in found] == titles
-        assert [one.tags.split()[0] for one in found] == ["preset-0", "preset-0", "preset-1"]
+        assert [table.title for table in tables] == titles
+        assert [table.tags.split()[0] for table in tables] == ["preset-0", "preset-0", "preset-1"]
 
-    def test_what_is_behind_a_cell(self):
-        made = cases.run(seed=3, overrides=("train.num_steps=300",))
-        made["environment"]["git_commit"] = "0123456789abcdef-dirty"
-        text = leaderboard.section([setting([made])], with_published=False)
+    def test_the_details_behind_a_cell(self):
+        values = cases.run(seed=3, overrides=("train.num_steps=300",))
+        values["environment"]["git_commit"] = "0123456789abcdef-dirty"
+        text = leaderboard.section([run_table([values])], with_published=False)
         for shown in ("40.00", "94,090 (1.00 of softmax", "1 GiB", "0123456789ab-dirty", "TPU v5",
                       "preset mini but train.num_steps=300", "--set train.num_steps=300",
                       "lra-bench run --task listops"):  # fmt: skip
             assert shown in text
 
     def test_published_figures_have_a_block_of_their_own(self):
-        text = leaderboard.section([setting([cases.run()])], with_published=True)
+        text = leaderboard.section([run_table([cases.run()])], with_published=True)
         ours, theirs = text.split('id="published"')
         assert "36.37" in theirs
         assert "36.37" not in ours
@@ -205,27 +217,27 @@ class TestBoard:
 
 class TestDocstring:
     @pytest.mark.parametrize("name", ATTENTIONS.names())
-    def test_every_mechanism_of_ours(self, name):
+    def test_every_attention_of_ours(self, name):
         entry = ATTENTIONS.get(name)
-        found = docstring.parse(inspect.getdoc(entry.target))
-        assert found.about
-        assert found.cost.startswith("Time O(")
-        assert "memory" in found.cost + " ".join(found.about)
-        assert found.references
-        assert not any("Time O(" in text or "References:" in text for text in found.about)
+        parts = docstring.parse(inspect.getdoc(entry.target))
+        assert parts.about
+        assert parts.cost.startswith("Time O(")
+        assert "memory" in parts.cost + " ".join(parts.about)
+        assert parts.references
+        assert not any("Time O(" in text or "References:" in text for text in parts.about)
 
     def test_options(self):
-        found = docstring.parse(
+        parts = docstring.parse(
             "One.\n\nTwo: x.\nTime O(l), memory O(1).\n\nArgs:\n    a: what\n        it is.\n"
             "    b, c: both.\n\nReferences:\n    Me 2020."
         )
-        assert found.about == ["One.", "Two: x."]
-        assert found.cost == "Time O(l), memory O(1)."
-        assert found.options == {"a": "what it is.", "b": "both.", "c": "both."}
-        assert found.references == "Me 2020."
+        assert parts.about == ["One.", "Two: x."]
+        assert parts.cost == "Time O(l), memory O(1)."
+        assert parts.options == {"a": "what it is.", "b": "both.", "c": "both."}
+        assert parts.references == "Me 2020."
 
 
-def test_data_that_are_not_the_published_are_said(tmp_path):
+def test_unpublished_data_are_flagged(tmp_path):
     cases.write(tmp_path / "a", cases.run("text"))
     cases.write(tmp_path / "b", cases.run("image"))
     text = provenance.section(gather([tmp_path]))
@@ -236,19 +248,19 @@ def test_data_that_are_not_the_published_are_said(tmp_path):
 JUNK = [None, 0, -1, True, "", "words", [], {}, [[1]], {"a": None}, 1e400, 10**30]
 
 
-def places(found, path=()):
-    """The paths of all values in a record."""
-    for key, value in found.items():
+def key_paths(values, path=()):
+    """Yield the keys that lead to each value of a record."""
+    for key, value in values.items():
         yield (*path, key)
         if isinstance(value, dict):
-            yield from places(value, (*path, key))
+            yield from key_paths(value, (*path, key))
 
 
-def test_junk_in_any_place_of_a_record(tmp_path):
-    """What can be read can be shown."""
+def test_junk_anywhere_in_a_record(tmp_path):
+    """Any record that can be read can be shown."""
     good, shown = cases.run(), 0
     (tmp_path / record.FILE).write_text("")
-    for path in places(good):
+    for path in key_paths(good):
         for junk in JUNK:
             changed = copy.deepcopy(good)
             group = changed
@@ -257,11 +269,11 @@ def test_junk_in_any_place_of_a_record(tmp_path):
             group[path[-1]] = junk
             (tmp_path / record.FILE).write_text(json.dumps(changed))
             with contextlib.suppress(RunError):
-                made = record.read(tmp_path / record.FILE)
-                found = settings([made])
-                leaderboard.section(found, with_published=False)
-                mechanisms.section([made.attention], found)
-                provenance.section(Inputs([made], [], [], {}))
-                bubbles.section(found, {})
+                run = record.read(tmp_path / record.FILE)
+                tables = run_tables([run])
+                leaderboard.section(tables, with_published=False)
+                mechanisms.section([run.attention], tables)
+                provenance.section(Inputs([run], [], [], {}))
+                bubbles.section(tables, {})
                 shown += 1
     assert shown > 100

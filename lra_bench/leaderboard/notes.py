@@ -1,0 +1,52 @@
+"""The notes under a table of accuracies: what its signs mean, and which data it is of."""
+
+from collections.abc import Iterable
+
+from lra_bench.leaderboard.board import Board
+from lra_bench.leaderboard.results import ABOVE_CHANCE, BUDGET
+from lra_bench.records.record import Record
+
+
+def signs(board: Board) -> list[str]:
+    """Return what the figures and signs of a table mean, a phrase for each that is in it."""
+    notes = ["mean ± sd over seeds, test accuracy at the best validation step"]
+    if board.averages:
+        notes.append(
+            "averages are of unrounded figures, and only where every task has one; "
+            "a failure at chance counts with the accuracy it has"
+        )
+    if any(result.is_at_chance for result in board.results):
+        notes.append(f"at chance: not {ABOVE_CHANCE} standard errors above the commonest answer")
+    if any(row.is_over_budget for row in board.rows):
+        notes.append(f"(!): over {100 * (BUDGET - 1):.0f} % more parameters than softmax")
+    if any(result.runs[0].init_from for result in board.results):
+        notes.append("from: fine-tuned, after that attention's own training")
+    return notes
+
+
+def marking(board: Board) -> str:
+    """Return the sentence that says how the best are marked, or why none is."""
+    if len(board.rows) < 2:
+        return ""
+    rule = (
+        "better than every other row at the 5 % level, by a t-test paired over seeds and "
+        "test examples, of at least two seeds"
+    )
+    if not board.marks:
+        return f"No figure is bold: none is {rule}."
+    return f"Bold: {rule}; underlined: the same but for the bold one."
+
+
+def unofficial(runs: Iterable[Record]) -> dict[str, list[str]]:
+    """Return the tasks that were run on other data than the published ones, with their sources."""
+    sources: dict[str, set[str]] = {}
+    for run in runs:
+        if run.data is not None and not run.data.official:
+            sources.setdefault(run.task, set()).add(str(run.data.source))
+    return {task: sorted(names) for task, names in sorted(sources.items())}
+
+
+def unofficial_note(runs: Iterable[Record]) -> str:
+    """Return the sentence that names the tasks with unpublished data; "" if there are none."""
+    tasks = [f"{task} ({x})" for task, sources in unofficial(runs).items() for x in sources]
+    return f"Data that are not the published data: {', '.join(tasks)}." if tasks else ""
