@@ -25,7 +25,7 @@ LRA_BENCH = [sys.executable, "-m", "lra_bench"]
 READY = "parameters ("  # the line before training
 
 
-class StartTimes(NamedTuple):
+class StartTime(NamedTuple):
     """The seconds from the start of a run's process until it is ready to train."""
 
     wall: float
@@ -62,7 +62,7 @@ def overhead(attention: str, runs: int, folder: Path) -> None:
     )
 
 
-def starts(attention: str, folder: Path) -> list[StartTimes]:
+def starts(attention: str, folder: Path) -> list[StartTime]:
     """Do a sweep of two seeds; return the start of each."""
     environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     words = ["sweep", "--tasks", "listops", "--attentions", attention, "--preset", "mini"]
@@ -72,14 +72,15 @@ def starts(attention: str, folder: Path) -> list[StartTimes]:
     )
     logs = [folder / "logs" / f"listops-{attention}-seed{seed}.log" for seed in range(2)]
     begun: dict[Path, float] = {}
-    ready: dict[Path, StartTimes] = {}
+    ready: dict[Path, StartTime] = {}
     while process.poll() is None:
         for log in logs:
             if log not in begun and log.exists():
                 begun[log] = time.perf_counter()
             if log in begun and log not in ready and READY in log.read_text():
-                wall, cpu = time.perf_counter() - begun[log], cpu_of_children(process.pid)
-                ready[log] = StartTimes(wall, cpu)
+                ready[log] = StartTime(
+                    time.perf_counter() - begun[log], cpu_of_children(process.pid)
+                )
         time.sleep(0.01)
     return [ready[log] for log in logs]
 
@@ -96,7 +97,7 @@ def second_seed(attention: str, rounds: int, folder: Path) -> None:
     """Print how soon the first and the second seed are ready to train."""
     pairs = [starts(attention, folder / str(number)) for number in range(rounds)]
     print(f"seconds until {attention} is ready to train, first and second seed:")
-    for clock in StartTimes._fields:
+    for clock in StartTime._fields:
         both = [[getattr(start, clock) for start in pair] for pair in pairs]
         first, second = (statistics.median(seconds) for seconds in zip(*both, strict=True))
         each = ", ".join(f"{a:.1f} and {b:.1f}" for a, b in both)

@@ -126,7 +126,7 @@ def measure(setup: Setup, display: Display) -> pd.DataFrame:
 
 
 def _errors(
-    setup: Setup, inputs: "AttentionSample", key: Key[Array, ""]
+    setup: Setup, inputs: "Problem", key: Key[Array, ""]
 ) -> Iterator[tuple[str, int, int, float]]:
     dims, most = Dims(1, setup.dim, setup.length), max(setup.features)
     for name, options in VARIANTS.items():
@@ -136,7 +136,7 @@ def _errors(
             yield name, m, m * values, float(squared_error(inputs, drawn, m, options))
 
 
-class AttentionSample(NamedTuple):
+class Problem(NamedTuple):
     """Queries, keys, values and the exact output, all (1, l, 1, d)."""
 
     q: Float[Array, "1 l 1 d"]
@@ -145,7 +145,7 @@ class AttentionSample(NamedTuple):
     exact: Float[Array, "1 l 1 d"]
 
 
-def _inputs(setup: Setup, scale: float, key: Key[Array, ""]) -> Iterator[AttentionSample]:
+def _inputs(setup: Setup, scale: float, key: Key[Array, ""]) -> Iterator[Problem]:
     """Yield the inputs of each draw: always the same, or new ones if `setup.redraw`."""
     inputs = draw_inputs(setup, scale, key)
     for draw in range(setup.draws):
@@ -154,12 +154,12 @@ def _inputs(setup: Setup, scale: float, key: Key[Array, ""]) -> Iterator[Attenti
         yield inputs
 
 
-def draw_inputs(setup: Setup, scale: float, key: Key[Array, ""]) -> AttentionSample:
+def draw_inputs(setup: Setup, scale: float, key: Key[Array, ""]) -> Problem:
     """Draw Gaussian q, k and v, and compute their exact softmax attention."""
     q, k, v = jax.random.normal(key, (3, 1, setup.length, 1, setup.dim))
     q, k = q * scale, k * scale
     exact = exact_attention(*(np.asarray(x[0, :, 0], np.float64) for x in (q, k, v)))
-    return AttentionSample(q, k, v, jnp.asarray(exact, jnp.float32)[None, :, None])
+    return Problem(q, k, v, jnp.asarray(exact, jnp.float32)[None, :, None])
 
 
 def exact_attention(
@@ -191,7 +191,7 @@ def _projection(key: Key[Array, ""], dims: Dims, num_features: int, options: Opt
 
 
 def squared_error(
-    inputs: AttentionSample, drawn: Array, num_features: int, options: dict[str, Any]
+    inputs: Problem, drawn: Array, num_features: int, options: dict[str, Any]
 ) -> Float[Array, ""]:
     """Return the mean squared error of the mechanism with the first rows of `drawn`.
 
@@ -204,7 +204,7 @@ def squared_error(
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def _squared_error(
-    inputs: AttentionSample, drawn: Array, num_features: int, options: Options
+    inputs: Problem, drawn: Array, num_features: int, options: Options
 ) -> Float[Array, ""]:
     q, k, v, exact = inputs
     dims = Dims(1, q.shape[3], q.shape[1])
