@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections.config_flags import config_flags
 
 from lra_bench.errors import UsageError, unknown
-from lra_bench.registry import ATTENTIONS, TASKS
+from lra_bench.registry import ATTENTIONS, TASKS, make_task
 from lra_bench.settings import ModelSettings, Origin, RunSettings, TrainSettings
 
 # A ConfigDict's type checks attributes that only exist at run time.
@@ -47,11 +47,11 @@ def make_settings(
     Raises:
         UsageError: an unknown name or key, or a value of the wrong type or range.
     """
-    choices, make_task = presets(task), TASKS.get(task).target
+    choices = presets(task)
     if preset not in choices:
         raise unknown(f"preset of {task}", preset, list(choices))
     config = choices[preset]()
-    sources = [source.name for source in make_task(**config.data).sources]
+    sources = [source.name for source in make_task(task, config.data).sources]
     config.data.source = sources[0]
     config.attention = ATTENTIONS.get(attention).options()
     config = override(config, overrides)
@@ -145,7 +145,7 @@ def validate(settings: RunSettings) -> None:
         UsageError: one is wrong; the message names the first.
     """
     try:
-        TASKS.get(settings.task).target(**settings.data)
+        make_task(settings.task, settings.data)
     except ValueError as error:
         raise UsageError(f"data: {error}") from None
     for group, value in (("model", settings.model), ("train", settings.train)):

@@ -15,6 +15,7 @@ from lra_bench.analysis import plots
 from lra_bench.contracts import Dims
 from lra_bench.display.progress import Display
 from lra_bench.model import Block, SelfAttention
+from lra_bench.registry import REFERENCE
 from lra_bench.settings import ModelSettings
 
 # The options of performer-softmax for each line.
@@ -77,7 +78,7 @@ def measure(setup: Setup, display: Display) -> pd.DataFrame:
         for draw in range(setup.draws):
             keys = jax.random.split(jax.random.fold_in(jax.random.key(setup.seed), draw), 3)
             x = jax.random.normal(keys[0], (1, setup.length, setup.emb_dim))
-            exact = outputs(setup, "softmax", {}, keys[1], keys[2], x)
+            exact = outputs(setup, REFERENCE, {}, keys[1], keys[2], x)
             for name, options in VARIANTS.items():
                 options = {"num_features": setup.features, **options}
                 approximate = outputs(setup, "performer-softmax", options, keys[1], keys[2], x)
@@ -116,7 +117,7 @@ def _outputs(
     def layer(x: Array, number: Array) -> tuple[Array, Array]:
         weights, samples = (jax.random.fold_in(key, number) for key in (weight_key, sample_key))
         block = _block(setup, attention, dict(options), samples)
-        nnx.update(block, nnx.state(_block(setup, "softmax", {}, weights), nnx.Param))
+        nnx.update(block, nnx.state(_block(setup, REFERENCE, {}, weights), nnx.Param))
         x = block(x, mask, None)
         return x, x
 

@@ -50,10 +50,10 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.data.location import data_root, locate
     from lra_bench.data.store import open_store
     from lra_bench.display.progress import Display
-    from lra_bench.registry import TASKS
+    from lra_bench.registry import make_task
 
     settings = make_settings(args.task, "identity", args.preset, 0, args.set)
-    task = TASKS.get(args.task).target(**settings.data)
+    task = make_task(args.task, settings.data)
     source, path = _source(task, args.source, settings.data_source)
     download = args.source == "download"
     location, display = locate(data_root(args.data_dir), task, source), Display()

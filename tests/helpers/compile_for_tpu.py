@@ -11,7 +11,7 @@ from lra_bench.config import make_settings
 from lra_bench.efficiency import targets
 from lra_bench.efficiency.programs import Input, Layout, Program
 from lra_bench.errors import is_out_of_memory, one_line
-from lra_bench.registry import TASKS
+from lra_bench.registry import make_task
 from lra_bench.training.learner import make_learner
 
 CHIPS = 4  # a host's: the step's exchanges are compiled too
@@ -20,7 +20,7 @@ CHIPS = 4  # a host's: the step's exchanges are compiled too
 def program(task, attention, step):
     """A step of preset `paper`."""
     settings = make_settings(task, attention, "paper", 0)
-    train, subject = settings.train, TASKS.get(task).target(**settings.data)
+    train, subject = settings.train, make_task(task, settings.data)
     learner = make_learner(subject, settings)
     batch = train.batch_size if step == "train" else train.eval_batch_size
     two = (2,) if subject.paired else ()

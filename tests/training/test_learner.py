@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lra_bench.config import make_settings
-from lra_bench.registry import ATTENTIONS, TASKS
+from lra_bench.registry import ATTENTIONS, make_task
 from lra_bench.training.learner import make_learner
 
 KEY = jax.random.key(7)
@@ -19,7 +19,7 @@ KEY = jax.random.key(7)
 
 def learner(attention="softmax", *overrides):
     settings = make_settings("listops", attention, "smoke", 0, overrides)
-    return make_learner(TASKS.get("listops").target(**settings.data), settings)
+    return make_learner(make_task("listops", settings.data), settings)
 
 
 def batch(size=16, length=48, seed=0):
@@ -149,10 +149,10 @@ from lra_bench.data.location import locate
 from lra_bench.data.prepare import prepare
 from lra_bench.runtime.devices import choose_devices
 from lra_bench.training.programs import Programs
-from lra_bench.registry import TASKS
+from lra_bench.registry import make_task
 from lra_bench.training.learner import make_learner
 settings = make_settings("listops", sys.argv[1], "smoke", 0, sys.argv[2].split())
-task = TASKS.get("listops").target(**settings.data)
+task = make_task("listops", settings.data)
 location = locate(Path(sys.argv[3]), task, "generate")
 prepare(task, location)
 data, devices = store.open_store(location), choose_devices(settings.train)
@@ -185,4 +185,4 @@ def test_unknown_options_fail_at_construction():
     settings = make_settings("listops", "reformer", "smoke", 0)
     wrong = dataclasses.replace(settings, attention_options={"bucket_sise": 3})
     with pytest.raises(TypeError, match="bucket_sise"):
-        make_learner(TASKS.get("listops").target(**settings.data), wrong)
+        make_learner(make_task("listops", settings.data), wrong)

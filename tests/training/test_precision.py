@@ -10,7 +10,7 @@ import pytest
 
 from lra_bench.config import make_settings
 from lra_bench.model import SelfAttention
-from lra_bench.registry import ATTENTIONS, TASKS
+from lra_bench.registry import ATTENTIONS, make_task
 from lra_bench.training.learner import make_learner
 
 KEY = jax.random.key(0)
@@ -19,7 +19,7 @@ KEY = jax.random.key(0)
 def learner(attention, dtype, *overrides):
     options = [f"model.dtype={dtype}", *overrides]
     settings = make_settings("listops", attention, "smoke", 0, options)
-    return make_learner(TASKS.get("listops").target(**settings.data), settings)
+    return make_learner(make_task("listops", settings.data), settings)
 
 
 def batch(length, size=4):
