@@ -1,14 +1,16 @@
-"""lra-bench efficiency: speed, memory, and where it ends."""
+"""lra-bench efficiency: measure speed, memory, and where memory ends."""
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import add_set, names, positive, seconds, several, size
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
+    from lra_bench.efficiency.measurement import Measurement
     from lra_bench.efficiency.plan import Choice
+    from lra_bench.efficiency.supervise import Host
 
 NAME = "efficiency"
 HELP = "measure speed, memory and the length at which memory ends"
@@ -67,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
-    """Do the sweep, or what is left of it."""
+    """Measure the cells that are not done."""
     del argv
     from lra_bench.display.progress import Display
     from lra_bench.efficiency import records, supervise, targets
@@ -83,11 +85,11 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     here = supervise.describe()
     todo = cells(_choice(args, here))
     display, path = Display(), args.out / records.FILE
-    effort = Effort(args.budget, args.rounds, args.time_limit, here["xla_flags"])
+    effort = Effort(args.budget, args.rounds, args.time_limit, here.xla_flags)
     with locked(args.out / ".lock", wait=False) as ours:
         if not ours:
             raise UsageError(f"another sweep is writing to {args.out}")
-        sweep = Measuring(path, machine(args.target, here["environment"]), effort, display)
+        sweep = Measuring(path, machine(args.target, here.environment), effort, display)
         try:
             sweep.run(todo, find_largest=args.largest)
         except KeyboardInterrupt:
@@ -97,7 +99,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     return 1 if sweep.failed else 0
 
 
-def _show(lines: list[dict[str, Any]], path: Path, display: "Display") -> None:
+def _show(lines: "list[Measurement]", path: Path, display: "Display") -> None:
     from lra_bench.scaling.tables import render
 
     display.line()
@@ -105,14 +107,14 @@ def _show(lines: list[dict[str, Any]], path: Path, display: "Display") -> None:
     display.line(f"records in {path}; figures: lra-bench report {path.parent} --out report")
 
 
-def _choice(args: argparse.Namespace, here: dict[str, Any] | None) -> "Choice":
+def _choice(args: argparse.Namespace, here: "Host | None") -> "Choice":
     from lra_bench.efficiency.cells import HERE
     from lra_bench.efficiency.plan import Choice
 
     limit = args.memory_limit
     if limit is None and here and args.target == HERE:
-        on_cpu = here["environment"]["platform"] == "cpu"
-        limit = here["bytes"] * 4 // 5 if on_cpu else None
+        on_cpu = here.environment.platform == "cpu"
+        limit = here.device_bytes * 4 // 5 if on_cpu else None
     return Choice(
         attentions=args.attentions,
         lengths=args.lengths,

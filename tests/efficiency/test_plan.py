@@ -141,4 +141,4 @@ class TestPrograms:
         layout = programs.Layout(jax.local_devices()[:1])
         program = programs.build(cell("identity"))
         found = child._plan(layout.compile(program, layout.specs(program)))
-        assert found["argument_bytes"] >= 3 * 48 * 64 * 4
+        assert found.argument_bytes >= 3 * 48 * 64 * 4

@@ -9,7 +9,18 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from efficiency_cases import CONFIG, LENGTHS, law, line, sweep, table, the_group, visit
+from efficiency_cases import (
+    CONFIG,
+    LENGTHS,
+    law,
+    line,
+    measured,
+    parsed,
+    sweep,
+    table,
+    the_group,
+    visit,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import json_values
@@ -18,7 +29,7 @@ from lra_bench import published
 from lra_bench.efficiency import records
 from lra_bench.report import provenance
 from lra_bench.report.inputs import Inputs
-from lra_bench.scaling import groups, rows, tables
+from lra_bench.scaling import groups, tables
 
 
 class TestTables:
@@ -134,7 +145,7 @@ class TestGroups:
     )
     def test_other_settings_are_other_tables(self, change, said):
         lines = [*law("linear", 0.02, 1.0), *law("softmax", 0.02, 1.0, **change)]
-        found = groups.groups(rows.from_lines(lines))
+        found = groups.groups(measured(lines))
         assert len(found) == 2
         assert len({group.title for group in found}) == 2
         (other,) = [group for group in found if group.labels() == ["softmax"]]
@@ -147,7 +158,7 @@ class TestGroups:
 
     def test_layers_are_told_apart_whatever_the_configuration_says(self):
         lines = [it for n in (2, 4) for it in law("linear", 0.02, 1.0, scope="model", layers=n)]
-        titles = [group.title for group in groups.groups(rows.from_lines(lines))]
+        titles = [group.title for group in groups.groups(measured(lines))]
         assert [title[-8:] for title in titles] == ["2 layers", "4 layers"]
 
     def test_machines_mix_when_asked(self):
@@ -243,7 +254,7 @@ class TestTableTwo:
 class TestRender:
     def test_csv_parses_back(self):
         lines = [*sweep(), *paper_lines()]
-        text = tables.render(lines, "csv", with_published=True)
+        text = tables.render(parsed(lines), "csv", with_published=True)
         found = pd.read_csv(io.StringIO(text))
         assert set(found.source) == {"here", "LRA paper"}
         here = found[(found.source == "here") & (found.scope == "attention")]
@@ -258,20 +269,20 @@ class TestRender:
         assert (1 / paper.wall_seconds).tolist() == pytest.approx([9.5, 9.4, 8.7, 8.0])
 
     def test_html_is_well_formed(self):
-        text = tables.render(sweep(), "html", with_published=False)
+        text = tables.render(parsed(sweep()), "html", with_published=False)
         root = ElementTree.fromstring(f"<body>{text}</body>")
         assert len(root.findall(".//table")) == 5
         assert "attention alone, forward and backward, regular" in root.find("h3").text
 
     def test_latex_is_escaped(self):
         lines = [*sweep(), line("linformer", 16_384, status="timed_out")]
-        text = tables.render(lines, "latex", with_published=False)
+        text = tables.render(parsed(lines), "latex", with_published=False)
         assert "$>$ time limit" in text
         assert r"95 \% confidence" in text
         assert text.count(r"\begin{") == text.count(r"\end{") == 10
 
     def test_markdown_has_as_many_cells_in_each_row(self):
-        text = tables.render(sweep(), "markdown", with_published=False)
+        text = tables.render(parsed(sweep()), "markdown", with_published=False)
         for part in text.split("### ")[1:]:
             counts = {row.count("|") for row in part.splitlines() if row.startswith("|")}
             assert len(counts) == 1
@@ -315,6 +326,6 @@ def test_a_task_that_few_were_compiled_for_is_shown():
     place = {"scope": "train", "direction": "step", "preset": "paper", "target": "tpu-v5e"}
     lines = [line(x, 1_024, None, size="image", **place) for x in ("softmax", "linear", "reformer")]
     lines.append(line("softmax", 2_000, None, size="listops", **place))
-    text = tables.render(lines, "markdown", with_published=False)
+    text = tables.render(parsed(lines), "markdown", with_published=False)
     assert "image 1,024" in text
     assert "listops 2,000" in text
