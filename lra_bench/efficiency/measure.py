@@ -31,7 +31,7 @@ class Effort:
     Attributes:
         budget: seconds of timing, of all rounds together.
         rounds: how often each cell is visited, with all others in between: a machine that others
-            share is slower at times, so each cell is to meet it at several.
+            share is slower at times, so each cell is timed at several times.
         time_limit: seconds until the process of one visit is ended.
         xla_flags: of that process.
     """
@@ -47,10 +47,14 @@ class _Ended(Exception):
 
 
 class Measuring:
-    """Measures cells, each time in a process of its own, and appends a line each time to a file.
+    """Measures cells, each in a process of its own, and appends a line to a file for each visit.
 
     Attributes:
-        failed: the cells that crashed or failed.
+        path: the file.
+        machine: names the devices; the file's lines of other machines are ignored.
+        effort: what each cell is given.
+        display: shows each outcome.
+        failed: the cells that crashed or failed: their kind, and the length in tokens.
     """
 
     def __init__(self, path: Path, machine: str, effort: Effort, display: Display) -> None:
@@ -66,7 +70,7 @@ class Measuring:
         rounds = self.effort.rounds
         done = sum(self._is_done(cell, rounds) for cell in cells)
         if done:
-            self.display.line(f"{done} of {len(cells)} cells are there already")
+            self.display.line(f"{done} of {len(cells)} cells are done already")
         with tempfile.TemporaryDirectory(prefix="lra-bench-") as programs:
             for number in range(1, rounds + 1):
                 self._round(number, cells, Path(programs))
@@ -112,7 +116,7 @@ class Measuring:
             cell,
             self.machine,
             status=shorter.status,
-            error=f"not run: so it was at {origin:,}",
+            error=f"not run, since {origin:,} tokens ended the same way",
             inferred_from=origin,
         )
         self._write(concluded)

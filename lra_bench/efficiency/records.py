@@ -1,4 +1,4 @@
-"""efficiency.jsonl: a line for each visit to a cell, appended when the visit ends."""
+"""Read efficiency.jsonl, which has a line for each visit to a cell."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +38,8 @@ def read(path: Path) -> list[Measurement]:
         except ValueError:
             broken += 1
     if broken:
-        print(f"lra-bench: left out: {broken} of {path} that can't be read", file=sys.stderr)
+        lines = f"{broken} line{'' if broken == 1 else 's'}"
+        print(f"lra-bench: left out: {lines} of {path}, not readable", file=sys.stderr)
     return measurements
 
 

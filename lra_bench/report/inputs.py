@@ -24,7 +24,7 @@ class Inputs:
 
     Attributes:
         runs: records of runs.
-        lines: of efficiency records.
+        lines: efficiency records.
         studies: of how well features approximate attention.
         files: the files that were read, with the number of records in each.
     """

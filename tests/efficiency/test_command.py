@@ -1,4 +1,4 @@
-"""lra-bench efficiency, with processes that measure."""
+"""lra-bench efficiency with real measuring processes."""
 
 import importlib.util
 import signal
@@ -60,7 +60,7 @@ class TestCommand:
         before = (swept / records.FILE).read_text()
         status, said, _ = cli(*EFFICIENCY, *args, *where)
         assert status == 0
-        assert "6 of 6 cells are there already" in said
+        assert "6 of 6 cells are done already" in said
         assert (swept / records.FILE).read_text() == before
 
     def test_out_of_memory_is_a_result(self, cli, tmp_path):
@@ -108,7 +108,7 @@ class TestCommand:
                 wait_for_end(pid)
         status, said, _ = cli(*args, "--out", tmp_path)
         assert status == 0
-        assert "1 of 2 cells are there already" in said
+        assert "1 of 2 cells are done already" in said
         assert "Over 2 rounds." in said
         lines = records.read(path)
         assert [line.round for line in lines] == [1, 1, 2, 2]
@@ -149,7 +149,7 @@ class TestCommand:
 
     @pytest.mark.slow
     def test_eight_devices_share_a_batch(self, environment, tmp_path):
-        """Each of them holds an eighth of the inputs."""
+        """Each device holds an eighth of the inputs."""
         flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
         command = [sys.executable, "-m", "lra_bench", *EFFICIENCY, "--attentions", "linear"]
         command += ["--lengths", "64", "--batch", "8", "--pass", "forward", "--out", str(tmp_path)]

@@ -1,4 +1,4 @@
-"""Sweeps whose processes are pretended: order, rounds, resuming, failures."""
+"""Sweeps without measuring processes: order, rounds, resuming, failures."""
 
 import json
 from dataclasses import replace
@@ -20,7 +20,7 @@ PLACE = Environment(
 
 @pytest.fixture
 def sweep(tmp_path, monkeypatch):
-    """A sweep whose processes are pretended: `found(cell)` is the status."""
+    """A sweep that starts no process: `found(cell)` gives the status of each measurement."""
 
     class Pretended:
         found, measured, programs = {}, [], []
@@ -126,7 +126,7 @@ class TestSweep:
         sweep.path.write_text(text[:-40])
         sweep.go(10, 20, 30)
         assert [length for _, length, _ in sweep.measured] == [30]
-        assert "1 of" in capsys.readouterr().err
+        assert "left out: 1 line of" in capsys.readouterr().err
         assert [n for n, _, _ in sweep.statuses()] == [10, 20, 30]
 
     def test_what_was_tried_is_not_tried_again_unless_it_failed(self, sweep):
@@ -228,7 +228,7 @@ class TestRounds:
         sweep.path.write_text(sweep.path.read_text()[:-40])
         sweep.go(10, 20, rounds=2)
         assert len(sweep.measured) == 1
-        assert "1 of" in capsys.readouterr().err
+        assert "left out: 1 line of" in capsys.readouterr().err
         assert sweep.visits() == [(r, n, "ok") for r in (1, 2) for n in (10, 20)]
 
 

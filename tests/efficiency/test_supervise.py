@@ -17,7 +17,7 @@ from lra_bench.runtime import memory
 
 @pytest.fixture
 def pretend_child(tmp_path, monkeypatch):
-    """Have a shell script in the place of the measuring process."""
+    """Return a function that runs a shell script in place of the measuring process."""
 
     def pretend(script):
         path = tmp_path / "python"
@@ -59,7 +59,7 @@ class TestProcesses:
         assert (found.flops, found.status, found.error) == (7, "crashed", "SIGSEGV")
 
     def test_what_just_fits_fits(self):
-        """Inputs are there once: what they were made from is gone when the program runs."""
+        """Inputs are in memory once: the arrays they were copied from are freed before the call."""
         one = cell("identity", 2**19, direction="backward")
         estimate = dataclasses.replace(one, target="estimate")
         flags = supervise.PLANNED
@@ -81,7 +81,7 @@ class TestProcesses:
         assert float(os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"]) == pytest.approx(0.2)
 
     def test_the_limit_holds(self):
-        """Arrays below it can be had, above it not; without one, all can again."""
+        """Arrays below the limit can be allocated, larger ones cannot; without a limit, all can."""
         code = (
             "import numpy as np; from lra_bench.runtime import memory\n"
             "memory.give_back_at_once(yes=True); memory.cap(2**28)\n"

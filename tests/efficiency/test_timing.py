@@ -1,4 +1,4 @@
-"""Repeats and their statistics, the search for the largest length, units."""
+"""Statistics of repeated calls, the search for the largest length, and units."""
 
 import itertools
 import re
@@ -19,7 +19,7 @@ from lra_bench.runtime import memory
 
 class TestTiming:
     def clock(self, monkeypatch, seconds):
-        """A call that takes `seconds` of a pretended clock, one after the other."""
+        """Return a call that takes each of `seconds` in turn, by a clock that the test sets."""
         now, durations = [0.0], itertools.cycle(seconds)
 
         def call():
@@ -70,7 +70,7 @@ class TestTiming:
         assert [found.q1, found.median, found.q3] == pytest.approx(quartiles.tolist())
 
     def test_visits_count_alike(self):
-        """As if the shorter ones had been repeated."""
+        """Visits of fewer samples count as if their samples were repeated."""
         visits = ([1.0] * 30, [2.0, 2.0], [7.0])
         assert timing.pooled(visits).median == pytest.approx(2.0, abs=0.2)
         assert timing.pooled(visits) == timing.pooled(visits[::-1])

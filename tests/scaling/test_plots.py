@@ -1,4 +1,4 @@
-"""Figures from lines made here, of known laws."""
+"""Figures from lines that follow known laws."""
 
 import re
 from xml.etree import ElementTree
@@ -18,7 +18,7 @@ class TestFigures:
         assert titles == ["forward", "forward and backward"]
 
     def test_what_is_drawn(self):
-        """Medians at their lengths; a cross where softmax ends; identity dashed and black."""
+        """Medians at their lengths, a cross where softmax ends, identity dashed and black."""
         time, memory = plots.plots([the_group(sweep())])
         drawn = {
             (it.get_color(), it.get_marker()): it.get_xydata() for it in time.figure.axes[0].lines

@@ -1,4 +1,4 @@
-"""What lines say: rows, exponents, crossovers, largest lengths."""
+"""Rows, exponents, crossovers and largest lengths from lines."""
 
 import math
 
@@ -28,7 +28,7 @@ class TestRows:
         assert (row.status, row.cpu.median) == ("ok", 2.0)
 
     def test_visits_are_pooled(self):
-        """Each counts alike; what was compiled is that of the first."""
+        """Each visit counts the same; the time to compile is that of the first."""
         first, second, third = (visit(number, [number] * number) for number in (1, 2, 3))
         first["compile_seconds"], second["memory"]["measured_bytes"] = 4.0, None
         (row,) = measured([first, second, third])
@@ -125,7 +125,7 @@ class TestFit:
 class TestCrossover:
     @given(st.floats(600, 16_000))
     def test_power_laws_cross_where_they_do(self, where):
-        """Lines in log-log: interpolation is exact."""
+        """Power laws are lines in log-log, so interpolation is exact."""
         one = [1.0 * x for x in LENGTHS]
         other = [x**2 / where for x in LENGTHS]
         found = fits.crossover(LENGTHS, one, other)

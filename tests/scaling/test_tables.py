@@ -1,4 +1,4 @@
-"""Tables from lines made here, of known laws."""
+"""Tables from lines that follow known laws."""
 
 import copy
 import io
@@ -203,7 +203,7 @@ class TestGroups:
 
 
 def paper_lines():
-    """The LRA paper's Table 2 as records; its models under names of ours where there are any."""
+    """Return the LRA paper's Table 2 as lines, with our names of its models where we have them."""
     ours = {"Transformer": "softmax", "Linear Trans.": "linear"}
     return [
         line(ours.get(row.model, row.model.lower()), 1024 * k, 2 / speed,
@@ -216,7 +216,7 @@ def paper_lines():
 
 class TestTableTwo:
     def test_the_paper_s_ratios_come_out(self):
-        """What is printed is rounded: the ratio lies where rounded speeds can have it."""
+        """Printed speeds are rounded, so ratios may differ by as much as rounding allows."""
         rows, _ = table(paper_lines(), "steps a second")
         wrong = []
         for row in published.speeds():
@@ -300,7 +300,7 @@ class TestRender:
         (tmp_path / records.FILE).write_text("\n".join(texts))
         found = records.collect([tmp_path])
         assert len(found) == len(whole)
-        assert "left out: 4 of" in capsys.readouterr().err
+        assert "left out: 4 lines of" in capsys.readouterr().err
         assert "linear" in tables.render(found, "markdown", with_published=False)
 
     @settings(deadline=None)
@@ -322,7 +322,7 @@ class TestRender:
 
 
 def test_a_task_that_few_were_compiled_for_is_shown():
-    """Unlike a length that few were tried at, which is a probe of the largest that fits."""
+    """A length that few attentions were tried at is a probe; a task is not."""
     place = {"scope": "train", "direction": "step", "preset": "paper", "target": "tpu-v5e"}
     lines = [line(x, 1_024, None, size="image", **place) for x in ("softmax", "linear", "reformer")]
     lines.append(line("softmax", 2_000, None, size="listops", **place))
