@@ -152,7 +152,7 @@ def _verdict(sweep: Measuring, predicted: "Predictions", limit: int) -> dict[str
 
 def _status(sweep: Measuring, attention: str, length: int, limit: int) -> str:
     cell = make_cell(attention, "backward", length, memory_limit=limit)
-    return sweep.tried(cell)["status"].replace("_", " ")
+    return sweep.tried(cell).status.replace("_", " ")
 
 
 class Predictions:
@@ -170,10 +170,11 @@ class Predictions:
         """Return the bytes at a length; compile it on the first call."""
         if length not in self._known:
             cell = make_cell(self.attention, "backward", length, target=ESTIMATE)
-            result = self.sweep.tried(cell)
-            if result["status"] != "ok":
-                sys.exit(f"{self.attention} {length:,}: {result['status']}: {result['error']}")
-            self._known[length] = result["memory"]["predicted_bytes"]
+            line = self.sweep.tried(cell)
+            predicted = line.memory.predicted_bytes if line.memory else None
+            if line.status != "ok" or predicted is None:
+                sys.exit(f"{self.attention} {length:,}: {line.status}: {line.error}")
+            self._known[length] = predicted
         return self._known[length]
 
     def around(self, limit: float) -> tuple[int, int]:
@@ -257,9 +258,9 @@ def _turn(call: Callable[[], object]) -> dict[str, Any]:
     first, started = _bare(call, 1), time.perf_counter()
     timed = timing.measure(call, first, TURN_BUDGET, "wall")
     measured = time.perf_counter() - started
-    calls = timed["repeats"] * timed["calls_per_repeat"]
-    bare, median = _bare(call, calls), timed["wall"]["median"]
-    clocks, samples = _clocks(), timed["repeats"]
+    samples = timed.repeats or 0
+    calls = samples * (timed.calls_per_repeat or 0)
+    bare, median, clocks = _bare(call, calls), timed.wall.median, _clocks()
     return {"measured": measured, "bare": bare, "calls": calls, "samples": samples,
             "median": median, "clocks": clocks}  # fmt: skip
 
@@ -314,11 +315,11 @@ def main() -> None:
 def _sweep(out: Path, rounds: int) -> Measuring:
     """Return a sweep whose progress goes to standard error: only tables go to standard output."""
     here = supervise.describe()
-    effort = Effort(BUDGET, rounds, TIME_LIMIT, here["xla_flags"])
+    effort = Effort(BUDGET, rounds, TIME_LIMIT, here.xla_flags)
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.redirect_stdout(sys.stderr):
         display = Display()
-    return Measuring(out / records.FILE, machine(HERE, here["environment"]), effort, display)
+    return Measuring(out / records.FILE, machine(HERE, here.environment), effort, display)
 
 
 if __name__ == "__main__":

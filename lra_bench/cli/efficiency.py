@@ -1,32 +1,36 @@
-"""lra-bench efficiency: speed, memory, and where it ends."""
+"""lra-bench efficiency: measure speed, memory, and where memory ends."""
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import add_set, names, positive, seconds, several, size
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
+    from lra_bench.efficiency.cells import Cell
+    from lra_bench.efficiency.measure import Measuring
+    from lra_bench.efficiency.measurement import Measurement
     from lra_bench.efficiency.plan import Choice
+    from lra_bench.efficiency.supervise import Host
 
 NAME = "efficiency"
 HELP = "measure speed, memory and the length at which memory ends"
 DESCRIPTION = """\
-Time and memory of attentions as the length grows, each cell in a process of its own: compiled,
-warmed up, repeated until the spread is small or the budget spent; and all that again in each round,
-for the machine may be slower at times. Running out of memory is a result; longer lengths are then
-not run. identity, which returns the values, is always among them:
-what an attention could cost at best. Lists are separated by commas; all combinations are measured.
+Measure time and memory of attentions as the length grows, each cell in a process of its own: it is
+compiled, warmed up, and repeated until the spread is small or the budget is spent. Each round does
+all that again, since the machine may be slower at times. Running out of memory is a result; longer
+lengths are then not run. identity, which returns the values, is always measured too: no attention
+can cost less. Lists are separated by commas; all combinations are measured.
 
-DIR gets efficiency.jsonl, a line a cell and round. A sweep that was stopped goes on with the same
-command. Without arguments: every attention alone, 8 heads of 64, L = 512 to 32,768, about an hour
-and a half on two CPU cores.
+DIR gets efficiency.jsonl, with a line for each cell and round. The same command continues a sweep
+that was stopped. Without arguments it measures every attention alone, 8 heads of 64, L = 512 to
+32,768; that takes about an hour and a half on two CPU cores.
 
-With --target tpu-v4, tpu-v5e or tpu-v6e cells are compiled ahead of time for a TPU, which needn't
-be there (pip install 'lra-bench[tpu]'), and the compiler tells what memory a device needs and
-whether it has it. --target estimate does the same by the CPU's compiler against --memory-limit: an
-estimate for devices whose compiler isn't here.
+With --target tpu-v4, tpu-v5e or tpu-v6e cells are compiled ahead of time for a TPU that this
+machine may lack (pip install 'lra-bench[tpu]'); the compiler tells how much memory a device needs,
+and whether it has that much. --target estimate does the same with the CPU's compiler and
+--memory-limit: an estimate for devices whose compiler is not installed.
 """
 
 
@@ -42,32 +46,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "regular or small, the Transformers of the Performer paper's Fig. 3, a task, or all tasks"
     )
     add("--size", type=names, default=("regular",), help=f"{sizes}; default: regular")
-    add("--preset", default="paper", help="of the tasks; default: %(default)s")
+    add("--preset", default="paper", help="preset of the tasks; default: %(default)s")
     passes = "forward, or backward: forward and backward; default: both"
     add("--pass", dest="passes", type=names, default=("forward", "backward"), help=passes)
-    batch = "examples, of all devices together; default: 1, for a task its preset's"
+    batch = "examples of all devices together; default: 1, for a task its preset's batch size"
     add("--batch", type=_counts, default=(), metavar="N,N,...", help=batch)
     add("--dtype", type=names, default=("float32",), help="float32, bfloat16; default: float32")
-    add("--layers", type=_counts, default=(), metavar="N,N,...", help="of the model")
-    add("--devices", type=positive, default=1, metavar="N", help="that share a batch; default: 1")
+    add("--layers", type=_counts, default=(), metavar="N,N,...", help="layers of the model")
+    add(
+        "--devices",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="devices that share a batch; default: 1",
+    )
     target = "here, estimate, tpu-v4, tpu-v5e or tpu-v6e; default: %(default)s"
     add("--target", default="here", help=target)
-    limit = "such as 16GiB, held by force; default: 80%% of the machine's on CPU, else the device's"
+    limit = "such as 16GiB, enforced; default: 80%% of the machine's on CPU, else the device's"
     add("--memory-limit", type=size, metavar="SIZE", help=limit)
     add("--largest", action="store_true", help="find the largest length that fits, by bisection")
-    rounds = "how often to go over all cells, pooling what is timed; default: %(default)s"
+    rounds = "how often to visit each cell; times are pooled; default: %(default)s"
     add("--rounds", type=positive, default=3, metavar="N", help=rounds)
-    budget = "seconds to spend on timing a cell, of all rounds; default: %(default)g"
+    budget = "seconds to spend on timing a cell, in all rounds together; default: %(default)g"
     add("--budget", type=seconds, default=10.0, metavar="S", help=budget)
-    ends = "seconds after which a visit to a cell is given up; default: %(default)g"
+    ends = "seconds after which a visit to a cell is ended; default: %(default)g"
     add("--time-limit", type=seconds, default=900.0, metavar="S", help=ends)
-    where = "where the records are kept; default: %(default)s"
+    where = "folder of the records; default: %(default)s"
     add("--out", type=Path, default=Path("efficiency"), metavar="DIR", help=where)
     add_set(parser)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
-    """Do the sweep, or what is left of it."""
+    """Measure the cells that are not done."""
     del argv
     from lra_bench.display.progress import Display
     from lra_bench.efficiency import records, supervise, targets
@@ -79,25 +89,33 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     refuse_file(args.out)
     targets.check(args.target)
     choice = _choice(args, None)
-    cells(choice)  # says what is wrong before anything starts
+    cells(choice)  # refuses a wrong choice before anything starts
     here = supervise.describe()
     todo = cells(_choice(args, here))
     display, path = Display(), args.out / records.FILE
-    effort = Effort(args.budget, args.rounds, args.time_limit, here["xla_flags"])
+    effort = Effort(args.budget, args.rounds, args.time_limit, here.xla_flags)
     with locked(args.out / ".lock", wait=False) as ours:
         if not ours:
             raise UsageError(f"another sweep is writing to {args.out}")
-        sweep = Measuring(path, machine(args.target, here["environment"]), effort, display)
-        try:
-            sweep.run(todo, find_largest=args.largest)
-        except KeyboardInterrupt:
-            display.line("stopped; the same command goes on from here")
+        measuring = Measuring(path, machine(args.target, here.environment), effort, display)
+        if not _is_finished(measuring, todo, find_largest=args.largest):
             return 1
-    _show(sweep.lines(todo), path, display)
-    return 1 if sweep.failed else 0
+    _show(measuring.lines(todo), path, display)
+    return 1 if measuring.failed else 0
 
 
-def _show(lines: list[dict[str, Any]], path: Path, display: "Display") -> None:
+def _is_finished(measuring: "Measuring", todo: "list[Cell]", *, find_largest: bool) -> bool:
+    """Measure the cells; return whether that was not stopped by the user."""
+    try:
+        measuring.run(todo, find_largest=find_largest)
+    except KeyboardInterrupt:
+        measuring.display.line("stopped; the same command goes on from here")
+        return False
+    return True
+
+
+def _show(lines: "list[Measurement]", path: Path, display: "Display") -> None:
+    """Print all tables, and where the records are."""
     from lra_bench.scaling.tables import render
 
     display.line()
@@ -105,14 +123,15 @@ def _show(lines: list[dict[str, Any]], path: Path, display: "Display") -> None:
     display.line(f"records in {path}; figures: lra-bench report {path.parent} --out report")
 
 
-def _choice(args: argparse.Namespace, here: dict[str, Any] | None) -> "Choice":
+def _choice(args: argparse.Namespace, here: "Host | None") -> "Choice":
+    """Return what the arguments ask for, with the default memory limit of this machine."""
     from lra_bench.efficiency.cells import HERE
     from lra_bench.efficiency.plan import Choice
 
     limit = args.memory_limit
     if limit is None and here and args.target == HERE:
-        on_cpu = here["environment"]["platform"] == "cpu"
-        limit = here["bytes"] * 4 // 5 if on_cpu else None
+        on_cpu = here.environment.platform == "cpu"
+        limit = here.device_bytes * 4 // 5 if on_cpu else None
     return Choice(
         attentions=args.attentions,
         lengths=args.lengths,

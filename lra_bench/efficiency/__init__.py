@@ -1,1 +1,1 @@
-"""Speed, memory and running out of it: measured in fresh processes, or compiled for elsewhere."""
+"""Measure time, memory and where memory ends, in fresh processes; or compile for elsewhere."""

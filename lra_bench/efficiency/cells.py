@@ -1,4 +1,4 @@
-"""What one measurement is of. No heavy imports."""
+"""The cell that one measurement is about. No heavy imports."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -6,14 +6,12 @@ from typing import Any, Literal
 Scope = Literal["attention", "model", "train"]
 Pass = Literal["forward", "backward", "step"]
 
-# The Transformers of the Performer paper's Fig. 3: (heads, layers, d_ff, d) there.
+# The Transformers of the Performer paper's Fig. 3, which calls them (heads, layers, d_ff, d).
 SIZES = {
     "regular": {"num_heads": 8, "num_layers": 6, "ffn_dim": 2_048, "emb_dim": 512, "head_dim": 64},
     "small": {"num_heads": 1, "num_layers": 6, "ffn_dim": 64, "emb_dim": 64, "head_dim": 64},
 }
 HERE, ESTIMATE = "here", "estimate"
-# The attention that mixes no tokens: "X (OPT)" there, what any could cost at best.
-IDENTITY = "identity"
 
 
 @dataclass(frozen=True)
@@ -27,14 +25,15 @@ class Cell:
         preset: of the task; None for the paper's sizes.
         direction: "forward"; "backward", which is forward and backward; or "step".
         length: tokens of an example.
-        batch: examples; of all devices together.
-        dtype: what is computed in.
+        batch: examples of all devices together.
+        dtype: the type in which the program computes.
         layers: of the model; None for the attention alone.
-        devices: how many share the batch.
+        devices: number of devices that share the batch.
         target: "here"; "estimate", compiled for this machine's CPU and not run; or a TPU,
             compiled for and not run.
-        memory_limit: bytes a device may use; None for all that it has.
-        config: the settings of a run that sizes and options come from.
+        memory_limit: bytes that a device may use; None for all that it has.
+        config: the settings of a run, from which sizes and options are taken; the groups
+            `attention_options`, `model` and `train` are always there.
     """
 
     attention: str
@@ -52,5 +51,5 @@ class Cell:
     config: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain dictionaries, ready for JSON."""
+        """Return plain dictionaries, ready for JSON."""
         return asdict(self)

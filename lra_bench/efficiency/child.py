@@ -2,25 +2,26 @@
 
     python -m lra_bench.efficiency.child FILE < REQUEST
 
-The result so far is in FILE after each stage, so that a process that is killed has told what it
-knew. The request and the result are JSON objects.
+After each stage FILE holds the result so far, so a process that is killed has told what it knew.
+The request and the result are JSON objects.
 """
 
-import dataclasses
 import json
 import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lra_bench.efficiency.cells import HERE, Cell
+from lra_bench.efficiency.measurement import Measurement, Memory
+from lra_bench.errors import UsageError, is_out_of_memory, one_line
+from lra_bench.files import read_json, write_json
 from lra_bench.runtime import memory
 
-Result = dict[str, Any]
-
-_WARM_UPS, _PATIENCE = 3, 10.0
+_WARM_UPS, _PATIENCE_SECONDS = 3, 10.0
 
 
 def main() -> None:
@@ -29,16 +30,16 @@ def main() -> None:
     request, path = json.load(sys.stdin), Path(sys.argv[1])
     try:
         if request["cell"] is None:
-            _keep(path, describe())
+            write_json(path, describe())
         else:
-            _Measurement(Cell(**request["cell"]), path).run(request["budget"])
+            _Stages(Cell(**request["cell"]), path).run(request["budget"])
     except Exception as error:
-        _keep(path, {**_read(path), **_failure(error)})
+        known = read_json(path) if path.exists() else {}
+        write_json(path, {**known, **_failure(error)})
 
 
-def _failure(error: Exception) -> Result:
-    from lra_bench.errors import UsageError, is_out_of_memory, one_line
-
+def _failure(error: Exception) -> dict[str, Any]:
+    """Return the parts of the result that tell what went wrong."""
     if isinstance(error, UsageError):
         return {"status": "usage", "error": str(error)}
     if is_out_of_memory(error):
@@ -47,18 +48,8 @@ def _failure(error: Exception) -> Result:
     return {"status": "failed", "error": one_line(error)}
 
 
-def _keep(path: Path, result: Result) -> None:
-    from lra_bench.files import write_json
-
-    write_json(path, result)
-
-
-def _read(path: Path) -> Result:
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
-def describe() -> Result:
-    """The devices here, and how many bytes a device, or the machine, has."""
+def describe() -> dict[str, Any]:
+    """Return the devices here, and how many bytes a device, or on CPUs the machine, has."""
     import jax
 
     from lra_bench.runtime.environment import environment
@@ -72,63 +63,88 @@ def describe() -> Result:
     }
 
 
-class _Measurement:
-    """The stages of a measurement: compile, hold the memory limit, run once, time."""
+class _Stages:
+    """The stages of a measurement: compile, apply the memory limit, run once, time."""
 
     def __init__(self, cell: Cell, path: Path) -> None:
         self.cell, self.path = cell, path
-        self.result: Result = {"status": "crashed"}
+        self.result = Measurement(cell, machine="", status="crashed")
 
     def run(self, budget: float | None) -> None:
-        """Go through all; without a budget, nothing is timed."""
+        """Go through all stages; without a budget, nothing is timed."""
         if self.cell.target == HERE and self.cell.memory_limit:
             memory.limit_allocator(self.cell.memory_limit)
-        self._compile()
+        planned = self._compile()
         if self.cell.target == HERE:
-            self._execute(budget)
-        elif _is_over(self.result["memory"]["predicted_bytes"], self.cell.memory_limit):
-            asked = self.result["memory"]["predicted_bytes"]
-            error = f"would take {asked:,} bytes of {self.cell.memory_limit:,}"
-            self._note(status="out_of_memory", error=error, bytes_asked=asked)
-            return
-        self._note(status="ok")
+            self._execute(planned, budget)
+            self._note(status="ok")
+        else:
+            self._compare(planned.predicted_bytes or 0)
 
-    def _note(self, **found: Any) -> None:
-        self.result.update(found)
-        _keep(self.path, self.result)
+    def _note(self, **parts: Any) -> None:
+        """Add parts to the result and write it."""
+        self.result = replace(self.result, **parts)
+        write_json(self.path, self.result.as_dict())
 
-    def _compile(self) -> None:
+    def _compare(self, predicted: int) -> None:
+        """Decide from the predicted bytes whether a program that is not run would fit."""
+        limit = self.cell.memory_limit
+        if limit is None or predicted <= limit:
+            self._note(status="ok")
+        else:
+            error = f"would take {predicted:,} bytes of {limit:,}"
+            self._note(status="out_of_memory", error=error, bytes_asked=predicted)
+
+    def _compile(self) -> Memory:
+        """Compile the program; return the memory that the compiler plans."""
         import jax
 
         from lra_bench.efficiency import programs, targets
         from lra_bench.runtime.environment import environment
         from lra_bench.runtime.flops import count_flops
 
-        # Else a call could return before it's done.
+        # Otherwise a call could return before its work is done.
         jax.config.update("jax_cpu_enable_async_dispatch", False)
         cell, self.program = self.cell, programs.build(self.cell)
         self.devices = targets.devices(cell.target, cell.devices)
-        place = environment(self.devices, cell.dtype)
-        place = dataclasses.replace(place, xla_flags=os.environ.get("XLA_FLAGS", ""))
-        self._note(environment=place.as_dict(), parameters=self.program.count_parameters())
+        where = environment(self.devices, cell.dtype)
+        where = replace(where, xla_flags=os.environ.get("XLA_FLAGS", ""))
+        self._note(environment=where, parameters=self.program.count_parameters())
         self.layout = programs.Layout(self.devices)
         specs = self.layout.specs(self.program)
         self._note(flops=count_flops(self.program.function, *specs))
         started = time.perf_counter()
         self.compiled = self.layout.compile(self.program, specs)
-        seconds = time.perf_counter() - started
-        self._note(compile_seconds=seconds, memory=_plan(self.compiled), **_costs(self.compiled))
+        seconds, planned = time.perf_counter() - started, _plan(self.compiled)
+        self._note(compile_seconds=seconds, memory=planned, **_costs(self.compiled))
+        return planned
 
-    def _execute(self, budget: float | None) -> None:
-        import jax
-
+    def _execute(self, planned: Memory, budget: float | None) -> None:
+        """Run the program within the memory limit, measure its memory, then its time."""
         from lra_bench.efficiency import timing
 
         on_cpu = self.devices[0].platform == "cpu"
-        init = self.layout.compile_init(self.program)
+        call = self._prepare(on_cpu=on_cpu)
+        seconds, grown = _warm_up(call, self.devices[0])
+        peak = None if grown is None else grown + (planned.argument_bytes or 0)
+        method = "rss" if on_cpu else "allocator"
+        self._note(memory=replace(planned, measured_bytes=peak, method=method))
+        if budget is None:
+            return
+        memory.cap(None)  # it fits; from here on the process runs without a limit
+        memory.give_back_at_once(yes=False)
+        if seconds < budget:
+            call()
+        clock = "cpu" if on_cpu else "wall"
+        self._note(timing=timing.measure(call, seconds, budget, clock))
+
+    def _prepare(self, *, on_cpu: bool) -> Callable[[], None]:
+        """Apply the memory limit, make the arrays, and return a call that waits for its result."""
+        import jax
+
+        init, limit = self.layout.compile_init(self.program), self.cell.memory_limit
         memory.give_back_at_once(yes=True)
-        if on_cpu and self.cell.memory_limit:
-            limit = self.cell.memory_limit
+        if on_cpu and limit:
             memory.cap(limit + memory.scratch(limit))
         state, inputs = self.layout.arrays(self.program, init)
 
@@ -138,25 +154,14 @@ class _Measurement:
             if self.program.updates:
                 state = out[0]
 
-        seconds, grown = _warm_up(call, self.devices[0])
-        measured = None if grown is None else grown + self.result["memory"]["argument_bytes"]
-        method = "rss" if on_cpu else "allocator"
-        self.result["memory"].update(measured_bytes=measured, method=method)
-        if budget is None:
-            return
-        memory.cap(None)  # it fits; timing is done as any process would run
-        memory.give_back_at_once(yes=False)
-        if seconds < budget:
-            call()
-        clock = "cpu" if on_cpu else "wall"
-        self._note(timing=timing.measure(call, seconds, budget, clock))
+        return call
 
 
 def _warm_up(call: Callable[[], None], device: Any) -> tuple[float, int | None]:
-    """Seconds of a call, and by how many bytes memory grew at most in it.
+    """Return the seconds of a call, and by how many bytes memory grew at most during it.
 
-    The first touches code and scratch memory that later ones find in place: so it is the last
-    that counts, of as many as there is patience for.
+    The first call touches code and scratch memory that later calls find in place, so the last
+    call counts. There are up to three, fewer if a call takes longer than 10 s.
     """
     on_cpu = device.platform == "cpu"
     seconds, grown = 0.0, None
@@ -167,35 +172,30 @@ def _warm_up(call: Callable[[], None], device: Any) -> tuple[float, int | None]:
         seconds = time.perf_counter() - started
         peak = memory.peak() if on_cpu else _in_use(device, "peak_bytes_in_use")
         grown = max(peak - before, 0) if peak else None
-        if seconds > _PATIENCE:
+        if seconds > _PATIENCE_SECONDS:
             break
     return seconds, grown
-
-
-def _is_over(predicted: int, limit: int | None) -> bool:
-    return limit is not None and predicted > limit
 
 
 def _in_use(device: Any, key: str) -> int:
     return (device.memory_stats() or {}).get(key, 0)
 
 
-def _plan(compiled: Any) -> Result:
-    """What the compiler plans to hold, in bytes a device."""
-    found = compiled.memory_analysis()
-    parts = {
-        f"{name}_bytes": int(getattr(found, f"{name}_size_in_bytes"))
+def _plan(compiled: Any) -> Memory:
+    """Return the bytes of a device that the compiler plans to hold."""
+    analysis = compiled.memory_analysis()
+    argument, output, temp, alias = (
+        int(getattr(analysis, f"{name}_size_in_bytes"))
         for name in ("argument", "output", "temp", "alias")
-    }
-    total = sum(parts.values()) - 2 * parts["alias_bytes"]
-    return {"predicted_bytes": total, **parts, "measured_bytes": None, "method": None}
+    )
+    return Memory(argument + output + temp - alias, argument, output, temp, alias)
 
 
-def _costs(compiled: Any) -> Result:
-    """XLA's own counts of a device's operations and bytes; it counts a loop's body once."""
-    found = compiled.cost_analysis() or {}
-    found = found[0] if isinstance(found, list) else found
-    return {"xla_flops": found.get("flops"), "xla_bytes": found.get("bytes accessed")}
+def _costs(compiled: Any) -> dict[str, float | None]:
+    """Return XLA's own counts of a device's operations and bytes; it counts a loop's body once."""
+    analysis = compiled.cost_analysis() or {}
+    analysis = analysis[0] if isinstance(analysis, list) else analysis
+    return {"xla_flops": analysis.get("flops"), "xla_bytes": analysis.get("bytes accessed")}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The program of a cell: a pure function, and the arrays it takes."""
+"""The program of a cell: a pure function, and the arrays that it takes."""
 
 import functools
 import math
@@ -14,7 +14,7 @@ from jaxtyping import Array, Key
 from lra_bench.contracts import Dims, Task
 from lra_bench.efficiency.cells import Cell
 from lra_bench.model import build_attention
-from lra_bench.registry import TASKS
+from lra_bench.registry import make_task
 from lra_bench.runtime.devices import sharing
 from lra_bench.settings import RunSettings, from_dict
 from lra_bench.training.learner import Learner, make_learner
@@ -25,7 +25,9 @@ class Input:
     """An array that comes with each call, examples on its first axis.
 
     Attributes:
-        below: of whole numbers, which are drawn from 1 on: 0 is padding.
+        shape: with the examples on the first axis.
+        dtype: "bool", "int32" or a floating-point type.
+        below: whole numbers are drawn from 1 to below this; 0 is padding.
     """
 
     shape: tuple[int, ...]
@@ -33,7 +35,7 @@ class Input:
     below: int = 2
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """Real tokens all: N(0, 1), true, or whole numbers."""
+        """Return values without padding: from N(0, 1), true, or whole numbers."""
         if self.dtype == "bool":
             return np.ones(self.shape, bool)
         if self.dtype == "int32":
@@ -43,14 +45,14 @@ class Input:
 
 @dataclass(frozen=True)
 class Program:
-    """What is compiled, measured and counted.
+    """A program to compile, measure and count.
 
     Attributes:
-        function: of the state and the inputs.
-        init: the state, from a key.
-        params: the learned part of the state.
-        inputs: in order.
-        updates: whether the state is used up, and a new one comes out first.
+        function: takes the state and the inputs.
+        init: makes the state from a key.
+        params: returns the learned part of a state.
+        inputs: the other arguments of `function`, in order.
+        updates: whether `function` consumes the state and returns a new one as its first result.
     """
 
     function: Callable[..., Any]
@@ -61,26 +63,26 @@ class Program:
 
     @functools.cached_property
     def state(self) -> Any:
-        """Shapes and types of the state."""
+        """Return shapes and types of the state."""
         return jax.eval_shape(self.init, jax.random.key(0))
 
     def count_parameters(self) -> int:
-        """The learned numbers in the state."""
+        """Return the number of learned numbers in the state."""
         return sum(math.prod(x.shape) for x in jax.tree.leaves(self.params(self.state)))
 
 
 def build(cell: Cell) -> Program:
-    """The program of a cell.
+    """Return the program of a cell.
 
     Raises:
-        UsageError: unknown attention or task.
+        UsageError: the attention or the task is unknown.
     """
     settings = from_dict(cell.config)
     return _attention(cell, settings) if cell.scope == "attention" else _whole(cell, settings)
 
 
 class _Holder(nnx.Module):
-    """A mechanism, be it a function, as a module, so that its arrays can be told apart."""
+    """A mechanism as a module, even if it is a function, so that its arrays can be split."""
 
     def __init__(self, settings: RunSettings, dims: Dims, key: Key) -> None:
         options, rngs = settings.attention_options, nnx.Rngs(key)
@@ -88,7 +90,11 @@ class _Holder(nnx.Module):
 
 
 def _attention(cell: Cell, settings: RunSettings) -> Program:
-    """The mechanism on given q, k, v; backward, with the gradient at a given one of its output."""
+    """Return the program of the mechanism alone.
+
+    Forward it maps q, k, v (b l h d) and mask (b l) to the output (b l h d). Backward it takes the
+    gradient at the output too, and returns the output and the gradients of parameters, q, k, v.
+    """
     dims = Dims(settings.model.num_heads, settings.model.head_dim, cell.length)
     make = functools.partial(_Holder, settings, dims)
     graph = nnx.split(nnx.eval_shape(lambda: make(jax.random.key(0))), nnx.Param, ...)[0]
@@ -117,7 +123,7 @@ def _attention(cell: Cell, settings: RunSettings) -> Program:
 
 @dataclass(frozen=True)
 class _Resized:
-    """A task's shape with documents of another length."""
+    """A task with documents of another length."""
 
     task: Task
     max_len: int
@@ -127,11 +133,11 @@ class _Resized:
 
 
 def _whole(cell: Cell, settings: RunSettings) -> Program:
-    """The classifier: logits, the gradient of the loss, or a step of the optimiser."""
-    task: Any = _Resized(TASKS.get(settings.task).target(**settings.data), cell.length)
+    """Return the classifier's program: logits, the gradient of the loss, or a training step."""
+    task: Any = _Resized(make_task(settings.task, settings.data), cell.length)
     learner = make_learner(task, settings)
-    two = (2,) if task.paired else ()
-    tokens = Input((cell.batch, *two, cell.length), "int32", task.vocab_size)
+    pair = (2,) if task.paired else ()
+    tokens = Input((cell.batch, *pair, cell.length), "int32", task.vocab_size)
     labels = Input((cell.batch,), "int32", task.num_classes)
     if cell.direction == "step":
         step = functools.partial(_step, learner)
@@ -156,38 +162,38 @@ def _logits(learner: Learner, state: Any, tokens: Array) -> Array:
 
 
 def _gradient(learner: Learner, state: Any, tokens: Array, labels: Array) -> Any:
-    of_loss = jax.value_and_grad(learner.batch_loss, has_aux=True)
-    return of_loss(*state, tokens, labels, jax.random.key(0))
+    loss_and_gradient = jax.value_and_grad(learner.batch_loss, has_aux=True)
+    return loss_and_gradient(*state, tokens, labels, jax.random.key(0))
 
 
 class Layout:
-    """Where a program's arrays lie: the state on every device, the examples shared out."""
+    """The placement of arrays: the state on every device, the examples divided among them."""
 
     def __init__(self, devices: list[Any]) -> None:
         self._devices = sharing(devices)
 
     def specs(self, program: Program) -> tuple[Any, ...]:
-        """Shapes, types and places of the state and the inputs."""
+        """Return shapes, types and placement of the state and the inputs."""
         state = self._devices.replicated_shapes(program.state)
         struct = functools.partial(jax.ShapeDtypeStruct, sharding=self._devices.by_example)
         return state, *(struct(x.shape, jax.numpy.dtype(x.dtype)) for x in program.inputs)
 
     def compile(self, program: Program, specs: tuple[Any, ...]) -> Any:
-        """The program for these devices; no input is left out for not being used."""
+        """Return the program compiled for these devices; it keeps inputs that it does not use."""
         donated = (0,) if program.updates else ()
         jitted = jax.jit(program.function, donate_argnums=donated, keep_unused=True)
         return jitted.lower(*specs).compile()
 
     def compile_init(self, program: Program) -> Callable[[], Any]:
-        """A function that makes the state on these devices."""
+        """Return a function that makes the state on these devices."""
         init = jax.jit(program.init, out_shardings=self._devices.replicated)
         key = jax.device_put(jax.random.key(0), self._devices.replicated)
         compiled = init.lower(key).compile()
         return lambda: compiled(key)
 
     def arrays(self, program: Program, init: Callable[[], Any]) -> tuple[Any, list[Array]]:
-        """The state and the inputs themselves."""
+        """Return the state and the inputs."""
         rng, state = np.random.default_rng(0), init()
         put = functools.partial(jax.device_put, device=self._devices.by_example)
-        # What they were copied from is let go of only once they are waited for.
+        # The arrays of the host are freed only after the copies are complete.
         return state, jax.block_until_ready([put(x.draw(rng)) for x in program.inputs])

@@ -1,72 +1,81 @@
-"""efficiency.jsonl: one line each time a cell is measured, appended as it is measured."""
+"""Read efficiency.jsonl, which has a line for each visit to a cell."""
 
-import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from lra_bench.efficiency.cells import Cell
+from lra_bench.efficiency.measurement import (
+    CLOCKS,
+    SCHEMA,
+    STATUSES,
+    Measurement,
+    Memory,
+    Samples,
+    Spread,
+    Timing,
+)
 from lra_bench.errors import UsageError
 from lra_bench.files import read_lines
 from lra_bench.records.find import files_below
+from lra_bench.records.record import parse_environment
+from lra_bench.records.values import group, is_count, is_number, is_text, is_whole, kept, or_none
 
 FILE = "efficiency.jsonl"
-SCHEMA = 1
-CLOCKS = ("wall", "cpu")
-STATUSES = ("ok", "out_of_memory", "timed_out", "crashed", "failed")
-Line = dict[str, Any]
+# Groups of a cell's configuration that readers rely on.
+_GROUPS = ("attention_options", "model", "train")
 
 
-def blank(cell: Cell, machine: str) -> Line:
-    """A line with every key and nothing measured yet; docs/records.md says what each is."""
-    return {
-        "schema": SCHEMA,
-        "cell": cell.as_dict(),
-        "machine": machine,
-        "round": None,
-        "status": "failed",
-        "error": None,
-        "inferred_from": None,
-        "bytes_asked": None,
-        "timing": None,
-        "compile_seconds": None,
-        "parameters": None,
-        "flops": None,
-        "xla_flops": None,
-        "xla_bytes": None,
-        "memory": None,
-        "environment": None,
-        "finished": None,
-    }
-
-
-def read(path: Path) -> list[Line]:
-    """The lines of a file; those that are none are counted on standard error and left out."""
+def read(path: Path) -> list[Measurement]:
+    """Return the measurements in a file; lines that hold none are counted on standard error."""
     values, broken = read_lines(path)
-    lines = [line for line in map(_valid, values) if line is not None]
-    broken += len(values) - len(lines)
+    measurements = []
+    for value in values:
+        try:
+            measurements.append(parse(value))
+        except ValueError:
+            broken += 1
     if broken:
-        print(f"lra-bench: left out: {broken} of {path} that can't be read", file=sys.stderr)
-    return lines
+        lines = f"{broken} line{'' if broken == 1 else 's'}"
+        print(f"lra-bench: left out: {lines} of {path}, not readable", file=sys.stderr)
+    return measurements
 
 
-def _valid(line: Any) -> Line | None:
-    """The line with every key, if it is one."""
-    if not isinstance(line, dict):
-        return None
-    line = {"round": None, **line}  # there were none once
-    whole = all(key in line and valid(line[key]) for key, valid in _VALID.items())
-    return line if whole else None
+def parse(value: Any) -> Measurement:
+    """Return the measurement that a JSON value holds.
+
+    A part that readers rely on must be valid. Any other part becomes None where it is not.
+
+    Args:
+        value: a line of efficiency.jsonl; old lines lack `round` and `samples`.
+
+    Raises:
+        ValueError: the value is no measurement of this schema; the message says why.
+    """
+    if not isinstance(value, dict):
+        raise ValueError("not a measurement")
+    value = {"round": None, **value}
+    if missing := [key for key in _VALID if key not in value]:
+        raise ValueError(f"incomplete: {', '.join(missing)}")
+    if wrong := [key for key, valid in _VALID.items() if not valid(value[key])]:
+        raise ValueError(f"not as it should be: {', '.join(wrong)}")
+    known = {field.name: value.get(field.name) for field in fields(Measurement)}
+    return Measurement(**{**known, **_typed(value)})
 
 
-def visits(lines: Iterable[Line]) -> list[Line]:
-    """The timed lines of a cell that belong together: those of its last sweep, one a round."""
-    found: list[Line] = []
+def visits(lines: Iterable[Measurement]) -> list[Measurement]:
+    """Return the timed measurements of a cell's last sweep, one for each round.
+
+    Args:
+        lines: of one cell, in the order in which they were written.
+    """
+    last_sweep: list[Measurement] = []
     for line in lines:
-        if line["timing"]:
-            found = [*(found if (line["round"] or 1) > 1 else []), line]
-    return found
+        if line.timing:
+            last_sweep = [*(last_sweep if (line.round or 1) > 1 else []), line]
+    return last_sweep
 
 
 def find(folders: Sequence[Path]) -> list[Path]:
@@ -78,11 +87,11 @@ def find(folders: Sequence[Path]) -> list[Path]:
     return files_below(folders, FILE)
 
 
-def collect(folders: Sequence[Path]) -> list[Line]:
-    """All lines below the folders.
+def collect(folders: Sequence[Path]) -> list[Measurement]:
+    """Return all measurements below the folders.
 
     Raises:
-        UsageError: a folder is missing, or there is no line at all.
+        UsageError: a folder is missing, or there is no measurement at all.
     """
     lines = [line for path in find(folders) for line in read(path)]
     if not lines:
@@ -90,26 +99,68 @@ def collect(folders: Sequence[Path]) -> list[Line]:
     return lines
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _typed(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the parts that have types of their own, and figures that only people read."""
+    figures = ("compile_seconds", "flops", "xla_flops", "xla_bytes")
+    return {
+        "cell": _cell(value["cell"]),
+        "timing": _timing(value["timing"]),
+        "memory": _memory(value["memory"]),
+        "environment": parse_environment(value.get("environment")),
+        **{name: kept(value.get(name), is_number) for name in figures},
+        **{name: kept(value.get(name), is_whole) for name in ("bytes_asked", "parameters")},
+        **{name: kept(value.get(name), is_text) for name in ("error", "finished")},
+    }
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _cell(value: dict[str, Any]) -> Cell:
+    config = value["config"]
+    return Cell(**{**value, "config": {**config, **{g: group(config.get(g)) for g in _GROUPS}}})
+
+
+def _timing(value: dict[str, Any] | None) -> Timing | None:
+    if value is None:
+        return None
+    samples = value.get("samples")
+    if samples is not None:
+        samples = Samples(wall=tuple(samples["wall"]), cpu=tuple(samples["cpu"]))
+    return Timing(
+        repeats=kept(value.get("repeats"), is_whole),
+        calls_per_repeat=kept(value.get("calls_per_repeat"), is_whole),
+        wall=_spread(value["wall"]),
+        cpu=_spread(value["cpu"]),
+        samples=samples,
+    )
+
+
+def _spread(value: dict[str, Any]) -> Spread:
+    return Spread(**{name: value[name] for name in _SPREAD})
+
+
+def _memory(value: dict[str, Any] | None) -> Memory | None:
+    if value is None:
+        return None
+    numbers = {
+        field.name: kept(value.get(field.name), is_whole)
+        for field in fields(Memory)
+        if field.name != "method"
+    }
+    return Memory(**numbers, method=kept(value.get("method"), is_text))
+
+
+_SPREAD = ("median", "q1", "q3")
 
 
 def _is_cell(value: Any) -> bool:
-    try:
-        cell = Cell(**value)
-    except TypeError:
+    names = {field.name for field in fields(Cell)}
+    if not (isinstance(value, dict) and value.keys() == names):
         return False
-    sizes = _is_count(cell.length) and _is_count(cell.batch) and _is_count(cell.devices)
-    return sizes and isinstance(cell.attention, str) and isinstance(cell.config, dict)
+    return all(valid(value[key]) for key, valid in _VALID_IN_CELL.items())
 
 
-def _is_timing_or_none(value: Any) -> bool:
+def _is_timing(value: Any) -> bool:
     if not isinstance(value, dict):
-        return value is None
+        return False
     samples = value.get("samples")
     return all(
         _is_spread(value.get(clock)) and (samples is None or _has_samples(samples, clock))
@@ -118,30 +169,34 @@ def _is_timing_or_none(value: Any) -> bool:
 
 
 def _has_samples(value: Any, clock: str) -> bool:
-    found = value.get(clock) if isinstance(value, dict) else None
-    return isinstance(found, list) and bool(found) and all(map(_is_number, found))
+    samples = group(value).get(clock)
+    return isinstance(samples, list) and bool(samples) and all(map(is_number, samples))
 
 
 def _is_spread(value: Any) -> bool:
-    names = ("median", "q1", "q3")
-    return isinstance(value, dict) and all(_is_number(value.get(name)) for name in names)
+    return all(is_number(group(value).get(name)) for name in _SPREAD)
 
 
-def _is_memory_or_none(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return value is None
-    found = [value.get("predicted_bytes"), value.get("measured_bytes")]
-    return all(one is None or _is_number(one) for one in found)
+def _is_memory(value: Any) -> bool:
+    numbers = (group(value).get(name) for name in ("predicted_bytes", "measured_bytes"))
+    return isinstance(value, dict) and all(map(or_none(is_number), numbers))
 
 
-# What a reader relies on; the other keys are for people.
+_VALID_IN_CELL: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("attention", "scope", "size", "direction", "dtype", "target"), is_text),
+    **dict.fromkeys(("length", "batch", "devices"), is_count),
+    **dict.fromkeys(("layers", "memory_limit"), or_none(is_count)),
+    "preset": or_none(is_text),
+    "config": lambda value: isinstance(value, dict),
+}
+# The parts that a reader relies on; the other keys are for people.
 _VALID: dict[str, Callable[[Any], bool]] = {
     "schema": lambda value: value == SCHEMA,
     "cell": _is_cell,
-    "machine": lambda value: isinstance(value, str),
+    "machine": is_text,
     "status": lambda value: value in STATUSES,
-    "round": lambda value: value is None or _is_count(value),
-    "inferred_from": lambda value: value is None or _is_count(value),
-    "timing": _is_timing_or_none,
-    "memory": _is_memory_or_none,
+    "round": or_none(is_count),
+    "inferred_from": or_none(is_count),
+    "timing": or_none(_is_timing),
+    "memory": or_none(_is_memory),
 }

@@ -1,24 +1,26 @@
-"""The largest length that fits, by doubling and bisection."""
+"""Find the largest length that fits, by doubling and bisection."""
 
 from collections.abc import Callable
 
-# Lengths that are tried are multiples of this, and of no less than a sixteenth of themselves.
+# Lengths in tokens; all that are tried are multiples of STEP.
 STEP = 64
 LONGEST = 2**22
+# The search ends when the two lengths are this fraction of the shorter apart.
 _FINE = 16
 
 
 def largest(
     fits: Callable[[int], bool], start: int, good: int = 0, bad: int = 0
 ) -> tuple[int, int]:
-    """The largest length found to fit, or 0, and the smallest found not to, or 0.
+    """Return the largest length found to fit and the smallest found not to; 0 for none.
 
-    Which are at most a sixteenth apart, but for `STEP`, unless `LONGEST` fits or nothing does.
+    The two are at most a sixteenth or `STEP` apart, unless `LONGEST` fits or nothing does.
 
     Args:
-        fits: whether a length does; asked once for each it is asked for.
-        start: the first that is tried, if nothing is known.
-        good, bad: what is known to fit, and not to; 0 for nothing.
+        fits: tells whether a length, in tokens, fits; called once for each length.
+        start: the first length to try if nothing is known.
+        good: a length known to fit; 0 if none is.
+        bad: a length known not to fit; 0 if none is.
     """
     length = max(STEP, start)
     if good and not bad:
@@ -36,7 +38,7 @@ def largest(
 
 
 def _between(good: int, bad: int) -> int:
-    """A length in the middle, or 0 where they are close enough."""
+    """Return a length in the middle, or 0 if the two are close enough."""
     if bad - good <= max(STEP, good // _FINE):
         return 0
     middle = -(-(good + bad) // (2 * STEP)) * STEP

@@ -1,4 +1,4 @@
-"""Starting the process of one measurement, and telling how it ended."""
+"""Start the process of one measurement, and tell how it ended."""
 
 import contextlib
 import json
@@ -7,31 +7,57 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lra_bench.efficiency import records
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell
+from lra_bench.efficiency.measurement import Measurement
 from lra_bench.errors import KILLED_FOR_MEMORY, RunError, UsageError, says_out_of_memory
+from lra_bench.files import read_json
+from lra_bench.records.record import parse_environment
 from lra_bench.runtime import memory
+from lra_bench.runtime.environment import Environment
 
-Result = dict[str, Any]
-
-# With these fusions XLA's plan doesn't hold all memory that the program takes; and exact softmax
-# is a fifth slower with them.
+# With these fusions XLA's plan does not contain all memory that the program takes, and exact
+# softmax is a fifth slower with them.
 PLANNED = "--xla_cpu_experimental_ynn_fusion_type="
+_START_SECONDS = 300.0
 
 
-def describe() -> Result:
-    """What machine this is: `devices`, `bytes` a device has, `environment`, `xla_flags`.
+@dataclass(frozen=True)
+class Host:
+    """The machine that measures.
+
+    Attributes:
+        devices: number of its devices.
+        device_bytes: memory of a device; on CPUs, of the machine.
+        environment: its devices, host and versions.
+        xla_flags: that measuring processes get.
+    """
+
+    devices: int
+    device_bytes: int
+    environment: Environment
+    xla_flags: str
+
+
+def describe() -> Host:
+    """Return what machine this is.
 
     Raises:
-        RunError: JAX can't start here.
+        RunError: JAX cannot start here.
     """
-    for flags in (PLANNED, ""):  # a jaxlib that doesn't know a flag doesn't start with it
-        found = _Process(None, None, _environment(HERE, flags)).wait(300)
-        if "environment" in found:
-            return {**found, "xla_flags": flags}
-    raise RunError(f"JAX can't start: {found['error']}")
+    error = None
+    for flags in (PLANNED, ""):  # a jaxlib that does not know a flag does not start with it
+        end = _run(None, None, _environment(HERE, flags), _START_SECONDS)
+        if "environment" in end.result:
+            here = end.result
+            environment = parse_environment(here["environment"]) or Environment()
+            return Host(here["devices"], here["bytes"], environment, flags)
+        error = {**end.result, **_explanation(end)}["error"]
+    raise RunError(f"JAX can't start: {error}")
 
 
 def measure(
@@ -40,35 +66,45 @@ def measure(
     time_limit: float,
     xla_flags: str,
     programs: Path | None = None,
-) -> Result:
-    """What a process of its own finds of a cell, or how it ended: `status` and `error`.
+) -> Measurement:
+    """Measure a cell in a process of its own, and return what that finds, or how it ended.
 
     Args:
-        budget: seconds of timing; None for none, one call to see whether it fits.
-        programs: a folder where what was compiled is kept for the next time.
+        cell: what to measure.
+        budget: seconds of timing; None for no timing, but one call to see whether it fits.
+        time_limit: seconds after which the process is ended.
+        xla_flags: of the process, after those of this one.
+        programs: a folder that keeps the compiled program for the next time.
+
+    Returns:
+        `status` and, unless that is "ok", `error`; and all that the process had found when it
+        ended: times in seconds of a call, memory in bytes of a device, see `Measurement`. `machine`
+        is empty, `round` and `finished` are None.
 
     Raises:
         UsageError: the process says that the call was wrong.
     """
     kills = memory.kills()
-    environment = _environment(cell.target, xla_flags, programs)
-    found = _Process(cell, budget, environment).wait(time_limit)
-    if found["status"] == "usage":
-        raise UsageError(found["error"])
-    if found.get("signal") == signal.SIGKILL and memory.kills() > kills:
-        found.update(status="out_of_memory", error=KILLED_FOR_MEMORY)
-    found.pop("signal", None)
-    return found
+    end = _run(cell, budget, _environment(cell.target, xla_flags, programs), time_limit)
+    if end.result["status"] == "usage":
+        raise UsageError(end.result["error"])
+    measurement = records.parse({**Measurement(cell, machine="").as_dict(), **end.result})
+    measurement = replace(measurement, **_explanation(end))
+    killed = end.returncode == -signal.SIGKILL and measurement.status == "crashed"
+    if killed and memory.kills() > kills:
+        return replace(measurement, status="out_of_memory", error=KILLED_FOR_MEMORY)
+    return measurement
 
 
 def _environment(target: str, xla_flags: str, programs: Path | None = None) -> dict[str, str]:
+    """Return the environment variables of a measuring process."""
     environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"}
     if programs is not None and target == HERE:
         environment["JAX_ENABLE_COMPILATION_CACHE"] = "true"
         environment["JAX_COMPILATION_CACHE_DIR"] = str(programs)
         environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {xla_flags}".strip()
-    if target != HERE:  # compiled only: whatever accelerator is here is not to be touched
+    if target != HERE:  # compiled only: an accelerator of this machine must not be touched
         environment["JAX_PLATFORMS"] = "cpu"
     if target not in (HERE, ESTIMATE):
         environment["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "")
@@ -77,56 +113,77 @@ def _environment(target: str, xla_flags: str, programs: Path | None = None) -> d
     return environment
 
 
-class _Process:
-    """A measuring process, its place for results and what it says on standard error."""
+@dataclass(frozen=True)
+class _End:
+    """How a measuring process ended.
 
-    def __init__(self, cell: Cell | None, budget: float | None, environment: Any) -> None:
-        self.request = {"cell": None if cell is None else cell.as_dict(), "budget": budget}
-        self.environment = environment
+    Attributes:
+        result: the JSON object that it left; always with `status` and `error`.
+        returncode: exit status, or minus a signal; None if it was ended at the time limit.
+        errors: what it wrote on standard output and standard error.
+        time_limit: seconds that it had.
+    """
 
-    def wait(self, time_limit: float) -> Result:
-        """Run it to its end, or for so many seconds."""
-        with tempfile.TemporaryDirectory(prefix="lra-bench-") as folder:
-            result, errors = Path(folder) / "result.json", Path(folder) / "errors"
-            command = [sys.executable, "-m", "lra_bench.efficiency.child", str(result)]
-            with errors.open("wb") as stream:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=stream,
-                    stderr=stream,
-                    env=self.environment,
-                    start_new_session=True,
-                )
-                try:
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.communicate(json.dumps(self.request).encode(), time_limit)
-                finally:
-                    hung = process.poll() is None
-                    _end(process)
-            found = json.loads(result.read_text()) if result.exists() else {"status": "crashed"}
-            if hung:
-                return {**found, "status": "timed_out", "error": f"after {time_limit:,.0f} s"}
-            return _explain(found, process.returncode, errors.read_text(errors="replace"))
+    result: dict[str, Any]
+    returncode: int | None
+    errors: str
+    time_limit: float
+
+
+def _run(
+    cell: Cell | None, budget: float | None, environment: dict[str, str], time_limit: float
+) -> _End:
+    """Run a measuring process to its end, or for `time_limit` seconds."""
+    request = {"cell": None if cell is None else cell.as_dict(), "budget": budget}
+    with tempfile.TemporaryDirectory(prefix="lra-bench-") as folder:
+        result, errors = Path(folder) / "result.json", Path(folder) / "errors"
+        command = [sys.executable, "-m", "lra_bench.efficiency.child", str(result)]
+        with errors.open("wb") as stream:
+            returncode = _wait(command, json.dumps(request), stream, environment, time_limit)
+        left = read_json(result) if result.exists() else {}
+        left = {"status": "crashed", "error": None, **left}
+        return _End(left, returncode, errors.read_text(errors="replace"), time_limit)
+
+
+def _wait(
+    command: list[str], request: str, stream: Any, environment: dict[str, str], time_limit: float
+) -> int | None:
+    """Return the exit status of a process; None if it was still running after `time_limit` s."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=stream,
+        stderr=stream,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(request.encode(), time_limit)
+    finally:
+        hung = process.poll() is None
+        _end(process)
+    return None if hung else process.returncode
 
 
 def _end(process: subprocess.Popen) -> None:
+    """End a process and its children, if it is still running."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def _explain(found: Result, returncode: int, errors: str) -> Result:
-    """The result, with why a process died that did not tell itself."""
-    if returncode == 0:
-        return found
-    lines = [line.strip() for line in errors.splitlines() if line.strip()]
-    sign = next(filter(says_out_of_memory, lines), None)
-    if sign:
+def _explanation(end: _End) -> dict[str, Any]:
+    """Return the parts of a measurement that tell why a process died; {} if it told itself."""
+    if end.returncode is None:
+        return {"status": "timed_out", "error": f"after {end.time_limit:,.0f} s"}
+    if end.returncode == 0:
+        return {}
+    lines = [line.strip() for line in end.errors.splitlines() if line.strip()]
+    if sign := next(filter(says_out_of_memory, lines), None):
         asked = memory.bytes_asked(sign)
-        return {**found, "status": "out_of_memory", "error": sign, "bytes_asked": asked}
-    name = signal.Signals(-returncode).name if returncode < 0 else f"exit status {returncode}"
-    said = f": {lines[-1]}" if lines else ""
-    died = {"status": "crashed", "error": f"{name}{said}"}
-    return {**found, **died, "signal": -returncode}
+        return {"status": "out_of_memory", "error": sign, "bytes_asked": asked}
+    code = end.returncode
+    name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+    return {"status": "crashed", "error": f"{name}: {lines[-1]}" if lines else name}

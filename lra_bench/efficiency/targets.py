@@ -1,4 +1,4 @@
-"""Accelerators that needn't be there: JAX compiles for them ahead of time."""
+"""Accelerators that this machine may lack: JAX compiles for them ahead of time."""
 
 import importlib.util
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from lra_bench.efficiency.cells import ESTIMATE, HERE
 from lra_bench.errors import UsageError, unknown
 
-# The smallest topologies of each that the compiler knows: a host with four chips.
+# The smallest topology of each kind that the compiler knows: a host with four chips.
 TOPOLOGIES = {"tpu-v4": "v4:2x2x1", "tpu-v5e": "v5e:2x2", "tpu-v6e": "v6e:2x2"}
 NAMES = (HERE, ESTIMATE, *TOPOLOGIES)
 
 
 def check(target: str) -> None:
-    """See whether cells can be measured on, or compiled for, a target.
+    """Check that cells can be measured on, or compiled for, a target.
 
     Raises:
-        UsageError: there is none of that name, or its compiler isn't installed.
+        UsageError: no target has that name, or its compiler is not installed.
     """
     if target not in NAMES:
         raise unknown("--target", target, list(NAMES))
@@ -24,19 +24,19 @@ def check(target: str) -> None:
 
 
 def devices(target: str, count: int) -> list[Any]:
-    """The first devices of a target; a TPU's are descriptions of devices only.
+    """Return the first `count` devices of a target; those of a TPU are only descriptions.
 
     Raises:
-        UsageError: it has fewer.
+        UsageError: the target has fewer.
     """
     import jax
     from jax.experimental import topologies
 
     if target in TOPOLOGIES:
         name = TOPOLOGIES[target]
-        found = list(topologies.get_topology_desc(platform="tpu", topology_name=name).devices)
+        known = list(topologies.get_topology_desc(platform="tpu", topology_name=name).devices)
     else:
-        found = jax.local_devices()
-    if count > len(found):
-        raise UsageError(f"--devices {count}: {target} has {len(found)}")
-    return found[:count]
+        known = jax.local_devices()
+    if count > len(known):
+        raise UsageError(f"--devices {count}: {target} has {len(known)}")
+    return known[:count]

@@ -1,84 +1,110 @@
-"""How long a call takes: repeated until the spread is small or the time is spent."""
+"""The time of a call: it is repeated until the spread is small or the budget is spent."""
 
 import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
-# A sample lasts at least so long: clocks and their reading are then far below 1 % of it.
+from lra_bench.efficiency.measurement import CLOCKS, Clock, Samples, Spread, Timing
+
+# Seconds that a sample lasts at least: reading the clocks is then far below 1 % of it.
 _SHORTEST_SAMPLE = 0.02
 _LEAST, _MOST = 5, 1_000
-# The median's standard error, relative, at which more repeats are not worth their time.
+# The median's relative standard error at which more repeats are not worth their time.
 _PRECISE = 0.01
-# Of the budget: what else runs on a machine can leave a moment undisturbed, or disturb just that.
+# Spend at least this share of the budget: a quiet or busy moment is not typical.
 _AT_LEAST = 1 / 3
-# Of a normal distribution: standard error of the median, in quartile distances over sqrt(n).
+# In a normal distribution the standard error of the median is this many quartile distances over
+# sqrt(n).
 _MEDIAN_ERROR = 1.2533 / 1.349
-# So many tell a distribution as well as a thousand.
+# This many samples describe a distribution as well as a thousand.
 _KEPT = 32
 
 
-def measure(call: Callable[[], object], first: float, budget: float, clock: str) -> dict[str, Any]:
-    """Medians and quartiles of the wall and the CPU seconds of a call, and samples of both.
+def measure(call: Callable[[], object], first: float, budget: float, clock: Clock) -> Timing:
+    """Return the time of a call: medians, quartiles and samples of wall and CPU seconds.
 
-    The CPU's are those of all threads of this process.
+    A sample is the mean over several calls if one call is too short for the clocks.
 
     Args:
-        call: warmed up, and done when it returns.
-        first: about how long it takes, in seconds.
-        budget: seconds to spend; up to three times that where calls are so long that it would
+        call: warmed up; it returns when its work is done.
+        first: about how many seconds it takes.
+        budget: seconds to spend; up to three times that where calls are so long that there would
             be fewer than five.
-        clock: "wall" or "cpu", by whose spread it ends.
+        clock: the clock whose spread decides when to stop.
+
+    Returns:
+        `wall` and `cpu` in seconds of a call, `cpu` of all threads of this process together;
+        `repeats` samples were taken, of `calls_per_repeat` calls each; `samples` keeps at most 32.
     """
     calls = max(1, math.ceil(_SHORTEST_SAMPLE / max(first, 1e-9)))
     least = max(1, min(_LEAST, int(3 * budget / max(first, 1e-9))))
-    samples: dict[str, list[float]] = {"wall": [], "cpu": []}
+    samples: dict[Clock, list[float]] = {clock: [] for clock in CLOCKS}
     started = time.perf_counter()
     while len(samples["wall"]) < _MOST:
-        wall, cpu = time.perf_counter(), time.process_time()
-        for _ in range(calls):
-            call()
-        samples["cpu"].append((time.process_time() - cpu) / calls)
-        samples["wall"].append((time.perf_counter() - wall) / calls)
+        for name, seconds in _sample(call, calls).items():
+            samples[name].append(seconds)
         spent = time.perf_counter() - started
         precise = spent >= _AT_LEAST * budget and _is_precise(samples[clock])
         if len(samples["wall"]) >= least and (spent >= budget or precise):
             break
-    found = {clock: spread(values) for clock, values in samples.items()}
-    kept = {clock: _thinned(values) for clock, values in samples.items()}
-    return {"repeats": len(samples["wall"]), "calls_per_repeat": calls, **found, "samples": kept}
+    return _timing(samples, calls)
+
+
+def _sample(call: Callable[[], object], calls: int) -> dict[Clock, float]:
+    """Return the seconds of a call by both clocks, as the mean over `calls` calls."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(calls):
+        call()
+    cpu_seconds = (time.process_time() - cpu) / calls
+    return {"wall": (time.perf_counter() - wall) / calls, "cpu": cpu_seconds}
+
+
+def _timing(samples: dict[Clock, list[float]], calls: int) -> Timing:
+    return Timing(
+        repeats=len(samples["wall"]),
+        calls_per_repeat=calls,
+        wall=spread(samples["wall"]),
+        cpu=spread(samples["cpu"]),
+        samples=Samples(_thinned(samples["wall"]), _thinned(samples["cpu"])),
+    )
 
 
 def _is_precise(values: list[float]) -> bool:
-    found = spread(values)
-    error = _MEDIAN_ERROR * (found["q3"] - found["q1"]) / math.sqrt(len(values))
-    return len(values) >= _LEAST and error <= _PRECISE * found["median"]
+    quartiles = spread(values)
+    error = _MEDIAN_ERROR * (quartiles.q3 - quartiles.q1) / math.sqrt(len(values))
+    return len(values) >= _LEAST and error <= _PRECISE * quartiles.median
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Median and quartiles."""
+def spread(values: Sequence[float]) -> Spread:
+    """Return median and quartiles."""
     if len(values) == 1:
-        return dict.fromkeys(("median", "q1", "q3"), values[0])
+        return Spread(values[0], values[0], values[0])
     q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive")
-    return {"median": median, "q1": q1, "q3": q3}
+    return Spread(median, q1, q3)
 
 
-def pooled(visits: Sequence[Sequence[float]]) -> dict[str, float]:
-    """Median and quartiles of all samples; each visit counts alike, however many it has."""
+def pooled(visits: Sequence[Sequence[float]]) -> Spread:
+    """Return median and quartiles of the samples of several visits.
+
+    Each visit counts the same, no matter how many samples it has.
+    """
     values = np.concatenate([np.array(visit, float) for visit in visits])
     shares = np.concatenate([np.full(len(visit), 1 / len(visit)) for visit in visits])
     order = np.argsort(values)
     # Each sample stands in the middle of its share of the distribution.
     below = (np.cumsum(shares[order]) - shares[order] / 2) / len(visits)
     q1, median, q3 = np.interp((0.25, 0.5, 0.75), below, values[order]).tolist()
-    return {"median": median, "q1": q1, "q3": q3}
+    return Spread(median, q1, q3)
 
 
-def _thinned(values: list[float]) -> list[float]:
-    """As many as are kept, of the same distribution, in ascending order and whole nanoseconds."""
+def _thinned(values: list[float]) -> tuple[float, ...]:
+    """Return the samples to keep, in ascending order and whole nanoseconds.
+
+    Where there are more than are kept, quantiles stand for the distribution.
+    """
     shares = (np.arange(_KEPT) + 0.5) / _KEPT
     kept = sorted(values) if len(values) <= _KEPT else np.quantile(values, shares).tolist()
-    return [round(value, 9) for value in kept]
+    return tuple(round(value, 9) for value in kept)

@@ -89,7 +89,7 @@ def _of_runs(
 def _attentions(inputs: Inputs) -> list[str]:
     """Return the names of all attentions in the records, sorted."""
     names = [run.attention for run in inputs.runs]
-    return sorted({*names, *(str(line["cell"]["attention"]) for line in inputs.lines)})
+    return sorted({*names, *(line.cell.attention for line in inputs.lines)})
 
 
 def lead(inputs: Inputs) -> str:

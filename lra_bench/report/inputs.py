@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench.efficiency import records
+from lra_bench.efficiency.measurement import Measurement
 from lra_bench.errors import UsageError
 from lra_bench.leaderboard.board import Board, board
 from lra_bench.leaderboard.comparable import by_setting
@@ -23,13 +24,13 @@ class Inputs:
 
     Attributes:
         runs: records of runs.
-        lines: of efficiency records.
+        lines: efficiency records.
         studies: of how well features approximate attention.
         files: the files that were read, with the number of records in each.
     """
 
     runs: list[Record]
-    lines: list[records.Line]
+    lines: list[Measurement]
     studies: list[approximation.Study]
     files: dict[str, int]
 

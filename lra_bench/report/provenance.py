@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 from lra_bench.data.store import Provenance
 from lra_bench.leaderboard.board import in_order
-from lra_bench.records.record import Record, parse_environment
+from lra_bench.records.record import Record
 from lra_bench.report.cell_details import commit
 from lra_bench.report.inputs import Inputs
 from lra_bench.report.markup import Html, folded, joined, table, tag
@@ -17,9 +17,9 @@ _FOLDED = 12
 def section(inputs: Inputs) -> Html:
     """Return the data of the runs, then how many records each machine, version and file has."""
     every = [run.environment for run in inputs.runs]
-    every += [parse_environment(line["environment"]) for line in inputs.lines]
+    every += [line.environment for line in inputs.lines]
     runs = [run.device for run in inputs.runs]
-    machines = [*runs, *(line["machine"] for line in inputs.lines)]
+    machines = [*runs, *(line.machine for line in inputs.lines)]
     tallies = {
         "machine": Counter(machines),
         "version": Counter(x for each in every for x in _versions(each)),

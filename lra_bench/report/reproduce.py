@@ -1,12 +1,12 @@
 """Write the command that repeats a run or measures a group of efficiency cells again."""
 
-import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lra_bench.efficiency import plan, records
+from lra_bench.efficiency import plan
+from lra_bench.efficiency.measurement import Measurement
 from lra_bench.efficiency.plan import Choice
 from lra_bench.errors import UsageError
 from lra_bench.records.departures import Departure, departures
@@ -75,7 +75,7 @@ def command(group: Comparable) -> str | None:
     """Return the shell command that measures a group again; None if no single command does."""
     choice = _choice(group)
     wanted = {_kind(row) for row in group.rows}
-    return _written(choice) if wanted <= _kinds(choice, group.first.machine) else None
+    return _shell(choice) if wanted <= _kinds(choice, group.first.machine) else None
 
 
 def _choice(group: Comparable) -> Choice:
@@ -100,17 +100,20 @@ def _choice(group: Comparable) -> Choice:
 
 
 def _overrides(group: Comparable) -> list[str]:
-    """Options, as labels say them."""
-    said = (re.search(r"\((.*)\)", label) for label in group.labels())
-    options = [part for found in said if found for part in found[1].split(", ")]
-    return [f"attention.{option}" for option in dict.fromkeys(options)]
+    """Return the changed options of all attentions, each once, as `--set` takes them."""
+    options = [
+        f"attention.{key}={_argument(value)}"
+        for label in group.labels()
+        for key, value in group.of(label)[0].options.items()
+    ]
+    return list(dict.fromkeys(options))
 
 
 def _kinds(choice: Choice, machine: str) -> set[Any]:
     """Return what a choice would measure at one length; an empty set if it is invalid here."""
-    one = replace(choice, lengths=choice.lengths[:1])
+    shortest = replace(choice, lengths=choice.lengths[:1])
     try:
-        lines = [records.blank(cell, machine) for cell in plan.cells(one)]
+        lines = [Measurement(cell, machine) for cell in plan.cells(shortest)]
     except (UsageError, TypeError, ValueError):
         return set()
     return {_kind(row) for row in rows.from_lines(lines)}
@@ -120,7 +123,8 @@ def _kind(row: Measured) -> Any:
     return row.setting, row.label
 
 
-def _written(choice: Choice) -> str:
+def _shell(choice: Choice) -> str:
+    """Return the command line that asks for a choice."""
     words = ["lra-bench", "efficiency", *_flags(choice)]
     for override in choice.overrides:
         words += ["--set", override]

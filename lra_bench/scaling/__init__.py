@@ -1,1 +1,1 @@
-"""Efficiency records compiled into rows, fits, tables and figures."""
+"""Compile efficiency records into rows, fits, tables and figures."""

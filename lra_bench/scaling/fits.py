@@ -1,4 +1,4 @@
-"""Growth exponents, crossovers and largest lengths of measured rows. Pure functions."""
+"""Fit growth exponents, and find crossovers and largest lengths. Pure functions."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -12,12 +12,12 @@ from lra_bench.scaling.rows import Measured
 
 @dataclass(frozen=True)
 class Fit:
-    """An exponent b of y = a L^b.
+    """The exponent b of y = a L^b.
 
     Attributes:
         exponent: b.
-        half_width: of its 95 % confidence interval.
-        points: how many lengths it was fitted to.
+        half_width: of the 95 % confidence interval of b.
+        points: number of lengths that it was fitted to.
     """
 
     exponent: float
@@ -29,24 +29,24 @@ class Fit:
 
 
 # Student's t at 0.975 for 1, 2, ... degrees of freedom: NIST/SEMATECH e-Handbook of Statistical
-# Methods, 1.3.6.7.2. For more the last does: it is on the safe side.
+# Methods, 1.3.6.7.2. For more degrees the last value is used: it is on the safe side.
 _T = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
     2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
 )  # fmt: skip
-# Below the first, what doesn't grow dominates.
+# Tokens below which constant costs dominate; fewest points of a fit; points where few are long.
 _ASYMPTOTIC, _FEWEST, _LONGEST = 2_048, 3, 4
 
 
 def fit_exponent(lengths: Sequence[float], values: Sequence[float]) -> Fit | None:
-    """Least squares in log-log over lengths from 2,048, or the longest four if those are < 3.
+    """Fit by least squares in log-log over lengths from 2,048, else over the longest four.
 
     The confidence interval is that of a slope with independent normal errors of equal variance in
     log(values).
 
     Args:
-        lengths: in any order, each once.
-        values: those that aren't positive are left out.
+        lengths: tokens, in any order, each once.
+        values: at these lengths; those that are not positive are left out.
 
     Returns:
         None for fewer than three points.
@@ -84,14 +84,16 @@ class Crossover:
 def crossover(
     lengths: Sequence[float], one: Sequence[float], other: Sequence[float]
 ) -> Crossover | None:
-    """Where `one` falls below `other` for good: log(one / other) through 0, linear in log length.
+    """Return where `one` falls below `other` for good.
+
+    There log(one / other), linear in the log of the length between two lengths, is 0.
 
     Args:
-        lengths: ascending.
-        one, other: positive, at these lengths.
+        lengths: tokens, ascending.
+        one, other: positive values at these lengths.
 
     Returns:
-        None without any length.
+        None if there is no length.
     """
     if not len(lengths):
         return None
@@ -111,9 +113,9 @@ class Largest:
     """The largest length that fits.
 
     Attributes:
-        fits: the longest that ran; None if none did.
-        fails: the shortest beyond it known not to run; None if none is known.
-        reason: status of `fails`, "out_of_memory" or "timed_out".
+        fits: the longest length, in tokens, that ran; None if none did.
+        fails: the shortest beyond it that is known not to run; None if none is known.
+        reason: why `fails` did not run: "out_of_memory" or "timed_out".
     """
 
     fits: int | None
@@ -133,9 +135,9 @@ class Largest:
 
 
 def largest(rows: Iterable[Measured]) -> Largest:
-    """The largest length that fits, from rows of one attention in one setting.
+    """Return the largest length that fits, from rows of one attention in one setting.
 
-    A crash says nothing of it.
+    A crash tells nothing about it.
     """
     rows = list(rows)
     fits = max((row.length for row in rows if row.ran), default=None)

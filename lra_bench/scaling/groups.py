@@ -1,4 +1,4 @@
-"""Which cells may stand in one table, and what a reader must know of them."""
+"""Group the cells that may stand in one table, and say how they were measured."""
 
 import json
 import math
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lra_bench.efficiency.cells import HERE
+from lra_bench.efficiency.measurement import Clock
 from lra_bench.registry import IDENTITY
 from lra_bench.scaling.fits import Crossover, Fit, crossover, fit_exponent
 from lra_bench.scaling.rows import Measured, Setting, Spread
@@ -17,117 +18,153 @@ PASSES = {"forward": "forward", "backward": "forward and backward", "step": ""}
 
 
 @dataclass(frozen=True)
+class Heading:
+    """The parts of a title, such as ("machine", "1 x H100"); its text joins them by commas.
+
+    Attributes:
+        parts: pairs of the setting that a part describes, and its text.
+    """
+
+    parts: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return ", ".join(text for _, text in self.parts if text)
+
+    def without(self, *settings: str) -> "Heading":
+        """Return the heading without the parts that describe these settings."""
+        return Heading(tuple(part for part in self.parts if part[0] not in settings))
+
+
+@dataclass(frozen=True)
 class Comparable:
     """Cells that may stand in one table.
 
     Attributes:
-        title: names the setting.
-        family: the same without the pass, for figures that show both.
-        facts: all else that a reader must know of how it was measured, as sentences.
+        heading: names the scope, the pass, the size and the machine, and what tells this group
+            from others.
+        facts: how the cells were measured, as sentences.
         rows: the cells.
-        by: what a table's columns are: "length", or "size" where each task has its own length.
+        by: what a column is: a "length", or a "size" where each task has its own length.
     """
 
-    title: str
-    family: str
+    heading: Heading
     facts: str
     rows: tuple[Measured, ...]
     by: Literal["length", "size"]
 
     @property
+    def title(self) -> str:
+        """Return the heading as text."""
+        return str(self.heading)
+
+    @property
+    def family(self) -> str:
+        """Return the title without the pass, for figures that show both passes."""
+        return str(self.heading.without("pass"))
+
+    @property
     def first(self) -> Setting:
-        """The setting of one of the rows, for what they share."""
+        """Return the setting of one of the rows, for what all rows share."""
         return self.rows[0].setting
 
     @property
     def runs(self) -> bool:
-        """Whether it was run, not only compiled."""
+        """Return whether the cells were run, not only compiled."""
         return self.first.target == HERE
 
     @property
-    def clock(self) -> Literal["cpu", "wall"]:
-        """The clock of the main figures: CPU time of all threads on CPUs, wall time elsewhere."""
+    def clock(self) -> Clock:
+        """Return the clock of the main figures: CPU time on CPUs, wall time elsewhere."""
         platforms = {row.platform for row in self.rows if row.wall}
         return "cpu" if platforms == {"cpu"} else "wall"
 
     def spread(self, row: Measured) -> Spread | None:
-        """The main clock's figures."""
+        """Return the spread by the main clock, in seconds."""
         return row.cpu if self.clock == "cpu" else row.wall
 
     def seconds(self, row: Measured) -> float | None:
-        """The main clock's median."""
+        """Return the median by the main clock, in seconds."""
         spread = self.spread(row)
         return None if spread is None else spread.median
 
     def of(self, label: str) -> list[Measured]:
-        """The rows of one attention, shortest first."""
+        """Return the rows of one attention, the shortest length first."""
         return sorted((r for r in self.rows if r.label == label), key=lambda row: row.length)
 
+    def shown(self, label: str, optimum: str = f"{IDENTITY} (OPT)") -> str:
+        """Return the name that a reader sees for a label; see `Measured.shown`."""
+        return self.of(label)[0].shown(optimum)
+
     def labels(self) -> list[str]:
-        """Its attentions: exact first, then the fastest at the longest length; identity last."""
+        """Return the attentions, exact ones first, identity last.
+
+        Between them the fastest at the longest length comes first.
+        """
         return sorted({row.label for row in self.rows}, key=self._rank)
 
     def _rank(self, label: str) -> tuple[Any, ...]:
-        mine = self.of(label)
-        kind = 2 if mine[0].attention == IDENTITY else 0 if mine[0].exact else 1
-        costs = [(row.length, self.seconds(row) or math.inf, row.memory) for row in mine if row.ran]
+        rows = self.of(label)
+        kind = 2 if rows[0].attention == IDENTITY else 0 if rows[0].exact else 1
+        costs = [(row.length, self.seconds(row) or math.inf, row.memory) for row in rows if row.ran]
         length, seconds, memory = costs[-1] if costs else (0, math.inf, None)
         return kind, -length, seconds, memory or math.inf, label
 
     def exponent_of_time(self, label: str) -> Fit | None:
-        """How the main clock's median grows with the length."""
+        """Return how the median by the main clock grows with the length."""
         times = {row.length: self.seconds(row) for row in self.of(label)}
         known = {length: value for length, value in times.items() if value is not None}
         return fit_exponent(list(known), list(known.values()))
 
     def exponent_of_memory(self, label: str) -> tuple[Fit | None, bool]:
-        """How peak memory grows with the length; whether that is of measured, not predicted."""
+        """Return how peak memory grows with the length, and whether that is of measured memory."""
         ran = [row for row in self.of(label) if row.ran]
         measured = {row.length: row.measured_bytes for row in ran if row.measured_bytes}
-        found = fit_exponent(list(measured), list(measured.values()))
-        if found is not None:
-            return found, True
+        fit = fit_exponent(list(measured), list(measured.values()))
+        if fit is not None:
+            return fit, True
         planned = {row.length: row.predicted_bytes for row in ran if row.predicted_bytes}
         return fit_exponent(list(planned), list(planned.values())), False
 
     def crossover(self, label: str, other: str) -> Crossover | None:
-        """From which length on an attention is faster than another, over lengths of both."""
-        one, two = (
+        """Return from which length on an attention is faster than another.
+
+        Only lengths at which both ran count.
+        """
+        first, second = (
             {row.length: seconds for row in self.of(name) if (seconds := self.seconds(row))}
             for name in (label, other)
         )
-        lengths = [length for length in one if length in two]
-        return crossover(lengths, [one[x] for x in lengths], [two[x] for x in lengths])
+        lengths = [length for length in first if length in second]
+        return crossover(lengths, [first[x] for x in lengths], [second[x] for x in lengths])
 
 
 def groups(rows: Iterable[Measured], *, mix_machines: bool = False) -> list[Comparable]:
-    """What may stand together: a group a table.
+    """Return the groups of rows that may stand in one table each.
 
-    Several tasks that have one length each are one group, a column a task.
+    Several tasks that have one length each are one group, with a column for each task.
 
     Args:
+        rows: of any settings.
         mix_machines: whether machines may share a group; labels then name the machine.
     """
     alike: dict[Setting, list[Measured]] = defaultdict(list)
     for row in rows:
-        place = row.setting.machine
-        label = f"{row.label} @ {place}" if mix_machines else row.label
-        key = replace(row.setting, machine="" if mix_machines else place)
-        alike[key].append(replace(row, label=label))
+        key = replace(row.setting, machine="") if mix_machines else row.setting
+        alike[key].append(replace(row, names_machine=mix_machines))
     parts = sorted(_merge_tasks(alike), key=lambda part: _order(part[0]))
-    families: dict[str, list[list[Measured]]] = defaultdict(list)
+    families: dict[Heading, list[list[Measured]]] = defaultdict(list)
     for part in parts:
-        families[_family(part)].append(part)
-    return [_group(part, families[_family(part)]) for part in parts]
+        families[_heading(part).without("pass")].append(part)
+    return [_group(part, families[_heading(part).without("pass")]) for part in parts]
 
 
 def column_order(row: Measured) -> tuple[int, str]:
-    """By length, then by task."""
+    """Sort by length, then by task."""
     return row.length, row.setting.size
 
 
 def _merge_tasks(alike: dict[Setting, list[Measured]]) -> list[list[Measured]]:
-    """Join those of tasks with one length each; a task that is there twice joins nothing."""
+    """Join the rows of tasks with one length each, unless a task has several settings."""
     joined: dict[Setting, list[Setting]] = defaultdict(list)
     for setting, rows in alike.items():
         single = setting.preset is not None and len({row.length for row in rows}) == 1
@@ -144,41 +181,42 @@ def _merge_tasks(alike: dict[Setting, list[Measured]]) -> list[list[Measured]]:
 
 def _order(row: Measured) -> tuple[Any, ...]:
     setting = row.setting
-    names = (setting.target != HERE, setting.target, setting.machine)
+    where = (setting.target != HERE, setting.target, setting.machine)
     scope, direction = (
         list(known).index(value) if value in known else len(known)
         for known, value in ((_SCOPES, setting.scope), (PASSES, setting.direction))
     )
     sizes = (setting.size, str(setting.preset), setting.layers or 0, setting.batch or 0)
     rest = (str(setting.devices), str(setting.memory_limit), str(setting.dtype), setting.model)
-    return *names, scope, *sizes, direction, *rest
+    return *where, scope, *sizes, direction, *rest
 
 
-def _family(part: list[Measured]) -> str:
-    """Scope, size and machine: what the titles of several groups can share."""
+def _heading(part: list[Measured]) -> Heading:
+    """Return scope, pass, size and machine: what the titles of several groups can share."""
     first, sizes = part[0].setting, {row.setting.size for row in part}
     size = first.size if len(sizes) == 1 else "each task at its own length"
     preset = "" if first.preset is None else f" (preset {first.preset})"
     machines = {row.setting.machine for row in part}
-    where = first.machine if len(machines) == 1 else f"{len(machines)} machines"
-    return f"{_scope(first)}, {size}{preset}, {where}"
-
-
-def _scope(setting: Setting) -> str:
-    return _SCOPES.get(setting.scope, setting.scope)
+    parts = {
+        "scope": _SCOPES.get(first.scope, first.scope),
+        "pass": PASSES.get(first.direction, first.direction),
+        "size": size + preset,
+        "machine": first.machine if len(machines) == 1 else f"{len(machines)} machines",
+    }
+    return Heading(tuple(parts.items()))
 
 
 def _group(part: list[Measured], family: list[list[Measured]]) -> Comparable:
-    """A group, its title lengthened by whatever tells it from the others of its family."""
-    first, alike, mine = part[0].setting, _family(part), _details(part)
-    others = [_details(other) for other in family]
-    tail = [text for key, text in mine.items() if any(it.get(key) != text for it in others)]
-    scope, direction = _scope(first), PASSES.get(first.direction, first.direction)
-    name = f"{scope}{', ' if direction else ''}{direction}{alike.removeprefix(scope)}"
+    """Return a group; its heading names all that tells it from the others of its family."""
+    details, others = _details(part), [_details(other) for other in family]
+    tail = [
+        (setting, text)
+        for setting, text in details.items()
+        if any(other.get(setting) != text for other in others)
+    ]
     several = len({row.setting.size for row in part}) > 1
     return Comparable(
-        title=", ".join((name, *tail)),
-        family=", ".join((alike, *tail)),
+        heading=Heading((*_heading(part).parts, *tail)),
         facts=_facts(part),
         rows=tuple(part),
         by="size" if several else "length",
@@ -186,28 +224,37 @@ def _group(part: list[Measured], family: list[list[Measured]]) -> Comparable:
 
 
 def _details(part: list[Measured]) -> dict[str, str]:
-    """How it was measured, in words, by what; values of several tasks in the order of columns."""
+    """Return how a group was measured, in words, by setting.
+
+    Several tasks' values stand in the order of the columns.
+    """
     settings = list(dict.fromkeys(row.setting for row in sorted(part, key=column_order)))
-    layers, limit = _values(s.layers for s in settings), settings[0].memory_limit
-    devices = _values(s.devices for s in settings)
-    found = {
+    limit, devices = settings[0].memory_limit, _values(s.devices for s in settings)
+    texts = {
         "batch": f"batch {_values(s.batch for s in settings)}",
         "dtype": _values(s.dtype for s in settings),
-        "layers": "" if settings[0].layers is None else f"{layers} layers",
+        "layers": _layers(settings),
         "devices": f"{devices} device{'' if devices == '1' else 's'}",
         "limit": f"memory limit {limit / 2**30:.4g} GiB" if limit else "no memory limit set",
     }
     models = [json.loads(setting.model) for setting in settings]
-    found |= {key: f"{key} {_values(model.get(key) for model in models)}" for key in models[0]}
-    return {key: text for key, text in found.items() if text}
+    texts |= {key: f"{key} {_values(model.get(key) for model in models)}" for key in models[0]}
+    return {key: text for key, text in texts.items() if text}
 
 
-def _values(found: Iterable[Any]) -> str:
-    return " | ".join(dict.fromkeys(map(str, found)))
+def _layers(settings: list[Setting]) -> str:
+    """Return the layers in words; "" for the attention alone."""
+    if settings[0].layers is None:
+        return ""
+    return f"{_values(setting.layers for setting in settings)} layers"
+
+
+def _values(values: Iterable[Any]) -> str:
+    return " | ".join(dict.fromkeys(map(str, values)))
 
 
 def _facts(part: list[Measured]) -> str:
-    """Machine, batch, type, limit, sizes and versions."""
+    """Return machine, batch, type, limit, sizes and versions, as sentences."""
     machines = "; ".join(sorted({row.setting.machine for row in part}))
     versions = "; ".join(sorted({row.versions for row in part if row.versions}))
     how = f"{machines}: {', '.join(_details(part).values())}."

@@ -1,4 +1,4 @@
-"""Figures of time and memory against the length, and of time against layers."""
+"""Draw time and memory against the length, and time against layers."""
 
 import re
 import textwrap
@@ -15,18 +15,18 @@ from matplotlib.ticker import NullLocator
 
 from lra_bench.display.figures import log_axes, looks
 from lra_bench.registry import IDENTITY
-from lra_bench.scaling.groups import PASSES, Comparable
+from lra_bench.scaling.groups import PASSES, Comparable, Heading
 from lra_bench.scaling.rows import Measured
-from lra_bench.scaling.tables import shown
 
+# The name of identity in the Performer paper's figures.
+_OPTIMUM = "X (OPT)"
 _ENDS = {"out_of_memory": ("x", "out of memory beyond"), "timed_out": ("4", "over the time limit")}
-
-
+_TITLES = {"time": "Time by length", "memory": "Memory by length", "layers": "Time by layers"}
 _NOTES = {
     "time": "Median of a call, bars from quartile to quartile. Broken lines are exact attention; "
-    "X (OPT) is identity, which mixes no tokens. A cross: memory ends beyond this length.",
+    f"{_OPTIMUM} is identity, which mixes no tokens. A cross: memory ends beyond this length.",
     "memory": "Markers are measured, thin lines what the compiler predicts.",
-    "layers": "Median of a call. Broken lines are exact attention; X (OPT) is identity.",
+    "layers": f"Median of a call. Broken lines are exact attention; {_OPTIMUM} is identity.",
 }
 
 
@@ -35,10 +35,11 @@ class Plot:
     """A figure, and what to call it.
 
     Attributes:
-        name: for a file or an id: letters, digits and hyphens; unlike any other's.
-        family: of the groups that it shows.
-        title: what it shows.
+        name: for a file or an id: letters, digits and hyphens; no two plots share it.
+        family: the title that the groups in it share.
+        title: what the figure shows.
         notes: how to read it, as sentences.
+        figure: the drawing.
     """
 
     name: str
@@ -52,56 +53,77 @@ Styles = dict[str, dict[str, Any]]
 
 
 def plots(groups: Sequence[Comparable], styles: Styles | None = None) -> list[Plot]:
-    """All figures that the groups have the points for; a pass a panel.
+    """Return all figures that the groups have points for; each pass is a panel.
 
     Args:
+        groups: of any settings.
         styles: the look of each attention; by default of those in the groups.
     """
     styles = styles or _styles(groups)
-    found = []
+    drawings = []
     for family, members in _families(groups).items():
         timed = [group for group in members if _has_line(group, group.seconds)]
         known = [group for group in members if _has_line(group, lambda row: row.memory)]
         if timed:
-            found.append(("time", family, "Time by length", _time(timed, styles)))
+            drawings.append(_Drawing("time", family, _time(timed, styles)))
         if known:
-            found.append(("memory", family, "Memory by length", _memory(known, styles)))
+            drawings.append(_Drawing("memory", family, _memory(known, styles)))
     for family, members in _stacks(groups).items():
-        found.append(("layers", family, "Time by layers", _layers(family, members, styles)))
-    shown = {family for _, family, *_ in found}
-    return _named(found, {group.first.machine for group in groups if group.family in shown})
+        drawings.append(_Drawing("layers", family, _layers(str(family), members, styles)))
+    shown = {drawing.family for drawing in drawings}
+    machines = {g.first.machine for g in groups if g.heading.without("pass") in shown}
+    return _named(drawings, one_machine=len(machines) == 1)
 
 
-def _named(found: list[tuple[str, str, str, Figure]], machines: set[str]) -> list[Plot]:
-    """Short names where there is one figure of a kind, else the settings' too, told apart."""
-    alone = f", {next(iter(machines))}" if len(machines) == 1 else ""
-    kinds = [kind for kind, *_ in found]
+@dataclass(frozen=True)
+class _Drawing:
+    """A figure without a name.
+
+    Attributes:
+        kind: "time", "memory" or "layers".
+        family: the heading that the groups in it share.
+        figure: the drawing.
+    """
+
+    kind: str
+    family: Heading
+    figure: Figure
+
+
+def _named(drawings: list[_Drawing], *, one_machine: bool) -> list[Plot]:
+    """Return the figures with names: the kind, the settings if it has several, and a number."""
+    kinds = [drawing.kind for drawing in drawings]
     taken: dict[str, int] = defaultdict(int)
-    result = []
-    for kind, family, title, figure in found:
-        setting = re.sub(r"[^a-z0-9]+", "-", family.replace(alone, "").lower()).strip("-")
-        name = kind if kinds.count(kind) == 1 else f"{kind}-{setting}"
+    plots = []
+    for drawing in drawings:
+        family = drawing.family.without("machine") if one_machine else drawing.family
+        name = drawing.kind
+        if kinds.count(name) > 1:
+            name += "-" + re.sub(r"[^a-z0-9]+", "-", str(family).lower()).strip("-")
         taken[name] += 1
         name += f"-{taken[name]}" if taken[name] > 1 else ""
-        result.append(Plot(name, family, title, _NOTES[kind], figure))
-    return result
+        title = _TITLES[drawing.kind]
+        plot = Plot(name, str(drawing.family), title, _NOTES[drawing.kind], drawing.figure)
+        plots.append(plot)
+    return plots
 
 
-def _families(groups: Iterable[Comparable]) -> dict[str, list[Comparable]]:
-    families: dict[str, list[Comparable]] = defaultdict(list)
+def _families(groups: Iterable[Comparable]) -> dict[Heading, list[Comparable]]:
+    """Return the groups that differ in the pass alone, by the heading that they share."""
+    families: dict[Heading, list[Comparable]] = defaultdict(list)
     for group in groups:
         if group.by == "length":
-            families[group.family].append(group)
+            families[group.heading.without("pass")].append(group)
     return families
 
 
 def _has_line(group: Comparable, value: Callable[[Measured], Any]) -> bool:
-    """Whether some attention has two points."""
+    """Return whether some attention has two points."""
     return any(sum(bool(value(r)) for r in group.of(label)) > 1 for label in group.labels())
 
 
 def _styles(groups: Iterable[Comparable]) -> Styles:
-    """One look an attention in all figures."""
+    """Return one look for each attention in all figures."""
     rows = {row.label: row for group in groups for row in group.rows}
     bounds = [label for label, row in rows.items() if row.attention == IDENTITY]
     exact = [label for label, row in rows.items() if row.exact and label not in bounds]
@@ -119,7 +141,7 @@ Draw = Callable[[Axes, Comparable, str, dict[str, Any]], None]
 
 
 def _by_length(groups: list[Comparable], styles: Styles, draw: Draw) -> tuple[Figure, list[Axes]]:
-    """A panel a group, in it what is drawn of each attention; both axes logarithmic."""
+    """Draw each attention in a panel for each group; both axes are logarithmic."""
     figure, panels = _panels(len(groups), groups[0].family)
     for axes, group in zip(panels, groups, strict=True):
         for label in group.labels():
@@ -129,7 +151,7 @@ def _by_length(groups: list[Comparable], styles: Styles, draw: Draw) -> tuple[Fi
 
 
 def _time(groups: list[Comparable], styles: Styles) -> Figure:
-    """Fig. 3 of the Performer paper: time against the length."""
+    """Draw time against the length, as in Fig. 3 of the Performer paper."""
     figure, panels = _by_length(groups, styles, _time_line)
     panels[0].set_ylabel(f"{_clock(groups)} of a call (s)")
     _legend(figure, groups, styles, _end_signs(groups), lambda row: row.wall)
@@ -141,12 +163,12 @@ def _clock(groups: list[Comparable]) -> str:
 
 
 def _time_line(axes: Axes, group: Comparable, label: str, style: dict[str, Any]) -> None:
-    """Medians, with bars from quartile to quartile."""
-    found = [(row.length, spread) for row in group.of(label) if (spread := group.spread(row))]
-    if not found:
+    """Draw medians, with bars from quartile to quartile."""
+    spreads = [(row.length, spread) for row in group.of(label) if (spread := group.spread(row))]
+    if not spreads:
         return
-    x = [length for length, _ in found]
-    y = np.array([[it.median, it.median - it.q1, it.q3 - it.median] for _, it in found]).T
+    x = [length for length, _ in spreads]
+    y = np.array([[s.median, s.median - s.q1, s.q3 - s.median] for _, s in spreads]).T
     axes.errorbar(x, y[0], yerr=np.maximum(y[1:], 0), capsize=2, elinewidth=1, **style)
     _mark_end(axes, group, label, (x[-1], y[0, -1]), style)
 
@@ -154,7 +176,7 @@ def _time_line(axes: Axes, group: Comparable, label: str, style: dict[str, Any])
 def _mark_end(
     axes: Axes, group: Comparable, label: str, last: tuple[float, float], style: dict[str, Any]
 ) -> None:
-    """A sign on the last point of an attention that is known not to go on."""
+    """Draw a sign on the last point of an attention that ran out of memory or time beyond."""
     status = _end(group, label)
     if status is not None:
         sign = {"marker": _ENDS[status][0], "markersize": 13, "markeredgewidth": 2}
@@ -162,13 +184,14 @@ def _mark_end(
 
 
 def _end(group: Comparable, label: str) -> str | None:
-    """Why an attention stops at its last point on a length that others are drawn at."""
+    """Return the status that ended an attention beyond its last point; None if none did."""
     rows = group.of(label)
     longest = max((row.length for row in rows if row.ran), default=0)
     return next((r.status for r in rows if r.length > longest and r.status in _ENDS), None)
 
 
 def _end_signs(groups: list[Comparable]) -> list[Line2D]:
+    """Return the legend's entries for the signs that are drawn."""
     ends = {_end(group, label) for group in groups for label in group.labels()}
     return [
         Line2D([], [], color="grey", linestyle="", marker=marker, markersize=9, markeredgewidth=2,
@@ -198,20 +221,28 @@ def _legend(
     signs: list[Line2D],
     drawn: Callable[[Measured], Any],
 ) -> None:
-    """Beside the panels: what is drawn, in the order of the tables."""
+    """Draw a legend beside the panels, in the order of the tables.
+
+    Args:
+        figure: to draw it in.
+        groups: of the panels.
+        styles: the look of each attention.
+        signs: more entries.
+        drawn: tells whether a row is drawn.
+    """
     labels = {row.label for group in groups for row in group.rows if drawn(row)}
-    order = dict.fromkeys(label for group in reversed(groups) for label in group.labels())
-    names = [label for label in order if label in labels]
-    entries = [Line2D([], [], label=_name(label), **styles[label]) for label in names]
+    names = {label: group.shown(label, _OPTIMUM)
+             for group in reversed(groups) for label in group.labels()}  # fmt: skip
+    entries = [
+        Line2D([], [], label=name, **styles[label])
+        for label, name in names.items()
+        if label in labels
+    ]
     figure.legend(handles=[*entries, *signs], loc="outside right center", fontsize=8.5)
 
 
-def _name(label: str) -> str:
-    return shown(label).replace(f"{IDENTITY} (OPT)", "X (OPT)")
-
-
 def _memory(groups: list[Comparable], styles: Styles) -> Figure:
-    """Peak memory: measured as markers, what the compiler predicted as thin dashed lines."""
+    """Draw peak memory: measured as markers, predicted as thin dashed lines."""
     figure, panels = _by_length(groups, styles, _memory_lines)
     for axes, group in zip(panels, groups, strict=True):
         if limit := group.first.memory_limit:
@@ -236,6 +267,7 @@ def _memory_lines(axes: Axes, group: Comparable, label: str, style: dict[str, An
 
 
 def _memory_signs(groups: list[Comparable]) -> list[Line2D]:
+    """Return the legend's entries that explain how memory is drawn."""
     grey: dict[str, Any] = {"color": "grey"}
     signs = [Line2D([], [], linestyle=(0, (2, 1.5)), linewidth=0.9, label="predicted", **grey)]
     if any(row.measured_bytes for group in groups for row in group.rows):
@@ -245,21 +277,21 @@ def _memory_signs(groups: list[Comparable]) -> list[Line2D]:
     return signs
 
 
-def _stacks(groups: Iterable[Comparable]) -> dict[str, list[Comparable]]:
-    """Groups that are alike but for their layers, where there are several."""
+def _stacks(groups: Iterable[Comparable]) -> dict[Heading, list[Comparable]]:
+    """Return the groups that differ in layers and pass alone, by the heading that they share."""
     alike: dict[Any, list[Comparable]] = defaultdict(list)
     for group in groups:
         if group.by == "length" and group.first.layers and any(row.wall for row in group.rows):
             alike[replace(group.first, layers=None)].append(group)
-    stacks: dict[str, list[Comparable]] = defaultdict(list)
+    stacks: dict[Heading, list[Comparable]] = defaultdict(list)
     for same in alike.values():
         if len(same) > 1:
-            stacks[re.sub(r", \d+ layers", "", same[0].family)] += same
+            stacks[same[0].heading.without("pass", "layers")] += same
     return stacks
 
 
 def _layers(family: str, groups: list[Comparable], styles: Styles) -> Figure:
-    """Fig. 20 of the Performer paper: time against layers, at the longest length of all."""
+    """Draw time against layers at the longest common length: Fig. 20 of the Performer paper."""
     by_pass: dict[str, list[Comparable]] = defaultdict(list)
     for group in groups:
         by_pass[group.first.direction].append(group)
@@ -281,7 +313,7 @@ def _layers(family: str, groups: list[Comparable], styles: Styles) -> Figure:
 
 
 def _common_length(groups: list[Comparable]) -> int:
-    """The longest that was timed with each number of layers; else the longest of any."""
+    """Return the longest length timed with each number of layers, else the longest of any."""
     lengths = [{row.length for row in group.rows if row.wall} for group in groups]
     return max(set.intersection(*lengths) or set.union(*lengths))
 
@@ -289,11 +321,12 @@ def _common_length(groups: list[Comparable]) -> int:
 def _layers_line(
     axes: Axes, groups: list[Comparable], label: str, length: int, style: dict[str, Any]
 ) -> None:
-    found = sorted(
+    """Draw the medians of one attention at one length against layers."""
+    points = sorted(
         (group.first.layers or 0, seconds)
         for group in groups
         for row in group.of(label)
         if row.length == length and (seconds := group.seconds(row))
     )
-    if found:
-        axes.plot(*zip(*found, strict=True), **style)
+    if points:
+        axes.plot(*zip(*points, strict=True), **style)

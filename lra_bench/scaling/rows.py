@@ -1,28 +1,31 @@
-"""What lines of efficiency.jsonl say: a row a cell, exponents, crossovers, largest lengths.
+"""Rows of tables from efficiency records: one for each cell.
 
 Pure functions. Seconds are of a call, bytes of a device, lengths in tokens.
 """
 
 import json
-import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import pandas as pd
 
-from lra_bench.efficiency.records import CLOCKS, Line, visits
+from lra_bench.efficiency.cells import Cell
+from lra_bench.efficiency.measurement import Clock, Measurement, Memory, Spread, Timing
+from lra_bench.efficiency.records import visits
 from lra_bench.efficiency.timing import pooled
-from lra_bench.records.labels import attention_label
-from lra_bench.registry import is_exact
+from lra_bench.records.labels import attention_label, changed_options
+from lra_bench.registry import IDENTITY, is_exact
+from lra_bench.runtime.environment import Environment
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What rows of one table share: all but the attention and the length; see `Cell`.
+    """The settings that the rows of one table share: all but attention and length; see `Cell`.
 
     Attributes:
+        machine: where the rows were measured.
         model: JSON of the other settings that change the program.
     """
 
@@ -41,29 +44,33 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Median and quartiles of the seconds of a call."""
-
-    median: float
-    q1: float
-    q3: float
-
-
-@dataclass(frozen=True)
 class Measured:
-    """One cell.
+    """One cell: a row for programs. Unknown or absent parts are None.
 
     Attributes:
-        label: the attention, with the options that aren't its defaults.
-        exact: whether it equals softmax attention.
-        wall, cpu: None where it was not timed; CPU time is of all threads together.
-        rounds: how many visits' samples these are of.
-        predicted_bytes: by the compiler; it can be there where the cell didn't run.
+        setting: all that rows of one table share.
+        attention: the registered name.
+        name: the attention with the options that are not its defaults.
+        exact: whether the attention equals softmax attention.
+        length: tokens.
+        status, error, inferred_from, bytes_asked: see `Measurement`.
+        wall, cpu: seconds of a call; None if it was not timed. `cpu` is of all threads together.
+        rounds: number of visits whose samples these are.
+        repeats, calls_per_repeat: samples, and calls in each.
+        measured_bytes: peak memory of a device.
+        predicted_bytes: by the compiler; it can be known where the cell did not run.
+        memory_method: how `measured_bytes` was measured.
+        flops, xla_flops, xla_bytes, parameters: see `Measurement`.
+        compile_seconds: time to compile.
+        platform, versions, git_commit: where the cell was measured, and by which code.
+        finished: when, in UTC.
+        options: the options that are not the attention's defaults, by name.
+        names_machine: whether the label names the machine, because several share a table.
     """
 
     setting: Setting
     attention: str
-    label: str
+    name: str
     exact: bool
     length: int
     status: str
@@ -87,38 +94,54 @@ class Measured:
     versions: str | None
     git_commit: str | None
     finished: str | None
+    options: Mapping[str, Any]
+    names_machine: bool = False
+
+    @property
+    def label(self) -> str:
+        """Return the name that tells the rows of a group apart at each length."""
+        return self.name + self._machine
+
+    def shown(self, optimum: str = f"{IDENTITY} (OPT)") -> str:
+        """Return the name that a reader sees; `optimum` stands for identity.
+
+        The Performer paper calls identity "X (OPT)".
+        """
+        is_optimum = self.attention == IDENTITY and not self.options
+        return (optimum if is_optimum else self.name) + self._machine
+
+    @property
+    def _machine(self) -> str:
+        return f" @ {self.setting.machine}" if self.names_machine else ""
 
     @property
     def ran(self) -> bool:
-        """Whether it fits, be it run or only compiled."""
+        """Return whether the cell fits: it ran or, if only compiled, would run."""
         return self.status == "ok"
 
     @property
     def memory(self) -> int | None:
-        """Peak bytes of what ran: measured, else predicted."""
+        """Return the peak bytes of a cell that ran: measured, else predicted."""
         return (self.measured_bytes or self.predicted_bytes) if self.ran else None
 
     @property
     def predicted_over_measured(self) -> float | None:
-        """The compiler's prediction of the peak over what was measured."""
+        """Return the compiler's prediction of the peak over the measured peak."""
         if not (self.predicted_bytes and self.measured_bytes):
             return None
         return self.predicted_bytes / self.measured_bytes
 
 
-def from_lines(lines: Iterable[Line]) -> list[Measured]:
-    """A row a cell; of several lines of one cell its last sweep's visits, else the last."""
-    by_cell: dict[tuple[Any, ...], list[Line]] = defaultdict(list)
+def from_lines(lines: Iterable[Measurement]) -> list[Measured]:
+    """Return a row for each cell, from the visits of its last sweep or, untimed, its last line."""
+    by_cell: dict[tuple[Any, ...], list[Measurement]] = defaultdict(list)
     for line in lines:
-        cell = line["cell"]
-        options = _group(cell["config"].get("attention_options"))
-        label = attention_label(cell["attention"], options)
-        by_cell[_setting(line), label, cell["length"]].append(line)
-    return [_row(setting, label, found) for (setting, label, _), found in by_cell.items()]
+        by_cell[_setting(line), _name(line.cell), line.cell.length].append(line)
+    return [_row(setting, name, group) for (setting, name, _), group in by_cell.items()]
 
 
 def frame(rows: Iterable[Measured]) -> pd.DataFrame:
-    """The rows for programs: SI units, a column a figure, what isn't known left empty."""
+    """Return the rows for programs: SI units, a column for each figure, unknown ones empty."""
     table = pd.DataFrame([_flat(row) for row in rows])
     whole = ("layers", "memory_limit", "inferred_from", "rounds", "repeats", "calls_per_repeat",
              "measured_bytes", "predicted_bytes", "bytes_asked", "parameters")  # fmt: skip
@@ -126,122 +149,127 @@ def frame(rows: Iterable[Measured]) -> pd.DataFrame:
 
 
 def _flat(row: Measured) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in asdict(row).items():
-        if name in ("wall", "cpu"):
-            spread = value or {}
-            for end, key in (("", "median"), ("_q1", "q1"), ("_q3", "q3")):
-                found[f"{name}_seconds{end}"] = spread.get(key)
-        else:
-            found.update(value if name == "setting" else {name: value})
-    return {**found, "predicted_over_measured": row.predicted_over_measured}
+    """Return the columns of a row."""
+    columns: dict[str, Any] = {}
+    for field in fields(row):
+        value = getattr(row, field.name)
+        if field.name == "setting":
+            columns |= asdict(value)
+        elif field.name in ("wall", "cpu"):
+            columns |= _spread_columns(field.name, value)
+        elif field.name == "name":
+            columns["label"] = value
+        elif field.name not in ("options", "names_machine"):
+            columns[field.name] = value
+    return {**columns, "predicted_over_measured": row.predicted_over_measured}
 
 
-def _row(setting: Setting, label: str, found: list[Line]) -> Measured:
-    timed = visits(found)
-    line = (timed or found)[-1]
-    cell, timing, place = line["cell"], _timing(timed), _group(line.get("environment"))
-    memory = _memory([*found, line])
+def _spread_columns(clock: str, spread: Spread | None) -> dict[str, float | None]:
+    ends = {"": "median", "_q1": "q1", "_q3": "q3"}
+    return {f"{clock}_seconds{end}": getattr(spread, key, None) for end, key in ends.items()}
+
+
+def _row(setting: Setting, name: str, lines: list[Measurement]) -> Measured:
+    """Return the row of a cell.
+
+    Args:
+        setting: of the cell.
+        name: the attention with its changed options.
+        lines: all measurements of the cell, in the order in which they were written.
+    """
+    timed = visits(lines)
+    line = (timed or lines)[-1]
+    timing, memory = _timing(timed), _memory([*lines, line]) or Memory(None)
+    where = line.environment or Environment()
     return Measured(
         setting=setting,
-        attention=cell["attention"],
-        label=label,
-        exact=is_exact(cell["attention"]),
-        length=cell["length"],
-        status=line["status"],
-        wall=_spread(timing.get("wall")),
-        cpu=_spread(timing.get("cpu")),
-        memory_method=_text(memory.get("method")),
-        versions=_versions(place),
+        attention=line.cell.attention,
+        name=name,
+        exact=is_exact(line.cell.attention),
+        length=line.cell.length,
+        status=line.status,
+        error=line.error,
+        inferred_from=line.inferred_from,
+        wall=_spread(timing, "wall"),
+        cpu=_spread(timing, "cpu"),
         rounds=len(timed) or None,
-        compile_seconds=_number((timed or found[-1:])[0].get("compile_seconds")),
-        **_converted(_whole, timing, "repeats", "calls_per_repeat"),
-        **_converted(_whole, memory, "measured_bytes", "predicted_bytes"),
-        **_converted(_whole, line, "inferred_from", "bytes_asked", "parameters"),
-        **_converted(_number, line, "flops", "xla_flops", "xla_bytes"),
-        **_converted(_text, line, "error", "finished"),
-        **_converted(_text, place, "platform", "git_commit"),
+        repeats=timing.repeats if timing else None,
+        calls_per_repeat=timing.calls_per_repeat if timing else None,
+        measured_bytes=memory.measured_bytes,
+        predicted_bytes=memory.predicted_bytes,
+        memory_method=memory.method,
+        bytes_asked=line.bytes_asked,
+        flops=line.flops,
+        xla_flops=line.xla_flops,
+        xla_bytes=line.xla_bytes,
+        compile_seconds=(timed or lines[-1:])[0].compile_seconds,
+        parameters=line.parameters,
+        platform=where.platform,
+        versions=_versions(where),
+        git_commit=where.git_commit,
+        finished=line.finished,
+        options=changed_options(line.cell.attention, line.cell.config["attention_options"]),
     )
 
 
-def _timing(timed: list[Line]) -> dict[str, Any]:
-    """That of all visits together."""
-    found = [line["timing"] for line in timed]
-    if len(found) < 2:
-        return found[0] if found else {}
-    samples = [one.get("samples") or {c: [one[c]["median"]] for c in CLOCKS} for one in found]
-    spreads = {clock: pooled([one[clock] for one in samples]) for clock in CLOCKS}
-    repeats = sum(_whole(one.get("repeats")) or 0 for one in found)
-    return {**found[-1], **spreads, "repeats": repeats}
+def _timing(timed: Sequence[Measurement]) -> Timing | None:
+    """Return the timing of all visits together; None if there is none."""
+    timings = [line.timing for line in timed if line.timing]
+    if len(timings) < 2:
+        return timings[0] if timings else None
+    repeats = sum(timing.repeats or 0 for timing in timings)
+    wall, cpu = (pooled([_samples(x, clock) for x in timings]) for clock in ("wall", "cpu"))
+    return replace(timings[-1], repeats=repeats, wall=wall, cpu=cpu)
 
 
-def _converted(to: Callable[[Any], Any], group: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: to(group.get(name)) for name in names}
+def _samples(timing: Timing, clock: Clock) -> Sequence[float]:
+    """Return the seconds that were kept, or the median of an old line, which kept none."""
+    return timing.samples.of(clock) if timing.samples else [timing.spread(clock).median]
 
 
-def _setting(line: Line) -> Setting:
-    cell = line["cell"]
-    return Setting(
-        machine=line["machine"],
-        model=_model(cell),
-        preset=_text(cell["preset"]),
-        **_converted(str, cell, "target", "scope", "size", "direction", "dtype"),
-        **_converted(_whole, cell, "batch", "layers", "devices", "memory_limit"),
-    )
+def _name(cell: Cell) -> str:
+    return attention_label(cell.attention, cell.config["attention_options"])
 
 
-# What of a configuration changes the program; layers and dtype are the cell's own.
+def _setting(line: Measurement) -> Setting:
+    """Return the setting of a measurement."""
+    same = {field.name for field in fields(Setting)} - {"machine", "model"}
+    values = {name: getattr(line.cell, name) for name in same}
+    return Setting(machine=line.machine, model=_model(line.cell), **values)
+
+
+# The settings of a configuration that change the program; layers and dtype are the cell's own.
 _OF_ATTENTION = ("num_heads", "head_dim")
 _OF_MODEL = (*_OF_ATTENTION, "emb_dim", "ffn_dim", "positions", "pooling", "dropout")
 _OF_TRAINING = ("accumulate", "clip_norm", "schedule")
 
 
-def _model(cell: dict[str, Any]) -> str:
-    names = _OF_ATTENTION if cell["scope"] == "attention" else _OF_MODEL
-    found = _picked(_group(cell["config"].get("model")), names)
-    if cell["scope"] == "train":
-        found |= _picked(_group(cell["config"].get("train")), _OF_TRAINING)
-    return json.dumps(found)
+def _model(cell: Cell) -> str:
+    """Return the JSON of the settings that change the program."""
+    names = _OF_ATTENTION if cell.scope == "attention" else _OF_MODEL
+    picked = _picked(cell.config["model"], names)
+    if cell.scope == "train":
+        picked |= _picked(cell.config["train"], _OF_TRAINING)
+    return json.dumps(picked)
 
 
-def _picked(group: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def _picked(group: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: group[name] for name in names if name in group}
 
 
-def _group(value: Any) -> dict[str, Any]:
-    """What isn't needed to read a line can be anything in one that was tampered with."""
-    return value if isinstance(value, dict) else {}
+def _spread(timing: Timing | None, clock: Clock) -> Spread | None:
+    """Return median and quartiles; None where the clock was too coarse to see any time."""
+    spread = timing.spread(clock) if timing else None
+    return spread if spread and spread.median > 0 else None
 
 
-def _spread(found: dict[str, float] | None) -> Spread | None:
-    """None where the clock was too coarse to see any time."""
-    if found is None or found["median"] <= 0:
-        return None
-    return Spread(found["median"], found["q1"], found["q3"])
+def _memory(lines: Iterable[Measurement]) -> Memory | None:
+    """Return the last measured memory, else the last predicted one."""
+    known = [line.memory for line in lines if line.memory]
+    measured = [memory for memory in known if memory.measured_bytes]
+    return (measured or known or [None])[-1]
 
 
-def _memory(found: list[Line]) -> dict[str, Any]:
-    """Of the last line that measured it, else of the last that knows of it."""
-    known = [line["memory"] for line in found if line["memory"]]
-    measured = [memory for memory in known if memory.get("measured_bytes")]
-    return (measured or known or [{}])[-1]
-
-
-def _versions(place: dict[str, Any]) -> str | None:
-    known = _group(place.get("versions"))
-    shown = [f"{name} {known[name]}" for name in ("jax", "lra-bench") if name in known]
-    return ", ".join(shown) or None
-
-
-def _number(value: Any) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if number and math.isfinite(value) else None
-
-
-def _whole(value: Any) -> int | None:
-    number = _number(value)
-    return None if number is None or not 0 <= number < 2**63 else round(number)
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def _versions(where: Environment) -> str | None:
+    names = [name for name in ("jax", "lra-bench") if name in where.versions]
+    return ", ".join(f"{name} {where.versions[name]}" for name in names) or None

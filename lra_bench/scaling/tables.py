@@ -1,4 +1,4 @@
-"""Tables of time, memory and running out of it."""
+"""Tables of time, of memory, and of where memory ends."""
 
 import math
 from collections import Counter
@@ -12,8 +12,8 @@ from lra_bench import published
 from lra_bench.display.tables import FOR_PROGRAMS, for_programs
 from lra_bench.display.tables import render as render_table
 from lra_bench.display.units import size_text
-from lra_bench.efficiency.records import Line
-from lra_bench.registry import IDENTITY
+from lra_bench.efficiency.measurement import Measurement
+from lra_bench.registry import IDENTITY, REFERENCE
 from lra_bench.scaling.fits import largest
 from lra_bench.scaling.groups import Comparable, column_order, groups
 from lra_bench.scaling.rows import Measured, frame, from_lines
@@ -24,11 +24,10 @@ _STATUS = {
     "crashed": "crashed",
     "failed": "failed",
 }
-# Smallest first; a column takes the largest in which its smallest figure isn't below a tenth.
+# Smallest first; a column takes the largest unit in which its smallest figure is at least 0.1.
 _TIMES = ((1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
 _SIZES = ((2**20, "MiB"), (2**30, "GiB"))
 _COUNTS = ((1e6, "M"), (1e9, "G"), (1e12, "T"))
-_SOFTMAX = "softmax"
 _PUBLISHED = "LRA paper"
 
 
@@ -37,9 +36,9 @@ class Table:
     """A table of text.
 
     Attributes:
-        title: what it shows; the group's title says of what.
-        frame: its cells.
-        notes: what its signs mean, as sentences.
+        title: what the table shows; the group's title says of which cells.
+        frame: the cells, as text.
+        notes: the meaning of the signs in it, as sentences.
     """
 
     title: str
@@ -48,22 +47,30 @@ class Table:
 
 
 def render(
-    lines: Iterable[Line], style: str, *, with_published: bool, mix_machines: bool = False
+    lines: Iterable[Measurement], style: str, *, with_published: bool, mix_machines: bool = False
 ) -> str:
-    """All tables as markdown, latex or html; or the figures, in SI units, for programs."""
-    found = from_lines(lines)
+    """Return all tables as markdown, latex or html; or the figures, in SI units, for programs.
+
+    Args:
+        lines: of any cells.
+        style: the format.
+        with_published: whether to add the LRA paper's figures.
+        mix_machines: whether machines may share a table.
+    """
+    rows = from_lines(lines)
     if style in FOR_PROGRAMS:
-        return for_programs(_long(found, with_published=with_published), style)
+        return for_programs(_long(rows, with_published=with_published), style)
     parts = [
-        render_table(style, f"{group.title}: {it.title}", it.frame, f"{it.notes} {group.facts}")
-        for group in groups(found, mix_machines=mix_machines)
-        for it in tables(group, with_published=with_published)
+        render_table(style, f"{group.title}: {x.title}", x.frame, f"{x.notes} {group.facts}")
+        for group in groups(rows, mix_machines=mix_machines)
+        for x in tables(group, with_published=with_published)
     ]
     return "\n".join(parts)
 
 
-def _long(found: Sequence[Measured], *, with_published: bool) -> pd.DataFrame:
-    table = frame(found).assign(source="here")
+def _long(rows: Sequence[Measured], *, with_published: bool) -> pd.DataFrame:
+    """Return a row for each cell and, if wanted, for each published figure."""
+    table = frame(rows).assign(source="here")
     if not with_published:
         return table
     paper = [
@@ -78,24 +85,18 @@ def _long(found: Sequence[Measured], *, with_published: bool) -> pd.DataFrame:
 
 
 def tables(group: Comparable, *, with_published: bool = False) -> list[Table]:
-    """The tables of a group that it has figures for."""
+    """Return the tables that a group has figures for."""
     if any(row.wall for row in group.rows):
-        found = [_times(group), _relative(group), _speedups(group)]
+        made = [_times(group), _relative(group), _speedups(group)]
         if group.first.scope == "train":
-            found += _as_in_the_paper(group, with_published=with_published)
+            made += _as_in_the_paper(group, with_published=with_published)
         else:
-            found.append(_memory(group))
+            made.append(_memory(group))
     elif group.runs:
-        found = [_memory(group)]
+        made = [_memory(group)]
     else:
-        found = [_memory(group), *_counts(group)]
-    return [table for table in (*found, _growth(group)) if table is not None]
-
-
-def shown(label: str) -> str:
-    """The name that a reader sees: identity is the optimum, "X (OPT)" in the Performer paper."""
-    name, at, machine = label.partition(" @ ")
-    return (f"{name} (OPT)" if name == IDENTITY else name) + at + machine
+        made = [_memory(group), *_counts(group)]
+    return [table for table in (*made, _growth(group)) if table is not None]
 
 
 Text = Callable[[Measured], str]
@@ -106,11 +107,17 @@ def _key(group: Comparable, row: Measured) -> Any:
 
 
 def _grid(group: Comparable, columns: dict[Any, str], text: Text) -> pd.DataFrame:
-    """A row an attention, a column a length or a task; `columns` are keys and their headings."""
+    """Return a row for each attention and a column for each length or task.
+
+    Args:
+        group: the cells.
+        columns: headings by length or task.
+        text: of a cell.
+    """
     cells = {(row.label, _key(group, row)): text(row) for row in group.rows}
     return pd.DataFrame(
         [
-            {"attention": shown(label)}
+            {"attention": group.shown(label)}
             | {heading: cells.get((label, key), "") for key, heading in columns.items()}
             for label in group.labels()
         ]
@@ -118,14 +125,14 @@ def _grid(group: Comparable, columns: dict[Any, str], text: Text) -> pd.DataFram
 
 
 def _columns(group: Comparable, wanted: Callable[[Measured], Any]) -> dict[Any, str]:
-    """Columns that have a wanted cell: a probe of the largest length makes none."""
-    found = {}
+    """Return headings by length or task, for columns that have a wanted cell."""
+    headings = {}
     for row in sorted(group.rows, key=column_order):
         if wanted(row):
             length = f"{row.length:,}"
             task = f"{row.setting.size} {length}"
-            found[_key(group, row)] = task if group.by == "size" else length
-    return found
+            headings[_key(group, row)] = task if group.by == "size" else length
+    return headings
 
 
 def _status(row: Measured) -> str:
@@ -133,7 +140,7 @@ def _status(row: Measured) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three of them, or all before the point."""
+    """Return three significant digits, or all digits before the point."""
     if value >= 99.95:
         return f"{value:,.0f}"
     if value >= 9.995:
@@ -149,10 +156,19 @@ def _scaled(
     otherwise: Text,
     mark: Text = lambda _: "",
 ) -> pd.DataFrame:
-    """A grid of figures, each column in the unit that suits it."""
+    """Return a grid of figures, each column in the unit that suits it.
+
+    Args:
+        group: the cells.
+        columns: headings by length or task.
+        units: pairs of size and name, the smallest first.
+        value: of a cell; None or 0 if it has none.
+        otherwise: text of a cell without a value.
+        mark: stands before a value.
+    """
     figures = {key: [v for row in group.rows if _key(group, row) == key and (v := value(row))]
                for key in columns}  # fmt: skip
-    unit = {key: _unit(found, units) for key, found in figures.items()}
+    unit = {key: _unit(values, units) for key, values in figures.items()}
 
     def text(row: Measured) -> str:
         figure, scale = value(row), unit.get(_key(group, row))
@@ -185,8 +201,9 @@ def _times(group: Comparable) -> Table:
 
 
 def _quartiles(group: Comparable) -> str:
+    """Return the note on how far quartiles lie apart, and over how many rounds."""
     spreads = [spread for row in group.rows if (spread := group.spread(row))]
-    widest = max((it.q3 - it.q1) / it.median for it in spreads if it.median > 0)
+    widest = max((x.q3 - x.q1) / x.median for x in spreads if x.median > 0)
     several = {row.rounds for row in group.rows if row.rounds} - {1}
     rounds = f" Over {' or '.join(map(str, sorted(several)))} rounds." if several else ""
     return f"Quartiles lie at most {widest:.0%} of the median apart.{rounds}"
@@ -211,26 +228,26 @@ _SIGNS = {
 
 
 def _table(title: str, cells: pd.DataFrame, notes: str) -> Table:
-    """A table whose notes explain the signs that are in it."""
+    """Return a table whose notes explain the signs that are in it."""
     body = cells.iloc[:, 1:]
     text = "\n".join(str(value) for row in body.itertuples(index=False) for value in row)
     signs = dict.fromkeys(note for sign, note in _SIGNS.items() if sign in text)
     return Table(title, cells, " ".join(" ".join((notes, *signs)).split()))
 
 
-def _by_place(group: Comparable, rows: Iterable[Measured]) -> dict[tuple[str, Any], float]:
-    """The shortest time of the rows, by machine and column."""
+def _fastest(group: Comparable, rows: Iterable[Measured]) -> dict[tuple[str, Any], float]:
+    """Return the shortest time of the rows in seconds, by machine and column."""
     best: dict[tuple[str, Any], float] = {}
     for row in rows:
-        place, seconds = (row.setting.machine, _key(group, row)), group.seconds(row)
+        key, seconds = (row.setting.machine, _key(group, row)), group.seconds(row)
         if seconds:
-            best[place] = min(seconds, best.get(place, math.inf))
+            best[key] = min(seconds, best.get(key, math.inf))
     return best
 
 
 def _ratios(group: Comparable, base: Iterable[Measured], *, inverse: bool) -> pd.DataFrame | None:
-    """Time over the base's in the same column; the inverse is a speed-up. None without a base."""
-    best = _by_place(group, base)
+    """Return time over the base's in the same column, or its inverse; None without a base."""
+    best = _fastest(group, base)
     if not best:
         return None
 
@@ -263,7 +280,7 @@ def _speedups(group: Comparable) -> Table | None:
 
 
 def _memory(group: Comparable) -> Table | None:
-    """Peak bytes; of what was only compiled, what it would take."""
+    """Return the table of peak memory; predicted for cells that were only compiled."""
     if not any(row.memory for row in group.rows):
         return None
     if not group.runs:
@@ -282,14 +299,17 @@ def _memory(group: Comparable) -> Table | None:
 
 
 def _tried_columns(group: Comparable) -> dict[Any, str]:
-    """Lengths that half of the attentions at least were tried at, others are probes; all tasks."""
+    """Return headings of all tasks, or of lengths at which half of the attentions were tried.
+
+    Other lengths are probes of the largest that fits.
+    """
     tried = Counter(_key(group, row) for row in group.rows)
     enough = 0 if group.by == "size" else len(group.labels()) / 2
     return _columns(group, lambda row: tried[_key(group, row)] >= enough)
 
 
 def _asked(row: Measured) -> str:
-    """Why something compiled for elsewhere would not run there."""
+    """Return why a program compiled for another machine would not run there."""
     if row.status != "out_of_memory":
         return _untimed(row)
     needed = row.predicted_bytes or row.bytes_asked
@@ -298,23 +318,23 @@ def _asked(row: Measured) -> str:
 
 
 def _counts(group: Comparable) -> list[Table]:
-    """Operations and bytes, where there is no time to show."""
+    """Return tables of operations and bytes, for cells that were not timed."""
     columns = _tried_columns(group)
     counted = tuple((scale, f"{prefix}FLOP") for scale, prefix in _COUNTS)
-    found = []
+    made = []
     if any(row.flops for row in group.rows):
         cells = _scaled(group, columns, counted, lambda row: row.flops, lambda _: "")
         note = "Counted in the program as written, loops as often as they run, of all devices."
-        found.append(_table("operations", cells, note))
+        made.append(_table("operations", cells, note))
     if any(row.xla_bytes for row in group.rows):
         cells = _scaled(group, columns, _SIZES, lambda row: row.xla_bytes, _untimed)
         note = "The compiler's own count for a device; it counts the body of a loop once."
-        found.append(_table("bytes read and written", cells, note))
-    return found
+        made.append(_table("bytes read and written", cells, note))
+    return made
 
 
 def _growth(group: Comparable) -> Table | None:
-    """Exponents, crossovers and the largest length that fits: one row an attention."""
+    """Return exponents, crossovers and largest lengths: one row for each attention."""
     if group.by == "size":
         return None
     body = [_growth_row(group, label) for label in group.labels()]
@@ -336,7 +356,8 @@ _GROWTH = {
 
 
 def _growth_row(group: Comparable, label: str) -> dict[str, str]:
-    mine = group.of(label)
+    """Return the texts of a row, by column; "" where nothing is known."""
+    rows = group.of(label)
     memory, measured = group.exponent_of_memory(label)
     exact = {row.label for row in group.rows if row.exact}
     crossovers = {
@@ -344,21 +365,20 @@ def _growth_row(group: Comparable, label: str) -> dict[str, str]:
         for other in group.labels()
         if other in exact
     }
-    ratios = [row.predicted_over_measured for row in mine if row.predicted_over_measured]
+    mark = "" if measured or not group.runs else "~"
+    ratios = [row.predicted_over_measured for row in rows if row.predicted_over_measured]
     return {
-        "attention": shown(label),
+        "attention": group.shown(label),
         "time exponent": str(group.exponent_of_time(label) or ""),
-        "memory exponent": ("" if measured or not group.runs else "~") + str(memory)
-        if memory
-        else "",
+        "memory exponent": f"{mark}{memory}" if memory else "",
         **crossovers,
-        "largest length that fits": str(largest(mine)),
+        "largest length that fits": str(largest(rows)),
         "predicted / measured": f"{ratios[-1]:.2f}" if ratios else "",
     }
 
 
 def _crossover(group: Comparable, label: str, other: str) -> str:
-    """Of a mechanism that is neither exact nor none."""
+    """Return from which length on a mechanism is faster; "" for exact ones and identity."""
     first = group.of(label)[0]
     if first.exact or first.attention == IDENTITY:
         return ""
@@ -374,47 +394,48 @@ _PAPER_NOTE = (
 
 
 def _as_in_the_paper(group: Comparable, *, with_published: bool) -> list[Table]:
-    """The form of the Long Range Arena's Table 2: steps a second, and peak memory of a device."""
+    """Return steps a second and peak memory in the form of the Long Range Arena's Table 2."""
     paper = published.speeds() if with_published and group.by == "length" else ()
-    columns, shared = _timed_columns(group), {}
-    if paper:
-        # The paper says 1K, which may be 1,000 or 1,024.
-        near = {k: [x for x in (1024 * k, 1000 * k) if x in columns] for k in _THOUSANDS}
-        shared = {k: found[0] if found else 1000 * k for k, found in near.items()}
-        columns |= {length: f"{length:,}" for length in shared.values()}
-        columns = dict(sorted(columns.items()))
+    columns, shared = _paper_columns(group) if paper else (_timed_columns(group), {})
 
-    def with_paper(title: str, text: Text, printed: Callable[[Any, int], str], note: str) -> Table:
+    def with_paper(text: Text, printed: Callable[[Any, int], str]) -> pd.DataFrame:
         rows = [
             {"attention": f"{row.model} [{_PUBLISHED}]"}
             | {columns[length]: printed(row, k) for k, length in shared.items()}
             for row in paper
         ]
-        ours = _grid(group, columns, text).to_dict("records")
-        cells = pd.DataFrame([*ours, *rows]).fillna("")
-        return _table(title, cells, f"{note} {_PAPER_NOTE if paper else ''}")
+        return pd.DataFrame([*_grid(group, columns, text).to_dict("records"), *rows]).fillna("")
 
-    steps = with_paper(
-        "steps a second (over softmax's)",
-        _steps(group),
-        lambda row, k: f"{row.steps_per_second[k]:.1f} ({row.relative[k]:.1f})",
-        "By the median wall time.",
-    )
-    memory = with_paper(
-        "peak memory of a device, GB",
-        _gigabytes,
-        lambda row, k: f"{row.gigabytes[k]:.2f}",
-        "GB are 10^9 bytes.",
-    )
-    return [steps, memory]
+    def speed(row: Any, k: int) -> str:
+        return f"{row.steps_per_second[k]:.1f} ({row.relative[k]:.1f})"
+
+    steps = with_paper(_steps(group), speed)
+    memory = with_paper(_gigabytes, lambda row, k: f"{row.gigabytes[k]:.2f}")
+    note = _PAPER_NOTE if paper else ""
+    return [
+        _table("steps a second (over softmax's)", steps, f"By the median wall time. {note}"),
+        _table("peak memory of a device, GB", memory, f"GB are 10^9 bytes. {note}"),
+    ]
+
+
+def _paper_columns(group: Comparable) -> tuple[dict[Any, str], dict[int, int]]:
+    """Return headings by length, the paper's lengths among them, and those by thousands of tokens.
+
+    The paper says 1K, which may be 1,000 or 1,024.
+    """
+    columns = _timed_columns(group)
+    near = {k: [x for x in (1024 * k, 1000 * k) if x in columns] for k in _THOUSANDS}
+    shared = {k: lengths[0] if lengths else 1000 * k for k, lengths in near.items()}
+    columns |= {length: f"{length:,}" for length in shared.values()}
+    return dict(sorted(columns.items())), shared
 
 
 def _steps(group: Comparable) -> Text:
-    """A cell's steps a second, with their ratio to those of softmax where that ran."""
+    """Return a text of steps a second, with their ratio to those of softmax where that ran."""
     softmax = {
         (row.setting.machine, _key(group, row)): row.wall.median
         for row in group.rows
-        if row.label.partition(" @ ")[0] == _SOFTMAX and row.wall
+        if row.name == REFERENCE and row.wall
     }
 
     def text(row: Measured) -> str:
@@ -428,6 +449,7 @@ def _steps(group: Comparable) -> Text:
 
 
 def _gigabytes(row: Measured) -> str:
+    """Return the peak memory in units of 10^9 bytes."""
     if not row.memory:
         return _untimed(row)
     return ("" if row.measured_bytes else "~") + f"{row.memory / 1e9:.2f}"

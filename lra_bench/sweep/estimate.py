@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from lra_bench.display.progress import Display
 from lra_bench.efficiency import records, supervise
 from lra_bench.efficiency.cells import HERE, Cell
+from lra_bench.efficiency.measurement import Measurement
 from lra_bench.files import append_line
 from lra_bench.registry import make_task
 from lra_bench.settings import RunSettings
@@ -103,7 +103,7 @@ def calibrate(
     """
     path, estimates = folder / FILE, {}
     lines = records.read(path) if path.exists() else []
-    earlier = {_key(Cell(**line["cell"])): line for line in lines}
+    earlier = {_key(line.cell): line for line in lines}
     with display.bar("calibrating", len(jobs)) as bar, _only_on(resources.cores):
         for number, job in enumerate(jobs):
             bar(number, job.kind)
@@ -114,12 +114,11 @@ def calibrate(
     return estimates
 
 
-def _measure(cell: Cell, path: Path) -> dict[str, Any]:
+def _measure(cell: Cell, path: Path) -> Measurement:
     """Measure a training step and append the result to a file."""
-    line = records.blank(cell, "")
-    line.update(supervise.measure(cell, _BUDGET_SECONDS, _TIME_LIMIT, xla_flags=""))
-    append_line(path, line)
-    return line
+    measurement = supervise.measure(cell, _BUDGET_SECONDS, _TIME_LIMIT, xla_flags="")
+    append_line(path, measurement.as_dict())
+    return measurement
 
 
 def _key(cell: Cell) -> str:
@@ -146,19 +145,18 @@ def _training_step(settings: RunSettings, devices: int) -> Cell:
     )
 
 
-def _extrapolate(
-    settings: RunSettings, sizes: Mapping[str, int], line: Mapping[str, Any]
-) -> Estimate:
+def _extrapolate(settings: RunSettings, sizes: Mapping[str, int], line: Measurement) -> Estimate:
     """Return the estimate of a whole run from the measurement of its training step."""
-    if line["timing"] is None:
+    if line.timing is None:
         return Estimate()
-    step, train = line["timing"]["wall"]["median"], settings.train
+    step, train = line.timing.wall.median, settings.train
     validations = -(-train.num_steps // train.eval_every)  # rounded up: the last step has one
     evaluated = validations * sizes["validation"] + sizes["test"]
     seconds = step * (train.num_steps + _FORWARD_SHARE * evaluated / train.batch_size)
-    memory = line["memory"]["measured_bytes"] or line["memory"]["predicted_bytes"]
     # The training step and the evaluation are compiled, each at about the same cost.
-    return Estimate(_START_SECONDS + 2 * line["compile_seconds"] + seconds, _BASE_BYTES + memory)
+    seconds += _START_SECONDS + 2 * (line.compile_seconds or 0)
+    peak = line.memory.peak_bytes if line.memory else None
+    return Estimate(seconds, None if peak is None else _BASE_BYTES + peak)
 
 
 @contextlib.contextmanager

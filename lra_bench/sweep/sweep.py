@@ -120,8 +120,8 @@ class _Sweep:
 
             environment = self._environment()
             return RayExecutor(request.needs, request.jobs, environment, request.out), None
-        machine = supervise.describe()
-        platform, devices = machine["environment"]["platform"], machine["devices"]
+        host = supervise.describe()
+        platform, devices = host.environment.platform or "cpu", host.devices
         shares = slots(platform, devices, request.needs, request.jobs)
         on_cpu = platform == "cpu"
         executor = LocalExecutor(shares, self._environment(), watch_memory=on_cpu)

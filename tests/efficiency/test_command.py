@@ -1,4 +1,4 @@
-"""lra-bench efficiency, with processes that measure."""
+"""lra-bench efficiency with real measuring processes."""
 
 import importlib.util
 import signal
@@ -11,7 +11,6 @@ import pytest
 from efficiency_cases import wait_for_end
 
 from lra_bench.efficiency import programs, records
-from lra_bench.efficiency.cells import Cell
 from lra_bench.files import locked
 from lra_bench.runtime.flops import count_flops
 
@@ -36,20 +35,20 @@ class TestCommand:
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         lines = records.read(swept / records.FILE)
-        found = {(x["cell"]["attention"], x["cell"]["length"]): x for x in lines}
+        found = {(x.cell.attention, x.cell.length): x for x in lines}
         assert len(found) == 6
         ok = found["linear", 2048]
-        assert ok["status"] == "ok"
-        assert ok["cell"]["memory_limit"] == 64 * 2**20
-        assert 0 < ok["timing"]["wall"]["q1"] <= ok["timing"]["wall"]["median"]
-        assert ok["timing"]["cpu"]["median"] > 0
-        assert ok["compile_seconds"] > 0
-        assert ok["environment"]["versions"]["jax"] == jax.__version__
-        assert ok["memory"]["method"] == "rss"
-        assert ok["memory"]["measured_bytes"] > 0
-        program = programs.build(Cell(**ok["cell"]))
+        assert ok.status == "ok"
+        assert ok.cell.memory_limit == 64 * 2**20
+        assert 0 < ok.timing.wall.q1 <= ok.timing.wall.median
+        assert ok.timing.cpu.median > 0
+        assert ok.compile_seconds > 0
+        assert ok.environment.versions["jax"] == jax.__version__
+        assert ok.memory.method == "rss"
+        assert ok.memory.measured_bytes > 0
+        program = programs.build(ok.cell)
         layout = programs.Layout(jax.local_devices()[:1])
-        assert ok["flops"] == count_flops(program.function, *layout.specs(program))
+        assert ok.flops == count_flops(program.function, *layout.specs(program))
 
     def test_it_shows_tables(self, done):
         assert "| linear " in done.stdout
@@ -61,7 +60,7 @@ class TestCommand:
         before = (swept / records.FILE).read_text()
         status, said, _ = cli(*EFFICIENCY, *args, *where)
         assert status == 0
-        assert "6 of 6 cells are there already" in said
+        assert "6 of 6 cells are done already" in said
         assert (swept / records.FILE).read_text() == before
 
     def test_out_of_memory_is_a_result(self, cli, tmp_path):
@@ -71,12 +70,12 @@ class TestCommand:
         first, *_, last = [
             line
             for line in records.read(tmp_path / records.FILE)
-            if line["cell"]["attention"] == "softmax"
+            if line.cell.attention == "softmax"
         ]
-        assert (first["status"], first["inferred_from"]) == ("out_of_memory", None)
-        assert first["bytes_asked"] >= 8192**2 * 4
-        assert first["memory"]["predicted_bytes"] > 128 * 2**20
-        assert (last["status"], last["inferred_from"]) == ("out_of_memory", 8192)
+        assert (first.status, first.inferred_from) == ("out_of_memory", None)
+        assert first.bytes_asked >= 8192**2 * 4
+        assert first.memory.predicted_bytes > 128 * 2**20
+        assert (last.status, last.inferred_from) == ("out_of_memory", 8192)
         assert "asks for" in said
 
     def test_an_estimate_compares_the_plan_with_the_limit(self, cli, tmp_path):
@@ -87,10 +86,10 @@ class TestCommand:
         assert "estimate by the compiler" in said
         lines = records.read(tmp_path / records.FILE)
         for line in lines:
-            fits = line["memory"]["predicted_bytes"] <= 64 * 2**20
-            assert line["status"] == ("ok" if fits else "out_of_memory")
-            assert line["timing"] is None
-        assert {line["status"] for line in lines} == {"ok", "out_of_memory"}
+            fits = line.memory.predicted_bytes <= 64 * 2**20
+            assert line.status == ("ok" if fits else "out_of_memory")
+            assert line.timing is None
+        assert {line.status for line in lines} == {"ok", "out_of_memory"}
 
     def test_a_kill_leaves_no_process_and_the_rest_is_done_later(self, spawn, tmp_path, cli):
         args = (*EFFICIENCY, "--attentions", "linear", "--lengths", "32", "--pass", "forward")
@@ -109,11 +108,11 @@ class TestCommand:
                 wait_for_end(pid)
         status, said, _ = cli(*args, "--out", tmp_path)
         assert status == 0
-        assert "1 of 2 cells are there already" in said
+        assert "1 of 2 cells are done already" in said
         assert "Over 2 rounds." in said
         lines = records.read(path)
-        assert [line["round"] for line in lines] == [1, 1, 2, 2]
-        assert [line["compile_seconds"] is None for line in lines] == [False, False, True, True]
+        assert [line.round for line in lines] == [1, 1, 2, 2]
+        assert [line.compile_seconds is None for line in lines] == [False, False, True, True]
 
     def test_two_at_once_are_refused(self, cli, tmp_path):
         with locked(tmp_path / ".lock", wait=False):
@@ -150,7 +149,7 @@ class TestCommand:
 
     @pytest.mark.slow
     def test_eight_devices_share_a_batch(self, environment, tmp_path):
-        """Each of them holds an eighth of the inputs."""
+        """Each device holds an eighth of the inputs."""
         flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
         command = [sys.executable, "-m", "lra_bench", *EFFICIENCY, "--attentions", "linear"]
         command += ["--lengths", "64", "--batch", "8", "--pass", "forward", "--out", str(tmp_path)]
@@ -162,8 +161,8 @@ class TestCommand:
             )
             assert done.returncode == 0, done.stderr
         for line in records.read(tmp_path / records.FILE):
-            if line["cell"]["attention"] == "identity":
-                found[line["cell"]["devices"]] = line["memory"]["argument_bytes"]
+            if line.cell.attention == "identity":
+                found[line.cell.devices] = line.memory.argument_bytes
         assert found[1] == pytest.approx(8 * found[8], rel=0.01)
 
 
@@ -180,13 +179,13 @@ def test_a_tpu_that_is_not_there(cli, tmp_path):
     )
     assert status == 0
     lines = {
-        line["cell"]["length"]: line
+        line.cell.length: line
         for line in records.read(tmp_path / records.FILE)
-        if line["cell"]["attention"] == "softmax"
+        if line.cell.attention == "softmax"
     }
-    assert lines[1024]["status"] == "ok"
-    assert lines[65536]["status"] == "out_of_memory"
-    assert lines[65536]["bytes_asked"] > 16 * 2**30
+    assert lines[1024].status == "ok"
+    assert lines[65536].status == "out_of_memory"
+    assert lines[65536].bytes_asked > 16 * 2**30
 
 
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is not None, reason="it is there")

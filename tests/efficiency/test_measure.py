@@ -1,6 +1,7 @@
-"""Sweeps whose processes are pretended: order, rounds, resuming, failures."""
+"""Sweeps without measuring processes: order, rounds, resuming, failures."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from efficiency_cases import cell
@@ -8,12 +9,18 @@ from efficiency_cases import cell
 from lra_bench.display.progress import Display
 from lra_bench.efficiency import plan, records, supervise
 from lra_bench.efficiency.measure import Effort, Measuring, machine
+from lra_bench.efficiency.measurement import Measurement
+from lra_bench.runtime.environment import Environment
 from lra_bench.scaling import rows
+
+PLACE = Environment(
+    device_kind="cpu", platform="cpu", host_cpu="Fast", host="a", host_cpu_count=4, device_count=1
+)
 
 
 @pytest.fixture
 def sweep(tmp_path, monkeypatch):
-    """A sweep whose processes are pretended: `found(cell)` is the status."""
+    """A sweep that starts no process: `found(cell)` gives the status of each measurement."""
 
     class Pretended:
         found, measured, programs = {}, [], []
@@ -31,7 +38,8 @@ def sweep(tmp_path, monkeypatch):
                 spread = {"median": 1.0, "q1": 1.0, "q3": 1.0}
                 samples = {"wall": [1.0], "cpu": [1.0]}
                 result["timing"] = {"wall": spread, "cpu": spread, "samples": samples}
-            return {**result, "compile_seconds": 5.0}
+            blank = Measurement(one, "").as_dict()
+            return records.parse({**blank, **result, "compile_seconds": 5.0})
 
         def go(self, *lengths, attentions=("softmax",), find_largest=False, rounds=1, **choices):
             self.measured.clear()
@@ -43,11 +51,11 @@ def sweep(tmp_path, monkeypatch):
 
         def statuses(self):
             lines = records.read(self.path)
-            return [(x["cell"]["length"], x["status"], x["inferred_from"]) for x in lines]
+            return [(x.cell.length, x.status, x.inferred_from) for x in lines]
 
         def visits(self):
             lines = records.read(self.path)
-            return [(x["round"], x["cell"]["length"], x["status"]) for x in lines]
+            return [(x.round, x.cell.length, x.status) for x in lines]
 
     pretended = Pretended()
     monkeypatch.setattr(supervise, "measure", pretended.measure)
@@ -88,7 +96,7 @@ class TestSweep:
     def test_lines_of_another_machine_are_not_these(self, sweep):
         sweep.go(10)
         lines = records.read(sweep.path)
-        sweep.path.write_text(json.dumps({**lines[0], "machine": "elsewhere"}) + "\n")
+        sweep.path.write_text(json.dumps({**lines[0].as_dict(), "machine": "elsewhere"}) + "\n")
         sweep.go(10)
         assert len(sweep.measured) == 1
 
@@ -118,24 +126,24 @@ class TestSweep:
         sweep.path.write_text(text[:-40])
         sweep.go(10, 20, 30)
         assert [length for _, length, _ in sweep.measured] == [30]
-        assert "1 of" in capsys.readouterr().err
+        assert "left out: 1 line of" in capsys.readouterr().err
         assert [n for n, _, _ in sweep.statuses()] == [10, 20, 30]
 
     def test_what_was_tried_is_not_tried_again_unless_it_failed(self, sweep):
         one, another = sweep.go(10), cell(length=20)
         sweep.found = lambda one: "crashed"
-        assert [one.tried(another)["status"] for _ in range(2)] == ["crashed", "crashed"]
+        assert [one.tried(another).status for _ in range(2)] == ["crashed", "crashed"]
         sweep.found = None
-        assert [one.tried(another)["status"] for _ in range(2)] == ["ok", "ok"]
+        assert [one.tried(another).status for _ in range(2)] == ["ok", "ok"]
         assert [length for _, length, _ in sweep.measured] == [10, 20, 20, 20]
 
     def test_machines_are_told_apart(self):
-        place = {"device_kind": "cpu", "host_cpu": "Fast", "host_cpu_count": 4, "host": "a"}
-        place["device_count"] = 1
-        assert machine("here", place) != machine("here", {**place, "host": "b"})
-        assert machine("here", place) == "1 x Fast, 4 CPU cores, host a"
-        assert machine("tpu-v5e", place) == machine("tpu-v5e", {**place, "host": "b"})
-        gpu = {**place, "device_kind": "H100"}
+        other = replace(PLACE, host="b")
+        assert machine("here", PLACE) != machine("here", other)
+        assert machine("here", PLACE) == "1 x Fast, 4 CPU cores, host a"
+        assert machine("estimate", PLACE) == "estimate by the compiler for Fast, not run"
+        assert machine("tpu-v5e", PLACE) == machine("tpu-v5e", other)
+        gpu = replace(PLACE, device_kind="H100")
         assert machine("here", gpu) == "1 x H100, 4 CPU cores, host a"
 
 
@@ -157,7 +165,7 @@ class TestRounds:
         assert len(set(sweep.programs)) == 2
         assert not sweep.programs[0].parent.exists()
         lines = records.read(sweep.path)
-        assert [line["compile_seconds"] for line in lines] == [5.0, 5.0, None, None]
+        assert [line.compile_seconds for line in lines] == [5.0, 5.0, None, None]
 
     @pytest.mark.parametrize("done", range(1, 6))
     def test_a_kill_costs_the_visit_it_came_in(self, sweep, done):
@@ -204,7 +212,7 @@ class TestRounds:
 
     def test_lines_of_before_there_were_any_are_whole(self, sweep):
         sweep.go(10)
-        (line,) = records.read(sweep.path)
+        (line,) = (line.as_dict() for line in records.read(sweep.path))
         del line["round"], line["timing"]["samples"]
         sweep.path.write_text(json.dumps(line) + "\n")
         sweep.go(10, rounds=3)
@@ -220,20 +228,18 @@ class TestRounds:
         sweep.path.write_text(sweep.path.read_text()[:-40])
         sweep.go(10, 20, rounds=2)
         assert len(sweep.measured) == 1
-        assert "1 of" in capsys.readouterr().err
+        assert "left out: 1 line of" in capsys.readouterr().err
         assert sweep.visits() == [(r, n, "ok") for r in (1, 2) for n in (10, 20)]
 
 
 def test_the_largest_length_is_shown(cli, sweep, monkeypatch, tmp_path):
-    place = {"device_kind": "cpu", "platform": "cpu", "host_cpu": "Fast", "host": "a"}
-    place |= {"host_cpu_count": 4, "device_count": 1}
-    found = {"bytes": 2**30, "environment": place, "xla_flags": ""}
-    monkeypatch.setattr(supervise, "describe", lambda: found)
+    host = supervise.Host(devices=1, device_bytes=2**30, environment=PLACE, xla_flags="")
+    monkeypatch.setattr(supervise, "describe", lambda: host)
     sweep.found = lambda one: "ok" if one.length <= 5000 else "out_of_memory"
     args = ("--attentions", "softmax", "--lengths", "1024", "--largest", "--out", tmp_path)
     status, said, _ = cli("efficiency", *args)
     assert status == 0
     assert "largest length that fits" in said
     assert "4,864" in said
-    limits = {x["cell"]["memory_limit"] for x in records.read(tmp_path / records.FILE)}
+    limits = {x.cell.memory_limit for x in records.read(tmp_path / records.FILE)}
     assert limits == {2**30 * 4 // 5}

@@ -1,4 +1,4 @@
-"""What is to be measured, and the programs that are."""
+"""The cells that a choice asks for, and their programs."""
 
 import dataclasses
 import itertools
@@ -90,7 +90,7 @@ def test_a_cell_goes_through_json():
 class TestPrograms:
     @pytest.mark.parametrize("name", ATTENTIONS.names())
     def test_each_attention_in_each_scope(self, name):
-        """Shapes only: the gradient has those of the parameters and of q, k, v."""
+        """Only shapes are computed: gradients have those of the parameters and of q, k, v."""
         for scope, direction in (
             ("attention", "forward"),
             ("attention", "backward"),
@@ -137,8 +137,8 @@ class TestPrograms:
         assert program.inputs[0].shape == (3, 2, 48)
 
     def test_unused_inputs_count(self):
-        """Identity reads neither q nor k; they are there nevertheless."""
+        """Identity reads neither q nor k, but its memory includes them."""
         layout = programs.Layout(jax.local_devices()[:1])
         program = programs.build(cell("identity"))
         found = child._plan(layout.compile(program, layout.specs(program)))
-        assert found["argument_bytes"] >= 3 * 48 * 64 * 4
+        assert found.argument_bytes >= 3 * 48 * 64 * 4

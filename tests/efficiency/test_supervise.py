@@ -17,7 +17,7 @@ from lra_bench.runtime import memory
 
 @pytest.fixture
 def pretend_child(tmp_path, monkeypatch):
-    """Have a shell script in the place of the measuring process."""
+    """Return a function that runs a shell script in place of the measuring process."""
 
     def pretend(script):
         path = tmp_path / "python"
@@ -31,24 +31,24 @@ def pretend_child(tmp_path, monkeypatch):
 
 class TestProcesses:
     def test_crash_hang_kill_and_memory_are_told_apart(self, pretend_child, monkeypatch):
-        assert pretend_child("kill -SEGV $$")["error"] == "SIGSEGV"
+        assert pretend_child("kill -SEGV $$").error == "SIGSEGV"
         failed = pretend_child("echo no such thing >&2; exit 3")
-        assert failed["status"] == "crashed"
-        assert failed["error"] == "exit status 3: no such thing"
+        assert failed.status == "crashed"
+        assert failed.error == "exit status 3: no such thing"
         aborted = pretend_child('echo "what():  std::bad_alloc" >&2; kill -ABRT $$')
-        assert aborted["status"] == "out_of_memory"
+        assert aborted.status == "out_of_memory"
         killed = pretend_child("kill -9 $$")
-        assert (killed["status"], killed["error"]) == ("crashed", "SIGKILL")
+        assert (killed.status, killed.error) == ("crashed", "SIGKILL")
         counts = itertools.count()
         monkeypatch.setattr(memory, "kills", lambda: next(counts))
         by_the_system = pretend_child("kill -9 $$")
-        assert by_the_system["status"] == "out_of_memory"
-        assert "no memory left" in by_the_system["error"]
+        assert by_the_system.status == "out_of_memory"
+        assert "no memory left" in by_the_system.error
 
     def test_a_hung_process_is_ended_with_its_children(self, pretend_child, tmp_path):
         started = time.monotonic()
         found = pretend_child(f"sleep 300 & echo $! > {tmp_path}/pid; wait")
-        assert found["status"] == "timed_out"
+        assert found.status == "timed_out"
         assert time.monotonic() - started < 60
         pid = int((tmp_path / "pid").read_text())
         with pytest.raises(ProcessLookupError):
@@ -56,17 +56,17 @@ class TestProcesses:
 
     def test_what_it_knew_is_kept(self, pretend_child):
         found = pretend_child('echo \'{"status": "crashed", "flops": 7}\' > "$3"; kill -SEGV $$')
-        assert (found["flops"], found["status"], found["error"]) == (7, "crashed", "SIGSEGV")
+        assert (found.flops, found.status, found.error) == (7, "crashed", "SIGSEGV")
 
     def test_what_just_fits_fits(self):
-        """Inputs are there once: what they were made from is gone when the program runs."""
+        """Inputs are in memory once: the arrays they were copied from are freed before the call."""
         one = cell("identity", 2**19, direction="backward")
         estimate = dataclasses.replace(one, target="estimate")
         flags = supervise.PLANNED
-        predicted = supervise.measure(estimate, None, 100.0, flags)["memory"]["predicted_bytes"]
+        predicted = supervise.measure(estimate, None, 100.0, flags).memory.predicted_bytes
         for share, verdict in ((1.0, "ok"), (0.8, "out_of_memory")):
             limited = dataclasses.replace(one, memory_limit=round(share * predicted))
-            assert supervise.measure(limited, None, 100.0, flags)["status"] == verdict
+            assert supervise.measure(limited, None, 100.0, flags).status == verdict
 
     def test_kills_are_counted(self):
         assert memory.kills() >= 0
@@ -81,9 +81,9 @@ class TestProcesses:
         assert float(os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"]) == pytest.approx(0.2)
 
     def test_the_limit_holds(self):
-        """Arrays below it can be had, above it not; without one, all can again."""
+        """Arrays below the limit can be allocated, larger ones cannot; without a limit, all can."""
         code = (
-            "import numpy as np; from lra_bench import memory\n"
+            "import numpy as np; from lra_bench.runtime import memory\n"
             "memory.give_back_at_once(yes=True); memory.cap(2**28)\n"
             "x = np.ones(2**27, np.uint8); del x\n"
             "try: np.ones(2**29, np.uint8)\n"

@@ -1,8 +1,9 @@
-"""Repeats and their statistics, the search for the largest length, units."""
+"""Statistics of repeated calls, the search for the largest length, and units."""
 
 import itertools
 import re
 import time
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ from hypothesis import strategies as st
 
 from lra_bench.display.units import parse_size, size_text, time_text
 from lra_bench.efficiency import timing
+from lra_bench.efficiency.measurement import Spread
 from lra_bench.efficiency.search import LONGEST, STEP, largest
 from lra_bench.runtime import memory
 
 
 class TestTiming:
     def clock(self, monkeypatch, seconds):
-        """A call that takes `seconds` of a pretended clock, one after the other."""
+        """Return a call that takes each of `seconds` in turn, by a clock that the test sets."""
         now, durations = [0.0], itertools.cycle(seconds)
 
         def call():
@@ -30,49 +32,49 @@ class TestTiming:
     def test_medians_and_quartiles(self, monkeypatch):
         call = self.clock(monkeypatch, (1.0, 2.0, 3.0, 4.0, 5.0))
         found = timing.measure(call, 3.0, 15.0, "wall")
-        assert (found["repeats"], found["calls_per_repeat"]) == (5, 1)
-        assert found["wall"] == pytest.approx({"q1": 2.0, "median": 3.0, "q3": 4.0})
-        assert found["cpu"] == pytest.approx({"q1": 4.0, "median": 6.0, "q3": 8.0})
+        assert (found.repeats, found.calls_per_repeat) == (5, 1)
+        assert found.wall == Spread(3.0, 2.0, 4.0)
+        assert found.cpu == Spread(6.0, 4.0, 8.0)
 
     def test_it_ends_when_precise(self, monkeypatch):
         call = self.clock(monkeypatch, (1.0,))
-        assert timing.measure(call, 1.0, 6.0, "cpu")["repeats"] == 5
-        assert timing.measure(call, 1.0, 60.0, "cpu")["repeats"] == 20  # a third of the budget
+        assert timing.measure(call, 1.0, 6.0, "cpu").repeats == 5
+        assert timing.measure(call, 1.0, 60.0, "cpu").repeats == 20  # a third of the budget
 
     def test_it_goes_on_while_it_is_not(self, monkeypatch):
         call = self.clock(monkeypatch, (1.0, 2.0))
-        assert timing.measure(call, 1.0, 100.0, "cpu")["repeats"] > 50
+        assert timing.measure(call, 1.0, 100.0, "cpu").repeats > 50
 
     def test_long_calls_are_few_short_ones_many_together(self, monkeypatch):
         call = self.clock(monkeypatch, (100.0,))
-        assert timing.measure(call, 100.0, 10.0, "cpu")["repeats"] == 1
+        assert timing.measure(call, 100.0, 10.0, "cpu").repeats == 1
         call = self.clock(monkeypatch, (1e-4,))
         found = timing.measure(call, 1e-4, 1.0, "cpu")
-        assert found["calls_per_repeat"] == 200
-        assert found["wall"]["median"] == pytest.approx(1e-4)
+        assert found.calls_per_repeat == 200
+        assert found.wall.median == pytest.approx(1e-4)
 
     def test_few_samples_are_kept_and_of_many_the_distribution(self, monkeypatch):
         call = self.clock(monkeypatch, (3.0, 1.0, 2.0))
-        assert timing.measure(call, 2.0, 3.0, "cpu")["samples"]["wall"] == [1.0, 2.0, 3.0, 3.0]
+        assert timing.measure(call, 2.0, 3.0, "cpu").samples.wall == (1.0, 2.0, 3.0, 3.0)
         call = self.clock(monkeypatch, [1.0 + number % 997 / 997 for number in range(1_000)])
         found = timing.measure(call, 1.0, 1e6, "cpu")
-        assert found["repeats"] > 200
-        assert len(found["samples"]["cpu"]) == 32
-        of_kept = timing.spread(found["samples"]["cpu"])
-        assert of_kept == pytest.approx(found["cpu"], rel=0.02)
+        assert found.repeats > 200
+        assert len(found.samples.cpu) == 32
+        of_kept = timing.spread(found.samples.cpu)
+        assert astuple(of_kept) == pytest.approx(astuple(found.cpu), rel=0.02)
 
     @given(st.lists(st.lists(st.floats(1e-6, 1e3), min_size=4, max_size=4), min_size=1))
     def test_visits_of_as_many_samples_are_one_sample(self, visits):
         quartiles = np.quantile(np.concatenate(visits), (0.25, 0.5, 0.75), method="hazen")
         found = timing.pooled(visits)
-        assert [found["q1"], found["median"], found["q3"]] == pytest.approx(quartiles.tolist())
+        assert [found.q1, found.median, found.q3] == pytest.approx(quartiles.tolist())
 
     def test_visits_count_alike(self):
-        """As if the shorter ones had been repeated."""
+        """Visits of fewer samples count as if their samples were repeated."""
         visits = ([1.0] * 30, [2.0, 2.0], [7.0])
-        assert timing.pooled(visits)["median"] == pytest.approx(2.0, abs=0.2)
+        assert timing.pooled(visits).median == pytest.approx(2.0, abs=0.2)
         assert timing.pooled(visits) == timing.pooled(visits[::-1])
-        assert timing.pooled([[1.0, 3.0], [5.0]])["median"] == pytest.approx(3.0 + 2 / 3)
+        assert timing.pooled([[1.0, 3.0], [5.0]]).median == pytest.approx(3.0 + 2 / 3)
 
 
 class TestSearch:

@@ -1,4 +1,4 @@
-"""Every training and evaluation step of preset `paper` compiles for a TPU v5e, without one.
+"""Every training and evaluation step of preset `paper` compiles for a TPU v5e that is not here.
 
     pytest -m tpu_aot -n 0 [-k "text and linear"]
 
@@ -24,9 +24,9 @@ pytestmark = [
     ),
 ]
 SCRIPT = HELPERS / "compile_for_tpu.py"
-# Whose weights of all pairs of tokens may be too many for a chip.
+# Their weights of all pairs of tokens may be too many for a chip.
 QUADRATIC = {"softmax", "softmax-fused"}
-# No TPU that happens to be here is to be touched.
+# A TPU of this machine must not be touched.
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "TPU_LOG_DIR": "disabled",
@@ -39,7 +39,7 @@ SECONDS = 1800
 
 @pytest.fixture(scope="module")
 def code(repository):
-    """What the outcome depends on."""
+    """Return a checksum of all that the outcome depends on."""
     digest = hashlib.sha256(f"{version('jax')} {version('libtpu')}".encode())
     for folder in ("attentions", "configs", "tasks", "lra_bench"):
         for file in sorted((repository / folder).rglob("*.py")):

@@ -7,6 +7,7 @@ import numpy as np
 
 from lra_bench.efficiency import plan, records
 from lra_bench.efficiency.cells import Cell
+from lra_bench.efficiency.measurement import Measurement
 from lra_bench.scaling import groups, rows, tables
 
 LENGTHS = (512, 1_024, 2_048, 4_096, 8_192, 16_384)
@@ -23,7 +24,7 @@ DEFAULTS = {
 
 
 def cell(attention="linear", length=48, scope="attention", direction="forward", **others):
-    """A small cell; `others` are of `plan.Choice`."""
+    """Return a small cell; `others` are fields of `plan.Choice`."""
     passes = ("forward",) if scope == "train" else (direction,)
     choice = plan.Choice(
         (attention,), (length,), (scope,), others.pop("sizes", ("small",)), passes, **others
@@ -38,10 +39,10 @@ def wait_for_end(pid):
 
 
 def line(attention="softmax", length=512, seconds=0.01, memory=2**20, status="ok", **changes):
-    """A line of one cell; `seconds` None: not timed. CPU time is twice the wall time."""
+    """Return the JSON of a line; `seconds` None: not timed. CPU time is twice the wall time."""
     fields = {key: changes.pop(key) for key in DEFAULTS if key in changes}
     cell = Cell(attention=attention, length=length, **{**DEFAULTS, **fields})
-    made = records.blank(cell, changes.pop("machine", "2 x EPYC, host vm"))
+    made = Measurement(cell, changes.pop("machine", "2 x EPYC, host vm")).as_dict()
     made["status"] = status
     made["environment"] = {
         "platform": changes.pop("platform", "cpu"),
@@ -61,7 +62,7 @@ def line(attention="softmax", length=512, seconds=0.01, memory=2**20, status="ok
 
 
 def visit(number, cpu):
-    """A line of one round; wall time is half the CPU time."""
+    """Return a line of one round; wall time is half the CPU time."""
     made = line(seconds=float(np.median(cpu)), round=number)
     made["timing"]["samples"] = {"cpu": list(cpu), "wall": [value / 2 for value in cpu]}
     made["timing"]["repeats"] = len(cpu)
@@ -69,7 +70,7 @@ def visit(number, cpu):
 
 
 def law(attention, factor, power, lengths=LENGTHS, bytes_power=1.0, **changes):
-    """Lines of time factor (L / 1024)^power."""
+    """Return lines whose time is factor (L / 1024)^power."""
     return [
         line(attention, length, factor * (length / 1024) ** power,
              memory=round(2**20 * (length / 512) ** bytes_power), **changes)
@@ -78,7 +79,7 @@ def law(attention, factor, power, lengths=LENGTHS, bytes_power=1.0, **changes):
 
 
 def sweep(**changes):
-    """Three mechanisms; softmax is out of memory at 8,192, and so beyond, unseen."""
+    """Return lines of three mechanisms; softmax is out of memory at 8,192, beyond it is not run."""
     ended = [
         line("softmax", 8_192, status="out_of_memory", **changes),
         line("softmax", 16_384, status="out_of_memory", memory=None, inferred_from=8_192,
@@ -92,13 +93,23 @@ def sweep(**changes):
     ]
 
 
+def parsed(lines):
+    """Return the measurements in lines of JSON."""
+    return [records.parse(line) for line in lines]
+
+
+def measured(lines):
+    """Return the rows of lines of JSON."""
+    return rows.from_lines(parsed(lines))
+
+
 def the_group(lines, **options):
-    (group,) = groups.groups(rows.from_lines(lines), **options)
+    (group,) = groups.groups(measured(lines), **options)
     return group
 
 
 def table(lines, title, **options):
-    """The one table of the group whose title begins so, as {attention: row}."""
+    """Return the one table of the group whose title begins so, as {attention: row}, and itself."""
     found = [it for it in tables.tables(the_group(lines), **options) if it.title.startswith(title)]
     (it,) = found
     return {row["attention"]: row for row in it.frame.to_dict("records")}, it

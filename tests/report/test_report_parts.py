@@ -9,13 +9,14 @@ import shlex
 
 import pytest
 import report_cases as cases
-from efficiency_cases import CONFIG, law
+from efficiency_cases import CONFIG, law, measured
 
 from lra_bench.cli import parser
 from lra_bench.cli.efficiency import _choice
 from lra_bench.config import make_settings
 from lra_bench.efficiency import plan
 from lra_bench.efficiency import records as efficiency_records
+from lra_bench.efficiency.measurement import Measurement
 from lra_bench.errors import RunError
 from lra_bench.records import record
 from lra_bench.records.find import collect
@@ -114,20 +115,20 @@ class TestEfficiencyCommands:
         for group in every:
             _, *words = shlex.split(reproduce.command(group))
             asked = plan.cells(_choice(parser().parse_args(words), None))
-            again = rows.from_lines(efficiency_records.blank(x, group.first.machine) for x in asked)
+            again = rows.from_lines(Measurement(x, group.first.machine) for x in asked)
             kinds = {(row.setting, row.label, row.length) for row in again}
             assert {(row.setting, row.label, row.length) for row in group.rows} <= kinds
 
     def test_options(self):
         asked = plan.Choice(("performer-relu",), (64,), overrides=("attention.num_features=8",))
-        lines = [efficiency_records.blank(cell, "here") for cell in plan.cells(asked)]
+        lines = [Measurement(cell, "here") for cell in plan.cells(asked)]
         for group in groups.groups(rows.from_lines(lines)):
             assert "--set attention.num_features=8" in reproduce.command(group)
 
     def test_settings_that_no_command_can_ask_for(self):
         other = {**CONFIG, "model": {**CONFIG["model"], "num_heads": 3}}
         for lines in (law("theirs", 0.01, 1.0), law("linear", 0.01, 1.0, config=other)):
-            (group,) = groups.groups(rows.from_lines(lines))
+            (group,) = groups.groups(measured(lines))
             assert reproduce.command(group) is None
 
 

@@ -33,7 +33,7 @@ EFFICIENCY = ("cpu-attention", "tpu-v5e-paper")
 @pytest.mark.parametrize("name", EFFICIENCY)
 def test_efficiency_was_measured_in_clean_checkouts(repository, name):
     for line in efficiency_records.collect([repository / "results/efficiency" / name]):
-        if line["environment"] is not None:  # null where a shorter length decided
-            commit = line["environment"]["git_commit"]
+        if line.environment is not None:  # null where a shorter length decided
+            commit = line.environment.git_commit
             assert commit
             assert not commit.endswith("-dirty")

@@ -1,24 +1,24 @@
-"""Figures from lines made here, of known laws."""
+"""Figures from lines that follow known laws."""
 
 import re
 from xml.etree import ElementTree
 
 import numpy as np
-from efficiency_cases import law, line, sweep, the_group
+from efficiency_cases import law, line, measured, sweep, the_group
 
 from lra_bench.display import figures
-from lra_bench.scaling import groups, plots, rows
+from lra_bench.scaling import groups, plots
 
 
 class TestFigures:
     def test_time_and_memory_of_both_passes(self):
-        found = plots.plots(groups.groups(rows.from_lines([*sweep(), *sweep(direction="forward")])))
+        found = plots.plots(groups.groups(measured([*sweep(), *sweep(direction="forward")])))
         assert [plot.name for plot in found] == ["time", "memory"]
         titles = [axes.get_title() for axes in found[0].figure.axes]
         assert titles == ["forward", "forward and backward"]
 
     def test_what_is_drawn(self):
-        """Medians at their lengths; a cross where softmax ends; identity dashed and black."""
+        """Medians at their lengths, a cross where softmax ends, identity dashed and black."""
         time, memory = plots.plots([the_group(sweep())])
         drawn = {
             (it.get_color(), it.get_marker()): it.get_xydata() for it in time.figure.axes[0].lines
@@ -45,7 +45,7 @@ class TestFigures:
         lines = [
             it for n in (2, 4, 6) for it in law("linear", n * 0.01, 1.0, scope="model", layers=n)
         ]
-        found = plots.plots(groups.groups(rows.from_lines(lines)))
+        found = plots.plots(groups.groups(measured(lines)))
         (layers,) = [plot for plot in found if plot.name == "layers"]
         (drawn,) = layers.figure.axes[0].lines
         assert drawn.get_xydata().tolist() == [[2, 0.32], [4, 0.64], [6, 0.96]]

@@ -1,10 +1,10 @@
-"""What lines say: rows, exponents, crossovers, largest lengths."""
+"""Rows, exponents, crossovers and largest lengths from lines."""
 
 import math
 
 import numpy as np
 import pytest
-from efficiency_cases import LENGTHS, line, sweep, table, the_group, visit
+from efficiency_cases import LENGTHS, line, measured, sweep, table, the_group, visit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -15,7 +15,7 @@ from lra_bench.scaling import fits, rows
 
 class TestRows:
     def test_one_row_a_cell_with_its_figures(self):
-        (row,) = rows.from_lines([line(seconds=0.5, memory=1000)])
+        (row,) = measured([line(seconds=0.5, memory=1000)])
         assert (row.attention, row.length, row.exact) == ("softmax", 512, True)
         assert row.cpu == rows.Spread(0.5, 0.49, 0.51)
         assert row.wall == rows.Spread(0.25, 0.245, 0.26)
@@ -24,14 +24,14 @@ class TestRows:
     def test_the_last_timed_line_wins(self):
         first, second = line(seconds=1.0), line(seconds=2.0)
         probe = line(seconds=None, status="out_of_memory")
-        (row,) = rows.from_lines([first, second, probe])
+        (row,) = measured([first, second, probe])
         assert (row.status, row.cpu.median) == ("ok", 2.0)
 
     def test_visits_are_pooled(self):
-        """Each counts alike; what was compiled is that of the first."""
+        """Each visit counts the same; the time to compile is that of the first."""
         first, second, third = (visit(number, [number] * number) for number in (1, 2, 3))
         first["compile_seconds"], second["memory"]["measured_bytes"] = 4.0, None
-        (row,) = rows.from_lines([first, second, third])
+        (row,) = measured([first, second, third])
         assert (row.cpu.q1, row.cpu.median, row.cpu.q3) == pytest.approx((4 / 3, 2, 3))
         assert row.wall == rows.Spread(row.cpu.median / 2, row.cpu.q1 / 2, row.cpu.q3 / 2)
         assert (row.rounds, row.repeats, row.compile_seconds) == (3, 6, 4.0)
@@ -39,26 +39,26 @@ class TestRows:
     def test_one_visit_is_what_it_says(self):
         lone = visit(1, [1.0, 2.0])
         lone["timing"]["cpu"] = {"median": 5.0, "q1": 4.0, "q3": 6.0}
-        (row,) = rows.from_lines([lone])
+        (row,) = measured([lone])
         assert (row.cpu, row.rounds) == (rows.Spread(5.0, 4.0, 6.0), 1)
 
     def test_another_sweep_s_first_visit_begins_anew(self):
         lines = [visit(1, [1.0]), visit(2, [1.0]), visit(1, [4.0]), visit(2, [6.0])]
-        (row,) = rows.from_lines(lines)
+        (row,) = measured(lines)
         assert (row.cpu.median, row.rounds) == (5.0, 2)
 
     def test_what_ends_in_a_later_visit_keeps_the_others_figures(self):
         ended = line(status="timed_out", memory=None, round=2)
-        (row,) = rows.from_lines([visit(1, [3.0]), ended])
+        (row,) = measured([visit(1, [3.0]), ended])
         assert (row.status, row.cpu.median, row.rounds) == ("ok", 3.0, 1)
 
     def test_without_a_timed_line_the_last_wins(self):
-        (row,) = rows.from_lines([line(seconds=None), line(status="timed_out")])
+        (row,) = measured([line(seconds=None), line(status="timed_out")])
         assert (row.status, row.wall) == ("timed_out", None)
 
     def test_memory_of_a_probe_is_kept_where_the_timed_line_has_none(self):
         probe, timed = line(seconds=None, memory=77), line(memory=None)
-        (row,) = rows.from_lines([probe, timed])
+        (row,) = measured([probe, timed])
         assert row.memory == 77
         assert row.wall is not None
 
@@ -68,11 +68,11 @@ class TestRows:
         ).as_dict()
         usual = make_settings("text", "performer-relu", "small", 0).as_dict()
         lines = [line("performer-relu", config=config), line("performer-relu", config=usual)]
-        labels = {row.label for row in rows.from_lines(lines)}
+        labels = {row.label for row in measured(lines)}
         assert labels == {"performer-relu (num_features=64)", "performer-relu"}
 
     def test_a_third_party_name_is_no_exact_one(self):
-        (row,) = rows.from_lines([line("nowhere-to-be-found")])
+        (row,) = measured([line("nowhere-to-be-found")])
         assert (row.label, row.exact) == ("nowhere-to-be-found", False)
 
 
@@ -125,7 +125,7 @@ class TestFit:
 class TestCrossover:
     @given(st.floats(600, 16_000))
     def test_power_laws_cross_where_they_do(self, where):
-        """Lines in log-log: interpolation is exact."""
+        """Power laws are lines in log-log, so interpolation is exact."""
         one = [1.0 * x for x in LENGTHS]
         other = [x**2 / where for x in LENGTHS]
         found = fits.crossover(LENGTHS, one, other)
@@ -163,11 +163,11 @@ class TestLargest:
     )
     def test_texts(self, ends, text):
         lines = [line(length=8_192), *(line(length=x, status=s) for x, s in ends.items())]
-        assert str(fits.largest(rows.from_lines(lines))) == text
+        assert str(fits.largest(measured(lines))) == text
 
     def test_nothing_fits(self):
         lines = [line(length=x, status="out_of_memory") for x in (512, 1_024)]
-        assert str(fits.largest(rows.from_lines(lines))) == "< 512"
+        assert str(fits.largest(measured(lines))) == "< 512"
 
     def test_probes_count_here_and_make_no_column(self):
         lines = [*sweep(), line("softmax", 6_144, seconds=None)]

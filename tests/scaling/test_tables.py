@@ -1,4 +1,4 @@
-"""Tables from lines made here, of known laws."""
+"""Tables from lines that follow known laws."""
 
 import copy
 import io
@@ -9,7 +9,18 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from efficiency_cases import CONFIG, LENGTHS, law, line, sweep, table, the_group, visit
+from efficiency_cases import (
+    CONFIG,
+    LENGTHS,
+    law,
+    line,
+    measured,
+    parsed,
+    sweep,
+    table,
+    the_group,
+    visit,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import json_values
@@ -18,7 +29,7 @@ from lra_bench import published
 from lra_bench.efficiency import records
 from lra_bench.report import provenance
 from lra_bench.report.inputs import Inputs
-from lra_bench.scaling import groups, rows, tables
+from lra_bench.scaling import groups, tables
 
 
 class TestTables:
@@ -134,7 +145,7 @@ class TestGroups:
     )
     def test_other_settings_are_other_tables(self, change, said):
         lines = [*law("linear", 0.02, 1.0), *law("softmax", 0.02, 1.0, **change)]
-        found = groups.groups(rows.from_lines(lines))
+        found = groups.groups(measured(lines))
         assert len(found) == 2
         assert len({group.title for group in found}) == 2
         (other,) = [group for group in found if group.labels() == ["softmax"]]
@@ -147,7 +158,7 @@ class TestGroups:
 
     def test_layers_are_told_apart_whatever_the_configuration_says(self):
         lines = [it for n in (2, 4) for it in law("linear", 0.02, 1.0, scope="model", layers=n)]
-        titles = [group.title for group in groups.groups(rows.from_lines(lines))]
+        titles = [group.title for group in groups.groups(measured(lines))]
         assert [title[-8:] for title in titles] == ["2 layers", "4 layers"]
 
     def test_machines_mix_when_asked(self):
@@ -192,7 +203,7 @@ class TestGroups:
 
 
 def paper_lines():
-    """The LRA paper's Table 2 as records; its models under names of ours where there are any."""
+    """Return the LRA paper's Table 2 as lines, with our names of its models where we have them."""
     ours = {"Transformer": "softmax", "Linear Trans.": "linear"}
     return [
         line(ours.get(row.model, row.model.lower()), 1024 * k, 2 / speed,
@@ -205,7 +216,7 @@ def paper_lines():
 
 class TestTableTwo:
     def test_the_paper_s_ratios_come_out(self):
-        """What is printed is rounded: the ratio lies where rounded speeds can have it."""
+        """Printed speeds are rounded, so ratios may differ by as much as rounding allows."""
         rows, _ = table(paper_lines(), "steps a second")
         wrong = []
         for row in published.speeds():
@@ -243,7 +254,7 @@ class TestTableTwo:
 class TestRender:
     def test_csv_parses_back(self):
         lines = [*sweep(), *paper_lines()]
-        text = tables.render(lines, "csv", with_published=True)
+        text = tables.render(parsed(lines), "csv", with_published=True)
         found = pd.read_csv(io.StringIO(text))
         assert set(found.source) == {"here", "LRA paper"}
         here = found[(found.source == "here") & (found.scope == "attention")]
@@ -258,20 +269,20 @@ class TestRender:
         assert (1 / paper.wall_seconds).tolist() == pytest.approx([9.5, 9.4, 8.7, 8.0])
 
     def test_html_is_well_formed(self):
-        text = tables.render(sweep(), "html", with_published=False)
+        text = tables.render(parsed(sweep()), "html", with_published=False)
         root = ElementTree.fromstring(f"<body>{text}</body>")
         assert len(root.findall(".//table")) == 5
         assert "attention alone, forward and backward, regular" in root.find("h3").text
 
     def test_latex_is_escaped(self):
         lines = [*sweep(), line("linformer", 16_384, status="timed_out")]
-        text = tables.render(lines, "latex", with_published=False)
+        text = tables.render(parsed(lines), "latex", with_published=False)
         assert "$>$ time limit" in text
         assert r"95 \% confidence" in text
         assert text.count(r"\begin{") == text.count(r"\end{") == 10
 
     def test_markdown_has_as_many_cells_in_each_row(self):
-        text = tables.render(sweep(), "markdown", with_published=False)
+        text = tables.render(parsed(sweep()), "markdown", with_published=False)
         for part in text.split("### ")[1:]:
             counts = {row.count("|") for row in part.splitlines() if row.startswith("|")}
             assert len(counts) == 1
@@ -289,7 +300,7 @@ class TestRender:
         (tmp_path / records.FILE).write_text("\n".join(texts))
         found = records.collect([tmp_path])
         assert len(found) == len(whole)
-        assert "left out: 4 of" in capsys.readouterr().err
+        assert "left out: 4 lines of" in capsys.readouterr().err
         assert "linear" in tables.render(found, "markdown", with_published=False)
 
     @settings(deadline=None)
@@ -311,10 +322,10 @@ class TestRender:
 
 
 def test_a_task_that_few_were_compiled_for_is_shown():
-    """Unlike a length that few were tried at, which is a probe of the largest that fits."""
+    """A length that few attentions were tried at is a probe; a task is not."""
     place = {"scope": "train", "direction": "step", "preset": "paper", "target": "tpu-v5e"}
     lines = [line(x, 1_024, None, size="image", **place) for x in ("softmax", "linear", "reformer")]
     lines.append(line("softmax", 2_000, None, size="listops", **place))
-    text = tables.render(lines, "markdown", with_published=False)
+    text = tables.render(parsed(lines), "markdown", with_published=False)
     assert "image 1,024" in text
     assert "listops 2,000" in text

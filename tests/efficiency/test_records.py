@@ -1,0 +1,58 @@
+"""Lines of efficiency.jsonl: what is read, what is written, what is left out."""
+
+import json
+
+import pytest
+from efficiency_cases import line, visit
+
+from lra_bench.efficiency import records
+
+HUGE = 10**400
+
+
+def test_a_line_comes_back_as_it_was(repository):
+    """Old lines lack `round`, which becomes null."""
+    paths = records.find([repository / "results"])
+    lines = [json.loads(text) for path in paths for text in path.read_text().splitlines()]
+    assert lines
+    for old in lines:
+        head = {key: old[key] for key in ("schema", "cell", "machine")}
+        whole = {**head, "round": None, **old}
+        assert json.dumps(records.parse(old).as_dict()) == json.dumps(whole)
+
+
+def test_samples_come_back():
+    made = visit(2, [1.0, 2.0])
+    back = records.parse(json.loads(json.dumps(made)))
+    assert (back.round, back.timing.samples.cpu) == (2, (1.0, 2.0))
+    assert back.timing.as_dict()["samples"] == {"wall": (0.5, 1.0), "cpu": (1.0, 2.0)}
+    assert records.parse(back.as_dict() | {"timing": made["timing"]}) == back
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value"),
+    [
+        ("memory", "predicted_bytes", HUGE),
+        ("memory", "measured_bytes", "many"),
+        ("cell", "length", 0),
+        ("cell", "target", None),
+        ("timing", "wall", {"median": HUGE, "q1": 1.0, "q3": 1.0}),
+        ("timing", "samples", {"wall": [1.0]}),
+    ],
+)
+def test_what_readers_rely_on_must_be_valid(group, key, value):
+    made = line()
+    made[group] = {**made[group], key: value}
+    with pytest.raises(ValueError, match=group):
+        records.parse(made)
+
+
+def test_other_parts_are_left_out():
+    made = line(flops=HUGE, error=7, xla_bytes="many", environment=[], parameters=-1)
+    made["timing"]["repeats"] = "seven"
+    made["cell"] = {**made["cell"], "config": {"model": 5}}
+    read = records.parse(made)
+    parts = (read.flops, read.error, read.xla_bytes, read.environment, read.parameters)
+    assert parts == (None,) * 5
+    assert read.timing.repeats is None
+    assert read.cell.config == {"model": {}, "attention_options": {}, "train": {}}
