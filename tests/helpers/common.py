@@ -11,7 +11,10 @@ ROOT = HELPERS.parents[1]
 SMOKE = ("run", "--preset", "smoke")
 
 # Compiling takes most of the time of tests, and slow code for a few steps does no harm.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+QUICK = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
 
 
 def refused(result, status, *words):
