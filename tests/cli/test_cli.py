@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from common import SMOKE, read_record, refused
+from common import PATIENCE, SMOKE, read_record, refused
 
 from lra_bench.records import answers
 from lra_bench.registry import ATTENTIONS
@@ -285,7 +285,7 @@ class TestBadInput:
     def test_batch_not_divided_by_devices(self, spawn, tmp_path):
         flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
         process = spawn(*SMOKE, "--out", tmp_path / "run", env=flags)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=PATIENCE)
         refused((process.returncode, out, err), 2, "3 devices don't divide", "train.num_devices")
 
     def test_folder_of_another_config(self, cli, finished):
@@ -331,6 +331,6 @@ class TestTable:
 
     def test_into_a_pipe(self, spawn, finished):
         process = spawn("table", finished)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
         assert err == ""
         assert out.startswith("### preset smoke")

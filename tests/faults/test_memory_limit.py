@@ -1,7 +1,7 @@
 """A run that exceeds its memory limit says so in its record."""
 
 import pytest
-from common import read_record
+from common import PATIENCE, read_record
 from runs import arguments, start
 
 from lra_bench.records import record
@@ -17,7 +17,7 @@ LARGE = {
 
 def run(environment, command):
     process = start(environment, command)
-    printed, err = process.communicate(timeout=300)
+    printed, err = process.communicate(timeout=PATIENCE)
     return process.returncode, printed, err
 
 

@@ -10,6 +10,9 @@ ROOT = HELPERS.parents[1]
 # Most tests call `lra-bench run` with these arguments: seconds, all code paths.
 SMOKE = ("run", "--preset", "smoke")
 
+# Seconds after which a test gives up on what hangs; a busy machine never takes as long.
+PATIENCE = 900
+
 # Compiling takes most of the time of tests, and slow code for a few steps does no harm.
 QUICK = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "

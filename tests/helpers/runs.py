@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import orbax.checkpoint as ocp
-from common import SMOKE, read_record
+from common import PATIENCE, SMOKE, read_record
 
 from lra_bench.records import record
 
@@ -46,7 +46,7 @@ def start(environment, command, *, by=("-m", "lra_bench"), **options):
 def finish(environment, command):
     """Go on with a run, to its end; what it prints."""
     process = start(environment, [*command, "--resume"])
-    printed, err = process.communicate(timeout=300)
+    printed, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, printed + err
     assert "Traceback" not in printed + err
     return printed
@@ -87,7 +87,7 @@ def assert_equal_runs(one, other):
             np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
-def wait_until(process, happened, seconds=180):
+def wait_until(process, happened, seconds=PATIENCE):
     """Wait until something has happened; False where the process ended, or time, before."""
     until = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < until:

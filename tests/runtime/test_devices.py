@@ -14,7 +14,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from common import HELPERS, QUICK, SMOKE, read_record
+from common import HELPERS, PATIENCE, QUICK, SMOKE, read_record
 
 from lra_bench.config import make_settings
 from lra_bench.errors import UsageError
@@ -62,7 +62,7 @@ def figures(folder, split):
     return {line["step"]: line["loss"] for line in lines if line["split"] == split}
 
 
-def ended(processes, seconds=180):
+def ended(processes, seconds=PATIENCE):
     """Status, output and errors of each, once all have ended."""
     deadline = time.monotonic() + seconds
     try:
@@ -102,7 +102,7 @@ def trained(environment, data_dir, tmp_path_factory):
         return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
 
     def together(*calls):
-        for status, out, err in ended([start(*call) for call in calls], 900):
+        for status, out, err in ended([start(*call) for call in calls]):
             assert status == 0, out + err
 
     @functools.cache
@@ -176,7 +176,7 @@ def test_process_0_alone_writes_and_speaks(pair, tmp_path):
 
 
 def wait_for_lines(process, out, count):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         file = out / "metrics.jsonl"
         if file.exists() and file.read_text().count("\n") >= count:
@@ -196,7 +196,7 @@ def stopped(processes, asked, out):
     """Ask one process to stop; the step at which all have."""
     wait_for_lines(processes[0], out, 4)
     processes[asked].send_signal(signal.SIGTERM)
-    results = ended(processes, 60)
+    results = ended(processes)
     assert [status for status, *_ in results] == [1] * len(processes)
     assert not any(err for *_, err in results)
     step = saved_in(out)
@@ -243,7 +243,7 @@ def test_a_dead_process_ends_the_others(pair, tmp_path, killed):
     processes = pair(*RUN, "--out", out, "--set=train.num_steps=100000")
     wait_for_lines(processes[0], out, 4)
     processes[killed].kill()
-    status, _, err = ended(processes, 60)[other]
+    status, _, err = ended(processes)[other]
     assert status not in (0, None)
     if killed == 1:
         assert err == "lra-bench: another process of this run has ended\n"
@@ -256,7 +256,7 @@ def test_what_fails_before_training_fails_in_all(pair, tmp_path):
     """Process 1 can't get at its data; process 0 doesn't wait for it, and leaves no run behind."""
     (tmp_path / "file").touch()
     each = [("--out", tmp_path / "run"), ("--data-dir", tmp_path / "file")]
-    first, second = ended(pair(each=each), 60)
+    first, second = ended(pair(each=each))
     assert first[0] == second[0] == 1
     assert first[2] == "lra-bench: process 1 failed, see what it says\n"
     assert "Not a directory" in second[2]
@@ -273,7 +273,7 @@ def test_several_processes_use_all_devices(monkeypatch):
 def test_a_folder_that_is_taken_is_refused_by_all(pair, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").touch()
-    for status, _, err in ended(pair("--out", tmp_path / "run"), 60):
+    for status, _, err in ended(pair("--out", tmp_path / "run")):
         assert status == 2
         assert "is not empty and holds no run" in err
 

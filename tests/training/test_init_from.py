@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from common import SMOKE, read_record
+from common import PATIENCE, SMOKE, read_record
 
 from lra_bench.config import make_settings
 from lra_bench.files import sha256
@@ -216,7 +216,7 @@ def test_kill_and_resume_without_the_source(spawn, source, tmp_path):
     copy, out = shutil.copytree(source, tmp_path / "source"), tmp_path / "run"
     args = (*SMOKE, "--init-from", copy, *OPTIONS, "--out")
     whole = spawn(*args, tmp_path / "undisturbed")
-    assert whole.communicate(timeout=180)[1] == ""
+    assert whole.communicate(timeout=PATIENCE)[1] == ""
     process = spawn(*args, out)
     while process.poll() is None and not (out / "checkpoints/0/checksums.json").exists():
         time.sleep(0.002)
@@ -225,7 +225,7 @@ def test_kill_and_resume_without_the_source(spawn, source, tmp_path):
     assert not (out / "record.json").exists()
     shutil.rmtree(copy)
     again = spawn(*args, out, "--resume")
-    printed, err = again.communicate(timeout=180)
+    printed, err = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, printed + err
     assert "going on from step" in printed
     assert lines(out) == lines(tmp_path / "undisturbed")
