@@ -1,11 +1,13 @@
 """Fixtures: the command line in this process or another, and data made once."""
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 
+import hypothesis
 import pytest
 from common import QUICK, ROOT
 
@@ -19,6 +21,10 @@ def pytest_configure(config):
 
     JAX reads both when it is imported, hence not from a fixture.
     """
+    hypothesis.settings.register_profile(
+        "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("busy")
     os.environ.setdefault("XLA_FLAGS", QUICK)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lra-bench-cache-")
@@ -30,6 +36,13 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """Files of few tests that take long come first: the last are then short, and none waits."""
     items.sort(key=lambda item: not any(word in item.nodeid for word in LONG))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_leaks():
+    """Collect garbage, so that a file left open is blamed on the tests that opened it."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from lra_bench.attentions.performer_generalized import PerformerGeneralized
 from lra_bench.attentions.performer_relu import PerformerRelu
 from lra_bench.attentions.performer_softmax import PerformerSoftmax
 from lra_bench.attentions.reformer import Reformer
-from lra_bench.contracts import AttentionTraits, Dims
+from lra_bench.contracts import Dims
 from lra_bench.model import build_attention
 
 

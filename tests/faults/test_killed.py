@@ -104,7 +104,7 @@ def leftovers(folder):
 def test_killed_again_and_again(environment, undisturbed, tmp_path):
     """Each time a bit further on; the last attempt is left alone."""
     chance, command = random.Random(SEED), arguments(tmp_path / "run")
-    for step in (7, 14, 35):
+    for step in (7, 14, 28):
         moment = (f"checkpoints/{step}", chance.randint(1, 18), chance.uniform(0, 0.02))
         print("seed", SEED, "killed at", moment)
         assert kill(environment, [*command, "--resume"], moment)

@@ -21,7 +21,7 @@ def run(environment, command):
     return process.returncode, printed, err
 
 
-@pytest.mark.parametrize("limit", [1, 230])
+@pytest.mark.parametrize("limit", [pytest.param(1, marks=pytest.mark.slow), 230])
 def test_a_run_that_exceeds_it(environment, tmp_path, limit):
     """Neither is enough to compile it, which is done before the limit holds: LLVM would abort."""
     command = arguments(tmp_path / "run", "softmax", **LARGE)

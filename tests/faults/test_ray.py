@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from common import PATIENCE
-from common import read_record
+from common import PATIENCE, read_record
 
 from lra_bench.records import record
 from lra_bench.sweep.executor import Launch

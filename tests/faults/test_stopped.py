@@ -1,5 +1,6 @@
 """SIGTERM, as before a preemption, and Ctrl-C: saved, said and gone before the run's end."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -79,10 +80,27 @@ def test_a_stop_in_each_phase(environment, undisturbed, tmp_path, phase):
     assert_equal_runs(out, undisturbed(**SLOW))
 
 
-def helpers(process):
-    """Whether the process has started others."""
+def at_work(process):
+    """Whether the workers that the process has started are past their start, by their CPU time."""
     threads = Path(f"/proc/{process.pid}/task").glob("*/children")
-    return any(children.read_text().strip() for children in threads)
+    pids = [pid for children in threads for pid in children.read_text().split()]
+    workers = [pid for pid in pids if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+    return bool(workers) and all(cpu_seconds(pid) > 3 for pid in workers)
+
+
+def cpu_seconds(pid):
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for_end(group):
+    """Wait until a group of processes is gone."""
+    until = time.monotonic() + PATIENCE
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < until:
+            os.killpg(group, 0)
+            time.sleep(0.05)
+        pytest.fail("a worker outlives its parent")
 
 
 @pytest.mark.parametrize("task", ["listops", "pathfinder"])
@@ -92,13 +110,9 @@ def test_a_stop_while_data_are_prepared(environment, tmp_path, task):
     command = ["run", "--task", task, "--preset", "paper", "--data-dir", data]
     command += ["--out", tmp_path / "run"]
     process = start(environment, command, start_new_session=True)
-    assert wait(process, lambda: list(data.rglob(".*")) and (task == "listops" or helpers(process)))
+    assert wait(process, lambda: list(data.rglob(".*")) and (task == "listops" or at_work(process)))
     printed = stop(process)
-    until = time.monotonic() + PATIENCE
-    with pytest.raises(ProcessLookupError):
-        while time.monotonic() < until:
-            os.killpg(process.pid, 0)
-            time.sleep(0.05)
+    wait_for_end(process.pid)
     assert "stopped, nothing is lost" in printed
     assert not list(data.rglob("manifest.json"))
 

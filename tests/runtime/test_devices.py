@@ -87,62 +87,6 @@ def pair(spawn):
     return start
 
 
-@pytest.fixture(scope="module")
-def trained(environment, data_dir, tmp_path_factory):
-    """Folder of an attention's runs on 1, 2 and 8 devices, and by 2 processes; made on demand.
-
-    Those that are run quickly are made together, and so are the others.
-    """
-    script = HELPERS / "several_attentions.py"
-
-    def start(folder, names, flags, *args):
-        command = [sys.executable, str(script), str(folder), names, *SMOKE[1:], *OPTIONS, *args]
-        command.append(f"--set=train.eval_every={STEPS}")
-        env, pipe = {**environment, "XLA_FLAGS": flags}, subprocess.PIPE
-        return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
-
-    def together(*calls):
-        for status, out, err in ended([start(*call) for call in calls]):
-            assert status == 0, out + err
-
-    @functools.cache
-    def make(names):
-        root = tmp_path_factory.mktemp("trained")
-        one, two, eight = (
-            (root / f"{count} devices", names, EIGHT, f"--set=train.num_devices={count}")
-            for count in (1, 2, 8)
-        )
-        together(one, two)
-        together(eight)
-        together(*((root / "2 processes", names, QUICK, *flags) for flags in places()))
-        return root
-
-    return lambda attention: make(",".join(QUICKLY if attention in QUICKLY else THE_OTHERS))
-
-
-@pytest.mark.parametrize("place", ["2 devices", "8 devices", "2 processes"])
-@pytest.mark.parametrize("attention", ALL)
-def test_the_losses_do_not_depend_on_the_devices(trained, place, attention):
-    root = trained(attention)
-    alone, shared = root / "1 devices" / attention, root / place / attention
-    for split, count in (("train", STEPS), ("validation", 1), ("test", 1)):
-        expected, found = (figures(folder, split) for folder in (alone, shared))
-        assert len(expected) == count
-        assert found.keys() == expected.keys()
-        differences = [abs(found[step] - loss) for step, loss in expected.items()]
-        assert max(differences) <= 1e-5, (split, differences)
-
-
-@pytest.mark.parametrize(
-    ("place", "devices", "processes"),
-    [("1 devices", 1, 1), ("2 devices", 2, 1), ("8 devices", 8, 1), ("2 processes", 2, 2)],
-)
-def test_the_record_tells_devices_and_processes(trained, place, devices, processes):
-    for folder in (trained(QUICKLY[0]) / place).iterdir():
-        found = read_record(folder / "record.json")["environment"]
-        assert (found["device_count"], found["processes"]) == (devices, processes)
-
-
 def slurm(index):
     return {
         "SLURM_JOB_ID": str(time.monotonic_ns() % 4096),
@@ -155,24 +99,87 @@ def slurm(index):
     }
 
 
-def test_process_0_alone_writes_and_speaks(pair, tmp_path):
-    """As two tasks of a Slurm job step, two devices each; they share neither a folder nor data."""
-    job = slurm(0)["SLURM_JOB_ID"]
-    flags = f"{QUICK} --xla_force_host_platform_device_count=2"
-    outs = [tmp_path / name for name in ("first", "second")]
-    processes = pair(
-        each=[("--out", out, "--data-dir", out.with_suffix(".data")) for out in outs],
-        envs=[{**slurm(index), "SLURM_JOB_ID": job, "XLA_FLAGS": flags} for index in (0, 1)],
-        flags=((), ()),
-    )
-    (status, out, _), (other_status, *other_said) = ended(processes)
-    assert (status, other_status) == (0, 0)
+@pytest.fixture(scope="module")
+def trained(environment, tmp_path_factory):
+    """The folder of the runs of some attentions in a place, and what was printed; on demand.
+
+    Attentions that run quickly are run together, and so are the others. The two processes are
+    two tasks of a Slurm job step, of two devices each; they share neither a folder nor data.
+    """
+    script = HELPERS / "several_attentions.py"
+
+    def start(folder, names, env, *args):
+        command = [sys.executable, str(script), str(folder), names, *SMOKE[1:], *OPTIONS, *args]
+        command.append(f"--set=train.eval_every={STEPS}")
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, env={**environment, **env}, stdout=pipe, stderr=pipe, text=True
+        )
+
+    def two_processes(root, names):
+        job = {"SLURM_JOB_ID": slurm(0)["SLURM_JOB_ID"]}
+        flags = {"XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count=2"}
+        return [
+            start(folder, names, {**slurm(index), **job, **flags}, "--data-dir", root / f"d{index}")
+            for index, folder in enumerate((root / "2 processes", root / "second"))
+        ]
+
+    @functools.cache
+    def make(names, place):
+        root = tmp_path_factory.mktemp("trained")
+        if place == "2 processes":
+            processes = two_processes(root, names)
+        else:
+            count = f"--set=train.num_devices={place.split()[0]}"
+            processes = [start(root / place, names, {"XLA_FLAGS": EIGHT}, count)]
+        results = ended(processes)
+        for status, out, err in results:
+            assert status == 0, out + err
+        return root / place, results
+
+    def get(attention, place):
+        return make(",".join(QUICKLY if attention in QUICKLY else THE_OTHERS), place)
+
+    return get
+
+
+# Eight devices show what two would.
+TWO = pytest.param("2 devices", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("place", [TWO, "8 devices", "2 processes"])
+@pytest.mark.parametrize("attention", ALL)
+def test_the_losses_do_not_depend_on_the_devices(trained, place, attention):
+    alone, shared = (trained(attention, where)[0] / attention for where in ("1 devices", place))
+    for split, count in (("train", STEPS), ("validation", 1), ("test", 1)):
+        expected, found = (figures(folder, split) for folder in (alone, shared))
+        assert len(expected) == count
+        assert found.keys() == expected.keys()
+        differences = [abs(found[step] - loss) for step, loss in expected.items()]
+        assert max(differences) <= 1e-5, (split, differences)
+
+
+@pytest.mark.parametrize(
+    ("place", "devices", "processes"),
+    [
+        ("1 devices", 1, 1),
+        pytest.param("2 devices", 2, 1, marks=pytest.mark.slow),
+        ("8 devices", 8, 1),
+        ("2 processes", 4, 2),
+    ],
+)
+def test_the_record_tells_devices_and_processes(trained, place, devices, processes):
+    for folder in trained(QUICKLY[0], place)[0].iterdir():
+        found = read_record(folder / "record.json")["environment"]
+        assert (found["device_count"], found["processes"]) == (devices, processes)
+
+
+def test_process_0_alone_writes_and_speaks(trained):
+    folder, ((_, out, _), (_, *other_said)) = trained(QUICKLY[0], "2 processes")
     assert "test accuracy" in out
     assert other_said == ["", ""]
-    found = read_record(outs[0] / "record.json")
-    assert found["status"] == "ok"
-    assert found["environment"]["device_count"] == 4
-    assert not outs[1].exists()
+    assert read_record(folder / QUICKLY[0] / "record.json")["status"] == "ok"
+    assert not (folder.parent / "second").exists()
 
 
 def wait_for_lines(process, out, count):
