@@ -81,7 +81,7 @@ class TestProcesses:
     def test_the_limit_holds(self):
         """Arrays below it can be had, above it not; without one, all can again."""
         code = (
-            "import numpy as np; from lra_bench import memory\n"
+            "import numpy as np; from lra_bench.runtime import memory\n"
             "memory.give_back_at_once(yes=True); memory.cap(2**28)\n"
             "x = np.ones(2**27, np.uint8); del x\n"
             "try: np.ones(2**29, np.uint8)\n"

@@ -321,7 +321,7 @@ class TestWhoIsThere:
 
     def test_flags(self):
         place = launch.by_flags("[::1]:80", 3, 2)
-        assert place == launch.Membership("[::1]:80", processes=3, index=2)
+        assert place == launch.Membership("[::1]:80", size=3, index=2)
 
     @pytest.mark.parametrize(
         ("nodes", "first"),

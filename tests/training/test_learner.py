@@ -58,11 +58,16 @@ def test_accumulated_parts_have_dropout_of_their_own():
     state = first_state(split)
     tokens, labels = batch(8)
     step = jax.jit(split.batch_loss)
-    losses = {
-        float(step(state.params, state.sampled, tokens, labels, jax.random.fold_in(KEY, part))[0])
+    key = jax.random.fold_in(KEY, 0)
+    first, second = (
+        float(step(state.params, state.sampled, tokens, labels, jax.random.fold_in(key, part))[0])
         for part in (0, 1)
-    }
-    assert len(losses) == 2
+    )
+    assert first != second
+    # Every second example is a part: the parts are the same, but for what is dropped.
+    doubled = [np.repeat(x, 2, axis=0) for x in (tokens, labels)]
+    _, loss = compiled_step(split)(state, *doubled, KEY)
+    assert loss == pytest.approx((first + second) / 2, rel=1e-5)
 
 
 def test_dropout_follows_the_step():
