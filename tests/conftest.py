@@ -3,13 +3,13 @@
 import gc
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 
 import hypothesis
 import pytest
 from common import QUICK, ROOT
+from started import end_all, popen
 
 from lra_bench.cli import main
 
@@ -43,6 +43,13 @@ def _own_leaks():
     """Collect garbage, so that a file left open is blamed on the tests that opened it."""
     yield
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _own_processes():
+    """End what a test has started, also where it failed: the next test shall not pay for it."""
+    yield
+    end_all()
 
 
 @pytest.fixture(scope="session")
@@ -79,14 +86,7 @@ def spawn(environment):
 
     def start(*args, env=None, wrapper=(), **options):
         command = [*wrapper, sys.executable, "-m", "lra_bench", *map(str, args)]
-        return subprocess.Popen(
-            command,
-            env={**environment, **(env or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
-        )
+        return popen(command, env={**environment, **(env or {})}, **options)
 
     return start
 

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from common import PATIENCE
 from runs import arguments, assert_equal_runs, finish, has_lines, lines, start, steps
 from runs import wait_until as wait
+from started import popen
 
 # Each phase is long enough to be met: an evaluation has hundreds of batches.
 SLOW = {
@@ -151,13 +151,8 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_compiler_that_does_not_listen(environment, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-c", DEAF, *arguments(tmp_path / "run")],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-c", DEAF, *arguments(tmp_path / "run")]
+    process = popen(command, env=environment)
     while "compiling" not in process.stdout.readline():
         assert process.poll() is None
     printed = stop(process)

@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 
 import numpy as np
 import orbax.checkpoint as ocp
 from common import PATIENCE, SMOKE, read_record
+from started import popen
 
 from lra_bench.records import record
 
@@ -35,14 +35,7 @@ def arguments(out, attention="performer-softmax", **settings):
 
 def start(environment, command, *, by=("-m", "lra_bench"), **options):
     """Start it in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, *by, *map(str, command)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+    return popen([sys.executable, *by, *map(str, command)], env=environment, **options)
 
 
 def finish(environment, command):

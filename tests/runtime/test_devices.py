@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 from common import HELPERS, PATIENCE, QUICK, SMOKE, read_record
+from started import popen
 
 from lra_bench.config import make_settings
 from lra_bench.errors import UsageError
@@ -111,10 +112,7 @@ def trained(environment, tmp_path_factory):
     def start(folder, names, env, *args):
         command = [sys.executable, str(script), str(folder), names, *SMOKE[1:], *OPTIONS, *args]
         command.append(f"--set=train.eval_every={STEPS}")
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            command, env={**environment, **env}, stdout=pipe, stderr=pipe, text=True
-        )
+        return popen(command, env={**environment, **env})
 
     def two_processes(root, names):
         job = {"SLURM_JOB_ID": slurm(0)["SLURM_JOB_ID"]}
