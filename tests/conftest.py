@@ -1,13 +1,15 @@
 """Fixtures: the command line in this process or another, and data made once."""
 
+import gc
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 
+import hypothesis
 import pytest
 from common import QUICK, ROOT
+from started import end_all, popen
 
 from lra_bench.cli import main
 
@@ -19,10 +21,14 @@ def pytest_configure(config):
 
     JAX reads both when it is imported, hence not from a fixture.
     """
+    hypothesis.settings.register_profile(
+        "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("busy")
     os.environ.setdefault("XLA_FLAGS", QUICK)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lra-bench-cache-")
-        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
         cache = os.environ["JAX_COMPILATION_CACHE_DIR"]
         config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))
 
@@ -32,6 +38,20 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: not any(word in item.nodeid for word in LONG))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _own_leaks():
+    """Collect garbage, so that a file left open is blamed on the tests that opened it."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _own_processes():
+    """End what a test has started, also where it failed: the next test shall not pay for it."""
+    yield
+    end_all()
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("data")
@@ -39,9 +59,8 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def environment(data_dir):
-    """For subprocesses: the data directory, lines that don't wrap, and all programs cached."""
-    always = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    return {**os.environ, **always, "LRA_BENCH_DATA": str(data_dir), "COLUMNS": "200"}
+    """Variables of subprocesses: the data directory and a width at which no line wraps."""
+    return {**os.environ, "LRA_BENCH_DATA": str(data_dir), "COLUMNS": "200"}
 
 
 @pytest.fixture
@@ -67,14 +86,7 @@ def spawn(environment):
 
     def start(*args, env=None, wrapper=(), **options):
         command = [*wrapper, sys.executable, "-m", "lra_bench", *map(str, args)]
-        return subprocess.Popen(
-            command,
-            env={**environment, **(env or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
-        )
+        return popen(command, env={**environment, **(env or {})}, **options)
 
     return start
 

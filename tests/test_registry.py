@@ -7,6 +7,7 @@ import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from common import PATIENCE
 
 from lra_bench.config import make_settings
 from lra_bench.contracts import AttentionTraits
@@ -140,14 +141,14 @@ def test_an_installed_package_adds_its_mechanism(installed_plugin, spawn, tmp_pa
     env = {"PYTHONPATH": str(installed_plugin)}
     args = ("run", "--preset", "smoke", "--attention", "mean-of-values", "--out", tmp_path / "out")
     process = spawn(*args, env=env)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert "test accuracy" in out
 
 
 def test_a_broken_plugin_is_left_out_with_a_word(installed_plugin, spawn):
     process = spawn("list", env={"PYTHONPATH": str(installed_plugin)})
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert "mean-of-values" in out
     assert "plug-in 'broken' left out: ModuleNotFoundError" in err

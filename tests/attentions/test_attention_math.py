@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import DIM, DIMS, HEADS, LENGTH, Mechanism, inputs
+from contract import DIM, DIMS, HEADS, LENGTH, inputs, unit
 from flax import nnx
 from references import MASK, agree, float64
 
@@ -22,13 +22,13 @@ from lra_bench.attentions.performer_generalized import PerformerGeneralized
 from lra_bench.attentions.performer_relu import PerformerRelu
 from lra_bench.attentions.performer_softmax import PerformerSoftmax
 from lra_bench.attentions.reformer import Reformer
-from lra_bench.contracts import AttentionTraits, Dims
+from lra_bench.contracts import Dims
 from lra_bench.model import build_attention
 
 
 def dense_kernel(phi_q, phi_k, v, mask, *, causal=False):
     """Kernel attention as an L x L matrix, in float64; features are (b, l, h, m)."""
-    weights = np.einsum("bqhm,bkhm->bhqk", phi_q, phi_k) * np.asarray(mask)[:, None, None, :]
+    weights = np.einsum("bqhm,bkhm->bhqk", phi_q, phi_k) * mask[:, None, None, :]
     weights = np.tril(weights) if causal else weights
     return np.einsum("bhqk,bkhd->bqhd", weights / weights.sum(-1, keepdims=True), v)
 
@@ -62,7 +62,7 @@ def outcome(function, *qkv):
         return jnp.sum(jnp.where(MASK[:, :, None, None], jnp.sin(0.01 * out), 0)), out
 
     gradients, out = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(*qkv)
-    return [np.asarray(x)[np.asarray(MASK)] for x in (out, *gradients)]
+    return [np.asarray(x)[MASK] for x in (out, *gradients)]
 
 
 # Each estimator, projection and kind of kernel once, each loop with and without exponents.
@@ -95,7 +95,7 @@ def test_kernel_attention_equals_its_dense_form(kind, options):
     found = outcome(lambda *qkv: module(*qkv, MASK), *qkv)
     with jax.enable_x64(True):
         exact = functools.partial(exact_kernel, module, causal=options["causal"])
-        expected = outcome(exact, *(jnp.asarray(x, jnp.float64) for x in qkv))
+        expected = outcome(exact, *(x.astype(np.float64) for x in qkv))
     for one, other in zip(found, expected, strict=True):
         scale = np.abs(other).max()
         np.testing.assert_allclose(one / scale, other / scale, rtol=0, atol=2e-5)
@@ -117,8 +117,9 @@ def test_kernels_are_what_their_names_say(kernel):
         "square-relu": np.maximum(x, 0) ** 2,
         "elu+1": np.where(x > 0, x + 1, np.exp(np.minimum(x, 0))),
     }
-    made = generalized_features(kernel, "none", 1, 0.0)(jnp.asarray(x)[:, None], None)
-    np.testing.assert_allclose(made.value()[:, 0], named[kernel], rtol=1e-5, atol=1e-6)
+    features = generalized_features(kernel, "none", 1, 0.0)
+    made = jax.jit(lambda x: features(x, None).value())(x[:, None])
+    np.testing.assert_allclose(made[:, 0], named[kernel], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -136,12 +137,19 @@ def test_performer_relu_equals_its_equation():
     qkv = inputs()
     q, k, v, w = float64(*qkv, module.projection[...])
     phi = [np.maximum(np.einsum("blhd,md->blhm", x, w), 0) / np.sqrt(24) + 1e-3 for x in (q, k)]
-    agree(module(*qkv, MASK), dense_kernel(*phi, v, MASK))
+    agree(jax.jit(module)(*qkv, MASK), dense_kernel(*phi, v, MASK))
 
 
-def test_performer_softmax_equals_its_equation():
-    """Lemma 1's features, unshifted in float64."""
+@pytest.fixture(scope="module")
+def performer_of_24():
+    """A performer with 24 features, and its compiled call."""
     module = PerformerSoftmax(DIMS, num_features=24, rngs=nnx.Rngs(0))
+    return module, jax.jit(module)
+
+
+def test_performer_softmax_equals_its_equation(performer_of_24):
+    """Lemma 1's features, unshifted in float64."""
+    module, call = performer_of_24
     qkv = inputs()
     q, k, v, w = float64(*qkv, module.projection[...])
     q, k = (x * DIM**-0.25 for x in (q, k))
@@ -149,17 +157,18 @@ def test_performer_softmax_equals_its_equation():
         np.exp(np.einsum("blhd,md->blhm", x, w) - np.square(x).sum(-1, keepdims=True) / 2)
         for x in (q, k)
     ]
-    agree(module(*qkv, MASK), dense_kernel(*phi, v, MASK))
+    agree(call(*qkv, MASK), dense_kernel(*phi, v, MASK))
 
 
 @pytest.mark.parametrize("estimator", ["positive", "hyperbolic", "trigonometric"])
 def test_estimators_are_unbiased(estimator):
     """phi(x)^T phi(y) / m is SM(x, y) = exp(x^T y / sqrt(d)) on average: Lemma 1."""
-    q, k = (0.6 * jax.random.normal(jax.random.key(n), (5, DIM)) for n in (1, 2))
+    q, k = (0.6 * np.asarray(jax.random.normal(jax.random.key(n), (5, DIM))) for n in (1, 2))
     rows = 200_000
     drawn = jax.random.normal(jax.random.key(3), (rows, DIM))
     features = softmax_features(estimator, "iid", rows)
-    phi_q, phi_k = (np.asarray(features(x, drawn).value(), np.float64) for x in (q, k))
+    value = jax.jit(lambda x, drawn: features(x, drawn).value())
+    phi_q, phi_k = (np.asarray(value(x, drawn), np.float64) for x in (q, k))
     terms = (phi_q * phi_k).reshape(5, -1, rows).sum(1)
     error = terms.std(1) / np.sqrt(rows)
     expected = np.exp(np.sum(np.asarray(q, np.float64) * np.asarray(k), -1) / np.sqrt(DIM))
@@ -172,23 +181,23 @@ def test_one_early_key_is_not_drowned_by_later_chunks(monkeypatch):
     monkeypatch.setattr(chunks, "_BLOCK", 8)
     module = PerformerSoftmax(DIMS, num_features=64, causal=True, rngs=nnx.Rngs(0))
     q, k, v = inputs()
-    early = k[:, :16]
-    k = k.at[:, :16].set(19 * early / jnp.linalg.norm(early, axis=-1, keepdims=True))
-    alone = jax.jit(module)(q, k, v, jnp.ones((2, LENGTH), bool))[:, :16]
+    k = np.concatenate([19 * unit(k[:, :16]), k[:, 16:]], axis=1)
+    alone = jax.jit(module)(q, k, v, np.ones((2, LENGTH), bool))[:, :16]
+    value = jax.jit(lambda x, drawn: module.features(x, drawn).value())
     with jax.enable_x64(True):
-        qkv = [jnp.asarray(x[:, :16], jnp.float64) for x in (q, k, v)]
-        phi = [
-            module.features(jnp.swapaxes(x, 1, 2), jnp.asarray(module.projection[...], jnp.float64))
-            for x in qkv[:2]
-        ]
-        pairs = jnp.tril(jnp.einsum("bhqm,bhkm->bhqk", phi[0].value(), phi[1].value()))
-        expected = jnp.einsum("bhqk,bkhd->bqhd", pairs / pairs.sum(-1, keepdims=True), qkv[2])
+        q, k, v, w = float64(*(x[:, :16] for x in (q, k, v)), module.projection[...])
+        phi = [np.asarray(value(np.swapaxes(x, 1, 2), w)) for x in (q, k)]
+    pairs = np.tril(np.einsum("bhqm,bhkm->bhqk", *phi))
+    expected = np.einsum("bhqk,bkhd->bqhd", pairs / pairs.sum(-1, keepdims=True), v)
     np.testing.assert_allclose(alone, expected, rtol=0, atol=1e-4)
 
 
-def performer(draw, features):
-    module = PerformerSoftmax(DIMS, num_features=features, rngs=nnx.Rngs(draw))
-    return Mechanism(lambda *args: module(*args), AttentionTraits())
+def performer(features):
+    def call(key, *qkv_and_mask):
+        module = PerformerSoftmax(DIMS, num_features=features, rngs=nnx.Rngs(key))
+        return module(*qkv_and_mask)
+
+    return call
 
 
 def test_performer_softmax_converges_to_softmax():
@@ -196,22 +205,22 @@ def test_performer_softmax_converges_to_softmax():
 
 
 @pytest.mark.parametrize("norm", [10.0, 30.0])
-def test_performer_softmax_keeps_its_precision_at_large_norms(norm):
+def test_performer_softmax_keeps_its_precision_at_large_norms(norm, performer_of_24):
     """In float32 it equals its own dense float64 form where plain exponentials underflow."""
-    module = PerformerSoftmax(DIMS, num_features=24, rngs=nnx.Rngs(0))
+    module, call = performer_of_24
     q, k, v = inputs()
-    q, k = (norm * x / jnp.linalg.norm(x, axis=-1, keepdims=True) for x in (q, k))
+    q, k = (norm * unit(x) for x in (q, k))
     logs = []
     for x in float64(q, k):
         x = x * DIM**-0.25
         w = np.asarray(module.projection[...], np.float64)
         logs.append(np.einsum("blhd,md->blhm", x, w) - np.square(x).sum(-1, keepdims=True) / 2)
     pairs = logs[0][:, :, None] + logs[1][:, None]  # b q k h m
-    pairs = np.where(np.asarray(MASK)[:, None, :, None, None], pairs, -np.inf)
+    pairs = np.where(MASK[:, None, :, None, None], pairs, -np.inf)
     pairs = np.exp(pairs - pairs.max(axis=(2, 4), keepdims=True)).sum(-1)
     weights = pairs / pairs.sum(2, keepdims=True)
     expected = np.einsum("bqkh,bkhd->bqhd", weights, np.asarray(v, np.float64))
-    agree(module(q, k, v, MASK), expected, 2e-3)
+    agree(call(q, k, v, MASK), expected, 2e-3)
 
 
 def test_lemma_2_variance_of_positive_features():
@@ -235,7 +244,7 @@ def test_linformer_equals_its_dense_form(sharing):
     f = e if sharing == "key-value" else module.value_projection
     q, k, v, e, f = float64(*qkv, e[...], f[...])
     e, f = (np.broadcast_to(x, (HEADS, DIMS.max_len, 7)) for x in (e, f))
-    real = np.asarray(MASK)[:, :, None, None]
+    real = MASK[:, :, None, None]
     keys, values = (
         np.einsum("blhd,hlk->bkhd", np.where(real, x, 0), w[:, :LENGTH])
         for x, w in ((k, e), (v, f))
@@ -243,13 +252,13 @@ def test_linformer_equals_its_dense_form(sharing):
     logits = np.einsum("bqhd,bkhd->bhqk", q, keys) / np.sqrt(DIM)
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     expected = np.einsum("bhqk,bkhd->bqhd", weights / weights.sum(-1, keepdims=True), values)
-    agree(module(*qkv, MASK), expected)
+    agree(jax.jit(module)(*qkv, MASK), expected)
 
 
 def test_linformer_refuses_more_tokens_than_it_was_built_for():
     module = Linformer(Dims(HEADS, DIM, 5), rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="got 6 tokens, but was built for 5 at most"):
-        module(*inputs(length=6), jnp.ones((2, 6), bool))
+        module(*inputs(length=6), np.ones((2, 6), bool))
 
 
 @pytest.mark.parametrize("module", [PerformerSoftmax, PerformerRelu, Reformer])

@@ -1,5 +1,7 @@
 """Random projections of FAVOR+ against their distributions, and Theorem 2."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,14 @@ from lra_bench.attentions._favor.projections import (
 
 def rows_of(projection, drawn, dim=DIM):
     """What multiplying by it multiplies by."""
-    return np.asarray(PROJECTIONS[projection].apply(jnp.eye(dim), drawn), np.float64).T
+    apply = jax.jit(PROJECTIONS[projection].apply)
+    return np.asarray(apply(np.eye(dim, dtype=np.float32), drawn), np.float64).T
+
+
+@functools.cache
+def three_blocks(projection):
+    draw = PROJECTIONS[projection].draw
+    return jax.jit(lambda key: draw(key, 3 * DIM, DIM))(jax.random.key(0))
 
 
 ORTHOGONAL = pytest.mark.parametrize("projection", ["orthogonal", "givens", "hadamard"])
@@ -25,7 +34,7 @@ ORTHOGONAL = pytest.mark.parametrize("projection", ["orthogonal", "givens", "had
 class TestOrthogonalFeatures:
     @ORTHOGONAL
     def test_blocks_are_orthogonal(self, projection):
-        drawn = PROJECTIONS[projection].draw(jax.random.key(0), 3 * DIM, DIM)
+        drawn = three_blocks(projection)
         w = rows_of(projection, drawn)
         for block in w.reshape(3, DIM, DIM):
             gram = block @ block.T
@@ -39,9 +48,9 @@ class TestOrthogonalFeatures:
         The fourth moment of Hadamard rows is 0.2 lower in 8 dimensions: they are no Gaussians.
         """
         keys = jax.random.split(jax.random.key(0), 4000)
-        draw = jax.vmap(lambda key: PROJECTIONS[projection].draw(key, DIM, DIM))
-        apply = jax.vmap(lambda drawn: PROJECTIONS[projection].apply(jnp.eye(DIM), drawn).T)
-        rows = np.asarray(apply(draw(keys)), np.float64).reshape(-1, DIM)
+        one = PROJECTIONS[projection]
+        draw = jax.vmap(lambda key: one.apply(jnp.eye(DIM), one.draw(key, DIM, DIM)).T)
+        rows = np.asarray(jax.jit(draw)(keys), np.float64).reshape(-1, DIM)
         error = 1 / np.sqrt(len(rows))
         assert np.abs(rows.mean(0)).max() < 4.5 * error
         assert np.abs(np.cov(rows.T) - np.eye(DIM)).max() < 4.5 * np.sqrt(2) * error
@@ -50,11 +59,11 @@ class TestOrthogonalFeatures:
 
     def test_walsh_hadamard_is_the_matrix(self):
         matrix = scipy.linalg.hadamard(16) / 4
-        np.testing.assert_allclose(walsh_hadamard(jnp.eye(16)), matrix, atol=1e-6)
+        np.testing.assert_allclose(jax.jit(walsh_hadamard)(np.eye(16)), matrix, atol=1e-6)
 
     @pytest.mark.parametrize("projection", PROJECTIONS)
     def test_regular_rows_have_length_root_d(self, projection):
-        drawn = PROJECTIONS[projection].draw(jax.random.key(0), 3 * DIM, DIM)
+        drawn = three_blocks(projection)
         rows = rows_of(projection, PROJECTIONS[projection].regular(drawn))
         np.testing.assert_allclose(np.square(rows).sum(1), DIM, rtol=1e-5)
 
@@ -69,7 +78,7 @@ class TestOrthogonalFeatures:
         iid = jax.vmap(lambda key: jax.random.normal(key, (DIM, DIM)))
         errors = []
         for sample in (draw, iid):
-            w = np.asarray(sample(keys), np.float64)
+            w = np.asarray(jax.jit(sample)(keys), np.float64)
             estimate = np.exp(w @ (x + y) - (x @ x + y @ y) / 2).mean(-1)
             errors.append(np.square(estimate - np.exp(x @ y)))
         orthogonal, independent = errors

@@ -3,10 +3,9 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import DIM, DIMS, inputs
+from contract import DIM, DIMS, inputs, unit
 from flax import nnx
 from references import MASK, agree, float64
 
@@ -17,12 +16,17 @@ from lra_bench.contracts import Dims
 def shared_softmax(q, v, mask, allowed=None):
     """Softmax with normalised queries as keys, oneself only where there is nobody else."""
     q, v = float64(q, v)
-    k = q / np.linalg.norm(q, axis=-1, keepdims=True)
+    k = unit(q)
     logits = np.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(DIM) - 1e5 * np.eye(q.shape[1])
     allowed = np.asarray(mask)[:, None, None, :] if allowed is None else allowed
     logits = np.where(allowed, logits, -1e30)
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     return np.einsum("bhqk,bkhd->bqhd", weights / weights.sum(-1, keepdims=True), v)
+
+
+def hashed(module, keys, mask):
+    """The bucket of each key in each round."""
+    return np.asarray(jax.jit(module._hash)(keys, mask))
 
 
 class TestReformer:
@@ -47,11 +51,10 @@ class TestReformer:
         chunk, dims = 16, dataclasses.replace(DIMS, max_len=max_len)
         module = Reformer(dims, bucket_size=chunk, num_hashes=rounds, rngs=nnx.Rngs(0))
         q, _, v = inputs()
-        keys = jnp.swapaxes(q / jnp.linalg.norm(q, axis=-1, keepdims=True), 1, 2)
-        bucket = np.asarray(module._hash(keys, MASK))
+        bucket = hashed(module, np.swapaxes(unit(q), 1, 2), MASK)
         place = np.argsort(np.argsort(bucket, axis=-1, kind="stable"), axis=-1) // chunk
         behind = place[..., :, None] - place[..., None, :]
-        allowed = ((behind == 0) | (behind == 1)).any(axis=2) & np.asarray(MASK)[:, None, None, :]
+        allowed = ((behind == 0) | (behind == 1)).any(axis=2) & MASK[:, None, None, :]
         agree(jax.jit(module)(q, q, v, MASK), shared_softmax(q, v, MASK, allowed))
 
     @pytest.mark.parametrize("rounds", [1, 3])
@@ -60,22 +63,21 @@ class TestReformer:
         chunk = 8
         module = Reformer(DIMS, bucket_size=chunk, num_hashes=rounds, causal=True, rngs=nnx.Rngs(0))
         q, _, v = inputs()
-        keys = jnp.swapaxes(q / jnp.linalg.norm(q, axis=-1, keepdims=True), 1, 2)
-        bucket = np.asarray(module._hash(keys, MASK))
+        bucket = hashed(module, np.swapaxes(unit(q), 1, 2), MASK)
         same = np.tril(bucket[..., :, None] == bucket[..., None, :])
         recent = same[..., ::-1].cumsum(-1)[..., ::-1] <= chunk
-        allowed = (same & recent).any(axis=2) & np.asarray(MASK)[:, None, None, :]
+        allowed = (same & recent).any(axis=2) & MASK[:, None, None, :]
         assert allowed.sum(-1).max() > 1
         agree(jax.jit(module)(q, q, v, MASK), shared_softmax(q, v, MASK, allowed))
 
     def test_collisions_follow_the_angle_with_many_buckets(self):
         """argmax([xR; -xR]) of n columns agrees as n pairs of correlated Gaussians do."""
         angle, columns, draws = 0.8, 4, 20_000
-        x = jnp.array([[1.0, 0, 0], [np.cos(angle), np.sin(angle), 0]])[None, None]
+        x = np.array([[1.0, 0, 0], [np.cos(angle), np.sin(angle), 0]], np.float32)[None, None]
         dims = Dims(1, 3, columns * 64)
         module = Reformer(dims, bucket_size=64, num_hashes=draws, rngs=nnx.Rngs(0))
         assert module.factors == (2 * columns,)
-        bucket = np.asarray(module._hash(x, jnp.ones((1, 2), bool)))[0, 0]
+        bucket = hashed(module, x, np.ones((1, 2), bool))[0, 0]
         rng = np.random.default_rng(0)
         one, other = rng.standard_normal((2, draws, columns))
         other = np.cos(angle) * one + np.sin(angle) * other
@@ -88,11 +90,11 @@ class TestReformer:
         """Two buckets are the two sides of a hyperplane: P(same) = 1 - angle / pi."""
         dims = Dims(1, 3, 64)
         angle = 1.1
-        x = jnp.array([[1.0, 0, 0], [np.cos(angle), np.sin(angle), 0]])[None, None]
+        x = np.array([[1.0, 0, 0], [np.cos(angle), np.sin(angle), 0]], np.float32)[None, None]
         draws = 4000
         module = Reformer(dims, bucket_size=64, num_hashes=draws, rngs=nnx.Rngs(0))
         assert module.factors == (2,)
-        bucket = np.asarray(module._hash(x, jnp.ones((1, 2), bool)))[0, 0]
+        bucket = hashed(module, x, np.ones((1, 2), bool))[0, 0]
         same = (bucket[:, 0] == bucket[:, 1]).mean()
         expected = 1 - angle / np.pi
         assert abs(same - expected) < 4 * np.sqrt(expected * (1 - expected) / draws)
@@ -104,7 +106,7 @@ class TestReformer:
         for rounds in (1, 4, 16):
             module = Reformer(DIMS, bucket_size=8, num_hashes=rounds, rngs=nnx.Rngs(0))
             found = np.asarray(jax.jit(module)(q, q, v, MASK))
-            errors.append(np.square(found - full)[np.asarray(MASK)].mean())
+            errors.append(np.square(found - full)[MASK].mean())
         assert errors[0] > errors[1] > errors[2]
 
     def test_buckets_grow_with_length_and_their_hashing_does_not(self):

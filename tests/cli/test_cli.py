@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from common import SMOKE, read_record, refused
+from common import PATIENCE, QUICK, SMOKE, read_record, refused
 
 from lra_bench.records import answers
 from lra_bench.registry import ATTENTIONS
@@ -133,6 +133,7 @@ class TestRun:
         for every in (0, 3):
             out = tmp_path / str(every)
             options = [f"--set={item}" for item in (*usual, f"train.resample_every={every}")]
+            options.append("--set=attention.num_features=16")
             assert cli(*SMOKE, "--out", out, *options)[0] == 0
             metrics = lines(out)
             assert [x["step"] for x in metrics if x["split"] == "train"] == [5, 10, 15, 20, 24]
@@ -162,7 +163,7 @@ class TestRun:
 
     def test_bfloat16_and_accumulation_run(self, cli, tmp_path):
         options = ("--set", "model.dtype=bfloat16", "--set", "train.accumulate=2")
-        assert cli(*SMOKE, "--out", tmp_path / "run", *options)[0] == 0
+        assert cli(*SMOKE, "--attention", "linear", "--out", tmp_path / "run", *options)[0] == 0
         record = read_record(tmp_path / "run/record.json")
         assert record["environment"]["dtype"] == "bfloat16"
 
@@ -193,13 +194,13 @@ class TestRun:
 
         with monkeypatch.context() as patch:
             patch.setattr(Programs, "compile", broken)
-            status, out, err = cli(*SMOKE, "--out", tmp_path / "run")
+            status, out, err = cli(*SMOKE, "--attention", "linear", "--out", tmp_path / "run")
         assert status == 1
         assert "failed: ZeroDivisionError: inside (see" in out
         assert "Traceback" not in out + err
         assert "Traceback" in (tmp_path / "run/error.log").read_text()
         assert read_record(tmp_path / "run/record.json")["status"] == "failed"
-        assert cli(*SMOKE, "--out", tmp_path / "run", "--resume")[0] == 0
+        assert cli(*SMOKE, "--attention", "linear", "--out", tmp_path / "run", "--resume")[0] == 0
 
 
 class TestReleaseFiles:
@@ -229,7 +230,8 @@ class TestReleaseFiles:
         assert status == 0
         assert out.count("label") == 3
         out_dir = tmp_path / "run"
-        assert cli(*SMOKE, *where, "--out", out_dir, "--set", "data.source=release")[0] == 0
+        run = (*SMOKE, "--attention", "linear", *where, "--out", out_dir)
+        assert cli(*run, "--set", "data.source=release")[0] == 0
         assert read_record(out_dir / "record.json")["data"]["source"] == "release"
 
     def test_truncated_file(self, cli, release, tmp_path):
@@ -283,9 +285,9 @@ class TestBadInput:
         refused(result, 1, "no basic_train.tsv")
 
     def test_batch_not_divided_by_devices(self, spawn, tmp_path):
-        flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
+        flags = {"XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count=3"}
         process = spawn(*SMOKE, "--out", tmp_path / "run", env=flags)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=PATIENCE)
         refused((process.returncode, out, err), 2, "3 devices don't divide", "train.num_devices")
 
     def test_folder_of_another_config(self, cli, finished):
@@ -331,6 +333,6 @@ class TestTable:
 
     def test_into_a_pipe(self, spawn, finished):
         process = spawn("table", finished)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
         assert err == ""
         assert out.startswith("### preset smoke")

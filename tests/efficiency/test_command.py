@@ -8,6 +8,7 @@ import time
 
 import jax
 import pytest
+from common import QUICK
 from efficiency_cases import wait_for_end
 
 from lra_bench.efficiency import programs, records
@@ -24,7 +25,7 @@ def swept(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(swept, environment):
-    command = [sys.executable, "-m", "lra_bench", *EFFICIENCY, "--attentions", "softmax,linear"]
+    command = [sys.executable, "-m", "lra_bench", *EFFICIENCY, "--attentions", "linear"]
     command += ["--lengths", "64,2048", "--pass", "forward", "--memory-limit", "64MiB"]
     command += ["--out", str(swept)]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -36,7 +37,7 @@ class TestCommand:
         assert done.stderr == ""
         lines = records.read(swept / records.FILE)
         found = {(x.cell.attention, x.cell.length): x for x in lines}
-        assert len(found) == 6
+        assert len(found) == 4
         ok = found["linear", 2048]
         assert ok.status == "ok"
         assert ok.cell.memory_limit == 64 * 2**20
@@ -55,12 +56,12 @@ class TestCommand:
         assert "efficiency.jsonl" in done.stdout
 
     def test_again_is_nothing_to_do(self, done, swept, cli):
-        args = ("--attentions", "softmax,linear", "--lengths", "64,2048", "--pass", "forward")
+        args = ("--attentions", "linear", "--lengths", "64,2048", "--pass", "forward")
         where = ("--memory-limit", "64MiB", "--out", swept)
         before = (swept / records.FILE).read_text()
         status, said, _ = cli(*EFFICIENCY, *args, *where)
         assert status == 0
-        assert "6 of 6 cells are done already" in said
+        assert "4 of 4 cells are done already" in said
         assert (swept / records.FILE).read_text() == before
 
     def test_out_of_memory_is_a_result(self, cli, tmp_path):
@@ -150,7 +151,7 @@ class TestCommand:
     @pytest.mark.slow
     def test_eight_devices_share_a_batch(self, environment, tmp_path):
         """Each device holds an eighth of the inputs."""
-        flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+        flags = {"XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count=8"}
         command = [sys.executable, "-m", "lra_bench", *EFFICIENCY, "--attentions", "linear"]
         command += ["--lengths", "64", "--batch", "8", "--pass", "forward", "--out", str(tmp_path)]
         found = {}

@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+from common import PATIENCE
 from runs import arguments
 
 NAMESPACE = ("unshare", "--map-root-user", "--mount", "bash", "-c")
@@ -35,7 +36,7 @@ def mounting(environment, tmp_path_factory):
 
     def run(text):
         return subprocess.run(
-            [*NAMESPACE, text], env=environment, capture_output=True, text=True, timeout=300
+            [*NAMESPACE, text], env=environment, capture_output=True, text=True, timeout=PATIENCE
         )
 
     return run

@@ -37,6 +37,10 @@ def disk_full(mounting, command, size, before="true"):
     return first, left, second
 
 
+# The sizes of the disks are for checkpoints with as many features.
+LARGE = {"attention.num_features": 256}
+
+
 @pytest.fixture
 def kept(tmp_path):
     """A copy of the run from the disk that is gone."""
@@ -46,10 +50,10 @@ def kept(tmp_path):
 # The last has room for the first checkpoint.
 @pytest.mark.parametrize("size", [pytest.param("120k", marks=pytest.mark.slow), "260k"])
 def test_in_a_checkpoint(mounting, undisturbed, tmp_path, kept, size):
-    first, left, second = disk_full(mounting, arguments(tmp_path / "run"), size)
+    first, left, second = disk_full(mounting, arguments(tmp_path / "run", **LARGE), size)
     assert ("step  7" in first) == ("going on from step" in second) == (size == "260k")
     assert "metrics.jsonl" in left
-    assert_equal_runs(kept, undisturbed())
+    assert_equal_runs(kept, undisturbed(**LARGE))
 
 
 @pytest.mark.slow
@@ -71,7 +75,7 @@ def test_in_the_first_line_of_metrics(mounting, undisturbed, tmp_path, kept):
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "last"), [("8k", range(21, 57)), ("12k", range(60, 61))])
 def test_in_a_later_line_and_in_the_record(mounting, undisturbed, tmp_path, kept, size, last):
-    often = {"train.log_every": 1}
+    often = LARGE | {"train.log_every": 1, "train.num_steps": 60}
     there = undisturbed(**often)
     assert 4096 < (there / "metrics.jsonl").stat().st_size < 8192
     elsewhere = f"mkdir {tmp_path}/far; ln -s {tmp_path}/far checkpoints; cp {there}/config.json ."
@@ -80,7 +84,10 @@ def test_in_a_later_line_and_in_the_record(mounting, undisturbed, tmp_path, kept
     assert_equal_runs(kept, there)
 
 
-@pytest.mark.parametrize("task", ["listops", "text", "image", "pathfinder"])
+# Text and image are both read from archives.
+@pytest.mark.parametrize(
+    "task", ["listops", "text", pytest.param("image", marks=pytest.mark.slow), "pathfinder"]
+)
 def test_data(mounting, tmp_path, task):
     source = layouts_of(task, tmp_path)
     prepare = f"{COMMAND} data prepare {task} --preset smoke --data-dir {tmp_path}/disk {source}"

@@ -3,12 +3,13 @@
 LRA_BENCH_KILLS=20 kills more often, LRA_BENCH_SEED=N at the moments of an earlier time.
 """
 
+import functools
 import os
 import random
 import time
 
 import pytest
-from common import HELPERS
+from common import HELPERS, PATIENCE
 from runs import (
     SETTINGS,
     STEPS,
@@ -28,8 +29,11 @@ EVALUATED = [*range(7, STEPS, SETTINGS["train.eval_every"]), STEPS]
 ATTENTIONS = ("performer-softmax", "linformer", "reformer", "softmax")
 
 
-def moments(chance, longest):
-    """What is to happen, the how-maniest time, and how much later to kill; None for any moment."""
+def moments(chance):
+    """What is to happen, the how-maniest time, and how many seconds later to kill.
+
+    Without a word it is any moment of the run: a share of its duration instead of seconds.
+    """
     step = chance.choice(EVALUATED)
     begun = f"checkpoints/{step}.orbax-checkpoint-tmp"
     return [
@@ -43,8 +47,8 @@ def moments(chance, longest):
         (f"{STEPS}/.checksums.json", 2, chance.uniform(0, 0.3)),  # testing
         (".metrics.jsonl", 2, chance.uniform(0, 0.3)),  # before the first step
         ("half config.json", 1, 0),
-        (None, 0, chance.uniform(0, longest)),
-        (None, 0, chance.uniform(0, longest)),
+        (None, 0, chance.random()),
+        (None, 0, chance.random()),
     ]
 
 
@@ -57,28 +61,34 @@ def kill(environment, command, moment):
         process.kill()
     else:
         process = start(environment, [word, number, delay, *command], by=(KILLER,))
-    printed, err = process.communicate(timeout=300)
+    printed, err = process.communicate(timeout=PATIENCE)
     assert process.returncode in (-9, 0), printed + err
     return process.returncode == -9
 
 
 @pytest.fixture(scope="module")
 def duration(environment, tmp_path_factory):
-    """Seconds that a run takes from the start of its process."""
-    started = time.monotonic()
-    finish(environment, arguments(tmp_path_factory.mktemp("timed") / "run"))
-    return time.monotonic() - started
+    """Seconds that a run takes from the start of its process, measured once it is asked for."""
+
+    @functools.cache
+    def measured():
+        started = time.monotonic()
+        finish(environment, arguments(tmp_path_factory.mktemp("timed") / "run"))
+        return time.monotonic() - started
+
+    return measured
 
 
 @pytest.mark.parametrize("number", range(kills(1)))
 def test_kill_and_resume(environment, undisturbed, duration, tmp_path, number):
-    drawn = moments(random.Random(f"{SEED} {number}"), duration)
+    drawn = moments(random.Random(f"{SEED} {number}"))
     order = random.Random(SEED).sample(range(len(drawn)), len(drawn))
-    moment = drawn[order[number % len(drawn)]]
+    word, count, delay = drawn[order[number % len(drawn)]]
+    moment = word, count, delay if word else delay * duration()
     attention = ATTENTIONS[number % len(ATTENTIONS)]
     print("seed", SEED, "number", number, attention, "killed at", moment)
     command = arguments(tmp_path / "run", attention)
-    assert kill(environment, command, moment) or moment[0] is None
+    assert kill(environment, command, moment) or word is None
     finish(environment, command)
     assert_equal_runs(tmp_path / "run", undisturbed(attention))
     assert not leftovers(tmp_path / "run")
@@ -94,7 +104,7 @@ def leftovers(folder):
 def test_killed_again_and_again(environment, undisturbed, tmp_path):
     """Each time a bit further on; the last attempt is left alone."""
     chance, command = random.Random(SEED), arguments(tmp_path / "run")
-    for step in (7, 14, 35):
+    for step in (7, 14, 28):
         moment = (f"checkpoints/{step}", chance.randint(1, 18), chance.uniform(0, 0.02))
         print("seed", SEED, "killed at", moment)
         assert kill(environment, [*command, "--resume"], moment)
@@ -121,7 +131,7 @@ def test_killed_between_a_stop_and_its_evaluation(environment, undisturbed, tmp_
     process = start(environment, command)
     assert wait_until(process, lambda: has_lines(tmp_path / "run", 1))
     process.terminate()
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=PATIENCE)
     assert "stopped at step 7;" in printed
     assert kill(environment, [*command, "--resume"], ("checkpoints/7", 1, 0))
     finish(environment, command)
@@ -134,7 +144,7 @@ def test_without_resume_an_unfinished_run_is_left_alone(environment, tmp_path):
     assert kill(environment, command, ("checkpoints/14", 5, 0))
     before = (tmp_path / "run/metrics.jsonl").read_text()
     again = start(environment, command)
-    _, err = again.communicate(timeout=120)
+    _, err = again.communicate(timeout=PATIENCE)
     assert again.returncode == 2
     assert "holds an unfinished run of this; --resume to go on with it" in err
     assert (tmp_path / "run/metrics.jsonl").read_text() == before

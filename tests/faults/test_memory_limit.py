@@ -1,7 +1,7 @@
 """A run that exceeds its memory limit says so in its record."""
 
 import pytest
-from common import read_record
+from common import PATIENCE, read_record
 from runs import arguments, start
 
 from lra_bench.records import record
@@ -17,11 +17,11 @@ LARGE = {
 
 def run(environment, command):
     process = start(environment, command)
-    printed, err = process.communicate(timeout=300)
+    printed, err = process.communicate(timeout=PATIENCE)
     return process.returncode, printed, err
 
 
-@pytest.mark.parametrize("limit", [1, 230])
+@pytest.mark.parametrize("limit", [pytest.param(1, marks=pytest.mark.slow), 230])
 def test_a_run_that_exceeds_it(environment, tmp_path, limit):
     """Neither is enough to compile it, which is done before the limit holds: LLVM would abort."""
     command = arguments(tmp_path / "run", "softmax", **LARGE)

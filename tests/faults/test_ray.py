@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from common import read_record
+from common import PATIENCE, read_record
 
 from lra_bench.records import record
 from lra_bench.sweep.executor import Launch
@@ -43,7 +43,7 @@ def sweep(cluster, spawn, tmp_path):
     return start
 
 
-def wait_for(condition, process, seconds=120):
+def wait_for(condition, process, seconds=PATIENCE):
     """What the condition gives once it isn't false."""
     until = time.monotonic() + seconds
     while not (found := condition()):
@@ -82,7 +82,7 @@ def test_a_worker_and_a_node_are_lost(cluster, sweep, tmp_path):
     os.kill(wait_for(workers, process)[0], signal.SIGKILL)
     wait_for(lambda: "killed" in (tmp_path / "sweep.jsonl").read_text(), process)
     cluster.remove_node(nodes.pop(), allow_graceful=False)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, out + err
     assert "to be tried again" in out
     assert statuses(tmp_path) == ["ok", "ok"]
@@ -93,7 +93,7 @@ def test_a_worker_and_a_node_are_lost(cluster, sweep, tmp_path):
 def test_a_run_that_no_node_can_do_is_refused_at_once(cluster, sweep):
     node = cluster.add_node(num_cpus=1)
     process = sweep("--cpus", "64", "--tpus", "4")
-    _, err = process.communicate(timeout=100)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert "no node of the Ray cluster has 64 CPU, 4 TPU for a run; there are:" in err
     assert err.count("\n") == 1

@@ -135,7 +135,6 @@ def test_junk_in_any_place_of_a_record(tmp_path, good):
                 refused += 1
                 continue
             shown += 1
-            for style in ("markdown", "csv"):
-                render([found], style, with_published=True)
+            render([found], ("markdown", "csv")[shown % 2], with_published=True)
     assert shown > 100
     assert refused > 100

@@ -1,25 +1,27 @@
-"""SIGTERM, as before a preemption, and Ctrl-C: saved, said and gone within 10 seconds."""
+"""SIGTERM, as before a preemption, and Ctrl-C: saved, said and gone before the run's end."""
 
+import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from common import PATIENCE
 from runs import arguments, assert_equal_runs, finish, has_lines, lines, start, steps
 from runs import wait_until as wait
+from started import popen
 
-# Each phase is long enough to be met: an evaluation takes seconds.
+# Each phase is long enough to be met: an evaluation has hundreds of batches.
 SLOW = {
-    "data.validation_size": 1500,
-    "data.test_size": 1500,
+    "data.validation_size": 600,
+    "data.test_size": 600,
     "train.eval_batch_size": 1,
     "train.num_steps": 20,
     "train.eval_every": 10,
     "train.log_every": 2,
 }
-LONGEST = 10
 
 
 def metrics(folder):
@@ -48,15 +50,13 @@ REST = sorted(PHASES.keys() - {"training"})
 
 
 def stop(process, number=signal.SIGTERM):
-    """Ask it to stop; what it prints, and after how many seconds it is gone."""
-    asked = time.monotonic()
+    """Ask it to stop; what it prints."""
     process.send_signal(number)
-    printed, err = process.communicate(timeout=60)
-    seconds = time.monotonic() - asked
+    printed, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, printed + err
     assert "Traceback" not in printed + err
     assert printed.rstrip().endswith("--resume")
-    return printed, seconds
+    return printed
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,7 @@ def test_a_stop_in_each_phase(environment, undisturbed, tmp_path, phase):
     if phase == "importing":
         time.sleep(1.5)
     assert wait(process, lambda: PHASES[phase](out))
-    printed, seconds = stop(process)
-    print(f"{phase}: {seconds:.2f} s")
-    assert seconds < LONGEST
+    printed = stop(process)
     expected = {"training": "stopped at step ", "validating": "stopped at step 10;"}
     assert expected.get(phase, "stopped, nothing is lost;") in printed
     assert not (out / "record.json").exists()
@@ -82,6 +80,29 @@ def test_a_stop_in_each_phase(environment, undisturbed, tmp_path, phase):
     assert_equal_runs(out, undisturbed(**SLOW))
 
 
+def at_work(process):
+    """Whether the workers that the process has started are past their start, by their CPU time."""
+    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
+    pids = [pid for children in threads for pid in children.read_text().split()]
+    workers = [pid for pid in pids if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+    return bool(workers) and all(cpu_seconds(pid) > 3 for pid in workers)
+
+
+def cpu_seconds(pid):
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for_end(group):
+    """Wait until a group of processes is gone."""
+    until = time.monotonic() + PATIENCE
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < until:
+            os.killpg(group, 0)
+            time.sleep(0.05)
+        pytest.fail("a worker outlives its parent")
+
+
 @pytest.mark.parametrize("task", ["listops", "pathfinder"])
 def test_a_stop_while_data_are_prepared(environment, tmp_path, task):
     """By this process, and by several that must not outlive it; of a preset that takes minutes."""
@@ -89,14 +110,9 @@ def test_a_stop_while_data_are_prepared(environment, tmp_path, task):
     command = ["run", "--task", task, "--preset", "paper", "--data-dir", data]
     command += ["--out", tmp_path / "run"]
     process = start(environment, command, start_new_session=True)
-    assert wait(process, lambda: list(data.rglob(".*")))
-    time.sleep(2)
-    printed, seconds = stop(process)
-    time.sleep(2)
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
-    print(f"preparing {task}: {seconds:.2f} s")
-    assert seconds < LONGEST
+    assert wait(process, lambda: list(data.rglob(".*")) and (task == "listops" or at_work(process)))
+    printed = stop(process)
+    wait_for_end(process.pid)
     assert "stopped, nothing is lost" in printed
     assert not list(data.rglob("manifest.json"))
 
@@ -106,7 +122,7 @@ def test_ctrl_c_saves_too(environment, undisturbed, tmp_path):
     command = arguments(tmp_path / "run", **SLOW)
     process = start(environment, command)
     assert wait(process, lambda: has_lines(tmp_path / "run", 1))
-    printed, _ = stop(process, signal.SIGINT)
+    printed = stop(process, signal.SIGINT)
     assert f"stopped at step {max(steps(tmp_path / 'run'))};" in printed
     finish(environment, command)
     assert_equal_runs(tmp_path / "run", undisturbed(**SLOW))
@@ -116,34 +132,28 @@ def test_asked_twice_by_those_who_each_mean_the_first(environment, tmp_path):
     process = start(environment, arguments(tmp_path / "run", **SLOW))
     assert wait(process, lambda: is_validating(tmp_path / "run"))
     process.terminate()
-    printed, _ = stop(process)
+    printed = stop(process)
     assert "stopped at step 10;" in printed
     assert steps(tmp_path / "run") == [10]
 
 
-# What a compiler does: it takes a minute, and Python's own handlers aren't called meanwhile.
+# What a compiler does: it takes many minutes, and Python's own handlers aren't called meanwhile.
 DEAF = """
 import hashlib, sys
 from lra_bench.cli import main
 from lra_bench.training.programs import Programs
 def compile_for_long(self):
     print("compiling", flush=True)
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**8)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2 * 10**9)
 Programs.compile = compile_for_long
 sys.exit(main(sys.argv[1:]))
 """
 
 
 def test_a_compiler_that_does_not_listen(environment, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-c", DEAF, *arguments(tmp_path / "run")],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-c", DEAF, *arguments(tmp_path / "run")]
+    process = popen(command, env=environment)
     while "compiling" not in process.stdout.readline():
         assert process.poll() is None
-    printed, seconds = stop(process)
-    assert seconds < LONGEST
+    printed = stop(process)
     assert "stopped, nothing is lost; go on with: lra-bench run" in printed

@@ -10,8 +10,14 @@ ROOT = HELPERS.parents[1]
 # Most tests call `lra-bench run` with these arguments: seconds, all code paths.
 SMOKE = ("run", "--preset", "smoke")
 
+# Seconds after which a test gives up on what hangs; a busy machine never takes as long.
+PATIENCE = 900
+
 # Compiling takes most of the time of tests, and slow code for a few steps does no harm.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+QUICK = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
 
 
 def refused(result, status, *words):

@@ -32,7 +32,7 @@ TOLERANCE = {"float32": 2e-5, "bfloat16": 4e-2}
 
 @dataclass(frozen=True)
 class Mechanism:
-    """A mechanism under test."""
+    """A mechanism under test. Arrays go in and come out as numpy's, which compiles nothing."""
 
     call: Callable[..., Any]
     traits: AttentionTraits
@@ -41,27 +41,43 @@ class Mechanism:
         return self.call(q, q if self.traits.shares_query_key else k, v, mask)
 
     @functools.cached_property
-    def jitted(self):
+    def _forward(self):
         return jax.jit(self._apply)
 
-    def __call__(self, q, k, v, mask):
-        return self.jitted(q, k, v, mask)
-
     @functools.cached_property
-    def gradients(self):
-        """Of a bounded function of the real outputs, with respect to q, k and v."""
-
-        return lambda q, k, v, mask: self.gradients_of(q, k, v, mask, mask)
-
-    @functools.cached_property
-    def gradients_of(self):
-        """The same, of the outputs that the last argument selects."""
-
+    def _both(self):
         def total(q, k, v, mask, chosen):
-            out = self._apply(q, k, v, mask).astype(jnp.float32)
-            return jnp.sum(jnp.where(chosen[:, :, None, None], jnp.sin(out), 0))
+            out = self._apply(q, k, v, mask)
+            bounded = jnp.sin(out.astype(jnp.float32))
+            return jnp.sum(jnp.where(chosen[:, :, None, None], bounded, 0)), out
 
-        return jax.jit(jax.grad(total, argnums=(0, 1, 2)))
+        return jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))
+
+    def __call__(self, q, k, v, mask):
+        return np.asarray(self._forward(q, k, v, mask))
+
+    def alone(self, q, k, v, mask, fill=(3.0, 3.0, 3.0)):
+        """Return the outputs of each example by itself, padded with `fill` to `MAX_LEN`.
+
+        One program, without gradients, shows batches, padding and the forward pass.
+        """
+        length = ((0, 0), (0, MAX_LEN - LENGTH))
+        outputs = []
+        for row in range(len(mask)):
+            padded = [
+                np.pad(x[row : row + 1], (*length, (0, 0), (0, 0)), constant_values=value)
+                for x, value in zip((q, k, v), fill, strict=True)
+            ]
+            outputs.append(self(*padded, np.pad(mask[row : row + 1], length))[:, :LENGTH])
+        return np.concatenate(outputs)
+
+    def with_gradients(self, q, k, v, mask, chosen=None):
+        """Return the output, and the gradients by q, k and v of a bounded function of it.
+
+        The function is of the outputs that `chosen` selects: of the real ones if it is None.
+        """
+        gradients, out = self._both(q, k, v, mask, mask if chosen is None else chosen)
+        return np.asarray(out), [np.asarray(x) for x in gradients]
 
 
 @functools.cache
@@ -71,173 +87,184 @@ def registered(name: str, dims: Dims = DIMS, **options: Any) -> Mechanism:
 
 
 def inputs(dtype="float32", length=LENGTH, scale=1.0, seed=0, batch=BATCH):
+    return [(scale * x).astype(DTYPES[dtype]) for x in _normal((batch, length, HEADS, DIM), seed)]
+
+
+@functools.cache
+def _normal(shape, seed):
     keys = jax.random.split(jax.random.key(seed), 3)
-    shape = (batch, length, HEADS, DIM)
-    return [(scale * jax.random.normal(key, shape)).astype(DTYPES[dtype]) for key in keys]
+    return [np.asarray(jax.random.normal(key, shape)) for key in keys]
 
 
 def lengths_mask(*real, length=LENGTH):
-    return jnp.arange(length) < jnp.array(real)[:, None]
+    return np.arange(length) < np.array(real)[:, None]
+
+
+def unit(x):
+    """Return the vectors divided by their norms."""
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def close(a, b, dtype):
     """Equal but for rounding, which grows with the largest of what is summed."""
-    a, b = (np.asarray(x.astype(jnp.float32)) for x in (a, b))
+    a, b = (np.asarray(x, np.float32) for x in (a, b))
     scale = max(1.0, float(np.max(np.abs(a), initial=0)))
     np.testing.assert_allclose(a, b, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * scale)
 
 
 def check_shape_and_dtype(mechanism, dtype):
     q, k, v = inputs(dtype)
-    out = mechanism(q, k, v, lengths_mask(LENGTH, REAL))
-    assert out.shape == v.shape
-    assert out.dtype == v.dtype
+    mask = lengths_mask(LENGTH, REAL)
+    for out in (mechanism.alone(q, k, v, mask), mechanism.with_gradients(q, k, v, mask)[0]):
+        assert out.shape == v.shape
+        assert out.dtype == v.dtype
 
 
 def check_padding_is_never_read(mechanism, dtype):
     """Junk at padding, be it NaN, changes neither real outputs nor real gradients."""
     mask = lengths_mask(LENGTH, REAL)
     clean = inputs(dtype)
-    for junk in (1e4, jnp.nan):
+    expected, tidy = mechanism.with_gradients(*clean, mask)
+    for junk in (1e4, np.nan):
         # A padded query's own output is nobody's business, so only keys and values are NaN.
         fills = (1e4, junk, junk)
         soiled = [
-            jnp.where(mask[:, :, None, None], x, fill).astype(x.dtype)
+            np.where(mask[:, :, None, None], x, fill).astype(x.dtype)
             for x, fill in zip(clean, fills, strict=True)
         ]
-        close(mechanism(*clean, mask)[mask], mechanism(*soiled, mask)[mask], dtype)
-        both = (mechanism.gradients(*x, mask) for x in (clean, soiled))
-        for tidy, dirty in zip(*both, strict=True):
-            close(tidy[mask], dirty[mask], dtype)
-            assert jnp.isfinite(dirty.astype(jnp.float32)).all()
+        out, dirty = mechanism.with_gradients(*soiled, mask)
+        close(expected[mask], out[mask], dtype)
+        close(expected[mask], mechanism.alone(*soiled, mask, fills)[mask], dtype)
+        for before, after in zip(tidy, dirty, strict=True):
+            close(before[mask], after[mask], dtype)
+            assert np.isfinite(after.astype(np.float32)).all()
 
 
 def check_more_padding_changes_nothing(mechanism, dtype):
     mask = lengths_mask(LENGTH, REAL)
     qkv = inputs(dtype)
-    fill = ((0, 0), (0, MAX_LEN - LENGTH), (0, 0), (0, 0))
-    longer = [jnp.pad(x, fill, constant_values=3.0) for x in qkv]
-    out = mechanism(*longer, jnp.pad(mask, fill[:2]))
-    close(mechanism(*qkv, mask)[mask], out[:, :LENGTH][mask], dtype)
+    close(mechanism.with_gradients(*qkv, mask)[0][mask], mechanism.alone(*qkv, mask)[mask], dtype)
 
 
 def check_examples_do_not_mix(mechanism, dtype):
     mask = lengths_mask(LENGTH, REAL)
     qkv = inputs(dtype)
-    qkv[0] = qkv[0].at[0].multiply(5)
-    together = mechanism(*qkv, mask)
-    alone = mechanism(*(x[1:] for x in qkv), mask[1:])
-    close(together[1:][mask[1:]], alone[mask[1:]], dtype)
+    qkv[0] = np.concatenate([5 * qkv[0][:1], qkv[0][1:]])
+    together = mechanism.with_gradients(*qkv, mask)[0][1:]
+    close(together[mask[1:]], mechanism.alone(*qkv, mask)[1:][mask[1:]], dtype)
 
 
 def check_permuting_tokens_permutes_output(mechanism, dtype):
     mask = lengths_mask(LENGTH, REAL)
     qkv = inputs(dtype)
     order = np.random.default_rng(0).permutation(LENGTH)
-    out = mechanism(*(x[:, order] for x in qkv), mask[:, order])
-    close(mechanism(*qkv, mask)[:, order][mask[:, order]], out[mask[:, order]], dtype)
+    out = mechanism.alone(*(x[:, order] for x in qkv), mask[:, order])
+    close(mechanism.alone(*qkv, mask)[:, order][mask[:, order]], out[mask[:, order]], dtype)
 
 
 def check_never_looks_ahead(mechanism, dtype):
     """What comes after a token changes neither its output nor the gradients of the output."""
     mask = lengths_mask(LENGTH, REAL)
     qkv = inputs(dtype)
+    before = lengths_mask(70, 70)
+    out, gradients = mechanism.with_gradients(*qkv, mask, before)
+    for x in gradients:
+        assert not x[:, 70:].any()
     for cut in (1, 70):
         other = [
-            jnp.where((jnp.arange(LENGTH) < cut)[:, None, None], x, y).astype(x.dtype)
+            np.where((np.arange(LENGTH) < cut)[:, None, None], x, y)
             for x, y in zip(qkv, inputs(dtype, seed=1, scale=2.0), strict=True)
         ]
-        close(mechanism(*qkv, mask)[:, :cut], mechanism(*other, mask)[:, :cut], dtype)
-    before = lengths_mask(70, 70)
-    for x in mechanism.gradients_of(*qkv, mask, before):
-        assert not x[:, 70:].any()
+        close(out[:, :cut], mechanism.with_gradients(*other, mask)[0][:, :cut], dtype)
+        close(out[:, :cut], mechanism.alone(*other, mask)[:, :cut], dtype)
 
 
 def check_finite_at_extremes(mechanism, dtype):
-    """Norms 0 to 100, all, one or no real tokens: outputs and gradients are finite."""
-    masks = (lengths_mask(LENGTH, REAL), lengths_mask(1, LENGTH), lengths_mask(0, 0))
+    """Norms 0 to 100, all, some, one or no real tokens: outputs and gradients are finite."""
     for norm in (0.0, 1e-3, 1.0, 10.0, 100.0):
-        qkv = inputs(dtype)
-        for index in (0, 1):
-            x = qkv[index].astype(jnp.float32)
-            x = norm * x / jnp.linalg.norm(x, axis=-1, keepdims=True)
-            qkv[index] = x.astype(qkv[index].dtype)
-        for mask in masks:
-            found = (mechanism(*qkv, mask), *mechanism.gradients(*qkv, mask))
-            for x in found:
-                assert jnp.isfinite(x.astype(jnp.float32)).all(), f"norm {norm}"
+        q, k, v = inputs(dtype)
+        q, k = ((norm * unit(x.astype(np.float32))).astype(x.dtype) for x in (q, k))
+        found = [mechanism.alone(q, k, v, lengths_mask(LENGTH, 1))]
+        for mask in (lengths_mask(LENGTH, 1), lengths_mask(REAL, 0)):
+            out, gradients = mechanism.with_gradients(q, k, v, mask)
+            found += [out, *gradients]
+        for x in found:
+            assert np.isfinite(x.astype(np.float32)).all(), f"norm {norm}"
 
 
 def check_all_masked_gives_nothing(mechanism, dtype):
     """Where no token is real, nothing can be read: whatever comes out, it isn't the input."""
     q, k, v = inputs(dtype)
     mask = lengths_mask(0, 0)
-    close(mechanism(q, k, v, mask), mechanism(q, k, 2 * v, mask), dtype)
+    close(mechanism.alone(q, k, v, mask), mechanism.alone(q, k, 2 * v, mask), dtype)
 
 
 def check_equals_softmax(mechanism, dtype, *, causal=False):
     mask = lengths_mask(LENGTH, REAL)
     qkv = inputs(dtype)
-    expected = softmax_float64(*qkv, mask, causal=causal)
-    found = np.asarray(mechanism(*qkv, mask).astype(jnp.float32), np.float64)
+    expected = softmax_float64(*qkv, mask, causal=causal)[mask]
     tolerance = TOLERANCE[dtype]
-    np.testing.assert_allclose(found[mask], expected[mask], rtol=tolerance, atol=tolerance)
+    for out in (mechanism.alone(*qkv, mask), mechanism.with_gradients(*qkv, mask)[0]):
+        found = out.astype(np.float64)[mask]
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 
 def check_sums_have_digits_enough(mechanism):
     """Equal keys: a running bfloat16 sum of as many ones would stay at 256."""
     q, k, v = long_inputs()
-    q, k = (jnp.broadcast_to(x[:, :1] / 4, x.shape) for x in (q, k))
+    q, k = (np.broadcast_to(x[:, :1] / 4, x.shape) for x in (q, k))
     agrees_with_float64(mechanism, q, k, 1 + v / 8)
 
 
 def check_exponents_have_digits_enough(mechanism):
     """Logits up to 23: in bfloat16 they would be off by up to 1/16, and their exponentials too."""
     q, k, v = long_inputs()
-    q, k = (8 * x / jnp.linalg.norm(x, axis=-1, keepdims=True) for x in (q, k))
-    agrees_with_float64(mechanism, q, k, v)
+    agrees_with_float64(mechanism, 8 * unit(q), 8 * unit(k), v)
 
 
 def long_inputs():
-    shape = (1, LONG, DIMS_LONG.num_heads, DIM)
-    return (jax.random.normal(key, shape) for key in jax.random.split(jax.random.key(0), 3))
+    return _normal((1, LONG, DIMS_LONG.num_heads, DIM), 0)
 
 
 def agrees_with_float64(mechanism, *qkv):
     """On inputs rounded to bfloat16, but for what a few roundings to its digits make."""
     qkv = [x.astype(jnp.bfloat16) for x in qkv]
-    mask = jnp.ones((1, LONG), bool)
+    mask = np.ones((1, LONG), bool)
     found = mechanism(*qkv, mask)
     assert found.dtype == jnp.bfloat16
     with jax.enable_x64(True):
-        expected = np.asarray(mechanism(*(jnp.asarray(x, jnp.float64) for x in qkv), mask))
-    found = np.asarray(found, np.float64)
+        expected = mechanism(*(x.astype(np.float64) for x in qkv), mask)
+    found = found.astype(np.float64)
     np.testing.assert_allclose(found, expected, rtol=0, atol=2**-6 * np.abs(expected).max())
 
 
 def softmax_float64(q, k, v, mask, *, causal=False):
     """Eq. (1) of the Performer paper or, if causal, Eq. (2), in float64."""
-    q, k, v = (np.asarray(x.astype(jnp.float32), np.float64) for x in (q, k, v))
+    q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
     logits = np.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(q.shape[-1])
-    weights = np.exp(logits - logits.max(-1, keepdims=True)) * np.asarray(mask)[:, None, None, :]
+    weights = np.exp(logits - logits.max(-1, keepdims=True)) * mask[:, None, None, :]
     if causal:
         weights = np.tril(weights)
     return np.einsum("bhqk,bkhd->bqhd", weights / weights.sum(-1, keepdims=True), v)
 
 
-def approximation_error(make: Callable[[int], Mechanism], features: int, draws: int = 10) -> float:
+def approximation_error(make: Callable[[int], Callable], features: int, draws: int = 10) -> float:
     """Mean squared error against float64 softmax, over draws of features and inputs."""
-    errors = []
     mask = lengths_mask(LENGTH, REAL)
-    for draw in range(draws):
-        qkv = inputs(seed=draw, scale=0.5)
-        found = np.asarray(make(draw, features)(*qkv, mask), np.float64)
-        errors.append(np.mean((found - softmax_float64(*qkv, mask))[mask] ** 2))
-    return float(np.mean(errors))
+    qkv = [inputs(seed=draw, scale=0.5) for draw in range(draws)]
+    call = jax.jit(jax.vmap(make(features), in_axes=(0, 0, 0, 0, None)))
+    keys = jax.random.split(jax.random.key(0), draws)
+    found = np.asarray(call(keys, *map(np.stack, zip(*qkv, strict=True)), mask), np.float64)
+    exact = np.stack([softmax_float64(*x, mask) for x in qkv])
+    return float(np.mean(np.square(found - exact)[:, mask]))
 
 
 def check_converges_to_softmax(make):
-    """Sixteen times the features cut the mean squared error at least fourfold."""
+    """Sixteen times the features cut the mean squared error at least fourfold.
+
+    Args:
+        make: of a number of features, the function of a key that draws them, q, k, v and mask.
+    """
     few, many = (approximation_error(make, features) for features in (64, 1024))
     assert many < few / 4, (few, many)
     assert many < 2e-2, many

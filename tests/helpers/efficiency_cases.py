@@ -4,6 +4,7 @@ import os
 import time
 
 import numpy as np
+from common import PATIENCE
 
 from lra_bench.efficiency import plan, records
 from lra_bench.efficiency.cells import Cell
@@ -33,7 +34,9 @@ def cell(attention="linear", length=48, scope="attention", direction="forward", 
 
 
 def wait_for_end(pid):
-    for _ in range(100):
+    """Wait until a process is gone, which raises ProcessLookupError."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
         os.kill(pid, 0)
         time.sleep(0.05)
 

@@ -12,8 +12,5 @@ def float64(*arrays):
 
 def agree(found, expected, tolerance=2e-5):
     np.testing.assert_allclose(
-        np.asarray(found)[np.asarray(MASK)],
-        expected[np.asarray(MASK)],
-        rtol=tolerance,
-        atol=tolerance,
+        np.asarray(found)[MASK], expected[MASK], rtol=tolerance, atol=tolerance
     )

@@ -2,18 +2,18 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 
 import numpy as np
 import orbax.checkpoint as ocp
-from common import SMOKE, read_record
+from common import PATIENCE, SMOKE, read_record
+from started import popen
 
 from lra_bench.records import record
 
 # Enough evaluations, redrawings and dropout that a wrong key or order would show.
-STEPS = 60
+STEPS = 35
 SETTINGS = {
     "train.num_steps": STEPS,
     "train.eval_every": 7,
@@ -27,26 +27,21 @@ _VARY = ("steps_per_second", "tokens_per_second", "compile_seconds", "peak_memor
 
 def arguments(out, attention="performer-softmax", **settings):
     """The command line of a run with these settings beside `SETTINGS`."""
-    options = [f"--set={name}={value}" for name, value in (SETTINGS | settings).items()]
+    few = {"attention.num_features": 16} if attention.startswith("performer") else {}
+    chosen = SETTINGS | few | settings
+    options = [f"--set={name}={value}" for name, value in chosen.items()]
     return [*SMOKE, "--attention", attention, "--out", str(out), *options]
 
 
 def start(environment, command, *, by=("-m", "lra_bench"), **options):
     """Start it in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, *by, *map(str, command)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+    return popen([sys.executable, *by, *map(str, command)], env=environment, **options)
 
 
 def finish(environment, command):
     """Go on with a run, to its end; what it prints."""
     process = start(environment, [*command, "--resume"])
-    printed, err = process.communicate(timeout=300)
+    printed, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, printed + err
     assert "Traceback" not in printed + err
     return printed
@@ -87,7 +82,7 @@ def assert_equal_runs(one, other):
             np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
-def wait_until(process, happened, seconds=180):
+def wait_until(process, happened, seconds=PATIENCE):
     """Wait until something has happened; False where the process ended, or time, before."""
     until = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < until:

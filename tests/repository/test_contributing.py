@@ -37,6 +37,7 @@ def do(checkout, environment):
     env = {
         **environment,
         "PYTHONPATH": str(checkout),
+        "PYTEST_ADDOPTS": "-n 0",
         "PATH": f"{bin_folder}{os.pathsep}{environment['PATH']}",
     }
 

@@ -14,7 +14,8 @@ import time
 import jax
 import numpy as np
 import pytest
-from common import HELPERS, QUICK, SMOKE, read_record
+from common import HELPERS, PATIENCE, QUICK, SMOKE, read_record
+from started import popen
 
 from lra_bench.config import make_settings
 from lra_bench.errors import UsageError
@@ -62,7 +63,7 @@ def figures(folder, split):
     return {line["step"]: line["loss"] for line in lines if line["split"] == split}
 
 
-def ended(processes, seconds=180):
+def ended(processes, seconds=PATIENCE):
     """Status, output and errors of each, once all have ended."""
     deadline = time.monotonic() + seconds
     try:
@@ -87,62 +88,6 @@ def pair(spawn):
     return start
 
 
-@pytest.fixture(scope="module")
-def trained(environment, data_dir, tmp_path_factory):
-    """Folder of an attention's runs on 1, 2 and 8 devices, and by 2 processes; made on demand.
-
-    Those that are run quickly are made together, and so are the others.
-    """
-    script = HELPERS / "several_attentions.py"
-
-    def start(folder, names, flags, *args):
-        command = [sys.executable, str(script), str(folder), names, *SMOKE[1:], *OPTIONS, *args]
-        command.append(f"--set=train.eval_every={STEPS}")
-        env, pipe = {**environment, "XLA_FLAGS": flags}, subprocess.PIPE
-        return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
-
-    def together(*calls):
-        for status, out, err in ended([start(*call) for call in calls], 900):
-            assert status == 0, out + err
-
-    @functools.cache
-    def make(names):
-        root = tmp_path_factory.mktemp("trained")
-        one, two, eight = (
-            (root / f"{count} devices", names, EIGHT, f"--set=train.num_devices={count}")
-            for count in (1, 2, 8)
-        )
-        together(one, two)
-        together(eight)
-        together(*((root / "2 processes", names, QUICK, *flags) for flags in places()))
-        return root
-
-    return lambda attention: make(",".join(QUICKLY if attention in QUICKLY else THE_OTHERS))
-
-
-@pytest.mark.parametrize("place", ["2 devices", "8 devices", "2 processes"])
-@pytest.mark.parametrize("attention", ALL)
-def test_the_losses_do_not_depend_on_the_devices(trained, place, attention):
-    root = trained(attention)
-    alone, shared = root / "1 devices" / attention, root / place / attention
-    for split, count in (("train", STEPS), ("validation", 1), ("test", 1)):
-        expected, found = (figures(folder, split) for folder in (alone, shared))
-        assert len(expected) == count
-        assert found.keys() == expected.keys()
-        differences = [abs(found[step] - loss) for step, loss in expected.items()]
-        assert max(differences) <= 1e-5, (split, differences)
-
-
-@pytest.mark.parametrize(
-    ("place", "devices", "processes"),
-    [("1 devices", 1, 1), ("2 devices", 2, 1), ("8 devices", 8, 1), ("2 processes", 2, 2)],
-)
-def test_the_record_tells_devices_and_processes(trained, place, devices, processes):
-    for folder in (trained(QUICKLY[0]) / place).iterdir():
-        found = read_record(folder / "record.json")["environment"]
-        assert (found["device_count"], found["processes"]) == (devices, processes)
-
-
 def slurm(index):
     return {
         "SLURM_JOB_ID": str(time.monotonic_ns() % 4096),
@@ -155,28 +100,88 @@ def slurm(index):
     }
 
 
-def test_process_0_alone_writes_and_speaks(pair, tmp_path):
-    """As two tasks of a Slurm job step, two devices each; they share neither a folder nor data."""
-    job = slurm(0)["SLURM_JOB_ID"]
-    flags = f"{QUICK} --xla_force_host_platform_device_count=2"
-    outs = [tmp_path / name for name in ("first", "second")]
-    processes = pair(
-        each=[("--out", out, "--data-dir", out.with_suffix(".data")) for out in outs],
-        envs=[{**slurm(index), "SLURM_JOB_ID": job, "XLA_FLAGS": flags} for index in (0, 1)],
-        flags=((), ()),
-    )
-    (status, out, _), (other_status, *other_said) = ended(processes)
-    assert (status, other_status) == (0, 0)
+@pytest.fixture(scope="module")
+def trained(environment, tmp_path_factory):
+    """The folder of the runs of some attentions in a place, and what was printed; on demand.
+
+    Attentions that run quickly are run together, and so are the others. The two processes are
+    two tasks of a Slurm job step, of two devices each; they share neither a folder nor data.
+    """
+    script = HELPERS / "several_attentions.py"
+
+    def start(folder, names, env, *args):
+        command = [sys.executable, str(script), str(folder), names, *SMOKE[1:], *OPTIONS, *args]
+        command.append(f"--set=train.eval_every={STEPS}")
+        return popen(command, env={**environment, **env})
+
+    def two_processes(root, names):
+        job = {"SLURM_JOB_ID": slurm(0)["SLURM_JOB_ID"]}
+        flags = {"XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count=2"}
+        return [
+            start(folder, names, {**slurm(index), **job, **flags}, "--data-dir", root / f"d{index}")
+            for index, folder in enumerate((root / "2 processes", root / "second"))
+        ]
+
+    @functools.cache
+    def make(names, place):
+        root = tmp_path_factory.mktemp("trained")
+        if place == "2 processes":
+            processes = two_processes(root, names)
+        else:
+            count = f"--set=train.num_devices={place.split()[0]}"
+            processes = [start(root / place, names, {"XLA_FLAGS": EIGHT}, count)]
+        results = ended(processes)
+        for status, out, err in results:
+            assert status == 0, out + err
+        return root / place, results
+
+    def get(attention, place):
+        return make(",".join(QUICKLY if attention in QUICKLY else THE_OTHERS), place)
+
+    return get
+
+
+# Eight devices show what two would.
+TWO = pytest.param("2 devices", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("place", [TWO, "8 devices", "2 processes"])
+@pytest.mark.parametrize("attention", ALL)
+def test_the_losses_do_not_depend_on_the_devices(trained, place, attention):
+    alone, shared = (trained(attention, where)[0] / attention for where in ("1 devices", place))
+    for split, count in (("train", STEPS), ("validation", 1), ("test", 1)):
+        expected, found = (figures(folder, split) for folder in (alone, shared))
+        assert len(expected) == count
+        assert found.keys() == expected.keys()
+        differences = [abs(found[step] - loss) for step, loss in expected.items()]
+        assert max(differences) <= 1e-5, (split, differences)
+
+
+@pytest.mark.parametrize(
+    ("place", "devices", "processes"),
+    [
+        ("1 devices", 1, 1),
+        pytest.param("2 devices", 2, 1, marks=pytest.mark.slow),
+        ("8 devices", 8, 1),
+        ("2 processes", 4, 2),
+    ],
+)
+def test_the_record_tells_devices_and_processes(trained, place, devices, processes):
+    for folder in trained(QUICKLY[0], place)[0].iterdir():
+        found = read_record(folder / "record.json")["environment"]
+        assert (found["device_count"], found["processes"]) == (devices, processes)
+
+
+def test_process_0_alone_writes_and_speaks(trained):
+    folder, ((_, out, _), (_, *other_said)) = trained(QUICKLY[0], "2 processes")
     assert "test accuracy" in out
     assert other_said == ["", ""]
-    found = read_record(outs[0] / "record.json")
-    assert found["status"] == "ok"
-    assert found["environment"]["device_count"] == 4
-    assert not outs[1].exists()
+    assert read_record(folder / QUICKLY[0] / "record.json")["status"] == "ok"
+    assert not (folder.parent / "second").exists()
 
 
 def wait_for_lines(process, out, count):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         file = out / "metrics.jsonl"
         if file.exists() and file.read_text().count("\n") >= count:
@@ -196,7 +201,7 @@ def stopped(processes, asked, out):
     """Ask one process to stop; the step at which all have."""
     wait_for_lines(processes[0], out, 4)
     processes[asked].send_signal(signal.SIGTERM)
-    results = ended(processes, 60)
+    results = ended(processes)
     assert [status for status, *_ in results] == [1] * len(processes)
     assert not any(err for *_, err in results)
     step = saved_in(out)
@@ -243,7 +248,7 @@ def test_a_dead_process_ends_the_others(pair, tmp_path, killed):
     processes = pair(*RUN, "--out", out, "--set=train.num_steps=100000")
     wait_for_lines(processes[0], out, 4)
     processes[killed].kill()
-    status, _, err = ended(processes, 60)[other]
+    status, _, err = ended(processes)[other]
     assert status not in (0, None)
     if killed == 1:
         assert err == "lra-bench: another process of this run has ended\n"
@@ -256,7 +261,7 @@ def test_what_fails_before_training_fails_in_all(pair, tmp_path):
     """Process 1 can't get at its data; process 0 doesn't wait for it, and leaves no run behind."""
     (tmp_path / "file").touch()
     each = [("--out", tmp_path / "run"), ("--data-dir", tmp_path / "file")]
-    first, second = ended(pair(each=each), 60)
+    first, second = ended(pair(each=each))
     assert first[0] == second[0] == 1
     assert first[2] == "lra-bench: process 1 failed, see what it says\n"
     assert "Not a directory" in second[2]
@@ -273,7 +278,7 @@ def test_several_processes_use_all_devices(monkeypatch):
 def test_a_folder_that_is_taken_is_refused_by_all(pair, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").touch()
-    for status, _, err in ended(pair("--out", tmp_path / "run"), 60):
+    for status, _, err in ended(pair("--out", tmp_path / "run")):
         assert status == 2
         assert "is not empty and holds no run" in err
 
@@ -314,7 +319,7 @@ class TestWhoIsThere:
 
     def test_flags(self):
         place = launch.by_flags("[::1]:80", 3, 2)
-        assert place == launch.Membership("[::1]:80", processes=3, index=2)
+        assert place == launch.Membership("[::1]:80", size=3, index=2)
 
     @pytest.mark.parametrize(
         ("nodes", "first"),

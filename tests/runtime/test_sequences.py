@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from common import HELPERS
+from common import HELPERS, QUICK
 
 from lra_bench.config import make_settings
 from lra_bench.errors import UsageError
@@ -19,7 +19,7 @@ EXCHANGES = {"performer-relu": 1, "linear": 2, "performer-softmax": 2}
 @pytest.fixture(scope="module")
 def found(environment):
     script = HELPERS / "sequences_cut.py"
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    flags = {"XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count=8"}
     result = subprocess.run(
         [sys.executable, script, *EXCHANGES],
         env={**environment, **flags},

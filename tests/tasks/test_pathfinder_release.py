@@ -8,6 +8,7 @@ from pathlib import Path
 import layouts
 import numpy as np
 import pytest
+from common import PATIENCE
 from PIL import Image
 from stores import prepared
 
@@ -238,7 +239,7 @@ def test_a_killed_preparation_leaves_no_worker_and_goes_on(spawn, tmp_path):
     again.communicate()
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

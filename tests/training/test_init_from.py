@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from common import SMOKE, read_record
+from common import PATIENCE, SMOKE, read_record
 
 from lra_bench.config import make_settings
 from lra_bench.files import sha256
@@ -18,6 +18,7 @@ from lra_bench.records import record
 from lra_bench.settings import Origin
 from lra_bench.training import restore
 
+PERFORMER = (*SMOKE, "--set=attention.num_features=16")
 OPTIONS = ("--set=train.num_steps=40", "--set=train.eval_every=10", "--set=model.dropout=0.1")
 
 
@@ -49,7 +50,7 @@ def tuned(source, tmp_path_factory, data_dir):
     from lra_bench.cli import main
 
     out = tmp_path_factory.mktemp("tuned") / "run"
-    args = [*SMOKE, "--init-from", str(source), "--out", str(out), "--data-dir", str(data_dir)]
+    args = [*PERFORMER, "--init-from", str(source), "--out", str(out), "--data-dir", str(data_dir)]
     assert main(args) == 0
     return out
 
@@ -91,8 +92,8 @@ def test_only_parameters_are_taken(cli, source, tmp_path, monkeypatch):
         return fit(self, state)
 
     monkeypatch.setattr(Loop, "fit", spy)
-    assert cli(*SMOKE, "--init-from", source, "--out", tmp_path / "tuned")[0] == 0
-    assert cli(*SMOKE, "--out", tmp_path / "new")[0] == 0
+    assert cli(*PERFORMER, "--init-from", source, "--out", tmp_path / "tuned")[0] == 0
+    assert cli(*PERFORMER, "--out", tmp_path / "new")[0] == 0
     (params, *others), (new_params, *new_others) = states
     _, wanted, _, _ = restore.load_state(source)
     assert params.keys() == wanted.keys() == new_params.keys()
@@ -131,9 +132,10 @@ def test_the_source_is_only_read(cli, source, tmp_path):
     copy = shutil.copytree(source, tmp_path / "source")
     os.truncate(copy / "checkpoints/16/checksums.json", 9)
     before = contents(copy)
-    assert cli(*SMOKE, "--init-from", copy / "checkpoints/24", "--out", tmp_path / "run")[0] == 0
+    run = (*SMOKE, "--attention", "linear", "--out")
+    assert cli(*run, tmp_path / "run", "--init-from", copy / "checkpoints/24")[0] == 0
     assert contents(copy) == before
-    assert cli(*SMOKE, "--init-from", copy / "checkpoints/16", "--out", tmp_path / "no")[0] == 1
+    assert cli(*run, tmp_path / "no", "--init-from", copy / "checkpoints/16")[0] == 1
     assert contents(copy) == before
 
 
@@ -199,7 +201,7 @@ def test_damaged_checkpoint(cli, source, tmp_path):
 
 
 def test_resume_tells_checkpoints_by_contents(cli, source, tuned, tmp_path):
-    again = (*SMOKE, "--out", tuned, "--resume")
+    again = (*PERFORMER, "--out", tuned, "--resume")
     moved = shutil.copytree(source, tmp_path / "moved")
     assert cli(*again, "--init-from", moved)[0] == 0
     best = read_record(source / "record.json")["best_step"]
@@ -216,7 +218,7 @@ def test_kill_and_resume_without_the_source(spawn, source, tmp_path):
     copy, out = shutil.copytree(source, tmp_path / "source"), tmp_path / "run"
     args = (*SMOKE, "--init-from", copy, *OPTIONS, "--out")
     whole = spawn(*args, tmp_path / "undisturbed")
-    assert whole.communicate(timeout=180)[1] == ""
+    assert whole.communicate(timeout=PATIENCE)[1] == ""
     process = spawn(*args, out)
     while process.poll() is None and not (out / "checkpoints/0/checksums.json").exists():
         time.sleep(0.002)
@@ -225,7 +227,7 @@ def test_kill_and_resume_without_the_source(spawn, source, tmp_path):
     assert not (out / "record.json").exists()
     shutil.rmtree(copy)
     again = spawn(*args, out, "--resume")
-    printed, err = again.communicate(timeout=180)
+    printed, err = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, printed + err
     assert "going on from step" in printed
     assert lines(out) == lines(tmp_path / "undisturbed")
@@ -248,7 +250,7 @@ def test_a_stop_before_the_first_step_leaves_no_half_of_it(cli, source, tmp_path
         self.stop.made = self.stop.made or split == "test"
         return evaluate(self, state, split, bar)
 
-    args = (*SMOKE, "--init-from", source, "--out", tmp_path / "run")
+    args = (*PERFORMER, "--init-from", source, "--out", tmp_path / "run")
     with monkeypatch.context() as patch:
         patch.setattr(Evaluator, "evaluate", stopped)
         status, printed, _ = cli(*args)

@@ -1,14 +1,15 @@
 """The training and evaluation steps."""
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from common import QUICK
 
 from lra_bench.config import make_settings
 from lra_bench.registry import ATTENTIONS, make_task
@@ -17,9 +18,20 @@ from lra_bench.training.learner import make_learner
 KEY = jax.random.key(7)
 
 
+@functools.cache
 def learner(attention="softmax", *overrides):
     settings = make_settings("listops", attention, "smoke", 0, overrides)
     return make_learner(make_task("listops", settings.data), settings)
+
+
+@functools.cache
+def first_state(of):
+    return jax.jit(of.init)(KEY)
+
+
+@functools.cache
+def compiled_step(of):
+    return jax.jit(of.train_step)
 
 
 def batch(size=16, length=48, seed=0):
@@ -31,9 +43,9 @@ def batch(size=16, length=48, seed=0):
 
 def test_accumulation_changes_only_rounding():
     one, four = learner(), learner("softmax", "train.accumulate=4")
-    state = jax.jit(one.init)(KEY)
+    state = first_state(one)
     (whole, loss), (parts, part_loss) = (
-        jax.jit(x.train_step)(state, *batch(), KEY) for x in (one, four)
+        compiled_step(x)(state, *batch(), KEY) for x in (one, four)
     )
     assert part_loss == pytest.approx(float(loss), rel=1e-5)
     for name, value in whole.params.items():
@@ -43,20 +55,24 @@ def test_accumulation_changes_only_rounding():
 
 def test_accumulated_parts_have_dropout_of_their_own():
     split = learner("softmax", "train.accumulate=2", "model.dropout=0.5")
-    state = jax.jit(split.init)(KEY)
+    state = first_state(split)
     tokens, labels = batch(8)
     step = jax.jit(split.batch_loss)
-    losses = {
-        float(step(state.params, state.sampled, tokens, labels, jax.random.fold_in(KEY, part))[0])
+    key = jax.random.fold_in(KEY, 0)
+    first, second = (
+        float(step(state.params, state.sampled, tokens, labels, jax.random.fold_in(key, part))[0])
         for part in (0, 1)
-    }
-    assert len(losses) == 2
+    )
+    assert first != second
+    # Every second example is a part: the parts are the same, but for what is dropped.
+    doubled = [np.repeat(x, 2, axis=0) for x in (tokens, labels)]
+    _, loss = compiled_step(split)(state, *doubled, KEY)
+    assert loss == pytest.approx((first + second) / 2, rel=1e-5)
 
 
 def test_dropout_follows_the_step():
     dropping = learner("softmax", "model.dropout=0.5", "train.learning_rate=1e-12")
-    state = jax.jit(dropping.init)(KEY)
-    step = jax.jit(dropping.train_step)
+    state, step = first_state(dropping), compiled_step(dropping)
     again, loss = step(state, *batch(), KEY)
     assert step(state, *batch(), KEY)[1] == loss
     assert step(again, *batch(), KEY)[1] != loss
@@ -65,7 +81,7 @@ def test_dropout_follows_the_step():
 @pytest.mark.parametrize("attention", ATTENTIONS.names())
 def test_resampling_changes_what_is_sampled_and_nothing_else(attention):
     one = learner(attention)
-    state = jax.jit(one.init)(KEY)
+    state = first_state(one)
     resample = jax.jit(one.resample)
     after = resample(state, KEY)
     for name, value in state.params.items():
@@ -79,7 +95,7 @@ def test_resampling_changes_what_is_sampled_and_nothing_else(attention):
 
 
 def test_layers_draw_different_features():
-    state = jax.jit(learner("performer-softmax", "model.num_layers=2").init)(KEY)
+    state = first_state(learner("performer-softmax", "model.num_layers=2"))
     first, second = state.sampled.values()
     assert not np.array_equal(first, second)
 
@@ -87,15 +103,15 @@ def test_layers_draw_different_features():
 @pytest.mark.parametrize("attention", ["performer-softmax", "reformer"])
 def test_training_and_evaluation_leave_what_is_sampled_alone(attention):
     one = learner(attention)
-    state = jax.jit(one.init)(KEY)
-    after, _ = jax.jit(one.train_step)(state, *batch(), KEY)
+    state = first_state(one)
+    after, _ = compiled_step(one)(state, *batch(), KEY)
     for name, value in state.sampled.items():
         np.testing.assert_array_equal(value, after.sampled[name])
 
 
 def test_evaluation_weighs_out_what_fills_the_last_batch():
     one = learner()
-    state = jax.jit(one.init)(KEY)
+    state = first_state(one)
     tokens, labels = batch(5)
     evaluate = jax.jit(one.eval_step)
     alone = evaluate(state.params, state.sampled, tokens, labels, np.ones(5, np.float32))
@@ -108,11 +124,11 @@ def test_evaluation_weighs_out_what_fills_the_last_batch():
 
 def test_the_first_step_that_is_not_finite_is_kept():
     one = learner("softmax", "train.clip_norm=0.0", "train.learning_rate=1e30")
-    state, step = jax.jit(one.init)(KEY), jax.jit(one.train_step)
+    state, step = first_state(one), compiled_step(one)
     losses = []
     for _ in range(6):
         state, loss = step(state, *batch(), KEY)
-        losses.append(bool(jnp.isfinite(loss)))
+        losses.append(bool(np.isfinite(loss)))
     assert not all(losses)
     assert int(state.window.diverged_at) == losses.index(False) + 1
 
@@ -132,10 +148,10 @@ def test_the_first_step_that_is_not_finite_is_kept():
 def test_a_mechanism_learns(attention):
     """Thirty steps on one batch halve the loss, even of the one that attends to nothing."""
     one = learner(attention, "train.learning_rate=1e-2", "train.schedule=constant")
-    state, step = jax.jit(one.init)(KEY), jax.jit(one.train_step)
+    state, step = first_state(one), compiled_step(one)
     losses = []
     for _ in range(30):
-        state, loss = step(state, *batch(4), KEY)
+        state, loss = step(state, *batch(), KEY)
         losses.append(float(loss))
     assert losses[-1] < losses[0] / 2
 
@@ -165,7 +181,7 @@ print(json.dumps("all-gather" in programs._train_step.as_text()))
 @pytest.fixture
 def on_devices(environment, data_dir):
     """Compile a step for eight devices: whether it gathers data."""
-    env = {**environment, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    env = {**environment, "XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count=8"}
 
     def gathers(attention, *overrides):
         command = [sys.executable, "-c", _ON_DEVICES, attention, " ".join(overrides), str(data_dir)]

@@ -60,26 +60,37 @@ def seen(monkeypatch):
 @pytest.mark.parametrize("attention", ATTENTIONS.names())
 def test_a_step_computes_in_bfloat16_and_keeps_float32(attention, seen):
     one = learner(attention, "bfloat16")
-    state = jax.jit(one.init)(KEY)
-    after, loss = jax.jit(one.train_step)(state, *batch(48), KEY)
+    state = jax.eval_shape(one.init, KEY)
+    after, loss = jax.eval_shape(one.train_step, state, *batch(48), KEY)
     assert seen == {jnp.dtype("bfloat16")}
     assert loss.dtype == jnp.float32
     for part in (after.params, after.optimiser, after.sampled, after.window):
         assert dtypes(part) <= {jnp.dtype("float32")}
+
+
+# The mechanisms' own gradients are in test_attention_contract.py.
+FEW = ("softmax", "performer-softmax")
+OTHERS = [pytest.param(x, marks=pytest.mark.slow) for x in ATTENTIONS.names() if x not in FEW]
+
+
+@pytest.mark.parametrize("attention", [*FEW, *OTHERS])
+def test_a_step_in_bfloat16_is_finite(attention):
+    one = learner(attention, "bfloat16")
+    after, _ = jax.jit(one.train_step)(jax.jit(one.init)(KEY), *batch(48), KEY)
     for name, value in after.params.items():
-        assert jnp.isfinite(value).all(), name
+        assert np.isfinite(value).all(), name
 
 
-@pytest.mark.parametrize("attention", ["identity", "softmax"])
-def test_the_gradient_of_an_embedding_is_a_float32_sum(attention):
+@pytest.mark.parametrize(("attention", "length"), [("identity", 2_000), ("softmax", 600)])
+def test_the_gradient_of_an_embedding_is_a_float32_sum(attention, length):
     """Thousands of tokens look up the same vector: a bfloat16 sum of as many would stay behind."""
-    tokens, found = batch(2_000), {}
+    tokens, found = batch(length), {}
     for dtype in ("float32", "bfloat16"):
-        one = learner(attention, dtype, "data.max_length=2000")
+        one = learner(attention, dtype, f"data.max_length={length}")
         state = jax.jit(one.init)(KEY)
         of_loss = jax.jit(jax.grad(one.batch_loss, has_aux=True))
         gradients, _ = of_loss(state.params, state.sampled, *tokens, KEY)
-        found[dtype] = gradients["encoder.embed.embedding"]
-    error = jnp.linalg.norm(found["bfloat16"] - found["float32"])
+        found[dtype] = np.asarray(gradients["encoder.embed.embedding"])
+    error = np.linalg.norm(found["bfloat16"] - found["float32"])
     # Rounding may turn off a unit of the head, which is a fifth of it; the sum was off by 92 %.
-    assert error < 0.3 * jnp.linalg.norm(found["float32"])
+    assert error < 0.3 * np.linalg.norm(found["float32"])
