@@ -1,4 +1,4 @@
-"""No attention at all: the lower bound on the cost of any mechanism."""
+"""Identity: the values unmixed, the lower bound on the cost of any mechanism."""
 
 from jaxtyping import Array, Bool, Float
 

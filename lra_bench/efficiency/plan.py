@@ -18,7 +18,7 @@ _ALL = "all"
 
 @dataclass(frozen=True)
 class Choice:
-    """What a user asks a sweep for; the cells are all combinations.
+    """The cells that a user asks for: all combinations of these.
 
     Attributes:
         attentions: names, or "all"; identity, "X (OPT)" in the Performer paper, is always added.

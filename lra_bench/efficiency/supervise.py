@@ -115,7 +115,7 @@ def _environment(target: str, xla_flags: str, programs: Path | None = None) -> d
 
 @dataclass(frozen=True)
 class _End:
-    """How a measuring process ended.
+    """The end of a measuring process.
 
     Attributes:
         result: the JSON object that it left; always with `status` and `error`.

@@ -1,1 +1,1 @@
-"""What a run leaves on disk, written and read back."""
+"""Records, metrics and answers of runs, written to disk and read back."""

@@ -1,4 +1,4 @@
-"""Which examples of a split were answered rightly: one bit an example, as text."""
+"""The right and wrong answers on a split: one bit an example, as text."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""Where a run departs from the settings of its preset."""
+"""The settings in which a run departs from its preset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ _FLAGS = {"attentions": "--attentions", "lengths": "--lengths", "scopes": "--sco
 
 @dataclass(frozen=True)
 class Again:
-    """How to repeat a run.
+    """A command that repeats a run.
 
     Attributes:
         command: for a shell.

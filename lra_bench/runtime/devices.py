@@ -1,4 +1,4 @@
-"""Which devices a run uses, and how its arrays lie on them."""
+"""The devices that a run uses, and how its arrays lie on them."""
 
 import functools
 import os

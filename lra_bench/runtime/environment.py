@@ -16,7 +16,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 @dataclass(frozen=True)
 class Environment:
-    """Where a run took place. What an old record does not tell is None.
+    """The environment of a run; a part that an old record lacks is None.
 
     Attributes:
         versions: of Python, of this project and of the packages that results depend on.

@@ -1,4 +1,4 @@
-"""How the processes of one run exchange values."""
+"""The exchange of values between the processes of one run."""
 
 import json
 from collections.abc import Callable, Sequence

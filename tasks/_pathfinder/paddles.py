@@ -94,7 +94,7 @@ class Stamps:
 
 @dataclass(frozen=True)
 class Tables:
-    """All that depends on the geometry and not on an image.
+    """The tables that depend on the geometry and not on an image.
 
     Attributes:
         geometry: the parameters.

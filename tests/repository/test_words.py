@@ -53,6 +53,18 @@ def test_first_lines_have_a_subject_and_a_verb():
     assert [(where, line) for where, line in lines if OPENINGS.match(line)] == []
 
 
+def test_functions_say_what_they_do():
+    """They begin with a verb, not with the thing that they return."""
+    nouns = [
+        (f"{name}:{node.lineno}", text.partition("\n")[0])
+        for name, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node))
+        if re.match(r"(The|An?|Each|Every|All|Its|Their|Such)\b", text)
+    ]
+    assert nouns == []
+
+
 def test_docstrings_are_plain():
     found = [(where, PHRASES.search(text)) for where, text in docstrings()]
     assert [(where, phrase[0]) for where, phrase in found if phrase] == []
