@@ -1,4 +1,4 @@
-"""A section on how well features approximate softmax, from the files of `lra-bench analyze approximation`."""
+"""The section on how well features approximate softmax, by `lra-bench analyze approximation`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
