@@ -1,21 +1,44 @@
 """lra-bench efficiency with real measuring processes."""
 
 import importlib.util
+import io
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 
 import jax
 import pytest
-from common import QUICK
-from efficiency_cases import wait_for_end
+from common import PATIENCE, QUICK
+from efficiency_cases import cell, wait_for_end
+from started import popen
 
-from lra_bench.efficiency import programs, records
+from lra_bench.cli import main
+from lra_bench.display.progress import Display
+from lra_bench.efficiency import programs, records, supervise
+from lra_bench.efficiency.measure import Effort, Measuring
 from lra_bench.files import locked
 from lra_bench.runtime.flops import count_flops
 
-EFFICIENCY = ("efficiency", "--budget", "0.05", "--rounds", "1", "--size", "small")
+EFFICIENCY = ("efficiency", "--budget", "0.05", "--size", "small", "--pass", "forward")
+ONE_ROUND = (*EFFICIENCY, "--rounds", "1")
+# Two cells, since identity is always measured too.
+SWEEP = (*EFFICIENCY, "--rounds", "2", "--attentions", "linear", "--lengths", "2048")
+SWEEP += ("--memory-limit", "64MiB")
+
+
+@pytest.fixture(scope="module")
+def here():
+    """Return what a measuring process tells of this machine; asking it takes seconds each time."""
+    return supervise.describe()
+
+
+@pytest.fixture
+def efficiency(cli, here, monkeypatch):
+    """Call the command in this process, which knows what machine this is."""
+    monkeypatch.setattr(supervise, "describe", lambda: here)
+    return cli
 
 
 @pytest.fixture(scope="module")
@@ -24,22 +47,59 @@ def swept(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def done(swept, environment):
-    command = [sys.executable, "-m", "lra_bench", *EFFICIENCY, "--attentions", "linear"]
-    command += ["--lengths", "64,2048", "--pass", "forward", "--memory-limit", "64MiB"]
-    command += ["--out", str(swept)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+def killed(swept, environment):
+    """Kill a sweep in its second round; return its standard error, and its children at its end."""
+    command = [sys.executable, "-m", "lra_bench", *SWEEP, "--out", str(swept)]
+    process = popen(command, env=environment)
+    path = swept / records.FILE
+    while not (path.exists() and path.read_text().count("\n") == 3):  # in the second round
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    time.sleep(0.3)  # the next process has begun
+    children = _children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    _, errors = process.communicate()
+    return errors, children
 
 
-class TestCommand:
-    def test_a_sweep(self, done, swept):
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
+@pytest.fixture(scope="module")
+def done(killed, swept, here, data_dir):
+    """Go on with the killed sweep in this process; return status and what it printed."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(supervise, "describe", lambda: here)
+        patch.setenv("LRA_BENCH_DATA", str(data_dir))
+        status = main([*SWEEP, "--out", str(swept)])
+    return status, out.getvalue(), err.getvalue()
+
+
+class TestSweep:
+    """One sweep: it is killed, another goes on with it, and a third finds nothing to do."""
+
+    def test_a_kill_leaves_no_process(self, killed):
+        errors, children = killed
+        assert errors == ""
+        assert children
+        for pid in children:
+            with pytest.raises(ProcessLookupError):
+                wait_for_end(pid)
+
+    def test_the_rest_is_done_later(self, done, swept):
+        status, said, errors = done
+        assert (status, errors) == (0, "")
+        assert "1 of 2 cells are done already" in said
         lines = records.read(swept / records.FILE)
-        found = {(x.cell.attention, x.cell.length): x for x in lines}
-        assert len(found) == 4
-        ok = found["linear", 2048]
-        assert ok.status == "ok"
+        assert [line.round for line in lines] == [1, 1, 2, 2]
+        assert [line.compile_seconds is None for line in lines] == [False, False, True, True]
+
+    def test_what_is_measured(self, done, swept):
+        lines = records.read(swept / records.FILE)
+        assert {(x.cell.attention, x.cell.length) for x in lines} == {
+            ("linear", 2048),
+            ("identity", 2048),
+        }
+        ok = lines[0]
+        assert (ok.cell.attention, ok.status) == ("linear", "ok")
         assert ok.cell.memory_limit == 64 * 2**20
         assert 0 < ok.timing.wall.q1 <= ok.timing.wall.median
         assert ok.timing.cpu.median > 0
@@ -52,37 +112,38 @@ class TestCommand:
         assert ok.flops == count_flops(program.function, *layout.specs(program))
 
     def test_it_shows_tables(self, done):
-        assert "| linear " in done.stdout
-        assert "efficiency.jsonl" in done.stdout
+        _, said, _ = done
+        assert "| linear " in said
+        assert "Over 2 rounds." in said
+        assert "efficiency.jsonl" in said
 
-    def test_again_is_nothing_to_do(self, done, swept, cli):
-        args = ("--attentions", "linear", "--lengths", "64,2048", "--pass", "forward")
-        where = ("--memory-limit", "64MiB", "--out", swept)
+    def test_again_is_nothing_to_do(self, done, swept, efficiency):
         before = (swept / records.FILE).read_text()
-        status, said, _ = cli(*EFFICIENCY, *args, *where)
+        status, said, _ = efficiency(*SWEEP, "--out", swept)
         assert status == 0
-        assert "4 of 4 cells are done already" in said
+        assert "2 of 2 cells are done already" in said
         assert (swept / records.FILE).read_text() == before
 
-    def test_out_of_memory_is_a_result(self, cli, tmp_path):
-        args = ("--attentions", "softmax", "--lengths", "8192,16384", "--pass", "forward")
-        status, said, _ = cli(*EFFICIENCY, *args, "--memory-limit", "128MiB", "--out", tmp_path)
-        assert status == 0
-        first, *_, last = [
-            line
-            for line in records.read(tmp_path / records.FILE)
-            if line.cell.attention == "softmax"
-        ]
+
+class TestCommand:
+    def test_out_of_memory_is_a_result(self, here, tmp_path, capsys):
+        limit = 128 * 2**20
+        cells = [cell("softmax", length, memory_limit=limit) for length in (8192, 16384)]
+        path, effort = tmp_path / records.FILE, Effort(0.05, 1, PATIENCE, here.xla_flags)
+        measuring = Measuring(path, "here", effort, Display())
+        measuring.run(cells)
+        assert not measuring.failed
+        first, last = records.read(path)
         assert (first.status, first.inferred_from) == ("out_of_memory", None)
         assert first.bytes_asked >= 8192**2 * 4
-        assert first.memory.predicted_bytes > 128 * 2**20
+        assert first.memory.predicted_bytes > limit
         assert (last.status, last.inferred_from) == ("out_of_memory", 8192)
-        assert "asks for" in said
+        assert "asks for" in capsys.readouterr().out
 
-    def test_an_estimate_compares_the_plan_with_the_limit(self, cli, tmp_path):
-        args = ("--attentions", "softmax", "--lengths", "512,4096", "--pass", "forward")
-        where = ("--target", "estimate", "--memory-limit", "64MiB", "--out", tmp_path)
-        status, said, _ = cli(*EFFICIENCY, *args, *where)
+    def test_an_estimate_compares_the_plan_with_the_limit(self, efficiency, tmp_path):
+        args = ("--attentions", "softmax", "--lengths", "4096", "--target", "estimate")
+        where = ("--memory-limit", "64MiB", "--out", tmp_path)
+        status, said, _ = efficiency(*ONE_ROUND, *args, *where)
         assert status == 0
         assert "estimate by the compiler" in said
         lines = records.read(tmp_path / records.FILE)
@@ -92,32 +153,9 @@ class TestCommand:
             assert line.timing is None
         assert {line.status for line in lines} == {"ok", "out_of_memory"}
 
-    def test_a_kill_leaves_no_process_and_the_rest_is_done_later(self, spawn, tmp_path, cli):
-        args = (*EFFICIENCY, "--attentions", "linear", "--lengths", "32", "--pass", "forward")
-        args += ("--rounds", "2")
-        process = spawn(*args, "--out", tmp_path)
-        path = tmp_path / records.FILE
-        while not (path.exists() and path.read_text().count("\n") == 3):  # in the second round
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
-        time.sleep(0.3)  # the next process has begun
-        children = _children(process.pid)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        for pid in children:
-            with pytest.raises(ProcessLookupError):
-                wait_for_end(pid)
-        status, said, _ = cli(*args, "--out", tmp_path)
-        assert status == 0
-        assert "1 of 2 cells are done already" in said
-        assert "Over 2 rounds." in said
-        lines = records.read(path)
-        assert [line.round for line in lines] == [1, 1, 2, 2]
-        assert [line.compile_seconds is None for line in lines] == [False, False, True, True]
-
-    def test_two_at_once_are_refused(self, cli, tmp_path):
+    def test_two_at_once_are_refused(self, efficiency, tmp_path):
         with locked(tmp_path / ".lock", wait=False):
-            status, _, err = cli(*EFFICIENCY, "--lengths", "8", "--out", tmp_path)
+            status, _, err = efficiency(*ONE_ROUND, "--lengths", "8", "--out", tmp_path)
         assert status == 2
         assert "another sweep" in err
 
@@ -142,9 +180,9 @@ class TestCommand:
         assert err.count("\n") == 1
         assert words in err
 
-    def test_more_devices_than_there_are(self, cli, tmp_path):
+    def test_more_devices_than_there_are(self, efficiency, tmp_path):
         args = ("--lengths", "8", "--devices", "64", "--batch", "64", "--out", tmp_path)
-        status, _, err = cli(*EFFICIENCY, "--attentions", "linear", *args)
+        status, _, err = efficiency(*ONE_ROUND, "--attentions", "linear", *args)
         assert status == 2
         assert "--devices 64" in err
 
@@ -152,8 +190,8 @@ class TestCommand:
     def test_eight_devices_share_a_batch(self, environment, tmp_path):
         """Each device holds an eighth of the inputs."""
         flags = {"XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count=8"}
-        command = [sys.executable, "-m", "lra_bench", *EFFICIENCY, "--attentions", "linear"]
-        command += ["--lengths", "64", "--batch", "8", "--pass", "forward", "--out", str(tmp_path)]
+        command = [sys.executable, "-m", "lra_bench", *ONE_ROUND, "--attentions", "linear"]
+        command += ["--lengths", "64", "--batch", "8", "--out", str(tmp_path)]
         found = {}
         for devices in ("1", "8"):
             args = [*command, "--devices", devices]

@@ -7,11 +7,12 @@ import stat
 import subprocess
 import sys
 
+import jax
 import pytest
 from common import PATIENCE
 from efficiency_cases import cell, wait_for_end
 
-from lra_bench.efficiency import supervise
+from lra_bench.efficiency import programs, supervise
 from lra_bench.runtime import memory
 
 
@@ -59,12 +60,16 @@ class TestProcesses:
     def test_what_just_fits_fits(self):
         """Inputs are in memory once: the arrays they were copied from are freed before the call."""
         one = cell("identity", 2**19, direction="backward")
-        estimate = dataclasses.replace(one, target="estimate")
-        flags = supervise.PLANNED
-        predicted = supervise.measure(estimate, None, PATIENCE, flags).memory.predicted_bytes
+        program, layout = programs.build(one), programs.Layout(jax.local_devices()[:1])
+        plan = layout.compile(program, layout.specs(program)).memory_analysis()
+        assert plan.alias_size_in_bytes == 0
+        predicted = plan.argument_size_in_bytes + plan.output_size_in_bytes
+        predicted += plan.temp_size_in_bytes
         for share, verdict in ((1.0, "ok"), (0.8, "out_of_memory")):
             limited = dataclasses.replace(one, memory_limit=round(share * predicted))
-            assert supervise.measure(limited, None, PATIENCE, flags).status == verdict
+            found = supervise.measure(limited, None, PATIENCE, supervise.PLANNED)
+            assert found.status == verdict
+            assert found.memory.predicted_bytes == predicted
 
     def test_kills_are_counted(self):
         assert memory.kills() >= 0

@@ -1,10 +1,13 @@
 """The figures of the report page: learning curves, bubbles, and studies of approximation."""
 
 import itertools
+import shutil
 
 import pytest
 import report_cases as cases
 
+from lra_bench.analysis import approximation as variants
+from lra_bench.cli import main
 from lra_bench.records.find import collect
 from lra_bench.registry import ATTENTIONS
 from lra_bench.report import approximation, bubbles, curves
@@ -130,16 +133,21 @@ class TestBubbles:
         assert not [1 for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
 
 
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    out = tmp_path_factory.mktemp("study")
+    papers = dict(list(variants.VARIANTS.items())[:4])
+    options = ["--length=32", "--draws=2", "--features=8,16", "--scales=0.5"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(variants, "VARIANTS", papers)
+        assert main(["analyze", "approximation", "--out", str(out), *options]) == 0
+    return out
+
+
 class TestApproximation:
     @pytest.fixture
-    def folder(self, cli, tmp_path, monkeypatch):
-        from lra_bench.analysis import approximation as study
-
-        papers = dict(list(study.VARIANTS.items())[:4])
-        monkeypatch.setattr(study, "VARIANTS", papers)
-        options = ("--length", 32, "--draws", 2, "--features", "8,16", "--scales", "0.5")
-        assert cli("analyze", "approximation", "--out", tmp_path / "in", *options)[0] == 0
-        return tmp_path / "in"
+    def folder(self, study, tmp_path):
+        return shutil.copytree(study, tmp_path / "in")
 
     def test_in_the_page(self, folder, cli, tmp_path):
         status, _, err = cli("report", folder, "--out", tmp_path / "out")

@@ -1,8 +1,9 @@
 """What CONTRIBUTING says of adding an attention and a task works, word for word."""
 
 import importlib
+import itertools
+import json
 import operator
-import os
 import re
 import shlex
 import subprocess
@@ -20,33 +21,53 @@ def chapter(title):
     return text.split(f"## {title}\n")[1].split("\n## ")[0]
 
 
-@pytest.fixture
-def checkout(repository, tmp_path):
-    """A copy of the sources, links as links."""
+# Imports would take most of the time of a process for each command.
+DO = """
+import json, os, runpy, sys
+import pytest
+from lra_bench.cli import main
+
+for program, *words in json.loads(sys.argv[1]):
+    if program == "python":
+        sys.path.insert(0, os.path.dirname(words[0]))
+        status = runpy.run_path(words[0])["main"](words[1:])
+    else:
+        status = {"lra-bench": main, "pytest": pytest.main}[program](words)
+    if status:
+        sys.exit(f"{program} {words}: {status}")
+    print(end="\\0", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def checkout(repository, tmp_path_factory):
+    """Copy the sources, links as links, and add what both chapters tell to add."""
+    folder = tmp_path_factory.mktemp("checkout")
     folders = ["attentions", "tasks", "configs", "docs", "lra_bench", "results", "tests"]
-    copied = [*folders, "pyproject.toml", str(tmp_path)]
+    copied = [*folders, "pyproject.toml", str(folder)]
     command = ["cp", "--recursive", "--no-dereference", *copied]
     subprocess.run(command, cwd=repository, check=True)
-    return tmp_path
+    write(ATTENTION, folder)
+    write(TASK, folder)
+    return folder
 
 
-@pytest.fixture
-def do(checkout, environment):
-    """Do a command in the checkout, whose sources are those that count there; what it prints."""
-    bin_folder = Path(sys.executable).parent
-    env = {
-        **environment,
-        "PYTHONPATH": str(checkout),
-        "PYTEST_ADDOPTS": "-n 0",
-        "PATH": f"{bin_folder}{os.pathsep}{environment['PATH']}",
-    }
+@pytest.fixture(scope="module")
+def printed(checkout, environment):
+    """Do all commands in the checkout, whose sources are those that count there, in one process.
 
-    def call(*command):
-        done = subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return call
+    Return what each command of a chapter prints. The documents are made last.
+    """
+    env = {**environment, "PYTHONPATH": str(checkout), "PYTEST_ADDOPTS": "-n 0"}
+    chapters = {title: commands(title) for title in (ATTENTION, TASK)}
+    every = [*itertools.chain(*chapters.values()), ["python", "docs/generate.py"]]
+    command = [sys.executable, "-c", DO, json.dumps(every)]
+    done = subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    *texts, rest = done.stdout.split("\0")
+    assert (len(texts), rest) == (len(every), "")
+    texts = iter(texts)
+    return {title: [next(texts) for _ in chapters[title]] for title in chapters}
 
 
 def files(title):
@@ -64,7 +85,6 @@ def write(title, checkout):
     assert len(found) == chapter(title).count("```python\n")
     for path, code in found:
         (checkout / path).write_text(code)
-    return [path for path, _ in found]
 
 
 def test_thirty_lines():
@@ -72,30 +92,33 @@ def test_thirty_lines():
     assert len(code.splitlines()) <= 30
 
 
-def test_an_attention_works_as_told(checkout, do):
-    write(ATTENTION, checkout)
-    tests, run, table = (do(*command) for command in commands(ATTENTION))
+def test_an_attention_works_as_told(printed):
+    tests, run, table = printed[ATTENTION]
     assert re.search(r"1[0-9] passed", tests)
     assert "test accuracy" in run
     assert "| efficient" in table
 
 
-def test_a_task_works_as_told(checkout, do):
-    write(TASK, checkout)
-    _, check, show, run, table = (do(*command) for command in commands(TASK))
+def test_a_task_works_as_told(printed):
+    _, check, show, run, table = printed[TASK]
     assert "WRONG" not in check
     assert "label same" in show
     assert "test accuracy" in run
     assert "same-ends %" in table
 
 
-def test_what_is_added_is_clean_and_gets_its_part_of_the_documents(checkout, do):
-    paths = [*write(ATTENTION, checkout), *write(TASK, checkout)]
-    do("ruff", "format", "--check", *paths)
-    do("ruff", "check", *paths)
-    do("python", "docs/generate.py")
+@pytest.mark.usefixtures("printed")
+def test_what_is_added_gets_its_part_of_the_documents(checkout):
     assert "### efficient\n" in (checkout / "docs/attentions.md").read_text()
     assert "### same-ends\n" in (checkout / "docs/tasks.md").read_text()
+
+
+@pytest.mark.parametrize("command", [("format", "--check"), ("check",)], ids=" ".join)
+def test_what_is_added_is_clean(checkout, command):
+    paths = [path for title in (ATTENTION, TASK) for path, _ in files(title)]
+    ruff = Path(sys.executable).parent / "ruff"
+    done = subprocess.run([ruff, *command, *paths], cwd=checkout, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def table(title):
