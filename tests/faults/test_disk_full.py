@@ -75,7 +75,9 @@ def test_in_a_later_line_and_in_the_record(mounting, undisturbed, tmp_path, kept
     there = undisturbed("linear", **often)
     assert 4096 < (there / "metrics.jsonl").stat().st_size < 8192
     elsewhere = f"mkdir {tmp_path}/far; ln -s {tmp_path}/far checkpoints; cp {there}/config.json ."
-    _, _, second = disk_full(mounting, arguments(tmp_path / "run", "linear", **often), size, elsewhere)
+    _, _, second = disk_full(
+        mounting, arguments(tmp_path / "run", "linear", **often), size, elsewhere
+    )
     assert any(f"going on from step {step}\n" in second for step in last)
     assert_equal_runs(kept, there)
 
@@ -84,9 +86,9 @@ def test_in_a_later_line_and_in_the_record(mounting, undisturbed, tmp_path, kept
 @pytest.mark.parametrize(
     "task",
     [
-        "listops",
         "text",
-        *(pytest.param(task, marks=pytest.mark.slow) for task in ("image", "pathfinder")),
+        "pathfinder",
+        *(pytest.param(task, marks=pytest.mark.slow) for task in ("image", "listops")),
     ],
 )
 def test_data(mounting, tmp_path, task):
