@@ -3,15 +3,16 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from common import PATIENCE, QUICK, SMOKE, read_record, refused
+from common import PATIENCE, SMOKE, read_record, refused
 
 from lra_bench.records import answers
 from lra_bench.registry import ATTENTIONS
 
+# It runs most quickly of those that have no settings and learn.
+LINEAR = (*SMOKE, "--attention", "linear")
 KEYS = [
     "schema", "status", "error", "task", "attention", "preset", "seed", "config", "init_from",
     "parameters", "parameters_vs_softmax", "chance", "best_step", "validation", "test", "steps",
@@ -30,7 +31,7 @@ def finished(tmp_path_factory, data_dir):
     from lra_bench.cli import main
 
     out = tmp_path_factory.mktemp("finished") / "run"
-    assert main([*SMOKE, "--out", str(out), "--data-dir", str(data_dir)]) == 0
+    assert main([*LINEAR, "--out", str(out), "--data-dir", str(data_dir)]) == 0
     return out
 
 
@@ -141,36 +142,31 @@ class TestRun:
             curves.append([x["loss"] for x in metrics if x["split"] == "train"])
         assert curves[0] != curves[1]
 
-    def test_seeds_differ_and_repeat(self, cli, finished, tmp_path):
-        assert cli(*SMOKE, "--seed", 1, "--out", tmp_path / "other")[0] == 0
-        assert cli(*SMOKE, "--out", tmp_path / "again")[0] == 0
+    def test_seeds_differ_and_repeat(self, cli, finished, tmp_path, monkeypatch):
+        """The second time in the default folder, and with the summary that is printed."""
+        assert cli(*LINEAR, "--seed", 1, "--out", tmp_path / "other")[0] == 0
+        monkeypatch.chdir(tmp_path)
+        status, out, err = cli(*LINEAR)
+        assert status == 0
+        assert err == ""
+        for word in ("test accuracy", "chance", "published", "16.1 % LRA paper", "steps/s"):
+            assert word in out
+        repeated = tmp_path / "runs/listops-linear-smoke-seed0"
+        assert (repeated / "record.json").exists()
         keep = ("step", "split", "loss", "accuracy")
         first, other, again = (
             [[x[key] for key in keep] for x in lines(folder)]
-            for folder in (finished, tmp_path / "other", tmp_path / "again")
+            for folder in (finished, tmp_path / "other", repeated)
         )
         assert first == again
         assert first != other
 
-    def test_default_folder_and_summary(self, cli, tmp_path, monkeypatch):
-        monkeypatch.chdir(tmp_path)
-        status, out, err = cli(*SMOKE, "--attention", "softmax")
-        assert status == 0
-        assert err == ""
-        for word in ("test accuracy", "chance", "published", "36.4 % LRA paper", "steps/s"):
-            assert word in out
-        assert Path("runs/listops-softmax-smoke-seed0/record.json").exists()
-
-    def test_bfloat16_and_accumulation_run(self, cli, tmp_path):
-        options = ("--set", "model.dtype=bfloat16", "--set", "train.accumulate=2")
-        assert cli(*SMOKE, "--attention", "linear", "--out", tmp_path / "run", *options)[0] == 0
-        record = read_record(tmp_path / "run/record.json")
-        assert record["environment"]["dtype"] == "bfloat16"
-
-    def test_flops_are_of_the_whole_batch(self, cli, finished, tmp_path):
-        """The number of parts that the batch is cut into makes no difference."""
-        assert cli(*SMOKE, "--out", tmp_path / "run", "--set", "train.accumulate=4")[0] == 0
+    def test_bfloat16_and_accumulation_run(self, cli, finished, tmp_path):
+        """Operations are those of the whole batch, into however many parts it is cut."""
+        options = ("--set", "model.dtype=bfloat16", "--set", "train.accumulate=4")
+        assert cli(*LINEAR, "--out", tmp_path / "run", *options)[0] == 0
         parts, whole = (read_record(x / "record.json") for x in (tmp_path / "run", finished))
+        assert parts["environment"]["dtype"] == "bfloat16"
         # The parts' gradients are summed, which is next to nothing.
         assert parts["flops_per_step"] == pytest.approx(whole["flops_per_step"], rel=0.01)
 
@@ -194,13 +190,13 @@ class TestRun:
 
         with monkeypatch.context() as patch:
             patch.setattr(Programs, "compile", broken)
-            status, out, err = cli(*SMOKE, "--attention", "linear", "--out", tmp_path / "run")
+            status, out, err = cli(*LINEAR, "--out", tmp_path / "run")
         assert status == 1
         assert "failed: ZeroDivisionError: inside (see" in out
         assert "Traceback" not in out + err
         assert "Traceback" in (tmp_path / "run/error.log").read_text()
         assert read_record(tmp_path / "run/record.json")["status"] == "failed"
-        assert cli(*SMOKE, "--attention", "linear", "--out", tmp_path / "run", "--resume")[0] == 0
+        assert cli(*LINEAR, "--out", tmp_path / "run", "--resume")[0] == 0
 
 
 class TestReleaseFiles:
@@ -230,7 +226,7 @@ class TestReleaseFiles:
         assert status == 0
         assert out.count("label") == 3
         out_dir = tmp_path / "run"
-        run = (*SMOKE, "--attention", "linear", *where, "--out", out_dir)
+        run = (*LINEAR, *where, "--out", out_dir)
         assert cli(*run, "--set", "data.source=release")[0] == 0
         assert read_record(out_dir / "record.json")["data"]["source"] == "release"
 
@@ -284,20 +280,22 @@ class TestBadInput:
         result = cli("data", "prepare", "listops", "--source", tmp_path)
         refused(result, 1, "no basic_train.tsv")
 
-    def test_batch_not_divided_by_devices(self, spawn, tmp_path):
-        flags = {"XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count=3"}
-        process = spawn(*SMOKE, "--out", tmp_path / "run", env=flags)
-        out, err = process.communicate(timeout=PATIENCE)
-        refused((process.returncode, out, err), 2, "3 devices don't divide", "train.num_devices")
+    def test_batch_not_divided_by_devices(self, cli, tmp_path, monkeypatch):
+        import jax
+
+        monkeypatch.setattr(jax, "device_count", lambda: 3)
+        result = cli(*SMOKE, "--out", tmp_path / "run")
+        refused(result, 2, "3 devices don't divide", "train.num_devices")
+        assert not (tmp_path / "run").exists()
 
     def test_folder_of_another_config(self, cli, finished):
-        result = cli(*SMOKE, "--out", finished, "--resume", "--set", "train.num_steps=25")
+        result = cli(*LINEAR, "--out", finished, "--resume", "--set", "train.num_steps=25")
         refused(result, 2, "another config: train.num_steps is 24 there, 25 here")
-        refused(cli(*SMOKE, "--out", finished, "--seed", 3), 2, "seed is 0 there, 3 here")
+        refused(cli(*LINEAR, "--out", finished, "--seed", 3), 2, "seed is 0 there, 3 here")
 
     def test_folder_of_a_finished_run(self, cli, finished):
-        refused(cli(*SMOKE, "--out", finished), 2, "holds a finished run", "--resume")
-        status, out, _ = cli(*SMOKE, "--out", finished, "--resume")
+        refused(cli(*LINEAR, "--out", finished), 2, "holds a finished run", "--resume")
+        status, out, _ = cli(*LINEAR, "--out", finished, "--resume")
         assert status == 0
         assert "test accuracy" in out
 
@@ -328,8 +326,8 @@ class TestTable:
     def test_formats(self, cli, finished, style):
         status, out, _ = cli("table", finished, "--format", style, "--published")
         assert status == 0
-        assert "performer-softmax" in out
-        assert "18.01" in out or "0.1801" in out
+        assert "linear" in out
+        assert "16.13" in out or "0.1613" in out
 
     def test_into_a_pipe(self, spawn, finished):
         process = spawn("table", finished)

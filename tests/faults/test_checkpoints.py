@@ -8,13 +8,13 @@ import pytest
 from common import read_record
 from runs import arguments, assert_equal_runs, lines
 
-from lra_bench.records import record
+from lra_bench.records import metrics, record
 
 
 @pytest.fixture
 def unfinished(undisturbed, tmp_path):
     """A run without its record, whose checkpoints may be damaged."""
-    out = shutil.copytree(undisturbed(), tmp_path / "run")
+    out = shutil.copytree(undisturbed("linear"), tmp_path / "run")
     (out / record.FILE).unlink()
     return out
 
@@ -36,7 +36,13 @@ def truncate(file):
     os.truncate(file, file.stat().st_size // 2)
 
 
-def empty(folder):
+def remove(file):
+    file.unlink()
+
+
+def empty(file):
+    """Leave nothing in the folder of the checkpoint."""
+    (folder,) = (place for place in file.parents if place.name.isdigit())
     shutil.rmtree(folder)
     folder.mkdir()
 
@@ -46,30 +52,29 @@ def files(place):
 
 
 def resumed(cli, out):
-    status, printed, err = cli(*arguments(out), "--resume")
+    status, printed, err = cli(*arguments(out, "linear"), "--resume")
     assert status == 0, printed + err
     assert err == ""
     return printed
 
 
-@pytest.mark.parametrize("damage", [flip, truncate, lambda file: file.unlink()])
+# The others are seen in each file below; what follows is the same.
+OTHERS = (truncate, remove, empty)
+
+
+@pytest.mark.parametrize(
+    "damage", [flip, *(pytest.param(damage, marks=pytest.mark.slow) for damage in OTHERS)]
+)
 def test_the_one_before_takes_over(cli, undisturbed, unfinished, damage):
     *_, before, last = checkpoints(unfinished)
     damage(max(files(last), key=lambda file: file.stat().st_size))
     printed = resumed(cli, unfinished)
     assert f"the checkpoint of step {last.name} is damaged and was put aside\n" in printed
     assert f"going on from step {before.name}" in printed
-    assert_equal_runs(unfinished, undisturbed())
+    assert_equal_runs(unfinished, undisturbed("linear"))
 
 
-def test_an_empty_folder(cli, undisturbed, unfinished):
-    *_, before, last = checkpoints(unfinished)
-    empty(last)
-    assert f"going on from step {before.name}" in resumed(cli, unfinished)
-    assert_equal_runs(unfinished, undisturbed())
-
-
-def test_a_flipped_bit_in_any_file_is_seen(undisturbed, unfinished):
+def test_damage_of_any_file_is_seen(unfinished):
     from lra_bench.training.checkpoint_format import is_whole
 
     last = checkpoints(unfinished)[-1]
@@ -77,10 +82,14 @@ def test_a_flipped_bit_in_any_file_is_seen(undisturbed, unfinished):
     assert len(files(last)) > 5
     for file in files(last):
         whole = file.read_bytes()
-        flip(file)
-        assert not is_whole(last), file
-        file.write_bytes(whole)
+        for damage in (flip, truncate, remove):
+            damage(file)
+            assert not is_whole(last), (file, damage)
+            file.write_bytes(whole)
+    assert is_whole(last)
     (last / "more").write_text("")
+    assert not is_whole(last)
+    empty(last / "more")
     assert not is_whole(last)
 
 
@@ -95,17 +104,18 @@ def test_the_first_is_damaged(cli, undisturbed, unfinished):
         "none is before it, so the run starts again\n"
     ) in printed
     assert "going on from" not in printed
-    assert_equal_runs(unfinished, undisturbed())
+    assert_equal_runs(unfinished, undisturbed("linear"))
 
 
+@pytest.mark.slow
 def test_all_are_damaged(cli, undisturbed, unfinished):
     for place in checkpoints(unfinished):
         truncate(files(place)[-1])
     assert "so the run starts again\n" in resumed(cli, unfinished)
-    assert_equal_runs(unfinished, undisturbed())
+    assert_equal_runs(unfinished, undisturbed("linear"))
 
 
-def test_killed_while_they_are_put_aside(undisturbed, unfinished, monkeypatch):
+def test_killed_while_they_are_put_aside(unfinished, monkeypatch):
     """The damaged one goes last: one after it, left alone, would be gone on from."""
     from lra_bench.training.checkpoint import Checkpoints
 
@@ -128,11 +138,23 @@ def test_killed_while_they_are_put_aside(undisturbed, unfinished, monkeypatch):
     assert last not in checkpoints(unfinished)
 
 
-@pytest.mark.parametrize("content", ["", "{}\n", "\0\0\0\n", "[1]\n", "\xff\n"])
-def test_metrics_are_lost(cli, undisturbed, unfinished, content):
+NO_LINES = ("{}\n", "", "\0\0\0\n", "[1]\n", "\xff\n")
+
+
+def test_what_is_no_line_of_metrics(tmp_path):
+    file = tmp_path / metrics.FILE
+    for content in NO_LINES:
+        file.write_text(content, encoding="latin-1")
+        assert metrics.read(file) == []
+
+
+@pytest.mark.parametrize(
+    "content", [NO_LINES[0], *(pytest.param(x, marks=pytest.mark.slow) for x in NO_LINES[1:])]
+)
+def test_metrics_are_lost(cli, unfinished, content):
     """What was measured can't be had again without the run: it isn't called a success."""
     (unfinished / "metrics.jsonl").write_text(content, encoding="latin-1")
-    status, printed, err = cli(*arguments(unfinished), "--resume")
+    status, printed, err = cli(*arguments(unfinished, "linear"), "--resume")
     assert status == 1
     assert "metrics.jsonl has lost the line of step" in printed
     assert "Traceback" not in printed + err

@@ -37,10 +37,6 @@ def disk_full(mounting, command, size, before="true"):
     return first, left, second
 
 
-# The sizes of the disks are for checkpoints with as many features.
-LARGE = {"attention.num_features": 256}
-
-
 @pytest.fixture
 def kept(tmp_path):
     """A copy of the run from the disk that is gone."""
@@ -50,43 +46,50 @@ def kept(tmp_path):
 # The last has room for the first checkpoint.
 @pytest.mark.parametrize("size", [pytest.param("120k", marks=pytest.mark.slow), "260k"])
 def test_in_a_checkpoint(mounting, undisturbed, tmp_path, kept, size):
-    first, left, second = disk_full(mounting, arguments(tmp_path / "run", **LARGE), size)
+    first, left, second = disk_full(mounting, arguments(tmp_path / "run", "linear"), size)
     assert ("step  7" in first) == ("going on from step" in second) == (size == "260k")
     assert "metrics.jsonl" in left
-    assert_equal_runs(kept, undisturbed(**LARGE))
+    assert_equal_runs(kept, undisturbed("linear"))
 
 
 @pytest.mark.slow
 def test_in_config(mounting, undisturbed, tmp_path, kept):
     fill = "head -c 4096 /dev/zero > .lock"
-    _, left, _ = disk_full(mounting, arguments(tmp_path / "run"), "4k", fill)
+    _, left, _ = disk_full(mounting, arguments(tmp_path / "run", "linear"), "4k", fill)
     assert "config.json" not in left
-    assert_equal_runs(kept, undisturbed())
+    assert_equal_runs(kept, undisturbed("linear"))
 
 
 @pytest.mark.slow
 def test_in_the_first_line_of_metrics(mounting, undisturbed, tmp_path, kept):
-    _, left, _ = disk_full(mounting, arguments(tmp_path / "run"), "4k")
+    _, left, _ = disk_full(mounting, arguments(tmp_path / "run", "linear"), "4k")
     assert "checkpoints" in left
-    assert_equal_runs(kept, undisturbed())
+    assert_equal_runs(kept, undisturbed("linear"))
 
 
 # The config and the first half of the lines have a page each, the second half a third.
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "last"), [("8k", range(21, 57)), ("12k", range(60, 61))])
 def test_in_a_later_line_and_in_the_record(mounting, undisturbed, tmp_path, kept, size, last):
-    often = LARGE | {"train.log_every": 1, "train.num_steps": 60}
-    there = undisturbed(**often)
+    often = {"train.log_every": 1, "train.num_steps": 60}
+    there = undisturbed("linear", **often)
     assert 4096 < (there / "metrics.jsonl").stat().st_size < 8192
     elsewhere = f"mkdir {tmp_path}/far; ln -s {tmp_path}/far checkpoints; cp {there}/config.json ."
-    _, _, second = disk_full(mounting, arguments(tmp_path / "run", **often), size, elsewhere)
+    _, _, second = disk_full(
+        mounting, arguments(tmp_path / "run", "linear", **often), size, elsewhere
+    )
     assert any(f"going on from step {step}\n" in second for step in last)
     assert_equal_runs(kept, there)
 
 
-# Text and image are both read from archives.
+# Text and image are both read from archives, listops and pathfinder are both generated.
 @pytest.mark.parametrize(
-    "task", ["listops", "text", pytest.param("image", marks=pytest.mark.slow), "pathfinder"]
+    "task",
+    [
+        "text",
+        "pathfinder",
+        *(pytest.param(task, marks=pytest.mark.slow) for task in ("image", "listops")),
+    ],
 )
 def test_data(mounting, tmp_path, task):
     source = layouts_of(task, tmp_path)

@@ -1,7 +1,9 @@
 """SIGTERM, as before a preemption, and Ctrl-C: saved, said and gone before the run's end."""
 
 import contextlib
+import itertools
 import os
+import re
 import signal
 import sys
 import time
@@ -12,6 +14,8 @@ from common import PATIENCE
 from runs import arguments, assert_equal_runs, finish, has_lines, lines, start, steps
 from runs import wait_until as wait
 from started import popen
+
+from lra_bench.training.programs import Programs
 
 # Each phase is long enough to be met: an evaluation has hundreds of batches.
 SLOW = {
@@ -46,9 +50,6 @@ PHASES = {
 }
 
 
-REST = sorted(PHASES.keys() - {"training"})
-
-
 def stop(process, number=signal.SIGTERM):
     """Ask it to stop; what it prints."""
     process.send_signal(number)
@@ -59,13 +60,11 @@ def stop(process, number=signal.SIGTERM):
     return printed
 
 
-@pytest.mark.parametrize(
-    "phase",
-    ["training", *(pytest.param(x, marks=pytest.mark.slow) for x in REST)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", PHASES)
 def test_a_stop_in_each_phase(environment, undisturbed, tmp_path, phase):
     out = tmp_path / "run"
-    command = arguments(out, **SLOW)
+    command = arguments(out, "linear", **SLOW)
     process = start(environment, command)
     if phase == "importing":
         time.sleep(1.5)
@@ -77,20 +76,21 @@ def test_a_stop_in_each_phase(environment, undisturbed, tmp_path, phase):
     again = finish(environment, command)
     if phase in ("training", "validating"):
         assert f"going on from step {printed.partition('at step ')[2].partition(';')[0]}" in again
-    assert_equal_runs(out, undisturbed(**SLOW))
+    assert_equal_runs(out, undisturbed("linear", **SLOW))
 
 
 def at_work(process):
-    """Whether the workers that the process has started are past their start, by their CPU time."""
+    """Whether the workers that the process has started are past their start: they ignore Ctrl-C."""
     threads = Path(f"/proc/{process.pid}/task").glob("*/children")
     pids = [pid for children in threads for pid in children.read_text().split()]
     workers = [pid for pid in pids if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
-    return bool(workers) and all(cpu_seconds(pid) > 3 for pid in workers)
+    return bool(workers) and all(ignores(pid, signal.SIGINT) for pid in workers)
 
 
-def cpu_seconds(pid):
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+def ignores(pid, number):
+    """Whether a process ignores a signal."""
+    (mask,) = re.findall(r"^SigIgn:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M)
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def wait_for_end(group):
@@ -119,22 +119,43 @@ def test_a_stop_while_data_are_prepared(environment, tmp_path, task):
 
 @pytest.mark.slow
 def test_ctrl_c_saves_too(environment, undisturbed, tmp_path):
-    command = arguments(tmp_path / "run", **SLOW)
+    command = arguments(tmp_path / "run", "linear", **SLOW)
     process = start(environment, command)
     assert wait(process, lambda: has_lines(tmp_path / "run", 1))
     printed = stop(process, signal.SIGINT)
     assert f"stopped at step {max(steps(tmp_path / 'run'))};" in printed
     finish(environment, command)
-    assert_equal_runs(tmp_path / "run", undisturbed(**SLOW))
+    assert_equal_runs(tmp_path / "run", undisturbed("linear", **SLOW))
 
 
-def test_asked_twice_by_those_who_each_mean_the_first(environment, tmp_path):
-    process = start(environment, arguments(tmp_path / "run", **SLOW))
-    assert wait(process, lambda: is_validating(tmp_path / "run"))
-    process.terminate()
-    printed = stop(process)
-    assert "stopped at step 10;" in printed
-    assert steps(tmp_path / "run") == [10]
+def ask(monkeypatch, what, number):
+    """Have the programs' function ask this process to stop twice, in the call of that number."""
+    usual, calls = getattr(Programs, what), itertools.count(1)
+
+    def asking(*given):
+        if next(calls) == number:
+            for _ in range(2):
+                signal.raise_signal(signal.SIGTERM)
+        return usual(*given)
+
+    monkeypatch.setattr(Programs, what, asking)
+
+
+def test_asked_twice_by_those_who_each_mean_the_first(cli, undisturbed, tmp_path, monkeypatch):
+    """While it trains, and when it goes on while it validates, between two batches."""
+    command = [*arguments(tmp_path / "run", "linear"), "--resume"]
+    for what, number, step in (("train_step", 10, 10), ("eval_step", 2, 14)):
+        with monkeypatch.context() as patch:
+            ask(patch, what, number)
+            status, printed, err = cli(*command)
+        assert (status, err) == (1, "")
+        assert f"stopped at step {step};" in printed
+        assert max(steps(tmp_path / "run")) == step
+        assert not (tmp_path / "run/record.json").exists()
+    status, printed, err = cli(*command)
+    assert (status, err) == (0, "")
+    assert "going on from step 14" in printed
+    assert_equal_runs(tmp_path / "run", undisturbed("linear"))
 
 
 # What a compiler does: it takes many minutes, and Python's own handlers aren't called meanwhile.
@@ -151,7 +172,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_compiler_that_does_not_listen(environment, tmp_path):
-    command = [sys.executable, "-c", DEAF, *arguments(tmp_path / "run")]
+    command = [sys.executable, "-c", DEAF, *arguments(tmp_path / "run", "identity")]
     process = popen(command, env=environment)
     while "compiling" not in process.stdout.readline():
         assert process.poll() is None

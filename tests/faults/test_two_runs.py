@@ -6,7 +6,7 @@ from runs import arguments, assert_equal_runs, has_lines, start, wait_until
 
 
 def test_at_the_same_moment(environment, undisturbed, tmp_path):
-    processes = [start(environment, arguments(tmp_path / "run")) for _ in range(2)]
+    processes = [start(environment, arguments(tmp_path / "run", "linear")) for _ in range(2)]
     ends = [(*process.communicate(timeout=PATIENCE), process.returncode) for process in processes]
     won = [said for said, _, status in ends if status == 0]
     lost = [errors for _, errors, status in ends if status == 2]
@@ -15,12 +15,12 @@ def test_at_the_same_moment(environment, undisturbed, tmp_path):
         assert len(errors.splitlines()) == 1
         # One that comes too late for the lock sees a run there, finished or not.
         assert "another process" in errors or "holds a" in errors
-    assert_equal_runs(tmp_path / "run", undisturbed())
+    assert_equal_runs(tmp_path / "run", undisturbed("linear"))
 
 
 @pytest.mark.slow
 def test_one_that_comes_later(environment, undisturbed, tmp_path):
-    command = arguments(tmp_path / "run", **{"train.num_steps": 90})
+    command = arguments(tmp_path / "run", "linear", **{"train.num_steps": 90})
     first = start(environment, command)
     assert wait_until(first, lambda: has_lines(tmp_path / "run", 1))
     second = start(environment, [*command, "--resume"])
@@ -28,17 +28,17 @@ def test_one_that_comes_later(environment, undisturbed, tmp_path):
     assert second.returncode == 2
     assert first.wait(PATIENCE) == 0
     first.communicate()
-    assert_equal_runs(tmp_path / "run", undisturbed(**{"train.num_steps": 90}))
+    assert_equal_runs(tmp_path / "run", undisturbed("linear", **{"train.num_steps": 90}))
 
 
 @pytest.mark.slow
 def test_a_lock_of_a_process_that_is_gone(environment, undisturbed, tmp_path):
     """The lock goes with the process, whatever became of it."""
-    first = start(environment, arguments(tmp_path / "run"))
+    first = start(environment, arguments(tmp_path / "run", "linear"))
     assert wait_until(first, lambda: has_lines(tmp_path / "run", 1))
     first.kill()
-    second = start(environment, [*arguments(tmp_path / "run"), "--resume"])
+    second = start(environment, [*arguments(tmp_path / "run", "linear"), "--resume"])
     printed, err = second.communicate(timeout=PATIENCE)
     assert second.returncode == 0, printed + err
     first.communicate()
-    assert_equal_runs(tmp_path / "run", undisturbed())
+    assert_equal_runs(tmp_path / "run", undisturbed("linear"))

@@ -17,6 +17,7 @@ import pytest
 from common import HELPERS, PATIENCE, QUICK, SMOKE, read_record
 from started import popen
 
+from lra_bench.cli import main
 from lra_bench.config import make_settings
 from lra_bench.errors import UsageError
 from lra_bench.registry import ATTENTIONS
@@ -24,7 +25,7 @@ from lra_bench.runtime import launch
 from lra_bench.runtime.devices import choose_devices
 
 EIGHT = f"{QUICK} --xla_force_host_platform_device_count=8"
-STEPS = 20
+STEPS = 14
 # What is random in it is drawn on devices.
 QUICKLY = ("performer-softmax",)
 THE_OTHERS = tuple(name for name in ATTENTIONS.names() if name not in QUICKLY)
@@ -40,6 +41,7 @@ OPTIONS = [
         "model.dropout=0.1",
     )
 ]
+LATE = [*OPTIONS, f"--set=train.eval_every={STEPS}"]
 
 
 def address():
@@ -101,18 +103,24 @@ def slurm(index):
 
 
 @pytest.fixture(scope="module")
-def trained(environment, tmp_path_factory):
+def trained(environment, data_dir, tmp_path_factory):
     """The folder of the runs of some attentions in a place, and what was printed; on demand.
 
-    Attentions that run quickly are run together, and so are the others. The two processes are
-    two tasks of a Slurm job step, of two devices each; they share neither a folder nor data.
+    One device is this process's. Attentions that run quickly are run together, and so are the
+    others. The two processes are two tasks of a Slurm job step, of two devices each; they share
+    neither a folder nor data.
     """
     script = HELPERS / "several_attentions.py"
 
     def start(folder, names, env, *args):
-        command = [sys.executable, str(script), str(folder), names, *SMOKE[1:], *OPTIONS, *args]
-        command.append(f"--set=train.eval_every={STEPS}")
+        command = [sys.executable, str(script), str(folder), names, *SMOKE[1:], *LATE, *args]
         return popen(command, env={**environment, **env})
+
+    def alone(folder, names):
+        for name in names.split(","):
+            where = ("--out", str(folder / name), "--data-dir", str(data_dir))
+            options = ("--set=train.num_devices=1", "--attention", name)
+            assert main([*SMOKE, *LATE, *options, *where]) == 0
 
     def two_processes(root, names):
         job = {"SLURM_JOB_ID": slurm(0)["SLURM_JOB_ID"]}
@@ -127,6 +135,9 @@ def trained(environment, tmp_path_factory):
         root = tmp_path_factory.mktemp("trained")
         if place == "2 processes":
             processes = two_processes(root, names)
+        elif place == "1 devices":
+            alone(root / place, names)
+            processes = []
         else:
             count = f"--set=train.num_devices={place.split()[0]}"
             processes = [start(root / place, names, {"XLA_FLAGS": EIGHT}, count)]
@@ -245,7 +256,7 @@ def test_any_number_of_processes_goes_on_with_a_run(pair, spawn, undisturbed, tm
 @pytest.mark.parametrize("killed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_dead_process_ends_the_others(pair, tmp_path, killed):
     out, other = tmp_path / "run", 1 - killed
-    processes = pair(*RUN, "--out", out, "--set=train.num_steps=100000")
+    processes = pair("--attention=identity", "--out", out, "--set=train.num_steps=100000")
     wait_for_lines(processes[0], out, 4)
     processes[killed].kill()
     status, _, err = ended(processes)[other]
@@ -261,7 +272,7 @@ def test_what_fails_before_training_fails_in_all(pair, tmp_path):
     """Process 1 can't get at its data; process 0 doesn't wait for it, and leaves no run behind."""
     (tmp_path / "file").touch()
     each = [("--out", tmp_path / "run"), ("--data-dir", tmp_path / "file")]
-    first, second = ended(pair(each=each))
+    first, second = ended(pair("--attention=identity", each=each))
     assert first[0] == second[0] == 1
     assert first[2] == "lra-bench: process 1 failed, see what it says\n"
     assert "Not a directory" in second[2]
