@@ -98,8 +98,8 @@ def test_pathfinder_passes_and_noise_does_not(path):
 
 def test_the_broken_pathfinder_128_fails_the_canary():
     """Images as they should be, labels that don't belong to them."""
-    images, labels = generator.generate(generator.spec(128, 6), 2, 0, 450)
-    store = in_memory(images.reshape(450, -1), labels, (220, 10, 220))
+    images, labels = generator.generate(generator.spec(128, 6), 2, 0, 600)
+    store = in_memory(images.reshape(600, -1), labels, (300, 50, 250))
     task = PathX(contour_length=6)
     good, bad = (canary.try_canary(task, x) for x in (store, noisy(store)))
     assert good is not None
