@@ -1,5 +1,6 @@
 """Registries: decorators, names, duplicates, plug-ins of other packages."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -7,7 +8,8 @@ import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from common import PATIENCE
+from common import PATIENCE, SMOKE
+from started import popen
 
 from lra_bench.config import make_settings
 from lra_bench.contracts import AttentionTraits
@@ -137,20 +139,27 @@ def installed_plugin(tmp_path_factory):
     return target
 
 
-def test_an_installed_package_adds_its_mechanism(installed_plugin, spawn, tmp_path):
-    env = {"PYTHONPATH": str(installed_plugin)}
-    args = ("run", "--preset", "smoke", "--attention", "mean-of-values", "--out", tmp_path / "out")
-    process = spawn(*args, env=env)
+_LIST_AND_RUN = """
+import sys
+from lra_bench.cli import main
+assert main(["list"]) == 0
+print("listed", flush=True)
+sys.exit(main([*sys.argv[2:], "--out", sys.argv[1]]))
+"""
+
+
+def test_an_installed_package_adds_its_mechanism(installed_plugin, environment, tmp_path):
+    """It is listed and runs, and of its plug-ins a broken one is left out with a word."""
+    paths = [str(installed_plugin), *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    env = {**environment, "PYTHONPATH": os.pathsep.join(paths).rstrip(os.pathsep)}
+    run = (*SMOKE, "--attention", "mean-of-values", "--set", "train.eval_every=24")
+    command = [sys.executable, "-c", _LIST_AND_RUN, str(tmp_path / "out"), *run]
+    process = popen(command, env=env)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
-    assert "test accuracy" in out
-
-
-def test_a_broken_plugin_is_left_out_with_a_word(installed_plugin, spawn):
-    process = spawn("list", env={"PYTHONPATH": str(installed_plugin)})
-    out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0
-    assert "mean-of-values" in out
+    listed, ran = out.split("listed\n")
+    assert "mean-of-values" in listed
+    assert "test accuracy" in ran
     assert "plug-in 'broken' left out: ModuleNotFoundError" in err
 
 

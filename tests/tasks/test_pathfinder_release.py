@@ -23,8 +23,22 @@ SIZE = 60
 
 
 @pytest.fixture(scope="module")
-def images():
-    return generator.generate(generator.spec(32, 14), 0, 0, SIZE)
+def many():
+    """Enough images for the probe to tell labels from noise."""
+    return generator.generate(generator.spec(32, 14), 0, 0, 500)
+
+
+@pytest.fixture(scope="module")
+def images(many):
+    return [part[:SIZE] for part in many]
+
+
+@pytest.fixture(scope="module")
+def undamaged(images, tmp_path_factory):
+    """A folder that tests only read, and what it holds."""
+    root = tmp_path_factory.mktemp("undamaged")
+    folder = layouts.pathfinder(root / "curv_contour_length_14", *images)
+    return folder, read(folder, root)[0]
 
 
 @pytest.fixture
@@ -54,9 +68,11 @@ def test_both_forms_of_metadata(images, tmp_path, text):
         assert [known[row.tobytes()] for row in tokens] == labels.tolist()
 
 
-@pytest.mark.parametrize("up", range(4))
-def test_found_from_any_root(folder, tmp_path, up):
-    path = [folder, *folder.parents][up]
+def test_found_from_any_root(folder, tmp_path):
+    for path in (folder, *folder.parents[:3]):
+        files = Pathfinder().inputs("release", path)
+        assert {file.parent.parent for file in files.values()} == {folder}
+    assert path == tmp_path / "lra_release"
     assert sum(len(labels) for _, labels in read(path, tmp_path)[0].values()) == SIZE
 
 
@@ -69,12 +85,12 @@ def test_easier_contours_lie_in_their_own_folder(images, tmp_path):
         read(tmp_path, tmp_path, Pathfinder(contour_length=7))
 
 
-def test_the_split_is_a_rule_on_names_alone(folder, tmp_path):
+def test_the_split_is_a_rule_on_names_alone(undamaged):
     """Ranked by SHA-256 of the name: change this only with the task's `version`."""
     names = [f"imgs/{batch}/sample_{n}.png" for batch in range(2) for n in range(SIZE // 2)]
     ranked = sorted(names, key=_archive.digest)
     assert ranked[:3] == GOLDEN
-    data, _ = read(folder, tmp_path)
+    folder, data = undamaged
     with Image.open(folder / ranked[-1]) as last:
         np.testing.assert_array_equal(data["test"][0][-1], np.asarray(last).ravel())
 
@@ -141,8 +157,9 @@ def test_broken_folders_are_said(folder, tmp_path, kind):
         read(folder, tmp_path)
 
 
-def test_images_are_shrunk_by_means(folder, tmp_path):
-    whole, halved = (read(folder, tmp_path, Pathfinder(shrink=s))[0] for s in (1, 2))
+def test_images_are_shrunk_by_means(undamaged, tmp_path):
+    folder, whole = undamaged
+    halved, _ = read(folder, tmp_path, Pathfinder(shrink=2))
     blocks = whole["train"][0].astype(float).reshape(-1, 16, 2, 16, 2).mean(axis=(2, 4))
     np.testing.assert_array_equal(halved["train"][0], np.rint(blocks).reshape(-1, 256))
 
@@ -154,9 +171,10 @@ def test_official_are_all_of_the_hardest():
     assert not Pathfinder(contour_length=9).official("release", {}, whole)
 
 
-def test_fewer_images_are_the_first_of_each_split(folder, tmp_path):
+def test_fewer_images_are_the_first_of_each_split(undamaged, tmp_path):
     """So that no image is test here and train there."""
-    whole, fewer = (read(folder, tmp_path, Pathfinder(size=size))[0] for size in (200, 20))
+    folder, whole = undamaged
+    fewer, _ = read(folder, tmp_path, Pathfinder(size=20))
     for split, count in (("train", 16), ("validation", 2), ("test", 2)):
         np.testing.assert_array_equal(fewer[split][0], whole[split][0][:count])
 
@@ -198,30 +216,24 @@ class TestGenerated:
         assert labels.mean() == pytest.approx(0.5, abs=0.2)
         assert task.sizes("generate") == {"train": 80, "validation": 10, "test": 10}
 
-    def test_finished_blocks_are_not_made_again(self, tmp_path, monkeypatch):
+    def test_only_what_is_missing_or_truncated_is_made_again(self, tmp_path, monkeypatch):
         monkeypatch.setattr("lra_bench.tasks._pathfinder.task._BLOCK_PIXELS", 20 * 32 * 32)
         task = Pathfinder(size=60, contour_length=6)
         reading = Reading("generate", None, tmp_path / "scratch")
         first = [block[1] for block in task.read(reading)]
-        (tmp_path / "scratch/block-20.npz").unlink()
+        file = tmp_path / "scratch/block-20.npz"
+        content = file.read_bytes()
         monkeypatch.setattr(generator, "generate", only_from_20(generator.generate))
-        again = [block[1] for block in task.read(reading)]
-        np.testing.assert_array_equal(np.concatenate(first), np.concatenate(again))
-
-    def test_a_truncated_block_is_made_again(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("lra_bench.tasks._pathfinder.task._BLOCK_PIXELS", 20 * 32 * 32)
-        task = Pathfinder(size=40, contour_length=6)
-        reading = Reading("generate", None, tmp_path / "scratch")
-        first = np.concatenate([block[1] for block in task.read(reading)])
-        file = tmp_path / "scratch/block-0.npz"
-        file.write_bytes(file.read_bytes()[:5000])
-        again = np.concatenate([block[1] for block in task.read(reading)])
-        np.testing.assert_array_equal(first, again)
+        for damage in (lambda: file.unlink(), lambda: file.write_bytes(content[:5000])):
+            damage()
+            again = [block[1] for block in task.read(reading)]
+            np.testing.assert_array_equal(np.concatenate(first), np.concatenate(again))
 
 
 def test_a_killed_preparation_leaves_no_worker_and_goes_on(spawn, tmp_path):
     """kill -9 of the parent: its workers end by themselves, finished blocks are kept."""
-    options = ("--set", "data.size=20000", "--data-dir", tmp_path)
+    easy = ("--set=data.contour_length=6", "--set=data.distractors=false")
+    options = ("--set=data.size=200000", *easy, "--data-dir", tmp_path)
     command = ("data", "prepare", "pathfinder", "--preset", "smoke", *options)
     process = spawn(*command)
     wait_for(lambda: len(list(tmp_path.rglob("block-*.npz"))) >= 2)
@@ -263,13 +275,13 @@ def only_from_20(generate):
 @pytest.fixture(scope="module")
 def probed():
     """Enough images at 128 pixels for the probe to tell labels from noise."""
-    return generator.generate(generator.spec(128, 14), 0, 0, 160)
+    return generator.generate(generator.spec(128, 14), 0, 0, 120)
 
 
 class TestProbe:
-    def test_it_sees_labels_at_32(self):
-        images, labels = generator.generate(generator.spec(32, 14), 1, 0, 400)
-        found = Pathfinder().features(images.reshape(400, -1))
+    def test_it_sees_labels_at_32(self, many):
+        images, labels = (part[:250] for part in many)
+        found = Pathfinder().features(images.reshape(250, -1))
         noise = np.random.default_rng(0).permutation(labels)
         assert probe.fit(found, labels) > 5
         assert abs(probe.fit(found, noise)) < 3
@@ -290,8 +302,8 @@ class TestProbe:
         tokens, found = data["train"]
         assert [known[row.tobytes()] for row in tokens] == found.tolist()
 
-    def test_a_large_folder_of_noise_is_refused(self, tmp_path):
-        images, labels = generator.generate(generator.spec(32, 14), 0, 0, 500)
+    def test_a_large_folder_of_noise_is_refused(self, many, tmp_path):
+        images, labels = many
         noise = np.random.default_rng(1).permutation(labels)
         folder = layouts.pathfinder(tmp_path / "curv_contour_length_14", images, noise)
         with pytest.raises(RunError, match=r"don't fit its images .* the release's broken folder"):

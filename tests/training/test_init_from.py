@@ -19,6 +19,8 @@ from lra_bench.settings import Origin
 from lra_bench.training import restore
 
 PERFORMER = (*SMOKE, "--set=attention.num_features=16")
+# The same programs as of other runs, validated at their end only.
+ONCE = "--set=train.eval_every=24"
 OPTIONS = ("--set=train.num_steps=40", "--set=train.eval_every=10", "--set=model.dropout=0.1")
 
 
@@ -45,17 +47,36 @@ def source(tmp_path_factory, data_dir):
 
 
 @pytest.fixture(scope="module")
-def tuned(source, tmp_path_factory, data_dir):
-    """A finished run with performer-softmax from it."""
+def starts():
+    """What each run is given for its first step: parameters, then all else as text."""
+    from lra_bench.training.loop import Loop
+
+    states = []
+    fit = Loop.fit
+
+    def spy(self, state):
+        copies = (state.params, state.sampled, state.optimiser, state.step)
+        states.append([{k: np.array(v) for k, v in copies[0].items()}, *map(str, copies[1:])])
+        return fit(self, state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "fit", spy)
+        yield states
+
+
+@pytest.fixture(scope="module")
+def tuned(source, starts, tmp_path_factory, data_dir):
+    """A finished run with performer-softmax from it, and what its first step was given."""
     from lra_bench.cli import main
 
     out = tmp_path_factory.mktemp("tuned") / "run"
     args = [*PERFORMER, "--init-from", str(source), "--out", str(out), "--data-dir", str(data_dir)]
     assert main(args) == 0
-    return out
+    return out, starts[-1]
 
 
 def test_record_and_lines(source, tuned):
+    tuned, _ = tuned
     of_source, found = (read_record(folder / "record.json") for folder in (source, tuned))
     best, origin = of_source["best_step"], found["init_from"]
     checksums = source / "checkpoints" / str(best) / "checksums.json"
@@ -73,28 +94,17 @@ def test_record_and_lines(source, tuned):
 
 
 def test_best_step_counts_the_start(tuned):
+    tuned, _ = tuned
     found = read_record(tuned / "record.json")
     validated = {x[0]: x[3] for x in lines(tuned) if x[1] == "validation"}
     assert found["best_step"] == max(validated, key=lambda step: (validated[step], -step))
     assert list(validated) == [0, 8, 16, 24]
 
 
-def test_only_parameters_are_taken(cli, source, tmp_path, monkeypatch):
+def test_only_parameters_are_taken(cli, source, tuned, starts, tmp_path):
     """Seen in the state that the first step is given."""
-    from lra_bench.training.loop import Loop
-
-    states = []
-    fit = Loop.fit
-
-    def spy(self, state):
-        copies = (state.params, state.sampled, state.optimiser, state.step)
-        states.append([{k: np.array(v) for k, v in copies[0].items()}, *map(str, copies[1:])])
-        return fit(self, state)
-
-    monkeypatch.setattr(Loop, "fit", spy)
-    assert cli(*PERFORMER, "--init-from", source, "--out", tmp_path / "tuned")[0] == 0
-    assert cli(*PERFORMER, "--out", tmp_path / "new")[0] == 0
-    (params, *others), (new_params, *new_others) = states
+    assert cli(*PERFORMER, ONCE, "--out", tmp_path / "new")[0] == 0
+    (params, *others), (new_params, *new_others) = tuned[1], starts[-1]
     _, wanted, _, _ = restore.load_state(source)
     assert params.keys() == wanted.keys() == new_params.keys()
     for name, value in wanted.items():
@@ -106,7 +116,7 @@ def test_only_parameters_are_taken(cli, source, tmp_path, monkeypatch):
 def test_the_same_attention_starts_where_the_source_was(cli, source, tmp_path):
     """To the last digit, from the run's best and from a step of it; step 0 may stay the best."""
     out, still = tmp_path / "run", "--set=train.learning_rate=1e-30"
-    args = (*SMOKE, "--attention", "softmax", "--out", out, still)
+    args = (*SMOKE, "--attention", "softmax", "--out", out, still, ONCE)
     status, printed, _ = cli(*args, "--init-from", source)
     assert status == 0
     of_source, found = (read_record(folder / "record.json") for folder in (source, out))
@@ -121,7 +131,7 @@ def test_the_same_attention_starts_where_the_source_was(cli, source, tmp_path):
     )
     (other,) = {16, 24} - {best}
     validated = {x[0]: x[2:] for x in lines(source) if x[1] == "validation"}
-    args = (*SMOKE, "--attention", "softmax", "--out", tmp_path / "step")
+    args = (*SMOKE, "--attention", "softmax", "--out", tmp_path / "step", still, ONCE)
     assert cli(*args, "--init-from", source / f"checkpoints/{other}")[0] == 0
     assert lines(tmp_path / "step")[0][2:] == validated[other]
     origin = read_record(tmp_path / "step/record.json")["init_from"]
@@ -132,7 +142,7 @@ def test_the_source_is_only_read(cli, source, tmp_path):
     copy = shutil.copytree(source, tmp_path / "source")
     os.truncate(copy / "checkpoints/16/checksums.json", 9)
     before = contents(copy)
-    run = (*SMOKE, "--attention", "linear", "--out")
+    run = (*SMOKE, ONCE, "--attention", "linear", "--out")
     assert cli(*run, tmp_path / "run", "--init-from", copy / "checkpoints/24")[0] == 0
     assert contents(copy) == before
     assert cli(*run, tmp_path / "no", "--init-from", copy / "checkpoints/16")[0] == 1
@@ -169,7 +179,7 @@ def test_other_shapes_are_refused(cli, source, tmp_path):
 
 def test_other_settings_are_said(cli, source, tmp_path):
     options = ("--set=model.num_heads=1", "--set=model.head_dim=32", "--set=data.seed=1")
-    args = (*SMOKE, "--attention", "softmax", "--out", tmp_path / "run", *options)
+    args = (*SMOKE, "--attention", "identity", "--out", tmp_path / "run", ONCE, *options)
     status, printed, _ = cli(*args, "--init-from", source)
     assert status == 0
     for words in ("note: the checkpoint is of another setting: ", "data.seed is 0 there, 1 here",
@@ -201,7 +211,7 @@ def test_damaged_checkpoint(cli, source, tmp_path):
 
 
 def test_resume_tells_checkpoints_by_contents(cli, source, tuned, tmp_path):
-    again = (*PERFORMER, "--out", tuned, "--resume")
+    again = (*PERFORMER, "--out", tuned[0], "--resume")
     moved = shutil.copytree(source, tmp_path / "moved")
     assert cli(*again, "--init-from", moved)[0] == 0
     best = read_record(source / "record.json")["best_step"]
@@ -250,7 +260,7 @@ def test_a_stop_before_the_first_step_leaves_no_half_of_it(cli, source, tmp_path
         self.stop.made = self.stop.made or split == "test"
         return evaluate(self, state, split, bar)
 
-    args = (*PERFORMER, "--init-from", source, "--out", tmp_path / "run")
+    args = (*PERFORMER, ONCE, "--init-from", source, "--out", tmp_path / "run")
     with monkeypatch.context() as patch:
         patch.setattr(Evaluator, "evaluate", stopped)
         status, printed, _ = cli(*args)

@@ -81,7 +81,10 @@ def test_a_step_in_bfloat16_is_finite(attention):
         assert np.isfinite(value).all(), name
 
 
-@pytest.mark.parametrize(("attention", "length"), [("identity", 2_000), ("softmax", 600)])
+@pytest.mark.parametrize(
+    ("attention", "length"),
+    [("identity", 2_000), pytest.param("softmax", 600, marks=pytest.mark.slow)],
+)
 def test_the_gradient_of_an_embedding_is_a_float32_sum(attention, length):
     """Thousands of tokens look up the same vector: a bfloat16 sum of as many would stay behind."""
     tokens, found = batch(length), {}
