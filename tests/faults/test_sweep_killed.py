@@ -8,36 +8,28 @@ from pathlib import Path
 
 import pytest
 from common import PATIENCE
-from runs import kills, lines, outcome
+from runs import SETTINGS, kills, lines, outcome
 
 from lra_bench.records import record
 
+ATTENTIONS = ("identity", "performer-softmax")
+# The settings of single runs, so that those show what comes of a run that nobody disturbs.
 SWEEP = (
-    *("sweep", "--preset", "smoke", "--tasks", "listops", "--attentions", "linear,performer-relu"),
-    *("--seeds", "0", "--no-calibration"),
-    *("--set", "train.num_steps=120", "--set", "train.eval_every=20"),
-    *("--set", "train.log_every=10", "--set", "model.dropout=0.1"),
+    *("sweep", "--preset", "smoke", "--tasks", "listops", "--attentions", ",".join(ATTENTIONS)),
+    *("--seeds", "0", "--no-calibration", "--set", "attention.num_features=16"),
+    *(f"--set={name}={value}" for name, value in SETTINGS.items()),
 )
 # More of them: LRA_BENCH_KILLS=20.
 KILLS = kills(1)
 
 
-def assert_equal_sweeps(one, other):
-    names = sorted(path.parent.name for path in one.glob("*/record.json"))
-    assert len(names) == 2
-    for name in names:
-        assert outcome(one / name) == outcome(other / name), name
-        assert lines(one / name) == lines(other / name), name
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, data_dir):
-    """The folder of a sweep that nobody disturbs."""
-    from lra_bench.cli import main
-
-    folder = tmp_path_factory.mktemp("undisturbed")
-    assert main([*SWEEP, "--out", str(folder), "--data-dir", str(data_dir)]) == 0
-    return folder
+def assert_undisturbed(sweep, undisturbed):
+    """The runs of a sweep equal single runs that nobody disturbed."""
+    assert len(list(sweep.glob("*/record.json"))) == len(ATTENTIONS)
+    for attention in ATTENTIONS:
+        run, other = sweep / f"listops-{attention}-seed0", undisturbed(attention)
+        assert outcome(run) == outcome(other), attention
+        assert lines(run) == lines(other), attention
 
 
 def runs_of(process):
@@ -98,7 +90,7 @@ def test_the_sweep_is_killed(spawn, undisturbed, tmp_path):
         process.communicate()
         assert gone(runs), "runs outlive their sweep"
     finish(spawn, tmp_path)
-    assert_equal_sweeps(tmp_path, undisturbed)
+    assert_undisturbed(tmp_path, undisturbed)
 
 
 @pytest.mark.slow
@@ -112,7 +104,7 @@ def test_runs_are_killed(spawn, undisturbed, tmp_path):
             os.kill(pid, signal.SIGKILL)
     said, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said + errors
-    assert_equal_sweeps(tmp_path, undisturbed)
+    assert_undisturbed(tmp_path, undisturbed)
 
 
 @pytest.mark.slow
@@ -124,19 +116,19 @@ def test_the_sweep_is_asked_to_stop(spawn, undisturbed, tmp_path):
     assert process.returncode == 1
     assert "stopped; the same command continues the sweep" in said
     finish(spawn, tmp_path)
-    assert_equal_sweeps(tmp_path, undisturbed)
+    assert_undisturbed(tmp_path, undisturbed)
 
 
 @pytest.mark.slow
 def test_an_unreadable_record_is_put_aside_and_made_again(spawn, undisturbed, tmp_path):
     finish(spawn, tmp_path)
-    torn = tmp_path / "listops-linear-seed0" / record.FILE
+    torn = tmp_path / "listops-identity-seed0" / record.FILE
     torn.write_text(torn.read_text()[:100])
     process = spawn(*SWEEP, "--out", tmp_path)
     said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert "put aside" in said
-    assert_equal_sweeps(tmp_path, undisturbed)
+    assert_undisturbed(tmp_path, undisturbed)
 
 
 @pytest.mark.slow
@@ -148,4 +140,4 @@ def test_a_full_disk_fails_no_more_than_it_must(undisturbed, spawn, tmp_path):
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     finish(spawn, tmp_path)
-    assert_equal_sweeps(tmp_path, undisturbed)
+    assert_undisturbed(tmp_path, undisturbed)
