@@ -60,8 +60,13 @@ def stop(process, number=signal.SIGTERM):
     return printed
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("phase", PHASES)
+BY_DEFAULT = "training"  # the phase in which a run has most to lose
+
+
+@pytest.mark.parametrize(
+    "phase",
+    [pytest.param(x, marks=[pytest.mark.slow] if x != BY_DEFAULT else []) for x in PHASES],
+)
 def test_a_stop_in_each_phase(environment, undisturbed, tmp_path, phase):
     out = tmp_path / "run"
     command = arguments(out, "linear", **SLOW)
