@@ -25,6 +25,8 @@ from runs import (
 SEED = int(os.environ.get("LRA_BENCH_SEED", random.randrange(10**6)))
 KILLER = HELPERS / "killed.py"
 EVALUATED = [*range(7, STEPS, SETTINGS["train.eval_every"]), STEPS]
+# Lines of training, of validation and of the test, after the file as a whole.
+WRITES = 1 + -(-STEPS // SETTINGS["train.log_every"]) + len(EVALUATED) + 1
 # With parameters of their own, with sampled state, with neither: the others are like one of these.
 ATTENTIONS = ("performer-softmax", "linformer", "reformer", "softmax")
 
@@ -43,8 +45,8 @@ def moments(chance):
         ("/metrics/", chance.randint(1, 4), 0),  # an older one is being deleted
         ("half record.json", 1, 0),
         (".record.json", chance.randint(1, 2), 0),  # it isn't there, or not in its place
-        ("half metrics.jsonl", chance.randint(2, 25), 0),
-        (f"{STEPS}/.checksums.json", 2, chance.uniform(0, 0.3)),  # testing
+        ("half metrics.jsonl", chance.randint(2, WRITES), 0),
+        (f"{STEPS}/.checksums.json", 2, chance.uniform(0, 0.1)),  # testing
         (".metrics.jsonl", 2, chance.uniform(0, 0.3)),  # before the first step
         ("half config.json", 1, 0),
         (None, 0, chance.random()),
@@ -88,7 +90,8 @@ def test_kill_and_resume(environment, undisturbed, duration, tmp_path, number):
     attention = ATTENTIONS[number % len(ATTENTIONS)]
     print("seed", SEED, "number", number, attention, "killed at", moment)
     command = arguments(tmp_path / "run", attention)
-    assert kill(environment, command, moment) or word is None
+    # A run on a fast machine may end within the delay.
+    assert kill(environment, command, moment) or word is None or delay > 0
     finish(environment, command)
     assert_equal_runs(tmp_path / "run", undisturbed(attention))
     assert not leftovers(tmp_path / "run")
