@@ -1,12 +1,12 @@
 """A folder of results in which some can't be read: each is named and left out, the rest shown."""
 
-import copy
 import json
 import os
 import subprocess
 import sys
 
 import pytest
+from junk import with_junk
 
 from lra_bench.errors import RunError
 from lra_bench.leaderboard.tables import render
@@ -111,17 +111,6 @@ def test_what_is_closed_to_us(tmp_path, environment, good):
         assert "Permission denied" in line
 
 
-JUNK = [None, 0, -1, 3.5, True, "", "words", [], {}, [[1]], {"a": None}, 1e400, 10**30]
-
-
-def places(found, path=()):
-    """The paths of all values in a record."""
-    for key, value in found.items():
-        yield (*path, key)
-        if isinstance(value, dict):
-            yield from places(value, (*path, key))
-
-
 @pytest.mark.parametrize("half", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_junk_in_any_place_of_a_record(tmp_path, good, half):
     """Either it is said what is wrong with the record, or the tables can be made from it.
@@ -129,20 +118,14 @@ def test_junk_in_any_place_of_a_record(tmp_path, good, half):
     Each place gets every second kind of junk.
     """
     file, shown, refused = tmp_path / record.FILE, 0, 0
-    for number, path in enumerate(places(good)):
-        for junk in JUNK[(number + half) % 2 :: 2]:
-            changed = copy.deepcopy(good)
-            group = changed
-            for key in path[:-1]:
-                group = group[key]
-            group[path[-1]] = junk
-            file.write_text(json.dumps(changed))
-            try:
-                found = record.read(file)
-            except RunError:
-                refused += 1
-                continue
-            shown += 1
-            render([found], ("markdown", "csv")[shown % 2], with_published=True)
+    for changed in with_junk(good, half):
+        file.write_text(json.dumps(changed))
+        try:
+            found = record.read(file)
+        except RunError:
+            refused += 1
+            continue
+        shown += 1
+        render([found], ("markdown", "csv")[shown % 2], with_published=True)
     assert shown > 100
     assert refused > 100

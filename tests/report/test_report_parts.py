@@ -10,6 +10,7 @@ import shlex
 import pytest
 import report_cases as cases
 from efficiency_cases import CONFIG, law, measured
+from junk import with_junk
 
 from lra_bench.cli import parser
 from lra_bench.cli.efficiency import _choice
@@ -246,36 +247,18 @@ def test_unpublished_data_are_flagged(tmp_path):
     assert "1,000 / 100 / 2,000" in text
 
 
-JUNK = [None, 0, -1, True, "", "words", [], {}, [[1]], {"a": None}, 1e400, 10**30]
-
-
-def key_paths(values, path=()):
-    """Yield the keys that lead to each value of a record."""
-    for key, value in values.items():
-        yield (*path, key)
-        if isinstance(value, dict):
-            yield from key_paths(value, (*path, key))
-
-
 @pytest.mark.parametrize("half", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_junk_anywhere_in_a_record(tmp_path, half):
     """Any record that can be read can be shown; each place gets every second kind of junk."""
-    good, shown = cases.run(), 0
-    (tmp_path / record.FILE).write_text("")
-    for number, path in enumerate(key_paths(good)):
-        for junk in JUNK[(number + half) % 2 :: 2]:
-            changed = copy.deepcopy(good)
-            group = changed
-            for key in path[:-1]:
-                group = group[key]
-            group[path[-1]] = junk
-            (tmp_path / record.FILE).write_text(json.dumps(changed))
-            with contextlib.suppress(RunError):
-                run = record.read(tmp_path / record.FILE)
-                tables = run_tables([run])
-                leaderboard.section(tables, with_published=False)
-                mechanisms.section([run.attention], tables)
-                provenance.section(Inputs([run], [], [], {}))
-                bubbles.section(tables, {})
-                shown += 1
+    shown = 0
+    for changed in with_junk(cases.run(), half):
+        (tmp_path / record.FILE).write_text(json.dumps(changed))
+        with contextlib.suppress(RunError):
+            run = record.read(tmp_path / record.FILE)
+            tables = run_tables([run])
+            leaderboard.section(tables, with_published=False)
+            mechanisms.section([run.attention], tables)
+            provenance.section(Inputs([run], [], [], {}))
+            bubbles.section(tables, {})
+            shown += 1
     assert shown > 100
