@@ -42,7 +42,7 @@ def is_testing(folder):
 
 
 PHASES = {
-    "importing": lambda out: True,
+    "importing": None,  # it listens before it imports anything large
     "compiling": lambda out: (out / "config.json").exists(),
     "training": lambda out: has_lines(out, 1),
     "validating": is_validating,
@@ -71,9 +71,11 @@ def test_a_stop_in_each_phase(environment, undisturbed, tmp_path, phase):
     out = tmp_path / "run"
     command = arguments(out, "linear", **SLOW)
     process = start(environment, command)
-    if phase == "importing":
-        time.sleep(1.5)
-    assert wait(process, lambda: PHASES[phase](out))
+    reached = PHASES[phase]
+    if reached is None:
+        assert wait(process, lambda: handles(process.pid, signal.SIGTERM, "SigCgt"))
+    else:
+        assert wait(process, lambda: reached(out))
     printed = stop(process)
     expected = {"training": "stopped at step ", "validating": "stopped at step 10;"}
     assert expected.get(phase, "stopped, nothing is lost;") in printed
@@ -89,12 +91,12 @@ def at_work(process):
     threads = Path(f"/proc/{process.pid}/task").glob("*/children")
     pids = [pid for children in threads for pid in children.read_text().split()]
     workers = [pid for pid in pids if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
-    return bool(workers) and all(ignores(pid, signal.SIGINT) for pid in workers)
+    return bool(workers) and all(handles(pid, signal.SIGINT, "SigIgn") for pid in workers)
 
 
-def ignores(pid, number):
-    """Whether a process ignores a signal."""
-    (mask,) = re.findall(r"^SigIgn:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M)
+def handles(pid, number, how):
+    """Whether a process catches ("SigCgt") or ignores ("SigIgn") a signal."""
+    (mask,) = re.findall(rf"^{how}:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M)
     return bool(int(mask, 16) >> (number - 1) & 1)
 
 
