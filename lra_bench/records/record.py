@@ -4,7 +4,7 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool
@@ -30,7 +30,7 @@ from lra_bench.settings import RunSettings
 SCHEMA = 1
 FILE = "record.json"
 Status = Literal["ok", "diverged", "out_of_memory", "failed"]
-STATUSES: tuple[Status, ...] = ("ok", "diverged", "out_of_memory", "failed")
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(frozen=True)

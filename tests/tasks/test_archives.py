@@ -20,8 +20,6 @@ from lra_bench.tasks import _archive, _bytes, _images
 from lra_bench.tasks.image import Image
 from lra_bench.tasks.text import Text
 
-REVIEW = "aclImdb/train/pos/0_9.txt"
-
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory):
