@@ -8,11 +8,15 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lra_bench.errors import UsageError
+
+# Records, settings and manifests are far smaller; what is larger is none of them.
+MOST_BYTES = 256 * 2**20
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -38,17 +42,63 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Return the value that a JSON file holds.
+def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Return the contents of a regular file; a pipe, a device or a socket is never opened.
+
+    Args:
+        path: the file; a link is followed.
+        most: bytes that the file may hold.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, is not a regular file, or holds more bytes.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        kind = "a folder" if path.is_dir() else "a pipe, a device or a socket"
+        raise OSError(f"{kind}, not a regular file")
+    # If a pipe has taken the place of the file since, opening it must not wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        text = file.read(most + 1)
+    if len(text) > most:
+        raise OSError(f"larger than {most:,} bytes")
+    return text
+
+
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """Return the text of a regular file in UTF-8; see `read_bytes`.
+
+    Raises:
+        OSError: the file cannot be read, is not a regular file, or holds more bytes.
+        ValueError: it is not UTF-8.
+    """
+    return read_bytes(path, most).decode()
+
+
+def read_json(path: Path, most: int = MOST_BYTES) -> Any:
+    """Return the value that a JSON file holds; see `read_bytes`.
+
+    Raises:
+        OSError: the file cannot be read, is not a regular file, or holds more bytes.
         ValueError: it is not JSON.
     """
+    return parse_json(read_text(path, most))
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is not JSON, is nested too deeply, or holds half of a surrogate pair, which
+            is no character and which no file can hold.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair") from None
+    return value
 
 
 def append_line(path: Path, value: Any) -> None:
@@ -74,11 +124,15 @@ def read_lines(path: Path) -> tuple[list[Any], int]:
     """Return the values of a file of JSON lines, and how many of its lines are broken.
 
     A file that is not there has no lines.
+
+    Raises:
+        OSError: the file cannot be read, is not a regular file, or is too large.
     """
     values, broken = [], 0
-    for text in path.read_text(errors="replace").splitlines() if path.exists() else []:
+    lines = read_bytes(path).decode(errors="replace").split("\n") if path.exists() else []
+    for text in lines:
         try:
-            values.append(json.loads(text))
+            values.append(parse_json(text))
         except ValueError:
             broken += bool(text.strip())
     return values, broken

@@ -1,6 +1,5 @@
 """The record of a run: what it holds, how it is written and read."""
 
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -219,8 +218,6 @@ def read(path: Path) -> Record:
         RunError: the file holds no record of this schema; the message says why.
     """
     try:
-        if stat.S_ISFIFO(path.stat().st_mode):
-            raise OSError("a pipe")
         value = read_json(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: unreadable: {one_line(error)}") from None
