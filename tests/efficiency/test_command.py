@@ -12,7 +12,7 @@ import jax
 import pytest
 from common import PATIENCE, QUICK
 from efficiency_cases import cell, wait_for_end
-from started import popen
+from started import children, popen
 
 from lra_bench.cli import main
 from lra_bench.display.progress import Display
@@ -56,10 +56,10 @@ def killed(swept, environment):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     time.sleep(0.3)  # the next process has begun
-    children = _children(process.pid)
+    left = children(process.pid)
     process.send_signal(signal.SIGKILL)
     _, errors = process.communicate()
-    return errors, children
+    return errors, left
 
 
 @pytest.fixture(scope="module")
@@ -203,11 +203,6 @@ class TestCommand:
             if line.cell.attention == "identity":
                 found[line.cell.devices] = line.memory.argument_bytes
         assert found[1] == pytest.approx(8 * found[8], rel=0.01)
-
-
-def _children(pid):
-    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    return [int(word) for word in done.stdout.split()]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs lra-bench[tpu]")
