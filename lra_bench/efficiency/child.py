@@ -7,7 +7,6 @@ The request and the result are JSON objects.
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -108,7 +107,6 @@ class _Stages:
         cell, self.program = self.cell, programs.build(self.cell)
         self.devices = targets.devices(cell.target, cell.devices)
         where = environment(self.devices, cell.dtype)
-        where = replace(where, xla_flags=os.environ.get("XLA_FLAGS", ""))
         self._note(environment=where, parameters=self.program.count_parameters())
         self.layout = programs.Layout(self.devices)
         specs = self.layout.specs(self.program)

@@ -29,7 +29,8 @@ class Environment:
         host: name of the machine.
         host_cpu: model name of its processor.
         host_cpu_count: its logical cores.
-        xla_flags: of the process of a measurement; None in the record of a run.
+        xla_flags: the variable XLA_FLAGS; "" if it is not set.
+        libtpu_init_args: the variable LIBTPU_INIT_ARGS; None if it is not set.
     """
 
     versions: dict[str, str] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class Environment:
     host_cpu: str | None = None
     host_cpu_count: int | None = None
     xla_flags: str | None = None
+    libtpu_init_args: str | None = None
 
     @property
     def processor(self) -> str:
@@ -59,8 +61,9 @@ class Environment:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         values = asdict(self)
-        if self.xla_flags is None:
-            del values["xla_flags"]
+        for name in ("xla_flags", "libtpu_init_args"):
+            if values[name] is None:
+                del values[name]
         return values
 
 
@@ -81,6 +84,8 @@ def environment(devices: list[Any], dtype: str) -> Environment:
         host=platform.node(),
         host_cpu=_cpu_name(),
         host_cpu_count=os.cpu_count(),
+        xla_flags=os.environ.get("XLA_FLAGS", ""),
+        libtpu_init_args=os.environ.get("LIBTPU_INIT_ARGS"),
     )
 
 
