@@ -5,6 +5,7 @@ libraries below it have no fixed meaning from version to version, so they are le
 run records them, and goes on only under the same ones.
 """
 
+import contextlib
 import os
 import re
 import shlex
@@ -155,11 +156,8 @@ def flags(env: Mapping[str, str], platform: str) -> dict[str, str]:
 
 def _changing(text: str, platform: str) -> list[str]:
     """Return the flags in a text that change results, in order of their names."""
-    text = text.strip()
-    if not text.startswith("-") and os.path.isfile(text):  # XLA_FLAGS may name a file of flags
-        text = read_text(Path(text))
     values: dict[str, str] = {}
-    for flag in _words(text):
+    for flag in _words(text.strip()):
         name, _, value = flag.partition("=")
         values[name] = value  # of several the last counts
     others = {"--xla_cpu_", "--xla_gpu_", "--xla_tpu_"} - {f"--xla_{platform}_"}
@@ -172,6 +170,10 @@ def _changing(text: str, platform: str) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
+    """Return the flags in a variable, or in the file that it names instead."""
+    if not text.startswith("-"):
+        with contextlib.suppress(OSError, ValueError):
+            text = read_text(Path(text))
     try:
         return shlex.split(text)
     except ValueError:

@@ -21,6 +21,7 @@ from lra_bench.records.record import Record
 from lra_bench.records.run_folder import RunFolder
 from lra_bench.registry import REFERENCE, make_task
 from lra_bench.runtime import memory, numerics
+from lra_bench.runtime.compile_cache import mended
 from lra_bench.runtime.devices import Devices, choose_devices
 from lra_bench.runtime.environment import environment
 from lra_bench.runtime.processes import Processes
@@ -76,8 +77,9 @@ def execute(
         result = _begin(settings, folder, store, devices)
         run = Run(settings, task, store, folder, display, processes, result, memory_limit)
         try:
-            programs = Programs(make_learner(task, settings), settings, store, devices)
-            run.train_and_test(programs, stop, on_cpu=devices.all[0].platform == "cpu")
+            with mended():
+                programs = Programs(make_learner(task, settings), settings, store, devices)
+                run.train_and_test(programs, stop, on_cpu=devices.all[0].platform == "cpu")
         except Exception as error:
             run.note_failure(error)
         return record.parse(processes.on_first(lambda: result.write().as_dict()))
