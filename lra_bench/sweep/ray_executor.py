@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import platform
+import secrets
 import shutil
 import tempfile
 import time
@@ -23,6 +24,7 @@ _POLL_SECONDS = 0.2
 # The files of a run that are sent back where no file system is shared.
 _SMALL_FILES = ("config.json", "metrics.jsonl", "error.log", "record.json")
 _TOKEN = ".shared"
+_OLDEST_RAY = (2, 60)  # the first tried that asks for a token by default
 
 
 @dataclass(frozen=True)
@@ -157,19 +159,69 @@ class RayExecutor:
 
 
 def _connect() -> Any:
-    """Return Ray, connected to the running cluster, else to one that is started here."""
+    """Return Ray, connected to the running cluster, else to one that is started here.
+
+    Raises:
+        UsageError: Ray is missing or too old, or the cluster does not answer.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError:
         raise UsageError("--executor ray needs Ray: pip install 'lra-bench[ray]'") from None
+    if tuple(map(int, ray.__version__.split(".")[:2])) < _OLDEST_RAY:
+        raise UsageError(
+            f"Ray {ray.__version__} starts clusters that ask for no token: "
+            "pip install -U 'lra-bench[ray]'"
+        )
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        _connect_or_start(ray)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"can't connect to a Ray cluster: {str(error).strip().splitlines()[0]}"
         ) from None
     return ray
+
+
+def _connect_or_start(ray: Any) -> None:
+    """Connect to the cluster of $RAY_ADDRESS or of this machine; start one if there is none."""
+    quietly = {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = os.environ.get("RAY_ADDRESS") or "auto"
+    try:
+        if address != "local":
+            ray.init(address=address, **quietly)
+            return
+    except ConnectionError:
+        if address != "auto":
+            raise
+    _require_token()
+    ray.init(address="local", include_dashboard=False, **quietly)
+
+
+def _require_token() -> None:
+    """Make sure that a cluster started here asks for a token that other users cannot read.
+
+    Ray listens on all interfaces, and whoever it lets in can run anything as this user. By itself
+    it would write its token where every user of the machine can read it.
+
+    Raises:
+        UsageError: the user has switched tokens off.
+    """
+    mode = os.environ.get("RAY_AUTH_MODE", "token")
+    if mode.lower() != "token":
+        raise UsageError(
+            f"RAY_AUTH_MODE={mode}: a Ray cluster started here would let everybody on the network "
+            "in; unset it, or start a cluster yourself with `ray start`"
+        )
+    if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
+        return
+    path = Path("~/.ray/auth_token").expanduser()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    path.chmod(0o600)
 
 
 def unpack(launch: Launch, delivery: Delivery) -> None:

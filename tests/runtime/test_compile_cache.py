@@ -23,7 +23,8 @@ for broken in (whole[: len(whole) // 2], whole[:-1], b"", b"no entry at all",
                whole[:200] + b"damage" + whole[206:]):
     entry().write_bytes(broken)
     with mended():
-        print(compile(), entry().read_bytes() != broken, len(entry().read_bytes()) > len(whole) // 2)
+        value, again = compile(), entry().read_bytes()
+        print(value, again != broken, len(again) > len(whole) // 2)
 entry().write_bytes(broken)
 compile()
 """
