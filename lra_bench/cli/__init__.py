@@ -19,8 +19,11 @@ from lra_bench.cli import (
     table,
 )
 from lra_bench.errors import RunError, UsageError, is_disk_full, one_line
+from lra_bench.runtime import numerics
 
 COMMANDS = (run, sweep, efficiency, table, report, submit_check, analyze, data, listing)
+# The commands that compute with JAX.
+_COMPUTING = (run, sweep, efficiency, analyze)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # examples may hold any character
+    if args.command in _COMPUTING:
+        numerics.pin()
     try:
         return args.command.main(args, argv)
     except UsageError as error:

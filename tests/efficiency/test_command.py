@@ -47,10 +47,16 @@ def swept(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def killed(swept, environment):
+def temporary(tmp_path_factory):
+    """Return the folder of temporary files that the killed sweep is given."""
+    return tmp_path_factory.mktemp("temporary")
+
+
+@pytest.fixture(scope="module")
+def killed(swept, temporary, environment):
     """Kill a sweep in its second round; return its standard error, and its children at its end."""
     command = [sys.executable, "-m", "lra_bench", *SWEEP, "--out", str(swept)]
-    process = popen(command, env=environment)
+    process = popen(command, env={**environment, "TMPDIR": str(temporary)})
     path = swept / records.FILE
     while not (path.exists() and path.read_text().count("\n") == 3):  # in the second round
         assert process.poll() is None, process.communicate()
@@ -91,6 +97,10 @@ class TestSweep:
         lines = records.read(swept / records.FILE)
         assert [line.round for line in lines] == [1, 1, 2, 2]
         assert [line.compile_seconds is None for line in lines] == [False, False, True, True]
+
+    def test_no_temporary_file_stays(self, done, swept, temporary):
+        assert list(temporary.iterdir()) == []
+        assert sorted(path.name for path in swept.iterdir()) == [".lock", records.FILE]
 
     def test_what_is_measured(self, done, swept):
         lines = records.read(swept / records.FILE)
