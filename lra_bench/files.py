@@ -188,7 +188,9 @@ def npy_header(file: BufferedReader | BytesIO) -> "tuple[tuple[int, ...], bool, 
     start = file.tell()
     size = file.seek(0, os.SEEK_END) - start
     file.seek(start)
-    if size != expected or dtype.hasobject or any(count < 0 for count in shape):
+    if dtype.hasobject:
+        raise ValueError("holds Python objects, which are not read (allow_pickle=False)")
+    if size != expected or any(count < 0 for count in shape):
         raise ValueError(f"not the {dtype} array of shape {shape} that its header announces")
     return shape, is_fortran, dtype
 

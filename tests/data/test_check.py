@@ -10,7 +10,7 @@ from stores import prepared
 
 from lra_bench.contracts import Reading
 from lra_bench.data import canary
-from lra_bench.data.check import check
+from lra_bench.data.check import Finding, check
 from lra_bench.data.manifest import Manifest
 from lra_bench.data.store import Split, Store, open_store
 from lra_bench.tasks._pathfinder import generator
@@ -205,6 +205,9 @@ class TestFindings:
         task, store = stores["text"]
         test = store.splits["test"]
         compat = changed(store, "validation", tokens=test.tokens, labels=test.labels)
+        same = Finding("duplicates", False, "validation is the test set")
+        assert same in list(check(task, compat))
+        task = Text(validation="paper-compat")
         found = [f for f in check(task, compat) if f.what == "duplicates"]
         assert [f.ok for f in found] == [True, True, True, None]
         assert found[3].text == "validation is the test set"
