@@ -4,12 +4,14 @@ JSON files are written as a whole. Files of JSON lines are appended to, a line a
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import math
 import os
 import stat
+import sys
 import warnings
 from collections.abc import Iterator
 from io import BufferedReader, BytesIO
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 # Records, settings and manifests are far smaller; what is larger is none of them.
 MOST_BYTES = 256 * 2**20
+# How flock says that a file system has no locks.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
+_warned: set[Path] = set()
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -199,6 +204,9 @@ def npy_header(file: BufferedReader | BytesIO) -> "tuple[tuple[int, ...], bool, 
 def locked(path: Path, *, wait: bool) -> Iterator[bool]:
     """Hold a lock file while the block runs.
 
+    Where the file system has no locks (Lustre without the option flock, some NFS), the block runs
+    without one, after a warning.
+
     Args:
         path: the lock file; its folder is made.
         wait: whether to wait for another process that holds it.
@@ -213,7 +221,20 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            _warn_of_no_locks(path.parent, error)
         yield True
+
+
+def _warn_of_no_locks(folder: Path, error: OSError) -> None:
+    """Say once for each folder that nothing keeps other processes out of it."""
+    if folder not in _warned:
+        _warned.add(folder)
+        text = f"{folder} is on a file system without locks ({error.strerror})"
+        remedy = "start one command at a time there, or choose a folder on another file system"
+        print(f"lra-bench: {text}: {remedy}", file=sys.stderr)
 
 
 def refuse_file(out: Path) -> None:

@@ -76,6 +76,7 @@ def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path |
     Raises:
         UsageError: the task has no such source.
     """
+    from lra_bench.data.location import expanded
     from lra_bench.errors import UsageError
 
     if argument is None or argument in (source.name for source in task.sources):
@@ -84,7 +85,7 @@ def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path |
         raise UsageError(f"{task.name} has no generator; {_choices(task)}")
     if argument == "download":
         return _downloadable(task), None
-    path = Path(argument).expanduser()
+    path = expanded(Path(argument))
     if not path.exists():
         raise UsageError(f"--source {argument}: no such file or folder; {_choices(task)}")
     return next(source.name for source in task.sources if source.files), path

@@ -22,10 +22,22 @@ def data_root(argument: Path | None) -> Path:
     """
     path = argument or Path(os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench")
     try:
+        return expanded(path)
+    except UsageError as error:
+        raise UsageError(f"no folder of data: {error}; {OTHER_ROOT}") from None
+
+
+def expanded(path: Path) -> Path:
+    """Return the path with ~ replaced by the home folder.
+
+    Raises:
+        UsageError: this user has none, as in a container that knows only the user's number.
+    """
+    try:
         return path.expanduser()
     except RuntimeError:
-        user = f"user {os.getuid()} has no home folder ($HOME is not set)"
-        raise UsageError(f"no folder of data: {user}; {OTHER_ROOT}") from None
+        text = f"user {os.getuid()} has no home folder, and $HOME is not set"
+        raise UsageError(f"{path}: {text}") from None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,14 @@ from pathlib import Path
 from lra_bench.contracts import Source, Task, source_of
 from lra_bench.data.download import fetch
 from lra_bench.data.location import Location
-from lra_bench.data.prepare import prepare, refuse_other_files, remember, remembered, try_open
+from lra_bench.data.prepare import (
+    prepare,
+    refuse_other_files,
+    remember,
+    remembered,
+    try_open,
+    writable,
+)
 from lra_bench.data.store import Store, open_store
 from lra_bench.display.progress import Display
 from lra_bench.errors import UsageError
@@ -43,10 +50,11 @@ def prepare_data(
     store, why = try_open(location)
     if why is not None:
         display.line(f"{why.partition('; ')[0]}; preparing the data again")
-    if download:
-        path = fetch(task, source, location.downloads, display)
-    elif store is None and path is None and source.files:
-        path = _find(task, source, location, display)
+    with writable(location):
+        if download:
+            path = fetch(task, source, location.downloads, display)
+        elif store is None and path is None and source.files:
+            path = _find(task, source, location, display)
     verb = "prepared" if store is None else "already prepared:"
     with display.bar(f"preparing {task.name}", None) as bar:
 

@@ -40,7 +40,7 @@ def prepare(
     """
     store, _ = try_open(location)
     if store is None:
-        with _writable(location), _locked_telling(location.lock, report):
+        with writable(location), _locked_telling(location.lock, report):
             return try_open(location)[0] or _make(task, location, path, report)
     if path is not None:
         refuse_other_files(task, location, path)
@@ -67,7 +67,7 @@ def _make(task: Task, location: Location, path: Path | None, report: Report) -> 
 
 
 @contextlib.contextmanager
-def _writable(location: Location) -> Iterator[None]:
+def writable(location: Location) -> Iterator[None]:
     """Name the way on if the block can't write to the folder of all data.
 
     Raises:
@@ -125,7 +125,7 @@ def _write_store(task: Task, location: Location, reading: Reading, notes: list[s
     temporary = location.temporary
     try:
         inputs = _checksums(task, reading)
-        splits = _write_splits(temporary, task, reading)
+        splits = _write_splits(temporary, task, reading, notes)
         manifest = _describe(task, reading, inputs, splits, notes)
         write_manifest(temporary / location.manifest.name, manifest)
         if location.path.exists():  # a folder without a manifest is not a store
@@ -179,7 +179,9 @@ def _describe(
     )
 
 
-def _write_splits(folder: Path, task: Task, reading: Reading) -> dict[str, SplitManifest]:
+def _write_splits(
+    folder: Path, task: Task, reading: Reading, notes: list[str]
+) -> dict[str, SplitManifest]:
     writers: dict[str, _SplitWriter] = {}
     sizes = task.sizes(reading.source)
     try:
@@ -193,16 +195,13 @@ def _write_splits(folder: Path, task: Task, reading: Reading) -> dict[str, Split
                 reading.report(split, writers[split].examples, sizes[split])
         missing = [name for name in SPLITS if name not in writers or not writers[name].examples]
         if missing:
-            raise RunError(f"{task.name}: no examples in {', '.join(missing)}{_from(reading)}")
+            text = f"{task.name}: no examples in {', '.join(missing)}"
+            why = f": {reading.path} holds too few" if reading.path else ""
+            raise RunError(text + why + (f" ({notes[0]})" if notes else ""))
         return {name: writers[name].finish() for name in SPLITS}
     finally:
         for writer in writers.values():
             writer.close()
-
-
-def _from(reading: Reading) -> str:
-    """Return where the data were read, for a message."""
-    return f"; give more of them: --source {reading.path} holds too few" if reading.path else ""
 
 
 class _SplitWriter:

@@ -1,6 +1,8 @@
 """Read Pathfinder from the Long Range Arena release: folders of PNGs with metadata."""
 
 import io
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -76,7 +78,7 @@ def _refuse_same_folders(files: Sequence[Path], images: Iterable[str]) -> None:
     """Raise RunError if two names lead to one folder, so that its images would count twice."""
     root, first = files[0].parent.parent if files else Path(), {}
     for name in {image.rpartition("/")[0] for image in images}:
-        other = first.setdefault((root / name).resolve(), name)
+        other = first.setdefault(os.path.realpath(root / name), name)
         if other != name:
             raise RunError(f"{root}: {other} and {name} are the same folder, named twice")
 
@@ -104,7 +106,12 @@ def _table(content: bytes) -> Iterator[list[str]]:
     shape, is_fortran, dtype = npy_header(stream)
     if len(shape) != 2 or dtype.kind not in "SUiuf" or is_fortran:
         raise ValueError(f"{dtype} of shape {shape}, must be a table of texts")
-    array = np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape)
+    start = stream.tell()
+    if dtype.kind == "U":
+        codes = np.frombuffer(content, np.dtype("u4").newbyteorder(dtype.byteorder), offset=start)
+        if codes.max(initial=0) > sys.maxunicode:
+            raise ValueError("holds characters that do not exist")
+    array = np.frombuffer(content, dtype, offset=start).reshape(shape)
     for row in array:
         yield [x.decode("utf-8", "replace") if isinstance(x, bytes) else str(x) for x in row]
 
@@ -116,6 +123,10 @@ def _parse(file: Path, number: int, row: list[str]) -> Label:
     if row[3] not in ("0", "1"):
         raise RunError(f"{file}:{number}: label {row[3]!r}, must be 0 or 1")
     image = f"{row[0]}/{row[1]}"
+    try:
+        image.encode()
+    except ValueError:
+        raise RunError(f"{file}:{number}: its name is no text") from None
     path = PurePosixPath(image)
     if path.is_absolute() or ".." in path.parts or "\0" in image:
         raise RunError(f"{file}:{number}: {image!r} leads out of the folder")
