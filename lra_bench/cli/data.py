@@ -76,6 +76,7 @@ def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path |
     Raises:
         UsageError: the task has no such source.
     """
+    from lra_bench.data.location import expanded
     from lra_bench.errors import UsageError
 
     if argument is None or argument in (source.name for source in task.sources):
@@ -84,7 +85,7 @@ def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path |
         raise UsageError(f"{task.name} has no generator; {_choices(task)}")
     if argument == "download":
         return _downloadable(task), None
-    path = Path(argument).expanduser()
+    path = expanded(Path(argument))
     if not path.exists():
         raise UsageError(f"--source {argument}: no such file or folder; {_choices(task)}")
     return next(source.name for source in task.sources if source.files), path
@@ -120,11 +121,9 @@ def _prepare(
     task: "Task", location: "Location", path: Path | None, display: "Display", *, download: bool
 ) -> int:
     """Write the token store of a task; print its sizes and how to run on it."""
-    from lra_bench.data.manifest import read_manifest
     from lra_bench.data.obtain import prepare_data
 
-    prepare_data(task, location, path, display, download=download)
-    manifest = read_manifest(location)
+    manifest = prepare_data(task, location, path, display, download=download).manifest
     sizes = ", ".join(f"{name} {size:,}" for name, size in manifest.sizes.items())
     display.line(f"examples: {sizes}; {manifest.origin}")
     notes = manifest.notes

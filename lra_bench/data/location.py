@@ -3,20 +3,41 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lra_bench.contracts import Task
+from lra_bench.errors import UsageError
 
 # The version of the store's format; part of the fingerprint.
 SCHEMA = 2
+OTHER_ROOT = "choose a folder of data with --data-dir DIR or $LRA_BENCH_DATA"
 
 
 def data_root(argument: Path | None) -> Path:
-    """Return the root of all data: the argument, else $LRA_BENCH_DATA, else ~/.cache/lra_bench."""
-    if argument is not None:
-        return argument.expanduser()
-    return Path(os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench").expanduser()
+    """Return the root of all data: the argument, else $LRA_BENCH_DATA, else ~/.cache/lra_bench.
+
+    Raises:
+        UsageError: it lies in the home folder, and this user has none.
+    """
+    path = argument or Path(os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench")
+    try:
+        return expanded(path)
+    except UsageError as error:
+        raise UsageError(f"no folder of data: {error}; {OTHER_ROOT}") from None
+
+
+def expanded(path: Path) -> Path:
+    """Return the path with ~ replaced by the home folder.
+
+    Raises:
+        UsageError: this user has none, as in a container that knows only the user's number.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        text = f"user {os.getuid()} has no home folder, and $HOME is not set"
+        raise UsageError(f"{path}: {text}") from None
 
 
 @dataclass(frozen=True)
@@ -28,12 +49,15 @@ class Location:
         task: the name of the task.
         source: the name of the source.
         fingerprint: 12 hexadecimal digits of a hash of the options that the data depend on.
+        definition: the task itself, with which a store is compared when it is opened; None to
+            believe the store.
     """
 
     root: Path
     task: str
     source: str
     fingerprint: str
+    definition: Task | None = field(default=None, compare=False, repr=False)
 
     @property
     def path(self) -> Path:
@@ -91,4 +115,4 @@ def locate(root: Path, task: Task, source: str) -> Location:
     """Return the location of the task's data from `source`, for the task's options."""
     options = {"schema": SCHEMA, "version": task.version, **task.data_options(source)}
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
-    return Location(root, task.name, source, digest[:12])
+    return Location(root, task.name, source, digest[:12], task)
