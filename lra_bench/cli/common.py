@@ -15,6 +15,11 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help=text)
 
 
+def add_preset(parser: argparse.ArgumentParser, text: str = "preset") -> None:
+    """Add the argument --preset, whose default is the same for all commands that train."""
+    parser.add_argument("--preset", default="mini", help=f"{text}; default: %(default)s")
+
+
 def add_set(parser: argparse.ArgumentParser) -> None:
     """Add the argument --set key=value, which may be repeated."""
     text = "change a setting, e.g. train.num_steps=100 or attention.num_features=64; repeatable"

@@ -116,11 +116,13 @@ def _is_finished(measuring: "Measuring", todo: "list[Cell]", *, find_largest: bo
 
 def _show(lines: "list[Measurement]", path: Path, display: "Display") -> None:
     """Print all tables, and where the records are."""
+    from lra_bench.display import command
     from lra_bench.scaling.tables import render
 
     display.line()
     display.line(render(lines, "markdown", with_published=False))
-    display.line(f"records in {path}; figures: lra-bench report {path.parent} --out report")
+    figures = command.command("report", command.path(path.parent), "--out", "report")
+    display.line(f"records in {path}; figures: {figures}")
 
 
 def _choice(args: argparse.Namespace, here: "Host | None") -> "Choice":

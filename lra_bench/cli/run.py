@@ -2,13 +2,12 @@
 
 import argparse
 import os
-import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra_bench.cli.common import add_data_dir, add_set, natural, positive, size
+from lra_bench.cli.common import add_data_dir, add_preset, add_set, natural, positive, size
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
@@ -44,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("--task", default="listops", help="default: %(default)s")
     parser.add_argument("--attention", default="performer-softmax", help="default: %(default)s")
-    parser.add_argument("--preset", default="mini", help="default: %(default)s")
+    add_preset(parser)
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     out = "folder of the run; default: runs/TASK-ATTENTION-PRESET-seedN[-finetuned]"
     parser.add_argument("--out", type=Path, metavar="DIR", help=out)
@@ -93,8 +92,10 @@ def _end(stopped: "Stopped", argv: list[str]) -> None:
 
 def _print_how_to_go_on(stopped: "Stopped", argv: list[str]) -> None:
     """Print how far the run has come, and the command that goes on with it."""
-    again = shlex.join(["lra-bench", *(word for word in argv if word != "--resume")])
-    print(f"{stopped}; go on with: {again} --resume", flush=True)
+    from lra_bench.display.command import command
+
+    again = command(*(word for word in argv if word != "--resume"), "--resume")
+    print(f"{stopped}; go on with: {again}", flush=True)
 
 
 def _join(args: argparse.Namespace, stop: "StopRequest") -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import (
     add_data_dir,
+    add_preset,
     add_set,
     names,
     natural,
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tasks", type=names, default=("all",), metavar="NAMES", help="default: all")
     add("--attentions", type=names, default=("all",), metavar="NAMES", help="default: all")
     add("--seeds", type=_seeds, default=(0, 1, 2), metavar="N,N,...", help="default: 0,1,2")
-    add("--preset", default="mini", help="default: %(default)s")
+    add_preset(parser)
     grid = (
         "try each of these values; with several keys, all combinations of their values; repeatable"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from lra_bench.contracts import SPLITS
 from lra_bench.data.location import data_root, locate
 from lra_bench.data.obtain import load_data
+from lra_bench.display import command
 from lra_bench.display.progress import Display
 from lra_bench.display.units import duration
 from lra_bench.efficiency import supervise
@@ -230,5 +231,6 @@ class _Sweep:
             return 1
         if all(self._state(job).is_done for job in self.history.jobs()):
             shutil.rmtree(out / _COMPILED, ignore_errors=True)
-        self.display.line(f"the records are in {out}; to see a table: lra-bench table {out}")
+        table = command.command("table", command.path(out))
+        self.display.line(f"the records are in {out}; to see a table: {table}")
         return 1 if schedule.failed else 0
