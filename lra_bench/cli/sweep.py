@@ -76,9 +76,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--time-limit", type=seconds, metavar="S", help=limit)
     memory = "memory that one run may use, such as 16GiB; default: no limit"
     add("--memory-limit", type=size, metavar="SIZE", help=memory)
-    calibration = "time no training steps for the estimates"
-    add("--no-calibration", action="store_true", help=calibration)
-    add("--dry-run", action="store_true", help="print the plan and stop")
+    calibration = (
+        "whether to time some training steps, which tells how long the sweep will take; default: "
+        "yes, but no with --dry-run"
+    )
+    add("--calibration", action=argparse.BooleanOptionalAction, help=calibration)
+    only = "print the plan, which data are missing and how large they are; write nothing"
+    add("--dry-run", action="store_true", help=only)
+    skip = "leave out the runs whose data are missing, and do the others"
+    add("--skip-missing-data", action="store_true", help=skip)
     status = "print the state of each run of the sweep in DIR, and change nothing"
     add("--status", type=Path, metavar="DIR", help=status)
     add_data_dir(parser)
@@ -87,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do a sweep, or what is left of it, and return the exit status."""
-    del argv
+    from lra_bench.display.command import command
     from lra_bench.display.progress import Display
     from lra_bench.errors import UsageError
     from lra_bench.sweep import status
@@ -109,8 +115,10 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         needs=Needs(args.cpus, args.gpus, args.tpus),
         patience=Patience(args.retries, args.time_limit),
         memory_limit=args.memory_limit,
-        calibrate=not args.no_calibration,
+        calibrate=not args.dry_run if args.calibration is None else args.calibration,
         dry_run=args.dry_run,
+        skip_missing_data=args.skip_missing_data,
+        without_missing_data=command(*argv, "--skip-missing-data"),
     )
     return execute(request, Display())
 
