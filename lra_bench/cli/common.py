@@ -20,6 +20,17 @@ def add_preset(parser: argparse.ArgumentParser, text: str = "preset") -> None:
     parser.add_argument("--preset", default="mini", help=f"{text}; default: %(default)s")
 
 
+def add_resume(parser: argparse.ArgumentParser) -> None:
+    """Add the argument --resume to a command that goes on by itself with what is in its folder."""
+    text = "the default: go on with what is in DIR; --resume also says if nothing is there"
+    parser.add_argument("--resume", action="store_true", help=text)
+
+
+def nothing_to_resume(folder: Path) -> str:
+    """Return the note that --resume found nothing in a folder."""
+    return f"nothing to resume in {folder}: starting from the beginning"
+
+
 def add_set(parser: argparse.ArgumentParser) -> None:
     """Add the argument --set key=value, which may be repeated."""
     text = "change a setting, e.g. train.num_steps=100 or attention.num_features=64; repeatable"

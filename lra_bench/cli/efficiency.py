@@ -4,7 +4,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lra_bench.cli.common import add_set, names, positive, seconds, several, size
+from lra_bench.cli.common import (
+    add_resume,
+    add_set,
+    names,
+    nothing_to_resume,
+    positive,
+    seconds,
+    several,
+    size,
+)
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
@@ -73,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--time-limit", type=seconds, default=900.0, metavar="S", help=ends)
     where = "folder of the records; default: %(default)s"
     add("--out", type=Path, default=Path("efficiency"), metavar="DIR", help=where)
+    add_resume(parser)
     add_set(parser)
 
 
@@ -94,6 +104,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     todo = cells(_choice(args, here))
     display, path = Display(), args.out / records.FILE
     effort = Effort(args.budget, args.rounds, args.time_limit, here.xla_flags)
+    if args.resume and not path.exists():
+        display.line(nothing_to_resume(args.out))
     with locked(args.out / ".lock", wait=False) as ours:
         if not ours:
             raise UsageError(f"another sweep is writing to {args.out}")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra_bench.cli.common import add_data_dir, add_preset, add_set, natural, positive, size
+from lra_bench.cli.common import add_data_dir, add_preset, add_set, natural, nothing_to_resume, positive, size
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limit = "enforced limit, such as 16GiB; what Python and JAX take for themselves is not counted"
     parser.add_argument("--memory-limit", type=size, metavar="SIZE", help=limit)
     _add_processes(parser)
-    resume = "go on with the run in DIR, or show its result if it has finished"
+    resume = "go on with the run in DIR, or show its result if it has finished; else start it"
     parser.add_argument("--resume", action="store_true", help=resume)
     add_set(parser)
 
@@ -130,6 +130,8 @@ def run(args: argparse.Namespace, stop: "StopRequest") -> int:
     display = Display(quiet=not processes.is_first)
     record = _finished(folder, settings, processes, resume=args.resume)
     if record is None:
+        if args.resume and not folder.started:
+            display.line(nothing_to_resume(folder.path))
         display.line(f"{args.task} with {args.attention}, preset {args.preset}, seed {args.seed}")
         record = _execute(settings, folder, args, display, stop)
     _show(record, folder.path, display)

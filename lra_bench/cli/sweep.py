@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from lra_bench.cli.common import (
     add_data_dir,
     add_preset,
+    add_resume,
     add_set,
     names,
     natural,
+    nothing_to_resume,
     positive,
     seconds,
     several,
@@ -87,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--skip-missing-data", action="store_true", help=skip)
     status = "print the state of each run of the sweep in DIR, and change nothing"
     add("--status", type=Path, metavar="DIR", help=status)
+    add_resume(parser)
     add_data_dir(parser)
     add_set(parser)
 
@@ -103,6 +106,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     if args.out is None:
         raise UsageError("sweep needs --out DIR (see lra-bench sweep --help)")
     from lra_bench.sweep.executor import Needs
+    from lra_bench.sweep.history import History
     from lra_bench.sweep.schedule import Patience
     from lra_bench.sweep.sweep import Request, execute
 
@@ -120,7 +124,10 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         skip_missing_data=args.skip_missing_data,
         without_missing_data=command(*argv, "--skip-missing-data"),
     )
-    return execute(request, Display())
+    display = Display()
+    if args.resume and not History(args.out).jobs():
+        display.line(nothing_to_resume(args.out))
+    return execute(request, display)
 
 
 def _choice(args: argparse.Namespace) -> "Choice":
