@@ -171,6 +171,21 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
         yield True
 
 
+def expanded(text: str) -> Path:
+    """Return the path that a user wrote; "~" and "~user" are home folders.
+
+    Raises:
+        UsageError: it is empty, holds a NUL character, or there is no such home folder.
+    """
+    if not text or "\0" in text:
+        raise UsageError(f"{text!r} is no path: it {'holds a NUL' if text else 'is empty'}")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        home = Path(text).parts[0]
+        raise UsageError(f"{text!r}: there is no home folder {home}; write the path out") from None
+
+
 def refuse_file(out: Path) -> None:
     """Check that the folder given as --out is not a file.
 

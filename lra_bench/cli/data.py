@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lra_bench.cli.common import add_data_dir, add_preset, add_set
+from lra_bench.cli.common import add_data_dir, add_preset, add_set, one_of
+from lra_bench.cli.paths import output_file, problem
 
 if TYPE_CHECKING:
     from lra_bench.contracts import Task
@@ -31,13 +32,14 @@ _PICTURES = (".png", ".pdf", ".svg")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("action", choices=_ACTIONS, metavar="ACTION", help=", ".join(_ACTIONS))
+    action = one_of("action", _ACTIONS)
+    parser.add_argument("action", type=action, metavar="ACTION", help=", ".join(_ACTIONS))
     parser.add_argument("task", metavar="TASK", help="name of a task, such as listops")
     source = "where the data come from; default: the source in the settings"
     parser.add_argument("--source", metavar="generate|download|PATH", help=source)
     add_preset(parser, "preset whose data options are used")
     out = "file of the picture that show draws; default: TASK-examples.png"
-    parser.add_argument("--out", type=Path, metavar="FILE", help=out)
+    parser.add_argument("--out", type=output_file, metavar="FILE", help=out)
     add_data_dir(parser)
     add_set(parser)
 
@@ -54,6 +56,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     settings = make_settings(args.task, "identity", args.preset, 0, args.set)
     task = make_task(args.task, settings.data)
     source, path = _source(task, args.source, settings.data_source)
+    args.source_files = path
     download = args.source == "download"
     location, display = locate(data_root(args.data_dir), task, source), Display()
     if args.action == "prepare":
@@ -79,6 +82,7 @@ def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path |
         UsageError: the task has no such source.
     """
     from lra_bench.errors import UsageError
+    from lra_bench.files import expanded
 
     if argument is None or argument in (source.name for source in task.sources):
         return argument or usual, None
@@ -86,9 +90,9 @@ def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path |
         raise UsageError(f"{task.name} has no generator; {_choices(task)}")
     if argument == "download":
         return _downloadable(task), None
-    path = Path(argument).expanduser()
-    if not path.exists():
-        raise UsageError(f"--source {argument}: no such file or folder; {_choices(task)}")
+    path = expanded(argument)
+    if trouble := problem(path, exists=True, folder=None):
+        raise UsageError(f"--source {argument}: {trouble}; {_choices(task)}")
     return next(source.name for source in task.sources if source.files), path
 
 

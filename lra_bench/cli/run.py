@@ -7,7 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra_bench.cli.common import add_data_dir, add_preset, add_set, natural, nothing_to_resume, positive, size
+from lra_bench.cli.common import (
+    add_data_dir,
+    add_preset,
+    add_set,
+    natural,
+    nothing_to_resume,
+    positive,
+    size,
+    whole_number,
+)
+from lra_bench.cli.paths import checkpoint_path, output_folder
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
@@ -44,13 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="listops", help="default: %(default)s")
     parser.add_argument("--attention", default="performer-softmax", help="default: %(default)s")
     add_preset(parser)
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    one = whole_number(0, "; lra-bench sweep does several seeds")
+    parser.add_argument("--seed", type=one, default=0, metavar="N", help="default: %(default)s")
     out = "folder of the run; default: runs/TASK-ATTENTION-PRESET-seedN[-finetuned]"
-    parser.add_argument("--out", type=Path, metavar="DIR", help=out)
+    parser.add_argument("--out", type=output_folder, metavar="DIR", help=out)
     origin = (
         "start with the parameters of a checkpoint: the folder of a run, or one of its checkpoints"
     )
-    parser.add_argument("--init-from", type=Path, metavar="CHECKPOINT", help=origin)
+    parser.add_argument("--init-from", type=checkpoint_path, metavar="CHECKPOINT", help=origin)
     add_data_dir(parser)
     limit = "enforced limit, such as 16GiB; what Python and JAX take for themselves is not counted"
     parser.add_argument("--memory-limit", type=size, metavar="SIZE", help=limit)

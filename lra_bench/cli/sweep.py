@@ -1,7 +1,6 @@
 """The command lra-bench sweep: train and test many attentions on many tasks."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import (
@@ -12,11 +11,14 @@ from lra_bench.cli.common import (
     names,
     natural,
     nothing_to_resume,
+    one_of,
     positive,
     seconds,
-    several,
+    seeds,
     size,
+    texts,
 )
+from lra_bench.cli.paths import input_folder, output_folder
 
 if TYPE_CHECKING:
     from lra_bench.sweep.plan import Choice
@@ -43,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--tasks", type=names, default=("all",), metavar="NAMES", help="default: all")
     add("--attentions", type=names, default=("all",), metavar="NAMES", help="default: all")
-    add("--seeds", type=_seeds, default=(0, 1, 2), metavar="N,N,...", help="default: 0,1,2")
+    add("--seeds", type=seeds, default=(0, 1, 2), metavar="N,N,...", help="default: 0,1,2")
     add_preset(parser)
     grid = (
         "try each of these values; with several keys, all combinations of their values; repeatable"
@@ -52,14 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     chosen = (
         "only runs whose name contains one of these words or matches a pattern such as '*-seed0'"
     )
-    add("--filter", type=names, default=(), metavar="WORDS", help=chosen)
+    add("--filter", type=texts, default=(), metavar="WORDS", help=chosen)
     add(
         "--out",
-        type=Path,
+        type=output_folder,
         metavar="DIR",
         help="folder of the sweep; required, except with --status",
     )
-    add("--executor", choices=("local", "ray"), default="local", help="default: %(default)s")
+    executor = one_of("executor", ("local", "ray"))
+    where = "local or ray; default: %(default)s"
+    add("--executor", type=executor, default="local", metavar="NAME", help=where)
     jobs = "number of runs at a time; default: 1 on CPU, else as many as there are devices for"
     add("--jobs", type=positive, metavar="N", help=jobs)
     for name, hardware in (("cpus", "CPU cores"), ("gpus", "GPUs"), ("tpus", "TPU chips")):
@@ -88,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     skip = "leave out the runs whose data are missing, and do the others"
     add("--skip-missing-data", action="store_true", help=skip)
     status = "print the state of each run of the sweep in DIR, and change nothing"
-    add("--status", type=Path, metavar="DIR", help=status)
+    add("--status", type=input_folder, metavar="DIR", help=status)
     add_resume(parser)
     add_data_dir(parser)
     add_set(parser)
@@ -150,7 +154,4 @@ def _axis(text: str) -> tuple[str, tuple[str, ...]]:
     key, _, values = text.partition("=")
     if not key or not values:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE,VALUE,...")
-    return key, names(values)
-
-
-_seeds = several(natural)
+    return key, texts(values)

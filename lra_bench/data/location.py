@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lra_bench.contracts import Task
+from lra_bench.files import expanded
 
 # The version of the store's format; part of the fingerprint.
 SCHEMA = 2
@@ -15,8 +16,8 @@ SCHEMA = 2
 def data_root(argument: Path | None) -> Path:
     """Return the root of all data: the argument, else $LRA_BENCH_DATA, else ~/.cache/lra_bench."""
     if argument is not None:
-        return argument.expanduser()
-    return Path(os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench").expanduser()
+        return expanded(str(argument))
+    return expanded(os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench")
 
 
 @dataclass(frozen=True)

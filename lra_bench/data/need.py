@@ -48,7 +48,11 @@ class Need:
         if not self.source.files:
             return None
         download = self.location.downloads / self.source.files
-        if self.source.sha256 and download.is_file() and download.stat().st_size == self.source.size:
+        if (
+            self.source.sha256
+            and download.is_file()
+            and download.stat().st_size == self.source.size
+        ):
             return download
         return remembered(self.task, self.location)
 
@@ -75,7 +79,8 @@ class Need:
         if sizes := self.task.sizes(self.source.name):
             return sizes
         limits = [getattr(self.task, f"{split}_size", 0) for split in SPLITS]
-        pairs = zip(SPLITS, self.source.examples, limits)
+        # A generator has no published examples, and a task outside this package may know none.
+        pairs = zip(SPLITS, self.source.examples, limits, strict=False)
         return {split: min(count, limit or count) for split, count, limit in pairs}
 
     @property
