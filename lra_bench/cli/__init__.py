@@ -20,7 +20,7 @@ from lra_bench.cli import (
     table,
 )
 from lra_bench.cli.parser import Parser
-from lra_bench.cli.paths import blame, reason
+from lra_bench.cli.paths import Given, blame, check, given, reason
 from lra_bench.errors import RunError, UsageError, is_disk_full, one_line
 
 COMMANDS = (run, sweep, efficiency, table, report, submit_check, analyze, data, listing)
@@ -48,10 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     It is 0 if all is done, 1 if a run or a check failed, 2 if the call was wrong.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    args = Namespace()
+    args, paths, top = Namespace(), [], parser()
     try:
         try:
-            parser().parse_args(argv, args)
+            top.parse_args(argv, args)
+            paths = given(top.leaf(argv).actions, args)
+            check(paths)
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(errors="backslashreplace")  # examples hold any character
             return args.command.main(args, argv)
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return 1
     except OSError as error:
-        return _of_the_system(error, args)
+        return _of_the_system(error, paths, args)
     except RunError as error:
         return _complain(error, 1)
     except KeyboardInterrupt:
@@ -74,14 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"no space left: {one_line(error)}", 1)
 
 
-def _of_the_system(error: OSError, args: Namespace) -> int:
+def _of_the_system(error: OSError, paths: Given, args: Namespace) -> int:
     """Print an error of the operating system, by the path that was typed; return the status.
 
     Status 2 means that another path would do, 1 that the system failed.
     """
     if error.filename is None:
         _drop_output()
-    if (message := blame(error, args)) is not None:
+    if (message := blame(error, paths, args)) is not None:
         return _complain(message, 2)
     path = "" if error.filename is None else os.fsdecode(error.filename)
     if is_disk_full(error):

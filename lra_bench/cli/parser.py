@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
         words = list(sys.argv[1:] if args is None else args)
         values, extra = self.parse_known_args(words, namespace)
         if extra:
-            self._leaf(words).error(self._leaf(words).superfluous(words, extra))
+            self.leaf(words).error(self.leaf(words).superfluous(words, extra))
         return values
 
     def parse_known_args(  # type: ignore[override]
@@ -69,11 +69,16 @@ class Parser(argparse.ArgumentParser):
                 return action.choices  # type: ignore[return-value]
         return {}
 
-    def _leaf(self, words: Sequence[str]) -> "Parser":
+    @property
+    def actions(self) -> list[argparse.Action]:
+        """Return the definitions of the arguments of this level."""
+        return self._actions
+
+    def leaf(self, words: Sequence[str]) -> "Parser":
         """Return the parser of the command that the words name."""
         for word in words:
             if word in self.commands():
-                return self.commands()[word]._leaf(words[words.index(word) + 1 :])
+                return self.commands()[word].leaf(words[words.index(word) + 1 :])
         return self
 
     def _problem(self, words: Sequence[str], number: int) -> str | None:

@@ -4,7 +4,8 @@ import argparse
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from lra_bench.errors import UsageError
@@ -24,7 +25,6 @@ _OF_THE_PATH = {
     errno.EINVAL: "not a name that this file system takes",
 }
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_POSITIONALS = {"dirs": "DIR", "run_dir": "RUN_DIR", "source_files": "--source"}
 
 
 def reason(error: OSError) -> str:
@@ -67,69 +67,99 @@ def _dangling(path: Path) -> str | None:
     return None
 
 
-def path_argument(*, exists: bool, folder: bool | None) -> Callable[[str], Path]:
-    """Return the parser of an argument that is a path; "~" is the home folder.
+@dataclass(frozen=True)
+class PathArgument:
+    """The type of an argument that is a path; "~" is the home folder.
 
-    Args:
+    Attributes:
         exists: whether something has to be there, which can be read.
         folder: whether it is a folder; None for a folder or a file.
     """
 
-    def parse(text: str) -> Path:
+    exists: bool
+    folder: bool | None
+
+    def __call__(self, text: str) -> Path:
+        """Return the path; the file system is not asked."""
         try:
-            path = expanded(text)
+            return expanded(text)
         except UsageError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
-        if trouble := problem(path, exists=exists, folder=folder):
-            raise argparse.ArgumentTypeError(f"{text!r}: {trouble}")
-        return path
-
-    return parse
 
 
-output_folder = path_argument(exists=False, folder=True)
-output_file = path_argument(exists=False, folder=False)
-input_folder = path_argument(exists=True, folder=True)
-records_path = path_argument(exists=True, folder=None)
+output_folder = PathArgument(exists=False, folder=True)
+output_file = PathArgument(exists=False, folder=False)
+input_folder = PathArgument(exists=True, folder=True)
+records_path = PathArgument(exists=True, folder=None)
 # A run that goes on does not need the checkpoint that it began with.
-checkpoint_path = path_argument(exists=False, folder=True)
+checkpoint_path = PathArgument(exists=False, folder=True)
 
 
 def compared(text: str) -> str:
     """Return a name of --compare; "~" in the path of a folder is the home folder."""
-    return str(path_argument(exists=True, folder=None)(text)) if text.startswith("~") else text
+    return str(records_path(text)) if text.startswith("~") else text
 
 
-def blame(error: OSError, args: argparse.Namespace) -> str | None:
+Given = list[tuple[argparse.Action, Path]]
+
+
+def given(actions: Iterable[argparse.Action], args: argparse.Namespace) -> Given:
+    """Return the paths among the arguments, each with its definition."""
+    pairs: Given = []
+    for action in actions:
+        value = getattr(args, action.dest, None)
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(action.type, PathArgument) and isinstance(path, Path):
+                pairs.append((action, path))
+    return pairs
+
+
+def check(paths: Given) -> None:
+    """Check that paths are what they have to be; nothing is written.
+
+    Raises:
+        UsageError: one is not; the message names the first.
+    """
+    for action, path in paths:
+        assert isinstance(action.type, PathArgument)
+        trouble = problem(path, exists=action.type.exists, folder=action.type.folder)
+        if trouble:
+            raise UsageError(f"{_named(action)}{path}: {trouble}")
+
+
+def _named(action: argparse.Action) -> str:
+    """Return the option, with a space after it; "" for an argument without a name."""
+    return f"{action.option_strings[0]} " if action.option_strings else ""
+
+
+def blame(error: OSError, paths: Given, args: argparse.Namespace) -> str | None:
     """Return the message for an error that another path would not have; None for other errors.
 
     Args:
         error: the error of the operating system.
-        args: the arguments, whose paths are named in the message.
+        paths: the paths among the arguments.
+        args: all arguments.
     """
     if error.errno not in _OF_THE_PATH or error.filename is None:
         return None
     failed = str(Path(os.fsdecode(error.filename)).absolute())
-    for option, path in _paths(args):
+    for option, path in [*((_named(action), path) for action, path in paths), *_others(args)]:
         if _related(failed, str(path.absolute())):
             at = "" if failed == str(path.absolute()) else f" (at {failed})"
-            return f"{option} {path}: can't be used: {reason(error)}{at}"
+            return f"{option}{path}: can't be used: {reason(error)}{at}"
     if error.errno in _NOT_ALLOWED:
         return f"{failed}: can't be used: {reason(error)}"
     return None
 
 
-def _paths(args: argparse.Namespace) -> Iterator[tuple[str, Path]]:
-    """Yield the paths among the arguments, each with its option; last, the folder of all data."""
-    for name, value in vars(args).items():
-        option = _POSITIONALS.get(name, f"--{name.replace('_', '-')}")
-        for path in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(path, Path):
-                yield option, path
+def _others(args: argparse.Namespace) -> Iterator[tuple[str, Path]]:
+    """Yield the path of --source and that of the data folder, each with how it is called."""
+    if source := getattr(args, "source_files", None):
+        yield "--source ", source
     if getattr(args, "data_dir", True) is None:
         from lra_bench.data.location import data_root
 
-        yield "the data folder (--data-dir or $LRA_BENCH_DATA)", data_root(None)
+        yield "the data folder (--data-dir or $LRA_BENCH_DATA) ", data_root(None)
 
 
 def _related(failed: str, path: str) -> bool:

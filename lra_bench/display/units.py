@@ -1,5 +1,6 @@
 """Parse and format numbers, bytes and seconds."""
 
+import contextlib
 import math
 import re
 from decimal import Decimal, InvalidOperation
@@ -52,10 +53,14 @@ def parse_duration(text: str) -> float:
     Raises:
         ValueError: the text is no duration.
     """
-    parts = _DURATION.findall(text.strip())
-    if not parts:
+    with contextlib.suppress(ValueError):
         return parse_number(text)
-    if _DURATION.sub("", text.strip()) or any(unit.lower() not in _SECONDS for _, unit in parts):
+    parts = _DURATION.findall(text.strip())
+    if (
+        not parts
+        or _DURATION.sub("", text.strip())
+        or any(unit.lower() not in _SECONDS for _, unit in parts)
+    ):
         raise ValueError(text)
     return sum(float(number) * _SECONDS[unit.lower()] for number, unit in parts)
 
