@@ -53,6 +53,8 @@ class Source:
         url: the address where those files can be downloaded.
         size: bytes of the download.
         sha256: checksum of the one file at `url`, if it can be downloaded as it is.
+        examples: of train, validation and test in the published files, for estimates of the space
+            on disk; empty for a generator.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Source:
     url: str = ""
     size: int = 0
     sha256: str = ""
+    examples: tuple[int, ...] = ()
 
 
 # Tells people what is being done, how much of it is done, and out of how much, if that is known.

@@ -11,9 +11,10 @@ URL = "https://storage.googleapis.com/long-range-arena/lra_release.gz"
 _ROOTS = ("", "lra_release", "lra_release/lra_release")
 
 
-def source(files: str, splits: str) -> Source:
-    """Return the source "release", which holds `files`."""
-    return Source("release", splits, f"{files} (in lra_release.gz, 8 GB)", URL)
+def source(files: str, splits: str, examples: tuple[int, ...]) -> Source:
+    """Return the source "release", which holds `files` with so many `examples` of each split."""
+    of_archive = f"{files} (in lra_release.gz, 8 GB)"
+    return Source("release", splits, of_archive, URL, examples=examples)
 
 
 def search_folders(task: str, path: Path | None, folders: Sequence[str]) -> list[Path]:

@@ -63,6 +63,7 @@ class Image(FromArchive):
             f"https://www.cs.toronto.edu/~kriz/{_ARCHIVE}",
             _SIZE,
             _SHA256,
+            examples=(45_000, 5_000, 10_000),
         ),
     )
 

@@ -59,7 +59,11 @@ class ListOps:
     class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
     sources: ClassVar[tuple[Source, ...]] = (
         Source("generate", splits="each split from a random stream of its own, no duplicates"),
-        _release.source("basic_{train,val,test}.tsv", splits="the release's own files"),
+        _release.source(
+            "basic_{train,val,test}.tsv",
+            splits="the release's own files",
+            examples=tuple(_RELEASE_SIZES.values()),
+        ),
     )
     version: ClassVar[int] = 1
 

@@ -50,7 +50,11 @@ class Retrieval(Given):
     paired: ClassVar[bool] = True
     side: ClassVar[int | None] = None
     sources: ClassVar[tuple[Source, ...]] = (
-        _release.source("new_aan_pairs.{train,eval,test}.tsv", splits="the release's own files"),
+        _release.source(
+            "new_aan_pairs.{train,eval,test}.tsv",
+            splits="the release's own files",
+            examples=tuple(_SIZES.values()),
+        ),
     )
 
     def __post_init__(self) -> None:

@@ -59,6 +59,7 @@ class Text(FromArchive):
             f"https://ai.stanford.edu/~amaas/data/sentiment/{_ARCHIVE}",
             _SIZE,
             _SHA256,
+            examples=(22_500, 2_500, 25_000),
         ),
     )
 

@@ -1,9 +1,10 @@
 """The command line. A command imports JAX, pandas and the like only once it has been chosen."""
 
-import argparse
+import contextlib
 import io
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 
 from lra_bench import __version__
@@ -18,6 +19,8 @@ from lra_bench.cli import (
     sweep,
     table,
 )
+from lra_bench.cli.parser import Parser
+from lra_bench.cli.paths import Given, blame, check, given, reason
 from lra_bench.errors import RunError, UsageError, is_disk_full, one_line
 from lra_bench.runtime import numerics
 
@@ -26,31 +29,17 @@ COMMANDS = (run, sweep, efficiency, table, report, submit_check, analyze, data, 
 _COMPUTING = (run, sweep, efficiency, analyze)
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line, without the usage above it."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the parser of all commands."""
-    top = _Parser(
+    top = Parser(
         prog="lra-bench",
         description="Compare efficient attention mechanisms on the Long Range Arena.",
         epilog="lra-bench COMMAND --help explains a command.",
-        allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"lra-bench {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
-        sub = commands.add_parser(
-            command.NAME,
-            help=command.HELP,
-            description=command.DESCRIPTION,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+        sub = commands.add_parser(command.NAME, help=command.HELP, description=command.DESCRIPTION)
         command.add_arguments(sub)
         sub.set_defaults(command=command)
     return top
@@ -62,27 +51,56 @@ def main(argv: Sequence[str] | None = None) -> int:
     It is 0 if all is done, 1 if a run or a check failed, 2 if the call was wrong.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    args = parser().parse_args(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # examples may hold any character
-    if args.command in _COMPUTING:
-        numerics.pin()
+    args, paths, top = Namespace(), [], parser()
     try:
-        return args.command.main(args, argv)
+        try:
+            top.parse_args(argv, args)
+            paths = given(top.leaf(argv).actions, args)
+            check(paths)
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(errors="backslashreplace")  # examples hold any character
+            if args.command in _COMPUTING:
+                numerics.pin()
+            return args.command.main(args, argv)
+        finally:
+            sys.stdout.flush()  # a full disk behind it is noticed here, not when Python ends
     except UsageError as error:
         return _complain(error, 2)
     except BrokenPipeError:  # the reader, such as head, has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
-    except (RunError, OSError) as error:
-        full = is_disk_full(error) and isinstance(error, OSError)
-        return _complain(f"no space left: {error}" if full else error, 1)
+    except OSError as error:
+        return _of_the_system(error, paths, args)
+    except RunError as error:
+        return _complain(error, 1)
     except KeyboardInterrupt:
         return _complain("interrupted", 1)
     except Exception as error:
         if not is_disk_full(error):  # some libraries raise no OSError for a full disk
             raise
         return _complain(f"no space left: {one_line(error)}", 1)
+
+
+def _of_the_system(error: OSError, paths: Given, args: Namespace) -> int:
+    """Print an error of the operating system, by the path that was typed; return the status.
+
+    Status 2 means that another path would do, 1 that the system failed.
+    """
+    if error.filename is None:
+        _drop_output()
+    if (message := blame(error, paths, args)) is not None:
+        return _complain(message, 2)
+    path = "" if error.filename is None else os.fsdecode(error.filename)
+    if is_disk_full(error):
+        where = f"of {path}" if path else "that is written to"
+        return _complain(f"no space left on the disk {where}", 1)
+    return _complain(f"{path}: {reason(error)}" if path else reason(error), 1)
+
+
+def _drop_output() -> None:
+    """Let what is left in the buffer of standard output go nowhere, since it cannot be written."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: object, status: int) -> int:

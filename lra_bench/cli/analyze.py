@@ -2,10 +2,18 @@
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from lra_bench.cli.common import add_data_dir, checked, natural, positive, several, whole_number
+from lra_bench.cli.common import (
+    add_data_dir,
+    checked,
+    natural,
+    positive,
+    several,
+    whole_number,
+)
+from lra_bench.cli.paths import input_folder, output_folder
+from lra_bench.display.units import parse_number
 
 NAME = "analyze"
 HELP = "measure approximation error, variance and attention matrices"
@@ -62,17 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     studies = parser.add_subparsers(title="studies", metavar="STUDY", dest="study", required=True)
     for name, (short, long) in _STUDIES.items():
-        sub = studies.add_parser(
-            name,
-            help=short,
-            description=long,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+        sub = studies.add_parser(name, help=short, description=long)
         if name == "matrix":
-            sub.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of a run")
+            sub.add_argument(
+                "run_dir", type=input_folder, metavar="RUN_DIR", help="folder of a run"
+            )
         sub.add_argument(
-            "--out", type=Path, required=True, metavar="DIR", help="folder of the results"
+            "--out", type=output_folder, required=True, metavar="DIR", help="folder of the results"
         )
         _ARGUMENTS[name](sub)
         if name != "matrix":
@@ -96,19 +100,18 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     return 0 if agrees else 1
 
 
-_two_or_more = whole_number(2, "a whole number from 2 on (standard errors need two draws)")
+_two_or_more = whole_number(2, " (standard errors need two draws)")
 
 
 def _positives(text: str) -> tuple[int, ...]:
     """Return a list of positive numbers in ascending order."""
-    return tuple(sorted(several(positive)(text)))
+    return tuple(sorted(several(positive, "16,32,64")(text)))
 
 
-_scales = checked(
-    lambda text: tuple(float(part) for part in text.split(",")),
-    lambda values: all(0 < value < 100 for value in values),
-    "a list of numbers between 0 and 100",
+_scale = checked(
+    parse_number, lambda value: 0 < value < 100, "a number above 0 and below 100, such as 0.5"
 )
+_scales = several(_scale, "1,0.5")
 
 
 def _add(
@@ -134,8 +137,7 @@ def _approximation(parser: argparse.ArgumentParser) -> None:
 def _variance(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--dim", _two_or_more, 8, "features d of the vectors; also m of Theorem 2")
     _add(parser, "--features", positive, 8, "number of projections m of Lemma 2")
-    hundred_or_more = whole_number(100, "a whole number from 100 on")
-    _add(parser, "--samples", hundred_or_more, 100_000, "estimates at each point of the grid")
+    _add(parser, "--samples", whole_number(100), 100_000, "estimates at each point of the grid")
 
 
 def _propagation(parser: argparse.ArgumentParser) -> None:

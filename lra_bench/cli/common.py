@@ -2,17 +2,38 @@
 
 import argparse
 import contextlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lra_bench.display.units import parse_size
+from lra_bench.cli.paths import output_folder
+from lra_bench.display.units import parse_duration, parse_size, parse_whole
+from lra_bench.errors import unknown
+
+_MOST_SEEDS = 10_000
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:
     """Add the argument --data-dir."""
     text = "folder of all data; default: $LRA_BENCH_DATA, else ~/.cache/lra_bench"
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help=text)
+    parser.add_argument("--data-dir", type=output_folder, metavar="DIR", help=text)
+
+
+def add_preset(parser: argparse.ArgumentParser, text: str = "preset") -> None:
+    """Add the argument --preset, whose default is the same for all commands that train."""
+    parser.add_argument("--preset", default="mini", help=f"{text}; default: %(default)s")
+
+
+def add_resume(parser: argparse.ArgumentParser) -> None:
+    """Add the argument --resume to a command that goes on by itself with what is in its folder."""
+    text = "the default: go on with what is in DIR; --resume also says if nothing is there"
+    parser.add_argument("--resume", action="store_true", help=text)
+
+
+def nothing_to_resume(folder: Path) -> str:
+    """Return the note that --resume found nothing in a folder."""
+    return f"nothing to resume in {folder}: starting from the beginning"
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +50,7 @@ def checked(
     Args:
         parse: turns the text into a value; may raise ValueError.
         valid: tells whether a value is allowed.
-        expected: what the message asks for, such as "a whole number from 1 on".
+        expected: what the message asks for, such as "a whole number from 1 on, such as 1000".
     """
 
     def checked_parse(text: str) -> Any:
@@ -41,28 +62,91 @@ def checked(
     return checked_parse
 
 
-def whole_number(lowest: int, expected: str) -> Callable[[str], int]:
-    """Return a parser of whole numbers from `lowest` to 2^32 - 1; `expected` as in `checked`."""
-    return checked(
-        lambda text: int(text) if text.isdecimal() else -1,
-        lambda value: lowest <= value < 2**32,
-        expected,
-    )
+def whole_number(lowest: int, remark: str = "") -> Callable[[str], int]:
+    """Return a parser of whole numbers from `lowest` to 2^32 - 1; `remark` ends its message."""
+    expected = f"a whole number from {lowest} to {2**32 - 1}, such as 1000 or 1e3"
+    return checked(parse_whole, lambda value: lowest <= value < 2**32, expected + remark)
 
 
-natural = whole_number(0, "a whole number from 0 on")
-positive = whole_number(1, "a whole number from 1 on")
+natural = whole_number(0)
+positive = whole_number(1)
 
 
-def several(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    """Return a parser of values separated by commas; repeated values are dropped."""
+def several(parse: Callable[[str], Any], example: str) -> Callable[[str], tuple[Any, ...]]:
+    """Return a parser of values separated by commas; repeated values are dropped.
+
+    Args:
+        parse: parses one value.
+        example: a list, for the message about an empty value.
+    """
 
     def parse_all(text: str) -> tuple[Any, ...]:
-        return tuple(dict.fromkeys(parse(part.strip()) for part in text.split(",")))
+        parts = [part.strip() for part in text.split(",")]
+        if not all(parts):
+            raise argparse.ArgumentTypeError(
+                f"{text!r} has an empty value; a list is written {example}"
+            )
+        return tuple(dict.fromkeys(map(parse, parts)))
 
     return parse_all
 
 
-names = several(checked(str, bool, "a name"))
-seconds = checked(float, lambda value: 0 < value < 1e6, "a number of seconds")
-size = checked(parse_size, lambda value: value >= 2**20, "a size from 1MiB on, such as 16GiB")
+def one_of(kind: str, valid: Sequence[str], **also: str) -> Callable[[str], str]:
+    """Return a parser of one of some words, in upper or lower case.
+
+    Args:
+        kind: what the words are, for the message.
+        valid: the words.
+        also: other spellings, and the word for each.
+    """
+
+    def parse(text: str) -> str:
+        word = also.get(text.lower(), text.lower())
+        if word not in valid:
+            raise argparse.ArgumentTypeError(str(unknown(kind, text, valid)))
+        return word
+
+    return parse
+
+
+def _seed_range(text: str) -> range:
+    """Return the seeds that "0-2" or "3" stands for.
+
+    Raises:
+        ValueError: the text is neither.
+    """
+    first, dash, last = text.partition("-")
+    start = parse_whole(first)
+    stop = parse_whole(last) if dash else start
+    return range(start, stop + 1)
+
+
+_one_range = checked(
+    _seed_range,
+    lambda seeds: 0 < len(seeds) <= _MOST_SEEDS and 0 <= seeds[0] <= seeds[-1] < 2**32,
+    f"a seed from 0 to {2**32 - 1}, or a range of at most {_MOST_SEEDS:,}; write 0,1,2 or 0-2",
+)
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds of a list such as "0,1,2", "0-2" or "0-2,7"."""
+    ranges = several(_one_range, "0,1,2 or 0-2")(text)
+    return tuple(dict.fromkeys(seed for each in ranges for seed in each))
+
+
+_one_name = checked(
+    str, lambda text: not re.search(r"[\s;|]", text), "one name; names are separated by commas"
+)
+texts = several(str, "A,B,C")
+names = several(_one_name, "A,B,C")
+counts = several(positive, "512,1024")
+seconds = checked(
+    parse_duration,
+    lambda value: 0 < value < 1e7,
+    "a time above 0 and below 1e7 seconds, such as 90, 90s, 30m, 1.5h or 1h30m",
+)
+size = checked(
+    parse_size,
+    lambda value: 2**20 <= value < 2**63,
+    "a size from 1MiB on, such as 16GiB, 16G or 500MB",
+)

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lra_bench.cli.common import add_data_dir, add_set
+from lra_bench.cli.common import add_data_dir, add_preset, add_set, one_of
+from lra_bench.cli.paths import output_file, problem
 
 if TYPE_CHECKING:
     from lra_bench.contracts import Task
@@ -31,14 +32,14 @@ _PICTURES = (".png", ".pdf", ".svg")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("action", choices=_ACTIONS, metavar="ACTION", help=", ".join(_ACTIONS))
+    action = one_of("action", _ACTIONS)
+    parser.add_argument("action", type=action, metavar="ACTION", help=", ".join(_ACTIONS))
     parser.add_argument("task", metavar="TASK", help="name of a task, such as listops")
     source = "where the data come from; default: the source in the settings"
     parser.add_argument("--source", metavar="generate|download|PATH", help=source)
-    preset = "preset whose data options are used; default: %(default)s"
-    parser.add_argument("--preset", default="paper", help=preset)
+    add_preset(parser, "preset whose data options are used")
     out = "file of the picture that show draws; default: TASK-examples.png"
-    parser.add_argument("--out", type=Path, metavar="FILE", help=out)
+    parser.add_argument("--out", type=output_file, metavar="FILE", help=out)
     add_data_dir(parser)
     add_set(parser)
 
@@ -55,10 +56,14 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     settings = make_settings(args.task, "identity", args.preset, 0, args.set)
     task = make_task(args.task, settings.data)
     source, path = _source(task, args.source, settings.data_source)
+    args.source_files = path
     download = args.source == "download"
     location, display = locate(data_root(args.data_dir), task, source), Display()
     if args.action == "prepare":
-        return _prepare(task, location, path, display, download=download)
+        _prepare(task, location, path, display, download=download)
+        usual = source == task.sources[0].name
+        display.line(f"to run on these data: {_run_command(args, None if usual else source)}")
+        return 0
     store = open_store(location)
     if args.action == "show":
         return _show(task, store, args.out, display)
@@ -76,8 +81,8 @@ def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path |
     Raises:
         UsageError: the task has no such source.
     """
-    from lra_bench.data.location import expanded
     from lra_bench.errors import UsageError
+    from lra_bench.files import expanded
 
     if argument is None or argument in (source.name for source in task.sources):
         return argument or usual, None
@@ -85,9 +90,9 @@ def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path |
         raise UsageError(f"{task.name} has no generator; {_choices(task)}")
     if argument == "download":
         return _downloadable(task), None
-    path = expanded(Path(argument))
-    if not path.exists():
-        raise UsageError(f"--source {argument}: no such file or folder; {_choices(task)}")
+    path = expanded(argument)
+    if trouble := problem(path, exists=True, folder=None):
+        raise UsageError(f"--source {argument}: {trouble}; {_choices(task)}")
     return next(source.name for source in task.sources if source.files), path
 
 
@@ -119,8 +124,8 @@ def _downloadable(task: "Task") -> str:
 
 def _prepare(
     task: "Task", location: "Location", path: Path | None, display: "Display", *, download: bool
-) -> int:
-    """Write the token store of a task; print its sizes and how to run on it."""
+) -> None:
+    """Write the token store of a task and print its sizes."""
     from lra_bench.data.obtain import prepare_data
 
     manifest = prepare_data(task, location, path, display, download=download).manifest
@@ -131,12 +136,23 @@ def _prepare(
         display.line(f"note: {note}")
     if len(notes) > _NOTES:
         display.line(f"and {len(notes) - _NOTES:,} more notes in the manifest")
-    source = location.source
-    if source != task.sources[0].name:
-        display.line(
-            f"to run on these data: lra-bench run --task {task.name} --set data.source={source}"
-        )
-    return 0
+
+
+def _run_command(args: argparse.Namespace, source: str | None) -> str:
+    """Return the command that trains on the data that these arguments have prepared.
+
+    Args:
+        args: the arguments of this command.
+        source: name of the source; None for the task's first one, which is the default.
+    """
+    from lra_bench.display import command
+
+    words = ["run", "--task", args.task, *command.option("--preset", args.preset)]
+    if args.data_dir is not None:
+        words += command.option("--data-dir", args.data_dir)
+    overrides = [item for item in args.set if item.partition("=")[0] != "data.source"]
+    overrides += [f"data.source={source}"] if source else []
+    return command.command(*words, *command.settings(overrides))
 
 
 def _check(task: "Task", store: "Store", display: "Display") -> int:

@@ -4,7 +4,19 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lra_bench.cli.common import add_set, names, positive, seconds, several, size
+from lra_bench.cli.common import (
+    add_resume,
+    add_set,
+    counts,
+    names,
+    nothing_to_resume,
+    one_of,
+    positive,
+    seconds,
+    several,
+    size,
+)
+from lra_bench.cli.paths import output_folder
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
@@ -39,20 +51,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--attentions", type=names, default=("all",), metavar="NAMES", help="default: all")
     lengths = "tokens; default: 512 to 32,768 by doubling, for a task its own length"
-    add("--lengths", type=_counts, default=(), metavar="N,N,...", help=lengths)
+    add("--lengths", type=counts, default=(), metavar="N,N,...", help=lengths)
     scope = "attention alone, the whole model, or train, a step with the optimiser"
-    add("--scope", type=names, default=("attention",), help=f"{scope}; default: attention")
+    add("--scope", type=_scopes, default=("attention",), help=f"{scope}; default: attention")
     sizes = (
         "regular or small, the Transformers of the Performer paper's Fig. 3, a task, or all tasks"
     )
     add("--size", type=names, default=("regular",), help=f"{sizes}; default: regular")
     add("--preset", default="paper", help="preset of the tasks; default: %(default)s")
     passes = "forward, or backward: forward and backward; default: both"
-    add("--pass", dest="passes", type=names, default=("forward", "backward"), help=passes)
+    add("--pass", dest="passes", type=_passes, default=("forward", "backward"), help=passes)
     batch = "examples of all devices together; default: 1, for a task its preset's batch size"
-    add("--batch", type=_counts, default=(), metavar="N,N,...", help=batch)
-    add("--dtype", type=names, default=("float32",), help="float32, bfloat16; default: float32")
-    add("--layers", type=_counts, default=(), metavar="N,N,...", help="layers of the model")
+    add("--batch", type=counts, default=(), metavar="N,N,...", help=batch)
+    add("--dtype", type=_dtypes, default=("float32",), help="float32, bfloat16; default: float32")
+    add("--layers", type=counts, default=(), metavar="N,N,...", help="layers of the model")
     add(
         "--devices",
         type=positive,
@@ -72,7 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ends = "seconds after which a visit to a cell is ended; default: %(default)g"
     add("--time-limit", type=seconds, default=900.0, metavar="S", help=ends)
     where = "folder of the records; default: %(default)s"
-    add("--out", type=Path, default=Path("efficiency"), metavar="DIR", help=where)
+    add("--out", type=output_folder, default=Path("efficiency"), metavar="DIR", help=where)
+    add_resume(parser)
     add_set(parser)
 
 
@@ -94,6 +107,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     todo = cells(_choice(args, here))
     display, path = Display(), args.out / records.FILE
     effort = Effort(args.budget, args.rounds, args.time_limit, here.xla_flags)
+    if args.resume and not path.exists():
+        display.line(nothing_to_resume(args.out))
     with locked(args.out / ".lock", wait=False) as ours:
         if not ours:
             raise UsageError(f"another sweep is writing to {args.out}")
@@ -116,11 +131,13 @@ def _is_finished(measuring: "Measuring", todo: "list[Cell]", *, find_largest: bo
 
 def _show(lines: "list[Measurement]", path: Path, display: "Display") -> None:
     """Print all tables, and where the records are."""
+    from lra_bench.display import command
     from lra_bench.scaling.tables import render
 
     display.line()
     display.line(render(lines, "markdown", with_published=False))
-    display.line(f"records in {path}; figures: lra-bench report {path.parent} --out report")
+    figures = command.command("report", command.path(path.parent), "--out", "report")
+    display.line(f"records in {path}; figures: {figures}")
 
 
 def _choice(args: argparse.Namespace, here: "Host | None") -> "Choice":
@@ -149,4 +166,8 @@ def _choice(args: argparse.Namespace, here: "Host | None") -> "Choice":
     )
 
 
-_counts = several(positive)
+_dtype = one_of("dtype", ("float32", "bfloat16"), bf16="bfloat16", fp32="float32", f32="float32")
+_dtypes = several(_dtype, "float32,bfloat16")
+_pass = one_of("pass", ("forward", "backward"), fwd="forward", bwd="backward")
+_passes = several(_pass, "forward,backward")
+_scopes = several(one_of("scope", ("attention", "model", "train")), "attention,train")

@@ -3,6 +3,8 @@
 import argparse
 import json
 
+from lra_bench.cli.common import one_of
+
 NAME = "list"
 HELP = "list tasks, attentions and presets"
 DESCRIPTION = (
@@ -13,7 +15,9 @@ _KINDS = ("tasks", "attentions", "presets")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("kind", nargs="?", choices=_KINDS, help="list only these")
+    kind = one_of("kind", _KINDS, **{name.removesuffix("s"): name for name in _KINDS})
+    only = f"list only these: {', '.join(_KINDS)}"
+    parser.add_argument("kind", nargs="?", type=kind, metavar="KIND", help=only)
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 

@@ -1,7 +1,8 @@
 """The command `lra-bench report` shows all records on one HTML page."""
 
 import argparse
-from pathlib import Path
+
+from lra_bench.cli.paths import output_folder, records_path
 
 NAME = "report"
 HELP = "make one HTML page of tables and figures"
@@ -16,9 +17,11 @@ beside it, as PNG files.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help="searched for records")
+    parser.add_argument(
+        "dirs", nargs="+", type=records_path, metavar="DIR", help="searched for records"
+    )
     out_help = "folder for index.html and the figures"
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=out_help)
+    parser.add_argument("--out", type=output_folder, required=True, metavar="DIR", help=out_help)
     published_help = "add published figures, each with its source"
     parser.add_argument("--published", action="store_true", help=published_help)
 

@@ -2,13 +2,22 @@
 
 import argparse
 import os
-import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra_bench.cli.common import add_data_dir, add_set, natural, positive, size
+from lra_bench.cli.common import (
+    add_data_dir,
+    add_preset,
+    add_set,
+    natural,
+    nothing_to_resume,
+    positive,
+    size,
+    whole_number,
+)
+from lra_bench.cli.paths import checkpoint_path, output_folder
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
@@ -44,19 +53,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("--task", default="listops", help="default: %(default)s")
     parser.add_argument("--attention", default="performer-softmax", help="default: %(default)s")
-    parser.add_argument("--preset", default="mini", help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    add_preset(parser)
+    one = whole_number(0, "; lra-bench sweep does several seeds")
+    parser.add_argument("--seed", type=one, default=0, metavar="N", help="default: %(default)s")
     out = "folder of the run; default: runs/TASK-ATTENTION-PRESET-seedN[-finetuned]"
-    parser.add_argument("--out", type=Path, metavar="DIR", help=out)
+    parser.add_argument("--out", type=output_folder, metavar="DIR", help=out)
     origin = (
         "start with the parameters of a checkpoint: the folder of a run, or one of its checkpoints"
     )
-    parser.add_argument("--init-from", type=Path, metavar="CHECKPOINT", help=origin)
+    parser.add_argument("--init-from", type=checkpoint_path, metavar="CHECKPOINT", help=origin)
     add_data_dir(parser)
     limit = "enforced limit, such as 16GiB; what Python and JAX take for themselves is not counted"
     parser.add_argument("--memory-limit", type=size, metavar="SIZE", help=limit)
     _add_processes(parser)
-    resume = "go on with the run in DIR, or show its result if it has finished"
+    resume = "go on with the run in DIR, or show its result if it has finished; else start it"
     parser.add_argument("--resume", action="store_true", help=resume)
     add_set(parser)
 
@@ -93,8 +103,10 @@ def _end(stopped: "Stopped", argv: list[str]) -> None:
 
 def _print_how_to_go_on(stopped: "Stopped", argv: list[str]) -> None:
     """Print how far the run has come, and the command that goes on with it."""
-    again = shlex.join(["lra-bench", *(word for word in argv if word != "--resume")])
-    print(f"{stopped}; go on with: {again} --resume", flush=True)
+    from lra_bench.display.command import command
+
+    again = command(*(word for word in argv if word != "--resume"), "--resume")
+    print(f"{stopped}; go on with: {again}", flush=True)
 
 
 def _join(args: argparse.Namespace, stop: "StopRequest") -> int:
@@ -129,6 +141,8 @@ def run(args: argparse.Namespace, stop: "StopRequest") -> int:
     display = Display(quiet=not processes.is_first)
     record = _finished(folder, settings, processes, resume=args.resume)
     if record is None:
+        if args.resume and not folder.started:
+            display.line(nothing_to_resume(folder.path))
         display.line(f"{args.task} with {args.attention}, preset {args.preset}, seed {args.seed}")
         record = _execute(settings, folder, args, display, stop)
     _show(record, folder.path, display)
@@ -179,15 +193,32 @@ def _execute(
     from lra_bench.data.location import data_root
     from lra_bench.training.run import execute
 
+    root = data_root(args.data_dir)
+    stop.processes.together(lambda: _check_data(settings, root, args.set))
     return execute(
         settings,
         folder,
-        data_root(args.data_dir),
+        root,
         display,
         stop,
         resume=args.resume,
         memory_limit=args.memory_limit,
     )
+
+
+def _check_data(settings: "RunSettings", root: Path, overrides: list[str]) -> None:
+    """Check that the data are there or can be prepared.
+
+    Raises:
+        UsageError: the user has to give files; the message has the command for it.
+    """
+    from lra_bench.data.need import need
+    from lra_bench.errors import UsageError
+    from lra_bench.registry import make_task
+
+    data = need(make_task(settings.task, settings.data), settings, root, overrides)
+    if data.is_missing:
+        raise UsageError(f"no data for {settings.task} yet: {data.remedy()}")
 
 
 def _show(record: "Record", folder: Path, display: "Display") -> None:

@@ -1,8 +1,9 @@
 """The command `lra-bench submit-check` checks records against the rules of a leaderboard."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lra_bench.cli.paths import records_path
 
 if TYPE_CHECKING:
     from lra_bench.leaderboard.submission import RuleCheck
@@ -20,7 +21,9 @@ _SHOWN = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help="searched for records")
+    parser.add_argument(
+        "dirs", nargs="+", type=records_path, metavar="DIR", help="searched for records"
+    )
     all_help = f"show every place where a rule is broken, not only the first {_SHOWN}"
     parser.add_argument("--all", action="store_true", help=all_help)
 

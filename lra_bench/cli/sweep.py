@@ -1,19 +1,24 @@
 """The command lra-bench sweep: train and test many attentions on many tasks."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import (
     add_data_dir,
+    add_preset,
+    add_resume,
     add_set,
     names,
     natural,
+    nothing_to_resume,
+    one_of,
     positive,
     seconds,
-    several,
+    seeds,
     size,
+    texts,
 )
+from lra_bench.cli.paths import input_folder, output_folder
 
 if TYPE_CHECKING:
     from lra_bench.sweep.plan import Choice
@@ -40,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--tasks", type=names, default=("all",), metavar="NAMES", help="default: all")
     add("--attentions", type=names, default=("all",), metavar="NAMES", help="default: all")
-    add("--seeds", type=_seeds, default=(0, 1, 2), metavar="N,N,...", help="default: 0,1,2")
-    add("--preset", default="mini", help="default: %(default)s")
+    add("--seeds", type=seeds, default=(0, 1, 2), metavar="N,N,...", help="default: 0,1,2")
+    add_preset(parser)
     grid = (
         "try each of these values; with several keys, all combinations of their values; repeatable"
     )
@@ -49,14 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     chosen = (
         "only runs whose name contains one of these words or matches a pattern such as '*-seed0'"
     )
-    add("--filter", type=names, default=(), metavar="WORDS", help=chosen)
+    add("--filter", type=texts, default=(), metavar="WORDS", help=chosen)
     add(
         "--out",
-        type=Path,
+        type=output_folder,
         metavar="DIR",
         help="folder of the sweep; required, except with --status",
     )
-    add("--executor", choices=("local", "ray"), default="local", help="default: %(default)s")
+    executor = one_of("executor", ("local", "ray"))
+    where = "local or ray; default: %(default)s"
+    add("--executor", type=executor, default="local", metavar="NAME", help=where)
     jobs = "number of runs at a time; default: 1 on CPU, else as many as there are devices for"
     add("--jobs", type=positive, metavar="N", help=jobs)
     for name, hardware in (("cpus", "CPU cores"), ("gpus", "GPUs"), ("tpus", "TPU chips")):
@@ -75,18 +82,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--time-limit", type=seconds, metavar="S", help=limit)
     memory = "memory that one run may use, such as 16GiB; default: no limit"
     add("--memory-limit", type=size, metavar="SIZE", help=memory)
-    calibration = "time no training steps for the estimates"
-    add("--no-calibration", action="store_true", help=calibration)
-    add("--dry-run", action="store_true", help="print the plan and stop")
+    calibration = (
+        "whether to time some training steps, which tells how long the sweep will take; default: "
+        "yes, but no with --dry-run"
+    )
+    add("--calibration", action=argparse.BooleanOptionalAction, help=calibration)
+    only = "print the plan, which data are missing and how large they are; write nothing"
+    add("--dry-run", action="store_true", help=only)
+    skip = "leave out the runs whose data are missing, and do the others"
+    add("--skip-missing-data", action="store_true", help=skip)
     status = "print the state of each run of the sweep in DIR, and change nothing"
-    add("--status", type=Path, metavar="DIR", help=status)
+    add("--status", type=input_folder, metavar="DIR", help=status)
+    add_resume(parser)
     add_data_dir(parser)
     add_set(parser)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do a sweep, or what is left of it, and return the exit status."""
-    del argv
+    from lra_bench.display.command import command
     from lra_bench.display.progress import Display
     from lra_bench.errors import UsageError
     from lra_bench.sweep import status
@@ -96,6 +110,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     if args.out is None:
         raise UsageError("sweep needs --out DIR (see lra-bench sweep --help)")
     from lra_bench.sweep.executor import Needs
+    from lra_bench.sweep.history import History
     from lra_bench.sweep.schedule import Patience
     from lra_bench.sweep.sweep import Request, execute
 
@@ -108,10 +123,15 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         needs=Needs(args.cpus, args.gpus, args.tpus),
         patience=Patience(args.retries, args.time_limit),
         memory_limit=args.memory_limit,
-        calibrate=not args.no_calibration,
+        calibrate=not args.dry_run if args.calibration is None else args.calibration,
         dry_run=args.dry_run,
+        skip_missing_data=args.skip_missing_data,
+        without_missing_data=command(*argv, "--skip-missing-data"),
     )
-    return execute(request, Display())
+    display = Display()
+    if args.resume and not History(args.out).jobs():
+        display.line(nothing_to_resume(args.out))
+    return execute(request, display)
 
 
 def _choice(args: argparse.Namespace) -> "Choice":
@@ -134,7 +154,4 @@ def _axis(text: str) -> tuple[str, tuple[str, ...]]:
     key, _, values = text.partition("=")
     if not key or not values:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE,VALUE,...")
-    return key, names(values)
-
-
-_seeds = several(natural)
+    return key, texts(values)

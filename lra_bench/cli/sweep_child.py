@@ -25,12 +25,14 @@ def main() -> int:
 
     from lra_bench.cli import main as lra_bench
     from lra_bench.files import locked
+    from lra_bench.records.run_folder import RunFolder
 
     folder = Path(request["folder"])
     # Wait until the attempt before has saved; if it hangs, the time limit ends this one too.
     with locked(folder / ".lock", wait=True):
         pass
-    return lra_bench(["run", *request["arguments"], "--out", str(folder), "--resume"])
+    resume = ["--resume"] if RunFolder(folder).started else []
+    return lra_bench(["run", *request["arguments"], "--out", str(folder), *resume])
 
 
 def _stop_at_end(from_sweep: BinaryIO) -> None:

@@ -4,6 +4,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from lra_bench.cli.common import one_of
+from lra_bench.cli.paths import compared, records_path
+
 NAME = "table"
 HELP = "make tables from records"
 DESCRIPTION = """\
@@ -18,15 +21,22 @@ compares two folders of records.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("dirs", nargs="*", type=Path, metavar="DIR", help="searched for records")
-    kind_help = "default: accuracy; efficiency if there are only such records"
-    parser.add_argument("--kind", choices=("accuracy", "efficiency"), help=kind_help)
-    formats = ("markdown", "csv", "json", "latex", "html")
-    parser.add_argument("--format", choices=formats, default="markdown")
+    parser.add_argument(
+        "dirs", nargs="*", type=records_path, metavar="DIR", help="searched for records"
+    )
+    kind_help = "efficiency; default: efficiency if there are only such records, else accuracy"
+    kind = one_of("kind", ("accuracy", "efficiency"))
+    parser.add_argument("--kind", type=kind, metavar="KIND", help=f"accuracy or {kind_help}")
+    names = ("markdown", "csv", "json", "latex", "html")
+    style = one_of("format", names, md="markdown", tex="latex", htm="html")
+    format_help = f"{', '.join(names)}; default: %(default)s"
+    parser.add_argument(
+        "--format", type=style, default="markdown", metavar="NAME", help=format_help
+    )
     published_help = "add published figures, each with its source; without DIR, show only these"
     parser.add_argument("--published", action="store_true", help=published_help)
     pair_help = "two attentions, named as in the tables, or two folders"
-    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help=pair_help)
+    parser.add_argument("--compare", nargs=2, type=compared, metavar=("A", "B"), help=pair_help)
     mix_help = "efficiency only: put machines in one table"
     parser.add_argument("--mix-machines", action="store_true", help=mix_help)
 

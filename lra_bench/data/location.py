@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lra_bench.contracts import Task
 from lra_bench.errors import UsageError
+from lra_bench.files import expanded
 
 # The version of the store's format; part of the fingerprint.
 SCHEMA = 2
@@ -20,24 +21,11 @@ def data_root(argument: Path | None) -> Path:
     Raises:
         UsageError: it lies in the home folder, and this user has none.
     """
-    path = argument or Path(os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench")
+    text = str(argument) if argument else os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench"
     try:
-        return expanded(path)
+        return expanded(text)
     except UsageError as error:
         raise UsageError(f"no folder of data: {error}; {OTHER_ROOT}") from None
-
-
-def expanded(path: Path) -> Path:
-    """Return the path with ~ replaced by the home folder.
-
-    Raises:
-        UsageError: this user has none, as in a container that knows only the user's number.
-    """
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        text = f"user {os.getuid()} has no home folder, and $HOME is not set"
-        raise UsageError(f"{path}: {text}") from None
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Display:
         # Keep the current stream: some libraries redirect standard output to be quiet.
         out = sys.stdout
         self._console = Console(
-            file=out, highlight=False, markup=False, soft_wrap=True, quiet=quiet
+            file=out, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=quiet
         )
 
     @property

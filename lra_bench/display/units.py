@@ -1,13 +1,72 @@
-"""Parse and format bytes and seconds."""
+"""Parse and format numbers, bytes and seconds."""
 
+import contextlib
+import math
 import re
+from decimal import Decimal, InvalidOperation
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?(?:e\d{1,2})?)\s*([kmgt]i?)?b?", re.IGNORECASE)
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)\s*", re.IGNORECASE)
+_SECONDS = {
+    **dict.fromkeys(("ms",), 1e-3),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86_400.0),
+}
+_MOST_DIGITS = 18
+
+
+def parse_whole(text: str) -> int:
+    """Parse a whole number: "1000", "1e3", "1_000", "1000.0".
+
+    "1k" is refused: of tokens it may mean 1,000 or 1,024.
+
+    Raises:
+        ValueError: the text is no whole number, or has more than 18 digits.
+    """
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation:
+        raise ValueError(text) from None
+    if not number.is_finite() or number.adjusted() >= _MOST_DIGITS or number != int(number):
+        raise ValueError(text)
+    return int(number)
+
+
+def parse_number(text: str) -> float:
+    """Parse a finite number: "0.5", "1e-3".
+
+    Raises:
+        ValueError: the text is no finite number.
+    """
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def parse_duration(text: str) -> float:
+    """Parse "90", "90s", "1.5h", "1h 30min" or "2d" into seconds.
+
+    Raises:
+        ValueError: the text is no duration.
+    """
+    with contextlib.suppress(ValueError):
+        return parse_number(text)
+    parts = _DURATION.findall(text.strip())
+    if (
+        not parts
+        or _DURATION.sub("", text.strip())
+        or any(unit.lower() not in _SECONDS for _, unit in parts)
+    ):
+        raise ValueError(text)
+    return sum(float(number) * _SECONDS[unit.lower()] for number, unit in parts)
 
 
 def parse_size(text: str) -> int:
-    """Parse "16GiB", "500MB" or "1000000" into bytes; "16G" is 16 GiB.
+    """Parse "16GiB", "500MB", "1000000" or "1e6" into bytes; "16G" is 16 GiB.
 
     Raises:
         ValueError: the text is no size.

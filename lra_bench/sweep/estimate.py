@@ -91,15 +91,20 @@ def calibrate(
     resources: Resources,
     folder: Path,
     display: Display,
+    *,
+    measure: bool,
+    keep: bool,
 ) -> dict[str, Estimate]:
-    """Return an estimate for each kind of run, from some timed training steps.
+    """Return estimates of kinds of runs, from some timed training steps.
 
     Args:
         jobs: one run of each kind.
-        sizes: number of examples in each split, by the kind of run.
+        sizes: number of examples in each split, by the kind of run; {} if unknown.
         resources: what each run will have.
-        folder: the sweep's folder; measurements are kept there, and not repeated.
+        folder: the sweep's folder, which may hold earlier measurements; these are not repeated.
         display: where progress is shown.
+        measure: whether to time steps that no earlier measurement is of.
+        keep: whether to write measurements to the sweep's folder.
     """
     path, estimates = folder / FILE, {}
     lines = records.read(path) if path.exists() else []
@@ -109,15 +114,19 @@ def calibrate(
             bar(number, job.kind)
             settings = job.settings()
             cell = _training_step(settings, resources.devices)
-            line = earlier.get(_key(cell)) or _measure(cell, path)
-            estimates[job.kind] = _extrapolate(settings, sizes[job.kind], line)
+            line = earlier.get(_key(cell))
+            if line is None and measure:
+                line = _measure(cell, path if keep else None)
+            if line is not None and sizes[job.kind]:
+                estimates[job.kind] = _extrapolate(settings, sizes[job.kind], line)
     return estimates
 
 
-def _measure(cell: Cell, path: Path) -> Measurement:
-    """Measure a training step and append the result to a file."""
+def _measure(cell: Cell, path: Path | None) -> Measurement:
+    """Measure a training step and append the result to a file, if one is given."""
     measurement = supervise.measure(cell, _BUDGET_SECONDS, _TIME_LIMIT, xla_flags="")
-    append_line(path, measurement.as_dict())
+    if path is not None:
+        append_line(path, measurement.as_dict())
     return measurement
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lra_bench.config import check_options, make_settings, of_attention
+from lra_bench.config import check_options, make_settings, of_attention, presets
 from lra_bench.errors import UsageError
 from lra_bench.records.run_folder import RunFolder
 from lra_bench.registry import ATTENTIONS, TASKS
@@ -22,7 +22,8 @@ class Choice:
     """A Choice says which runs a sweep holds: all combinations of its parts.
 
     Attributes:
-        tasks, attentions: names, or "all".
+        tasks: names, or "all" that have the preset.
+        attentions: names, or "all".
         seeds: one run for each.
         preset: the preset of all runs.
         overrides: "group.key=value" for every run; attention.* only for those that have the option.
@@ -87,7 +88,7 @@ def jobs(choice: Choice) -> list[Job]:
     Raises:
         UsageError: a name or a setting is wrong, or no run matches the filters.
     """
-    tasks, attentions = _names(choice.tasks, TASKS), _names(choice.attentions, ATTENTIONS)
+    tasks, attentions = _tasks(choice), _names(choice.attentions, ATTENTIONS)
     check_options([*choice.overrides, *(f"{key}=" for key, _ in choice.grid)], attentions)
     points = _grid_points(choice.grid)
     combinations = itertools.product(choice.seeds, tasks, attentions, points)
@@ -115,6 +116,19 @@ def check_folders(jobs: Sequence[Job], out: Path) -> None:
     """
     for job in jobs:
         RunFolder(out / job.name).check_owner(job.settings())
+
+
+def tasks_without_preset(choice: Choice) -> list[str]:
+    """Return the tasks that "all" leaves out, since they lack the preset of the sweep."""
+    if _ALL not in choice.tasks:
+        return []
+    return [name for name in TASKS.names() if choice.preset not in presets(name)]
+
+
+def _tasks(choice: Choice) -> list[str]:
+    """Return the tasks of a sweep; "all" stands for those that have its preset."""
+    names, left_out = _names(choice.tasks, TASKS), tasks_without_preset(choice)
+    return [name for name in names if name not in left_out] or names
 
 
 def _names(given: Sequence[str], registry: Any) -> list[str]:

@@ -2,27 +2,27 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from lra_bench.contracts import SPLITS
-from lra_bench.data.location import data_root, locate
-from lra_bench.data.obtain import load_data
+from lra_bench.data.location import data_root
+from lra_bench.data.need import Need
+from lra_bench.display import command
 from lra_bench.display.progress import Display
 from lra_bench.display.units import duration
 from lra_bench.efficiency import supervise
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files import locked, refuse_file
 from lra_bench.records import record
-from lra_bench.registry import make_task
 from lra_bench.runtime.stopping import StopRequest
+from lra_bench.sweep import sweep_data
 from lra_bench.sweep.estimate import Estimate, Resources, calibrate, from_ended_runs
 from lra_bench.sweep.executor import Executor, Needs
 from lra_bench.sweep.history import Attempts, History
 from lra_bench.sweep.local_executor import LocalExecutor, slots
-from lra_bench.sweep.plan import Choice, Job, check_folders, jobs
+from lra_bench.sweep.plan import Choice, Job, check_folders, jobs, tasks_without_preset
 from lra_bench.sweep.run_state import RunState, run_state
 from lra_bench.sweep.schedule import Patience, Schedule
 from lra_bench.sweep.tables import number, plan_table
@@ -46,7 +46,9 @@ class Request:
         patience: how often a run is tried, and how long an attempt may take.
         memory_limit: memory that one run may use, in bytes; None for no limit.
         calibrate: whether to time training steps for the estimates.
-        dry_run: whether only to print what would be done.
+        dry_run: whether only to look, and to print what would be done; nothing is written.
+        skip_missing_data: whether to leave out runs whose data are missing.
+        without_missing_data: the command that does so, for a message.
     """
 
     choice: Choice
@@ -59,6 +61,8 @@ class Request:
     memory_limit: int | None
     calibrate: bool
     dry_run: bool
+    skip_missing_data: bool
+    without_missing_data: str
 
 
 def execute(request: Request, display: Display) -> int:
@@ -69,6 +73,13 @@ def execute(request: Request, display: Display) -> int:
     """
     planned = jobs(request.choice)
     refuse_file(request.out)
+    check_folders(planned, request.out)
+    for task in tasks_without_preset(request.choice):
+        display.line(f"left out: {task}, which has no preset {request.choice.preset}")
+    sweep = _Sweep(request, planned, display)
+    if request.dry_run:
+        return sweep.look()
+    sweep.check_data()
     with locked(request.out / ".lock", wait=False) as acquired:
         if not acquired:
             raise UsageError(f"another sweep is at work in {request.out}")
@@ -79,11 +90,14 @@ def execute(request: Request, display: Display) -> int:
 class _Sweep:
     """A sweep goes through four stages: look, estimate, print the plan, carry it out.
 
+    Until `execute` is called, nothing is written.
+
     Attributes:
         jobs: the requested runs.
         attempts: earlier attempts at each run, by its name.
         states: state of each run before the sweep goes on, by its name.
         left: the runs without a result.
+        needs: the data that these need, by the kind of run; {} if they do not run here.
     """
 
     def __init__(self, request: Request, jobs: list[Job], display: Display) -> None:
@@ -93,24 +107,83 @@ class _Sweep:
         self.attempts = self.history.attempts()
         self.states = {job.name: self._state(job) for job in jobs}
         self.left = [job for job in jobs if not self.states[job.name].is_done]
+        here = request.executor == "local"
+        self.needs = sweep_data.needs(self.left, self.data) if here else {}
 
     def _state(self, job: Job) -> RunState:
         """Return the state of a run now, given the attempts before this sweep."""
         return run_state(self.request.out / job.name, self.attempts.get(job.name, Attempts()))
 
+    def look(self) -> int:
+        """Print what is missing and what would be done, and return the exit status, 0."""
+        if not self.left:
+            self._say_all_done()
+        elif self.request.executor == "ray":
+            known = from_ended_runs(self.jobs, self.states, self.attempts)
+            self._print_plan("on a Ray cluster", None, known)
+        else:
+            sweep_data.show(sweep_data.distinct(self.needs), self.display)
+            self.display.line()
+            executor, resources = self._executor()
+            sizes = {kind: need.sizes() for kind, need in self.needs.items()}
+            estimates = self._estimates(resources, sizes)
+            self._print_plan(executor.describe(), executor.capacity, estimates)
+        return 0
+
+    def check_data(self) -> None:
+        """Check that the data of all runs are there or can be prepared, unless others are skipped.
+
+        Raises:
+            UsageError: some are not; all of them are printed.
+        """
+        missing = [need for need in sweep_data.distinct(self.needs) if need.is_missing]
+        if missing and not (self.request.skip_missing_data and self._others(missing)):
+            for need in missing:
+                self.display.line(need.describe())
+            raise UsageError(self._refusal(missing))
+
+    def _others(self, missing: Sequence[Need]) -> list[Job]:
+        """Return the runs that are left and whose data are not among the missing ones."""
+        return [job for job in self.left if self.needs.get(job.kind) not in missing]
+
+    def _refusal(self, missing: Sequence[Need]) -> str:
+        """Return what is missing, and the command that goes on with the other runs."""
+        text = f"no data for {sweep_data.names(missing)}"
+        others = len(self._others(missing))
+        if not others:
+            return f"{text}, and no other run is left to do"
+        command = self.request.without_missing_data
+        return f"{text}; to go on with the other {number(others, 'run')}: {command}"
+
     def execute(self) -> int:
         """Go through all stages and return the exit status."""
         if not self.left:
-            self.display.line(f"all {number(len(self.jobs), 'run')} are done")
+            self._say_all_done()
             return 0
+        self._leave_out([need for need in self.needs.values() if need.is_missing])
         executor, resources = self._executor()
         with closing(executor):
-            estimates = self._estimates(resources)
-            self._print_plan(executor, estimates)
-            if self.request.dry_run:
-                return 0
+            sizes = self._prepare_data()
+            estimates = self._estimates(resources, sizes)
+            self._print_plan(executor.describe(), executor.capacity, estimates)
             self.history.plan(self.jobs)
             return self._run(executor, estimates)
+
+    def _say_all_done(self) -> None:
+        self.display.line(f"all {number(len(self.jobs), 'run')} are done")
+
+    def _leave_out(self, missing: Sequence[Need]) -> None:
+        """Leave out the runs whose data are missing, and print which tasks they are of."""
+        if not missing:
+            return
+        others = self._others(missing)
+        left_out = {job.name for job in self.left} - {job.name for job in others}
+        self.jobs = [job for job in self.jobs if job.name not in left_out]
+        self.states = {name: state for name, state in self.states.items() if name not in left_out}
+        self.left = others
+        self.needs = {job.kind: self.needs[job.kind] for job in others}
+        what = f"{number(len(left_out), 'run')} of {sweep_data.names(missing)}"
+        self.display.line(f"left out, as their data are missing: {what}")
 
     def _executor(self) -> tuple[Executor, Resources | None]:
         """Return the executor, and the resources of one run; None if it does not run here."""
@@ -136,45 +209,63 @@ class _Sweep:
         compiled = (self.request.out / _COMPILED).resolve()
         return {"JAX_COMPILATION_CACHE_DIR": str(compiled), **environment}
 
-    def _estimates(self, resources: Resources | None) -> dict[str, Estimate]:
-        """Return an estimate for each kind of run, as far as one is known or can be measured."""
-        known = from_ended_runs(self.jobs, self.states, self.attempts)
-        if resources is None:
-            return known
-        sizes = self._prepare_data()
-        unknown = {job.kind: job for job in self.left if job.kind not in known}
-        if not self.request.calibrate or not unknown:
-            return known
-        folder, first_jobs = self.request.out, list(unknown.values())
-        return known | calibrate(first_jobs, sizes, resources, folder, self.display)
+    def _estimates(
+        self, resources: Resources | None, sizes: Mapping[str, Mapping[str, int]]
+    ) -> dict[str, Estimate]:
+        """Return an estimate for each kind of run, as far as one is known or can be measured.
 
-    def _prepare_data(self) -> dict[str, dict[str, int]]:
-        """Prepare missing data; return the number of examples in each split, by kind of run."""
-        sizes: dict[str, dict[str, int]] = {}
-        prepared: dict[str, dict[str, int]] = {}
-        for job in {job.kind: job for job in self.left}.values():
-            settings = job.settings()
-            key = repr((job.task, settings.data_source, settings.data))
-            if key not in prepared:
-                task = make_task(job.task, settings.data)
-                location = locate(self.data, task, settings.data_source)
-                store = load_data(task, location, self.display)
-                prepared[key] = {split: len(store.splits[split]) for split in SPLITS}
-            sizes[job.kind] = prepared[key]
+        Args:
+            resources: the resources of one run; None if it does not run here.
+            sizes: number of examples in each split, by the kind of run.
+        """
+        known = from_ended_runs(self.jobs, self.states, self.attempts)
+        unknown = {job.kind: job for job in self.left if job.kind not in known}
+        if resources is None or not unknown:
+            return known
+        return known | calibrate(
+            list(unknown.values()),
+            sizes,
+            resources,
+            self.request.out,
+            self.display,
+            measure=self.request.calibrate,
+            keep=not self.request.dry_run,
+        )
+
+    def _prepare_data(self) -> Mapping[str, Mapping[str, int]]:
+        """Prepare missing data; return the number of examples in each split, by kind of run.
+
+        Raises:
+            RunError: some cannot be prepared, and their runs are not to be left out.
+        """
+        sizes, failed = sweep_data.prepare(self.needs, self.display)
+        if failed and not (self.request.skip_missing_data and self._others(failed)):
+            raise RunError(self._refusal(failed))
+        self._leave_out(failed)
         return sizes
 
-    def _print_plan(self, executor: Executor, estimates: Mapping[str, Estimate]) -> None:
-        """Print what will be done and, where every run has an estimate, how long it will take."""
+    def _print_plan(
+        self, where: str, capacity: int | None, estimates: Mapping[str, Estimate]
+    ) -> None:
+        """Print what will be done and, where every run has an estimate, how long it will take.
+
+        Args:
+            where: where the runs take place, in words.
+            capacity: how many runs can go on at once; None if that is not known.
+            estimates: time and memory of a run, by its kind.
+        """
         done = len(self.jobs) - len(self.left)
         self.display.line(
             f"{number(len(self.jobs), 'run')}, {done:,} done, preset "
-            f"{self.request.choice.preset}, {executor.describe()}"
+            f"{self.request.choice.preset}, {where}"
         )
         self.display.show(plan_table(self.left, estimates))
         seconds = [estimates.get(job.kind, Estimate()).seconds for job in self.left]
         known = [value for value in seconds if value is not None]
-        if len(known) == len(seconds):
-            self.display.line(f"about {duration(sum(known) / executor.capacity)} in all")
+        if capacity and len(known) == len(seconds):
+            self.display.line(f"about {duration(sum(known) / capacity)} in all")
+        elif self.request.dry_run and not self.request.calibrate:
+            self.display.line("times are unknown; --calibration measures them")
         self.display.line()
 
     def _run(self, executor: Executor, estimates: Mapping[str, Estimate]) -> int:
@@ -230,5 +321,6 @@ class _Sweep:
             return 1
         if all(self._state(job).is_done for job in self.history.jobs()):
             shutil.rmtree(out / _COMPILED, ignore_errors=True)
-        self.display.line(f"the records are in {out}; to see a table: lra-bench table {out}")
+        table = command.command("table", command.path(out))
+        self.display.line(f"the records are in {out}; to see a table: {table}")
         return 1 if schedule.failed else 0

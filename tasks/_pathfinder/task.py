@@ -64,6 +64,7 @@ class PathfinderTask:
             "pathfinder*/curv_*/{imgs,metadata}",
             splits="ranked by SHA-256 of the name, such as imgs/0/sample_0.png: the first 80 % "
             "train, then 10 % validation, then 10 % test; of each the first, if fewer are wanted",
+            examples=(160_000, 20_000, 20_000),
         ),
     )
 

@@ -367,10 +367,11 @@ def test_a_hung_run_is_ended_and_recorded(cli, tmp_path):
     [
         ((), "needs --out"),
         (("--out", "x", "--tasks", "listop"), "did you mean 'listops'"),
-        (("--out", "x", "--seeds", "0,a"), "'a' is not a whole number"),
+        (("--out", "x", "--seeds", "0,a"), "'a' is not a seed"),
         (("--out", "x", "--grid", "train.num_steps"), "is not KEY=VALUE"),
         (("--out", "x", "--gpus", "1"), "JAX finds none here"),
-        (("--status", "nowhere"), "holds no sweep"),
+        (("--status", "nowhere"), "--status nowhere: no such file or folder"),
+        (("--status", "."), "holds no sweep"),
     ],
 )
 def test_a_wrong_call_is_one_line(cli, tmp_path, monkeypatch, words, says):

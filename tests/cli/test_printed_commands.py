@@ -1,0 +1,119 @@
+"""The commands that are printed for the user to run: each runs as it is printed."""
+
+import shlex
+import subprocess
+
+import numpy as np
+import pytest
+from common import read_record
+
+from lra_bench.data.location import locate
+from lra_bench.display import command
+from lra_bench.errors import RunError
+from lra_bench.registry import make_task
+
+# Few steps: what is tested is on which data the run trains.
+SHORT = ("train.num_steps=2", "train.eval_every=2", "train.log_every=1")
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    """A folder with spaces and quotes in its name, in the layout of the ListOps release."""
+    from lra_bench.tasks._listops_trees import Limits, generate, to_source
+
+    folder = tmp_path_factory.mktemp("a user's $HOME")
+    rng = np.random.default_rng(0)
+    for name, count in (("train", 64), ("val", 32), ("test", 32)):
+        tokens, arities, values = generate(rng, count, Limits(4, 40))
+        rows = zip(tokens, arities, values, strict=True)
+        text = "".join(f"{to_source(*x)}\t{value}\n" for *x, value in rows)
+        (folder / f"basic_{name}.tsv").write_text("Source\tTarget\n" + text)
+    return folder
+
+
+def printed(out, before):
+    """The words of the command that stands in the line that begins so."""
+    (line,) = [line for line in out.splitlines() if before in line]
+    program, *words = shlex.split(line.partition(before)[2])
+    assert program == "lra-bench"
+    return words
+
+
+PREPARED = "to run on these data: "
+
+
+@pytest.mark.parametrize("folder", ["data", "with a 'quote' and $x; y", "-x", ":car: \t\x1b[1m"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--preset", "smoke"),
+        ("--preset=smoke", "--set", "data.train_size=96", "--set=data.seed=3"),
+        ("--preset", "smoke", "--source", "PATH", "--set", "data.max_length=40"),
+        ("--preset", "smoke", "--source", "PATH", "--set", "data.source=generate"),
+        ("--set", "data.train_size=32", "--set", "data.test_size=8", "--set=data.max_length=80"),
+    ],
+)
+def test_the_command_after_prepare_runs_on_these_data(
+    cli, tmp_path, monkeypatch, release, folder, options
+):
+    """The run finds a complete store for its settings: nothing is left to prepare."""
+    monkeypatch.chdir(tmp_path)
+    stores = []
+
+    def execute(settings, folder, data, *others, **more):
+        task = make_task(settings.task, settings.data)
+        stores.append(locate(data, task, settings.data_source))
+        raise RunError("the run would train now")
+
+    monkeypatch.setattr("lra_bench.training.run.execute", execute)
+    words = [str(release) if word == "PATH" else word for word in options]
+    status, out, err = cli("data", "prepare", "listops", *words, f"--data-dir={folder}")
+    assert status == 0, err
+    assert cli(*shell_words(out))[2] == "lra-bench: the run would train now\n"
+    (store,) = stores
+    assert store.exists()
+    assert store.source == ("release" if "--source" in options else "generate")
+    assert len(list((tmp_path / folder).rglob("manifest.json"))) == 1
+
+
+def shell_words(out):
+    """The words of the printed command as bash reads them."""
+    (line,) = [line for line in out.splitlines() if PREPARED in line]
+    call = line.partition(PREPARED)[2].removeprefix("lra-bench ")
+    done = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {call}"], capture_output=True, check=True, text=True
+    )
+    return done.stdout.split("\0")[:-1]
+
+
+def test_the_command_after_prepare_trains(cli, tmp_path, monkeypatch, release):
+    monkeypatch.chdir(tmp_path)
+    sets = [f"--set={item}" for item in (*SHORT, "model.num_layers=1")]
+    call = ("data", "prepare", "listops", "--preset", "smoke", "--source", release, *sets)
+    status, out, err = cli(*call, "--data-dir", "my data")
+    assert status == 0, err
+    status, out, err = cli(*printed(out, PREPARED))
+    assert status == 0, err
+    (file,) = tmp_path.glob("runs/*/record.json")
+    record = read_record(file)
+    assert (record["data"]["source"], record["steps"]) == ("release", 2)
+
+
+def test_run_and_data_have_one_default_preset():
+    from lra_bench.cli import parser
+
+    presets = {
+        parser().parse_args(words).preset
+        for words in (["run"], ["data", "prepare", "text"], ["sweep"])
+    }
+    assert presets == {"mini"}
+
+
+@pytest.mark.parametrize("word", ["a b", "", "it's", "\x1b[31m", "a\nb", "\udcff\\n", "é", "$(x)"])
+def test_a_word_reaches_the_command_unchanged(word):
+    line = command.command(word, "next")
+    assert "\n" not in line
+    assert "\x1b" not in line
+    call = line.removeprefix("lra-bench ")
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {call}"], capture_output=True, check=True)
+    assert done.stdout.split(b"\0")[:-1] == [word.encode(errors="surrogateescape"), b"next"]
