@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from lra_bench.cli.common import add_strict, strictly
+
 NAME = "report"
 HELP = "make one HTML page of tables and figures"
 DESCRIPTION = """\
@@ -21,11 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=out_help)
     published_help = "add published figures, each with its source"
     parser.add_argument("--published", action="store_true", help=published_help)
+    add_strict(parser)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Write the page."""
     del argv
+    return strictly(args.strict, lambda: _write(args))
+
+
+def _write(args: argparse.Namespace) -> int:
     from lra_bench.report.build import write
 
     for path in write(args.dirs, args.out, with_published=args.published):

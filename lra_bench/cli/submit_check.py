@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lra_bench.cli.common import add_strict, strictly
+
 if TYPE_CHECKING:
     from lra_bench.leaderboard.submission import RuleCheck
 
@@ -23,11 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help="searched for records")
     all_help = f"show every place where a rule is broken, not only the first {_SHOWN}"
     parser.add_argument("--all", action="store_true", help=all_help)
+    add_strict(parser)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Print for each row which rules it keeps; return 1 if any is broken."""
     del argv
+    return strictly(args.strict, lambda: _check(args))
+
+
+def _check(args: argparse.Namespace) -> int:
     from lra_bench.leaderboard.submission import check, rows
     from lra_bench.records.find import collect
 

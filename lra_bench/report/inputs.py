@@ -124,7 +124,7 @@ def gather(folders: Sequence[Path]) -> Inputs:
         UsageError: a folder is missing, or there is no record at all.
     """
     runs = [(run.path or Path(), [run]) for run in readable(folders)]
-    lines = [(path, records.read(path)) for path in records.find(folders)]
+    lines = [(path, records.readable(path)) for path in records.find(folders)]
     studies = [(path, _study(path)) for path in approximation.find(folders)]
     files = {
         _shown(path, folders): len(values) for path, values in (*runs, *lines, *studies) if values

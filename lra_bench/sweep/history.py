@@ -3,7 +3,6 @@
 `sweep.json` lists its runs; `sweep.jsonl` has a line for the begin and the end of each attempt.
 """
 
-import json
 import os
 import platform
 from collections.abc import Iterable
@@ -13,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench.errors import RunError
-from lra_bench.files import append_line, read_lines, write_json
+from lra_bench.files import append_line, read_json, read_lines, write_json
+from lra_bench.records.find import leave_out_lines
+from lra_bench.records.values import is_number, is_text
 from lra_bench.sweep.plan import Job
 
 PLAN, EVENTS, LOGS = "sweep.json", "sweep.jsonl", "logs"
@@ -74,9 +75,8 @@ class History:
         if not path.exists():
             return []
         try:
-            runs = json.loads(path.read_text())["runs"]
-            return [Job(**{**run, "overrides": tuple(run["overrides"])}) for run in runs]
-        except (ValueError, KeyError, TypeError):
+            return [_job(run) for run in read_json(path)["runs"]]
+        except (OSError, ValueError, KeyError, TypeError):
             raise RunError(f"{path} can't be read; remove it (the runs are kept)") from None
 
     def begin(self, job: Job, *, fresh: bool) -> None:
@@ -92,20 +92,44 @@ class History:
         append_line(self.folder / EVENTS, {"time": time, "run": job.name, **event})
 
     def attempts(self) -> dict[str, Attempts]:
-        """Return the attempts at each run, by its name; unreadable events are left out."""
+        """Return the attempts at each run, by its name; unreadable events are left out.
+
+        Where events are lost, an end may be taken for that of an earlier begin, so no duration is
+        known.
+        """
         attempts: dict[str, Attempts] = {}
-        for event in read_lines(self.folder / EVENTS)[0]:
+        events, broken = read_lines(self.folder / EVENTS)
+        for event in events:
             if isinstance(event, dict) and isinstance(event.get("run"), str):
                 _add(event, attempts.setdefault(event["run"], Attempts()))
+        if broken:
+            leave_out_lines(broken, self.folder / EVENTS)
+            for summary in attempts.values():
+                summary.seconds = None
         return attempts
+
+
+def _job(run: Any) -> Job:
+    """Return the run that an entry of sweep.json describes.
+
+    Raises:
+        ValueError: it describes none.
+    """
+    job = Job(**{**run, "overrides": tuple(run["overrides"])})
+    texts = (job.kind, job.task, job.attention, job.preset, *job.overrides)
+    if not (all(map(is_text, texts)) and isinstance(job.seed, int)):
+        raise ValueError("not a run")
+    if Path(job.name).name != job.name:  # it names the folder of the run
+        raise ValueError("not the name of a folder")
+    return job
 
 
 def _add(event: dict[str, Any], attempts: Attempts) -> None:
     """Add an event of a run to its summary."""
     match event:
-        case {"event": "begin", "host": str(), "pid": int(), "fresh": bool()}:
+        case {"event": "begin", "host": str(), "pid": int(pid), "fresh": bool()} if 0 < pid < 2**31:
             attempts.unfinished = event
-        case {"event": "end", "outcome": str(outcome), "seconds": int() | float() as seconds}:
+        case {"event": "end", "outcome": str(outcome), "seconds": seconds} if is_number(seconds):
             fresh = attempts.unfinished is not None and attempts.unfinished["fresh"]
             attempts.unfinished = None
             attempts.ended += outcome != STOPPED

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lra_bench.files import read_json, without_checksum, write_json
 from lra_bench.records import record
 
 HELPERS = Path(__file__).resolve().parent
@@ -33,3 +34,13 @@ def refused(result, status, *words):
 def read_record(path):
     """The JSON values of a record that readers accept."""
     return record.read(path).as_dict()
+
+
+def unsealed(path):
+    """The JSON values of a record without its checksum, to be edited by hand."""
+    return without_checksum(read_json(path))
+
+
+def edit_record(path, **changes):
+    """Change keys of a record by hand; it then has no checksum, as records of old versions."""
+    write_json(path, {**unsealed(path), **changes})
