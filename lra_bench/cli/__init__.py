@@ -18,6 +18,7 @@ from lra_bench.cli import (
     sweep,
     table,
 )
+from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError, is_disk_full, one_line
 
 COMMANDS = (run, sweep, efficiency, table, report, submit_check, analyze, data, listing)
@@ -27,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser that says what is wrong in one line, without the usage above it."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {terminal(message)} (see {self.prog} --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -82,5 +83,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _complain(error: object, status: int) -> int:
     """Print an error on standard error and return the exit status."""
-    print(f"lra-bench: {error}", file=sys.stderr)
+    print(f"lra-bench: {terminal(error)}", file=sys.stderr)
     return status

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from lra_bench.cli.common import add_strict, strictly
+from lra_bench.display.escape import terminal
 
 NAME = "report"
 HELP = "make one HTML page of tables and figures"
@@ -36,5 +37,5 @@ def _write(args: argparse.Namespace) -> int:
     from lra_bench.report.build import write
 
     for path in write(args.dirs, args.out, with_published=args.published):
-        print(path)
+        print(terminal(path))
     return 0

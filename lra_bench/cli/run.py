@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lra_bench.cli.common import add_data_dir, add_set, natural, positive, size
+from lra_bench.display.escape import terminal
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
@@ -193,12 +194,12 @@ def _execute(
 def _show(record: "Record", folder: Path, display: "Display") -> None:
     """Print the result of a run and where its record is."""
     if record.test is None or record.validation is None:
-        display.line(f"{record.status.replace('_', ' ')}: {record.error}")
+        display.line(f"{record.status.replace('_', ' ')}: {terminal(record.error)}")
     else:
         display.line()
         for name, text in _results(record, record.test, record.validation):
-            display.line(f"{name:<15}{text}")
-    display.line(f"record         {folder / 'record.json'}")
+            display.line(f"{name:<15}{terminal(text)}")
+    display.line(f"record         {terminal(folder / 'record.json')}")
 
 
 def _results(record: "Record", test: "Score", validation: "Score") -> Iterator[tuple[str, str]]:

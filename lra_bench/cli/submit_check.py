@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import add_strict, strictly
+from lra_bench.display.escape import terminal
 
 if TYPE_CHECKING:
     from lra_bench.leaderboard.submission import RuleCheck
@@ -44,7 +45,7 @@ def _check(args: argparse.Namespace) -> int:
         broken = sum(bool(rule_check.faults) for rule_check in checks)
         any_broken = any_broken or broken > 0
         verdict = f"{broken} of {len(checks)} rules broken" if broken else "may stand"
-        print(f"{name} ({len(records)} records): {verdict}")
+        print(f"{terminal(name)} ({len(records)} records): {verdict}")
         for rule_check in checks:
             _show(rule_check, None if args.all else _SHOWN)
     return 1 if any_broken else 0
@@ -55,6 +56,6 @@ def _show(rule_check: "RuleCheck", limit: int | None) -> None:
     faults = rule_check.faults
     print(f"  {'no ' if faults else 'yes'}  {rule_check.rule}")
     for fault in faults[:limit]:
-        print(f"         {fault}")
+        print(f"         {terminal(fault)}")
     if limit is not None and len(faults) > limit:
         print(f"         and {len(faults) - limit:,} more; --all shows them")

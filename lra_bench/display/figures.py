@@ -10,6 +10,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lra_bench.display.escape import terminal
+
 # Okabe and Ito's colours without black, then Tol's purple, olive and indigo: colour-blind readers
 # can tell them apart.
 COLOURS = (
@@ -107,5 +109,5 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     for index, colour in enumerate(COLOURS):
         text = text.replace(colour.lower(), f"var(--c{index}, {colour})")
     text = text.replace("#000000", "currentColor").replace("fill: #ffffff", "fill: none")
-    label = re.sub(r'[<>&"]', "", description)
+    label = re.sub(r'[<>&"]', "", terminal(description))
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from lra_bench.display.escape import lines, terminal
+
 _REFRESH_SECONDS = 0.2
 _LINE_SECONDS = 30.0
 
@@ -59,8 +61,8 @@ class Display:
             yield
 
     def line(self, text: str = "") -> None:
-        """Print a line, above the bar if there is one."""
-        self._console.print(text)
+        """Print a line, above the bar if there is one; see `escape.lines`."""
+        self._console.print(lines(text))
 
     def verdict(self, ok: bool | None, text: str) -> None:
         """Print a line that begins with ok, WRONG or, for None, note; in colour on a terminal."""
@@ -69,12 +71,13 @@ class Display:
             False: ("WRONG ", "bold red"),
             None: ("note  ", "yellow"),
         }
-        self._console.print(Text(*words[ok]).append(text, "red" if ok is False else "default"))
+        style = "red" if ok is False else "default"
+        self._console.print(Text(*words[ok]).append(terminal(text), style))
 
     def example(self, title: str, text: str) -> None:
         """Print an example below its title; numbers and brackets are in colour on a terminal."""
-        self._console.print(Text(title, "bold"))
-        self._console.print(text, highlight=True)
+        self._console.print(Text(terminal(title), "bold"))
+        self._console.print(lines(text), highlight=True)
         self._console.print()
 
     @contextlib.contextmanager
