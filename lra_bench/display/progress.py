@@ -87,14 +87,14 @@ class Display:
             yield self._lines(label, total)
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[remark]}"),
+            TextColumn("{task.fields[remark]}", markup=False),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._console, transient=True) as progress:
-            task = progress.add_task(label, total=total, completed=start, remark="")
+            task = progress.add_task(terminal(label), total=total, completed=start, remark="")
             shown = 0.0
 
             def advance(done: int, remark: str, total: int | None = total, /) -> None:
@@ -102,7 +102,7 @@ class Display:
                 if (now := time.monotonic()) - shown >= _REFRESH_SECONDS:
                     shown = now
                     progress.tasks[task].total = total  # update() can't make it unknown again
-                    progress.update(task, completed=done, remark=remark)
+                    progress.update(task, completed=done, remark=terminal(remark))
 
             yield advance
 
@@ -114,6 +114,6 @@ class Display:
             if (now := time.monotonic()) - shown >= _LINE_SECONDS:
                 shown = now
                 of = f" of {total:,}" if total else ""
-                self.line(f"{label}: {done:,}{of} {remark}".rstrip())
+                self.line(terminal(f"{label}: {done:,}{of} {remark}").rstrip())
 
         return advance

@@ -216,7 +216,7 @@ class _Sweep:
                     record.read(path)
             except RunError as error:
                 path.rename(path.with_suffix(".unreadable"))
-                self.display.line(f"put aside as record.unreadable: {error}")
+                self.display.line(f"put aside as record.unreadable: {terminal(error)}")
 
     def _conclude(self, schedule: Schedule, stop: StopRequest) -> int:
         """Print how the sweep ended and return the exit status."""

@@ -39,9 +39,8 @@ def grid(jobs: Iterable[Job], statuses: Mapping[str, str]) -> Table:
         cells = rows.setdefault(label, {})
         cells.setdefault(job.task, Counter())[statuses[job.name].replace("_", " ")] += 1
         tasks[job.task] = None
-    table = Table(
-        "attention", *map(Text, map(terminal, tasks)), box=None, pad_edge=False, header_style="bold"
-    )
+    titles = ("attention", *map(terminal, tasks))
+    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
     for label, cells in rows.items():
         table.add_row(Text(terminal(label)), *(_cell(cells.get(task, Counter())) for task in tasks))
     return table
