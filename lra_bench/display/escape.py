@@ -88,6 +88,14 @@ def html(text: object) -> str:
     return markup.escape(lines(text))
 
 
-def figure(text: object) -> str:
-    """Return text as matplotlib shows it: a dollar begins no formula, on one line."""
-    return terminal(text).replace("$", r"\$")
+def figure(text: object, longest: int = 120) -> str:
+    """Return text as matplotlib shows it: on one line, and a dollar begins no formula.
+
+    Args:
+        text: to show.
+        longest: characters that there is room for; longer text is cut.
+    """
+    shown = terminal(text)
+    shown = shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+    # A legend leaves out what begins with an underscore.
+    return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$")

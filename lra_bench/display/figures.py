@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -76,14 +77,20 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG or SVG, by the path's suffix; equal figures give equal bytes."""
     if path.suffix == ".svg":
         path.write_text(_svg(figure), encoding="utf-8")
-    else:
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box is drawn in its place
         figure.savefig(path, dpi=DPI)
 
 
 def _svg(figure: Figure) -> str:
     file = io.StringIO()
     # Text stays text; ids depend on the contents only, and no date is written.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "lra-bench"}):
+    with (
+        rc_context({"svg.fonttype": "none", "svg.hashsalt": "lra-bench"}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # its width is a guess
         figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()
 

@@ -13,8 +13,10 @@ FOR_PROGRAMS = ("csv", "json")
 def for_programs(table: pd.DataFrame, style: str) -> str:
     """Format a table as csv or json; an unknown value is empty in csv, null in json."""
     if style == "csv":
-        texts = {name: table[name].map(escape.csv) for name in table.select_dtypes("object")}
-        return table.assign(**texts).to_csv(index=False, lineterminator="\n")
+        is_numeric = pd.api.types.is_numeric_dtype
+        texts = [name for name in table.columns if not is_numeric(table[name])]
+        shown = table.assign(**{name: table[name].map(escape.csv) for name in texts})
+        return shown.to_csv(index=False, lineterminator="\n")
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     return json.dumps(rows, indent=2) + "\n"
 

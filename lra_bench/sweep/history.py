@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench.errors import RunError
-from lra_bench.files import append_line, read_json, read_lines, write_json
+from lra_bench.files import (
+    Broken,
+    append_line,
+    each_line,
+    read_bytes,
+    read_json,
+    write_json,
+)
 from lra_bench.records.find import leave_out_lines
 from lra_bench.records.values import is_number, is_text
 from lra_bench.sweep.plan import Job
@@ -32,12 +39,14 @@ class Attempts:
         seconds: duration of a successful attempt that did the run from its start; None if none did.
         unfinished: the begin event of an attempt that has no end event, with the `host` and `pid`
             of its sweep; None if there is none.
+        begin_is_sure: whether no event was lost since that begin event.
     """
 
     ended: int = 0
     errors: list[str] = field(default_factory=list)
     seconds: float | None = None
     unfinished: dict[str, Any] | None = None
+    begin_is_sure: bool = True
 
     def is_running(self) -> bool:
         """Return whether an attempt goes on; a sweep on another host is taken to be alive."""
@@ -94,19 +103,25 @@ class History:
     def attempts(self) -> dict[str, Attempts]:
         """Return the attempts at each run, by its name; unreadable events are left out.
 
-        Where events are lost, an end may be taken for that of an earlier begin, so no duration is
-        known.
+        An end after an unreadable event may be of another begin than the one before; its duration
+        does not count.
         """
         attempts: dict[str, Attempts] = {}
-        events, broken = read_lines(self.folder / EVENTS)
-        for event in events:
-            if isinstance(event, dict) and isinstance(event.get("run"), str):
+        for event in self._events():
+            if isinstance(event, Broken):
+                for summary in attempts.values():
+                    summary.begin_is_sure = False
+            elif isinstance(event, dict) and isinstance(event.get("run"), str):
                 _add(event, attempts.setdefault(event["run"], Attempts()))
-        if broken:
-            leave_out_lines(broken, self.folder / EVENTS)
-            for summary in attempts.values():
-                summary.seconds = None
         return attempts
+
+    def _events(self) -> list[Any]:
+        path = self.folder / EVENTS
+        text = read_bytes(path).decode(errors="replace") if path.exists() else ""
+        events = list(each_line(text))
+        if broken := sum(isinstance(event, Broken) for event in events):
+            leave_out_lines(broken, path)
+        return events
 
 
 def _job(run: Any) -> Job:
@@ -128,9 +143,10 @@ def _add(event: dict[str, Any], attempts: Attempts) -> None:
     """Add an event of a run to its summary."""
     match event:
         case {"event": "begin", "host": str(), "pid": int(pid), "fresh": bool()} if 0 < pid < 2**31:
-            attempts.unfinished = event
+            attempts.unfinished, attempts.begin_is_sure = event, True
         case {"event": "end", "outcome": str(outcome), "seconds": seconds} if is_number(seconds):
-            fresh = attempts.unfinished is not None and attempts.unfinished["fresh"]
+            begun = attempts.unfinished
+            fresh = begun is not None and begun["fresh"] and attempts.begin_is_sure
             attempts.unfinished = None
             attempts.ended += outcome != STOPPED
             if outcome == "ok" and fresh:

@@ -10,6 +10,7 @@ from pathlib import Path
 from lra_bench.contracts import SPLITS
 from lra_bench.data.location import data_root, locate
 from lra_bench.data.obtain import load_data
+from lra_bench.display.escape import terminal
 from lra_bench.display.progress import Display
 from lra_bench.display.units import duration
 from lra_bench.efficiency import supervise

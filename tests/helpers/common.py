@@ -1,5 +1,6 @@
 """Paths and arguments that many tests share."""
 
+import re
 from pathlib import Path
 
 from lra_bench.files import read_json, without_checksum, write_json
@@ -39,6 +40,11 @@ def read_record(path):
 def unsealed(path):
     """The JSON values of a record without its checksum, to be edited by hand."""
     return without_checksum(read_json(path))
+
+
+def unsealed_lines(path):
+    """The text of a file of JSON lines without their checksums, to be edited by hand."""
+    return re.sub(r', "crc32": "[0-9a-f]{8}"', "", path.read_text())
 
 
 def edit_record(path, **changes):
