@@ -114,7 +114,7 @@ def _check(table: pd.DataFrame, columns: set[str]) -> None:
     for name in columns - _WORDS:
         if not all(map(is_number, table[name].tolist())):
             raise ValueError(f"{name}: not all numbers")
-        if name in _POSITIVE and not (table[name] > 0).all():
+        if name in _POSITIVE and (table[name].to_numpy() <= 0).any():
             raise ValueError(f"{name}: not all above 0")
     if table[list(columns & _WORDS)].isna().to_numpy().any():
         raise ValueError("a name is missing")
