@@ -4,6 +4,7 @@ import argparse
 import json
 
 from lra_bench.cli.common import one_of
+from lra_bench.display.escape import terminal
 
 NAME = "list"
 HELP = "list tasks, attentions and presets"
@@ -33,7 +34,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     for kind, entries in summaries.items():
         print(f"{kind}:")
         for name, summary in entries.items():
-            print(f"  {name:<{width}}  {summary}")
+            print(terminal(f"  {name:<{width}}  {summary}"))
     return 0
 
 

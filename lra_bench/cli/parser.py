@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from lra_bench.display.escape import terminal
 from lra_bench.errors import unknown
 from lra_bench.settings import ModelSettings, TrainSettings
 
@@ -24,7 +25,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
         """Print a message and end the program with status 2."""
         hint = "" if "--help" in message else f" (see {self.prog} --help)"
-        self.exit(2, f"{self.prog}: {message}{hint}\n")
+        self.exit(2, f"{self.prog}: {terminal(message)}{hint}\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Write a message; unlike argparse, do not ignore that a disk is full."""

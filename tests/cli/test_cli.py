@@ -17,7 +17,7 @@ KEYS = [
     "schema", "status", "error", "task", "attention", "preset", "seed", "config", "init_from",
     "parameters", "parameters_vs_softmax", "chance", "best_step", "validation", "test", "steps",
     "steps_per_second", "tokens_per_second", "flops_per_step", "peak_memory_bytes",
-    "compile_seconds", "data", "environment",
+    "compile_seconds", "data", "environment", "checksum",
 ]  # fmt: skip
 
 
@@ -110,8 +110,8 @@ class TestRun:
     def test_metrics_are_as_specified(self, finished):
         metrics = lines(finished)
         usual = ["step", "split", "loss", "accuracy", "seconds"]
-        assert all(list(x) == usual for x in metrics[:-1])
-        assert list(metrics[-1]) == [*usual, "correct"]
+        assert all(list(x) == [*usual, "crc32"] for x in metrics[:-1])
+        assert list(metrics[-1]) == [*usual, "correct", "crc32"]
         assert [x["step"] for x in metrics if x["split"] == "train"] == [4, 8, 12, 16, 20, 24]
         assert [x["step"] for x in metrics if x["split"] == "validation"] == [8, 16, 24]
         assert [x["split"] for x in metrics][-1] == "test"

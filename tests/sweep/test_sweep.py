@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from common import PATIENCE, read_record
+from common import PATIENCE, read_record, unsealed_lines
 
 from lra_bench.config import make_settings
 from lra_bench.display.units import duration
@@ -134,9 +134,8 @@ def test_an_attempt_is_running_while_its_sweep_is_alive(tmp_path):
     past, run = History(tmp_path), job()
     past.begin(run, fresh=True)
     assert past.attempts()[run.name].is_running()
-    lines = (
-        (tmp_path / history.EVENTS).read_text().replace(f'"pid": {os.getpid()}', '"pid": 4194999')
-    )
+    lines = unsealed_lines(tmp_path / history.EVENTS)
+    lines = lines.replace(f'"pid": {os.getpid()}', '"pid": 4194999')
     (tmp_path / history.EVENTS).write_text(lines)
     assert not past.attempts()[run.name].is_running()
 
