@@ -1,7 +1,5 @@
 """Make the settings of a run from (task, attention, preset, seed, overrides)."""
 
-import importlib
-import importlib.util
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args, get_type_hints
@@ -10,7 +8,7 @@ from absl import flags
 from ml_collections.config_flags import config_flags
 
 from lra_bench.errors import UsageError, unknown
-from lra_bench.registry import ATTENTIONS, TASKS, make_task
+from lra_bench.registry import ATTENTIONS, TASKS, make_task, presets_of
 from lra_bench.settings import ModelSettings, Origin, RunSettings, TrainSettings
 
 # A ConfigDict's type checks attributes that only exist at run time.
@@ -21,13 +19,12 @@ def presets(task: str) -> Mapping[str, Callable[[], Config]]:
     """Return the presets of a task, from `lra_bench.configs` or from the task's own module.
 
     Raises:
-        UsageError: unknown task.
+        UsageError: unknown task, or one whose presets are broken.
     """
-    entry = TASKS.get(task)
-    name = f"lra_bench.configs.{task.replace('-', '_')}"
-    if importlib.util.find_spec(name) is None:
-        name = entry.module
-    return importlib.import_module(name).PRESETS
+    try:
+        return presets_of(TASKS.get(task))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def make_settings(

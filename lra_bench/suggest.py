@@ -1,4 +1,4 @@
-"""Which valid name a mistyped name may stand for. It serves settings, names, commands and options.
+"""Suggest the valid names that a mistyped name may stand for: of settings, attentions, options.
 
 Comparison ignores case, and takes `_`, spaces and hyphens for the same.
 """

@@ -13,7 +13,7 @@ FLOORS = (
     ("suggest",),
     ("errors",),
     ("files", "settings", "published", "display"),
-    ("contracts", "runtime"),
+    ("contracts", "plugins", "runtime"),
     ("registry", "data"),
     ("config", "model"),
     ("records",),
