@@ -10,7 +10,6 @@ imports no plug-in that it does not need. A file or a plug-in that is broken is 
 import importlib
 import importlib.util
 import inspect
-import math
 import pkgutil
 import re
 import sys
@@ -23,7 +22,8 @@ from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_typ
 from lra_bench.contracts import AttentionTraits, Source, Task
 from lra_bench.display.escape import terminal
 from lra_bench.errors import UsageError, unknown
-from lra_bench.plugins import SECONDS, Broken, guarded, limit
+from lra_bench.ranges import COUNT, is_setting, type_of
+from lra_bench.runtime.plugins import SECONDS, Broken, guarded, limit
 from lra_bench.suggest import quoted
 
 Target = TypeVar("Target", bound=Callable[..., Any])
@@ -72,21 +72,24 @@ class Entry(Generic[Traits]):
         named = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "rngs"]
         return {p.name: p.default for p in named}
 
-    def hints(self) -> dict[str, Any]:
+    def _hints(self) -> dict[str, Any]:
         """Return the types of the parameters; {} if an annotation cannot be evaluated."""
         try:
             return get_type_hints(self._built_by, include_extras=True)
         except Exception:  # an annotation may name what is imported for type checkers only
             return {}
 
+    def types(self) -> dict[str, Any]:
+        """Return the type of each option, with its range or choices, for `ranges.valid`."""
+        hints = self._hints()
+        return {
+            name: type_of(usual, hints.get(name), COUNT) for name, usual in self.options().items()
+        }
+
     def choices(self) -> dict[str, tuple[Any, ...]]:
         """Return the valid values of each option that is annotated as a `Literal`."""
-        hints = self.hints()
-        return {
-            name: get_args(hints[name])
-            for name in self.options()
-            if get_origin(hints.get(name)) is Literal
-        }
+        types = self.types()
+        return {name: get_args(types[name]) for name in types if get_origin(types[name]) is Literal}
 
     @property
     def _built_by(self) -> Callable[..., Any]:
@@ -194,7 +197,9 @@ class Registry(Generic[Traits]):
                 self._load(source)
             found = name in self._entries
         if not found and name in self._problems:
-            raise UsageError(f"{self.kind} {terminal(name)} can't be loaded: {self._problems[name]}")
+            raise UsageError(
+                f"{self.kind} {terminal(name)} can't be loaded: {self._problems[name]}"
+            )
         return found
 
     def get(self, name: str) -> Entry[Traits]:
@@ -341,15 +346,6 @@ def _check_mechanism(name: str, target: Any) -> None:
             )
 
 
-def is_setting(value: Any) -> bool:
-    """Return whether a value can be a setting: what JSON holds, but no object."""
-    if isinstance(value, list | tuple):
-        return all(is_setting(each) for each in value)
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return value is None or type(value) in (bool, int, str)
-
-
 def _check_task(name: str, target: Any) -> None:
     """Check that a task is a class with everything that a `Task` has.
 
@@ -461,6 +457,22 @@ def register_task(name: str) -> Callable[[Target], Target]:
         return TASKS.add(name, target, None)
 
     return register
+
+
+def data_types(name: str) -> dict[str, Any]:
+    """Return the type of each data option of a task, with its range or choices.
+
+    Raises:
+        UsageError: no task has that name.
+    """
+    target: Any = TASKS.get(name).target
+    try:
+        hints = get_type_hints(target, include_extras=True)
+    except Exception:  # an annotation may name what is imported for type checkers only
+        hints = {}
+    task = target()
+    options = {field.name: getattr(task, field.name) for field in fields(target)}
+    return {name: type_of(usual, hints.get(name)) for name, usual in options.items()}
 
 
 def make_task(name: str, options: Mapping[str, Any]) -> Task:

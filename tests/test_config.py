@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from stores import prepared
 from lra_bench.config import make_settings, presets
 from lra_bench.data import store
 from lra_bench.errors import UsageError
+from lra_bench.ranges import parse
 from lra_bench.registry import ATTENTIONS, TASKS
 from lra_bench.training.learner import make_learner
 
@@ -160,28 +162,55 @@ def program(traced):
     ("override", "message"),
     [
         ("train.num_step=10", "unknown --set key 'train.num_step'; did you mean 'train.num_steps'"),
-        ("trian.num_steps=10", "unknown --set group 'trian'; did you mean 'train'"),
-        ("train.num_steps=ten", "train.num_steps=ten: the value must be of type int"),
-        ("train.num_steps=1.5", "must be of type int"),
-        ("train.num_steps=", "must be of type int"),
+        ("trian.num_steps=10", "unknown --set key 'trian.num_steps'; did you mean 'train.num_st"),
+        ("train.lr=1", "unknown --set key 'train.lr'; did you mean 'train.learning_rate'? valid: "),
+        ("train.dropout=0", "did you mean 'model.dropout'?"),
+        ("learning_rate=1", "did you mean 'train.learning_rate'? valid: data.*, model.*, train.*"),
+        ("LR=1", "did you mean 'train.learning_rate'?"),
+        ("train.Learning-Rate=1", "did you mean 'train.learning_rate'?"),
+        ("bs=1", "did you mean 'train.batch_size'?"),
+        ("epochs=3", "did you mean 'train.num_steps'?"),
+        ("heads=3", "did you mean 'model.num_heads'?"),
+        ("model.dim=3", "did you mean 'model.emb_dim' or 'model.head_dim'?"),
+        ("attention.features=3", "did you mean 'attention.num_features'?"),
+        ("attention.dropout=3", "'attention.dropout' of performer-softmax; did you mean 'model.dr"),
+        ("data.length=3", "did you mean 'data.max_length'"),
+        ("\x1b[31m\n=3", r"unknown --set key '\x1b[31m'"),
+        (
+            "train.num_steps=ten",
+            "train.num_steps='ten': must be a whole number from 1 to 2,147,483,",
+        ),
+        ("train.num_steps=1.5", "train.num_steps=1.5: must be a whole number from 1 to"),
+        ("train.num_steps=", "train.num_steps='': must be a whole number"),
+        ("train.num_steps=true", "must be a whole number"),
+        ("train.num_steps=[3]", "must be a whole number"),
+        ("train.num_steps=5,train.batch_size=8", "for several keys repeat --set"),
+        ("train.num_steps=5%", "must be a whole number"),
         ("train.num_steps", "must be key=value"),
-        ("train.num_steps=0", "must be positive"),
-        ("train.learning_rate=-1", "must be positive"),
-        ("train.clip_norm=-1", "must not be negative"),
-        ("train.learning_rate=fast", "must be of type float"),
-        ("train.learning_rate=nan", "must be a finite number"),
-        ("train.schedule=stairs", "valid: constant, linear, cosine, rsqrt"),
+        ("train.num_steps=0", "train.num_steps=0: must be a whole number from 1"),
+        ("train.batch_size=1e999", "train.batch_size=inf: must be a whole number"),
+        ("train.learning_rate=-1", "train.learning_rate=-1: must be a number from 1e-12 to 100"),
+        ("train.learning_rate=1,5", "must be a number"),
+        ("train.clip_norm=-1", "must be 0 or a number from 1e-06 to 1e+06"),
+        ("train.clip_norm=none", "1e+06; 0 stands for none"),
+        ("train.learning_rate=fast", "train.learning_rate='fast': must be a number"),
+        ("train.learning_rate=nan", "must be a number"),
+        ("train.beta2=1.0", "train.beta2=1.0: must be a number from 0 to 0.999999"),
+        ("train.beta2=0.99999999", "must be a number from 0 to 0.999999"),
+        ("train.schedule=stairs", "must be one of constant, linear, cosine, rsqrt"),
         ("train.accumulate=3", "train.accumulate=3 does not divide train.batch_size=32"),
-        ("model.dtype=float16", "valid: float32, bfloat16"),
-        ("model.dropout=1.0", "must be below 1"),
+        ("model.dtype=bf16", "did you mean 'bfloat16'? must be one of float32, bfloat16"),
+        ("model.dropout=1.0", "model.dropout=1.0: must be a number from 0 to 0.99"),
         ("data.max_length=10", "no length lies strictly between"),
-        ("data.train_size=0", "must be positive"),
+        ("data.train_size=0", "data.train_size=0: must be a whole number from 1 to 100,000,000"),
         ("data.source=web", "unknown data source of listops 'web'; valid: generate, release"),
         ("attention.num_feature=9", "did you mean 'attention.num_features'"),
-        ("attention.num_features=0", "attention.num_features=0: must be at least 1"),
+        ("attention.num_features=0", "attention.num_features=0: must be a whole number from 1 to"),
+        ("attention.causal=perhaps", "attention.causal='perhaps': must be true or false"),
         ("seed=3", "is an argument of its own, --seed"),
         ("attention=linear", "is an argument of its own, --attention"),
-        ("=3", "unknown --set group"),
+        ("=3", "unknown --set key ''"),
+        ("data_dir=x", "is an argument of its own, --data-dir"),
     ],
 )
 def test_wrong_overrides_are_told(override, message):
@@ -192,10 +221,72 @@ def test_wrong_overrides_are_told(override, message):
 
 
 def test_a_mechanism_without_options_says_so():
-    with pytest.raises(UsageError, match="no options"):
+    with pytest.raises(UsageError, match="it has no options"):
         make_settings("listops", "identity", "mini", 0, ["attention.num_features=3"])
 
 
 def test_later_overrides_win():
     overrides = ["train.num_steps=5", "train.num_steps=6"]
     assert make_settings("listops", "softmax", "mini", 0, overrides).train.num_steps == 6
+
+
+def test_a_mechanism_that_cannot_be_causal_says_so():
+    with pytest.raises(UsageError, match=r"--set attention\.causal: linformer can't be causal"):
+        make_settings("listops", "linformer", "mini", 0, ["attention.causal=true"])
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("train.num_steps=1e3", 1_000),
+        ("train.num_steps=1k", 1_000),
+        ("train.num_steps=2.5k", 2_500),
+        ("train.num_steps=1M", 1_000_000),
+        ("train.num_steps=4Ki", 4_096),
+        ("train.num_steps=1,000", 1_000),
+        ("train.num_steps=1_000", 1_000),
+        ("train.num_steps=600.0", 600),
+        ("train.num_steps=+600", 600),
+        ("train.num_steps='600'", 600),
+        (" train.num_steps = 600 ", 600),
+        ("train.learning_rate=1", 1.0),
+        ("train.learning_rate=.5", 0.5),
+        ("train.learning_rate=2E-3", 2e-3),
+        ("train.clip_norm=0", 0.0),
+        ("model.dtype=BFloat16", "bfloat16"),
+        ('model.pooling="cls"', "cls"),
+        ("attention.causal=true", True),
+        ("attention.causal=True", True),
+        ("attention.causal=yes", True),
+        ("attention.causal=ON", True),
+        ("attention.causal=1", True),
+        ("attention.causal=no", False),
+        ("attention.causal=off", False),
+        ("attention.estimator=Hyperbolic", "hyperbolic"),
+        ("data.max_length=1e3", 1_000),
+    ],
+)
+def test_values_may_be_written_as_people_do(override, value):
+    settings = make_settings("listops", "performer-softmax", "mini", 0, [override])
+    group, _, name = override.partition("=")[0].strip().partition(".")
+    groups = {**settings.as_dict(), "attention": settings.attention_options}
+    assert (type(groups[group][name]), groups[group][name]) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint", "value"),
+    [
+        ("none", Any, None),
+        ("3", Any, 3),
+        ("word", Any, "word"),
+        ("[1, 2]", tuple, [1, 2]),
+        ("a, b", tuple, ("a", "b")),
+        ("null", float | None, None),
+        ("0.5", float | None, 0.5),
+        ("none", str, "none"),
+        ("[" * 10_000, Any, "[" * 10_000),
+        ("9" * 10_000, int, "9" * 10_000),
+    ],
+)
+def test_other_types_of_values(text, hint, value):
+    assert parse(text, hint) == value

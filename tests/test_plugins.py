@@ -14,8 +14,8 @@ from common import PATIENCE, refused
 from plugin_cases import GOOD, HEAD, TASK, make_package
 
 from lra_bench.errors import UsageError
-from lra_bench.plugins import Broken, guarded
 from lra_bench.registry import ATTENTIONS, TASKS
+from lra_bench.runtime.plugins import Broken, guarded
 
 WHERE = "{0}/plugin.py, line "
 # Attentions: what the module does after its first line, and what is said of it.

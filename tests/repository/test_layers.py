@@ -10,10 +10,10 @@ from common import ROOT
 
 # The floors, from the ground up. A room on a floor knows none of its neighbours there.
 FLOORS = (
-    ("suggest",),
+    ("ranges", "suggest"),
     ("errors",),
     ("files", "settings", "published", "display"),
-    ("contracts", "plugins", "runtime"),
+    ("contracts", "runtime"),
     ("registry", "data"),
     ("config", "model"),
     ("records",),
