@@ -109,7 +109,7 @@ def valid(name: str, value: Any, hint: Any) -> Any:
     if value is None and type(None) in get_args(hint):
         return None
     if not _fits(value, plain) or (range_ is not None and not range_.holds(value)):
-        near = did_you_mean(value, _choices(plain)) if isinstance(value, str) else ""
+        near = did_you_mean(value, map(str, _choices(plain))) if isinstance(value, str) else ""
         raise ValueError(f"{name}={shown(value)}: {near}must be {expected(hint)}")
     return float(number) if plain is float else value
 

@@ -4,14 +4,17 @@ import dataclasses
 import hashlib
 import json
 import re
+import sys
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from common import refused
 from stores import prepared
 
 from lra_bench.config import make_settings, presets
+from lra_bench.configs import listops
 from lra_bench.data import store
 from lra_bench.errors import UsageError
 from lra_bench.ranges import parse
@@ -290,3 +293,78 @@ def test_values_may_be_written_as_people_do(override, value):
 )
 def test_other_types_of_values(text, hint, value):
     assert parse(text, hint) == value
+
+
+ABSURD = [
+    "-1", "-0.5", "1e30", "1e400", "-1e400", "nan", "inf", "-inf", "9" * 400, "9" * 5_000, "[]",
+    "{}", "x", "\x1b[31m", "", " ", "''", "0x10", "1/2", "5%", "null", "2024-01-01", "a=b",
+]  # fmt: skip
+# Values that are numbers, but no whole ones or far too many; counts and sizes refuse them.
+NO_COUNTS = ["0.5", "1e-300", "1e18", "99999999999", "true"]
+ONE_OF_EACH = [("listops", name) for name in ATTENTIONS.names()]
+ONE_OF_EACH += [(task, "identity") for task in TASKS.names() if task != "listops"]
+
+
+@pytest.mark.parametrize(("task", "attention"), ONE_OF_EACH)
+def test_absurd_values_of_every_key_are_refused(task, attention):
+    """In one line that names the key, the value and what is valid."""
+    preset = make_settings(task, attention, "smoke", 0)
+    groups = {"data": preset.data, "attention": preset.attention_options}
+    if (task, attention) == ("listops", "identity"):
+        groups |= {"model": vars(preset.model), "train": vars(preset.train)}
+    for group, name, usual in [(g, n, v) for g in groups for n, v in groups[g].items()]:
+        for text in ABSURD + (NO_COUNTS if type(usual) is int else []):
+            with pytest.raises(UsageError) as error:
+                make_settings(task, attention, "smoke", 0, [f"{group}.{name}={text}"])
+            message = str(error.value)
+            assert message.startswith(f"--set {group}.{name}="), (text, message)
+            assert "must be " in message
+            assert message.isprintable()
+            assert len(message) < 400
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["train.beta2=1.0", "train.learning_rate=1e30", "model.dropout=1", "data.max_length=1e12",
+     "train.batch_size=0", "train.eval_every=0", "attention.num_features=0"],
+)  # fmt: skip
+def test_nothing_is_done_before_a_value_is_refused(override, cli, tmp_path):
+    out = tmp_path / "run"
+    refused(cli("run", "--preset", "smoke", "--set", override, "--out", out), 2, "must be ")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**400, True, 1.0, None, "0"])
+def test_a_wrong_seed_is_refused(seed):
+    with pytest.raises(
+        UsageError, match=r"--seed=.*: must be a whole number from 0 to 4,294,967,295"
+    ):
+        make_settings("listops", "softmax", "smoke", seed)
+
+
+@pytest.mark.parametrize(
+    ("preset", "problem"),
+    [
+        (lambda: 1 / 0, "ZeroDivisionError"),
+        (lambda: sys.exit(1), "SystemExit"),
+        (lambda: None, "TypeError"),
+        (dict, "KeyError: 'data'"),
+        (lambda: {"data": {}, "model": 3, "train": {}}, "model is 3: must be a group of settings"),
+        (lambda: {"data": {}, "model": {}, "train": {}}, "model.dropout is missing"),
+        (lambda: {"data": {"x": 1}, "model": {}, "train": {}}, "unexpected keyword argument 'x'"),
+        (lambda: changed(beta2=1.0), "train.beta2=1.0: must be a number from 0 to 0.999999"),
+        (lambda: changed(batch_size=True), "train.batch_size=True: must be a whole number"),
+        (lambda: changed(momentum=1.0), "train.momentum is unknown"),
+    ],
+)
+def test_a_preset_passes_the_same_checks(preset, problem, monkeypatch):
+    monkeypatch.setitem(listops.PRESETS, "mine", preset)
+    with pytest.raises(UsageError) as error:
+        make_settings("listops", "softmax", "mine", 0)
+    assert problem in str(error.value)
+
+
+def changed(**train):
+    """A preset with other training settings."""
+    config = listops.smoke()
+    return {**config.to_dict(), "train": {**config.train.to_dict(), **train}}

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -25,6 +25,8 @@ _PROBE_SIDE = 32
 # The standard errors from which labels fit, and the fewest images to judge by. Good folders fit by
 # 12 standard errors and more.
 _FITS, _FEWEST_JUDGED = 3.0, 500
+# The sides, in pixels, that `generator.spec` knows.
+Side = Literal[32, 64, 128, 256]
 # The least distance between paddles, in pixels, at which contours can be followed.
 _FINEST = 2.4
 
@@ -42,7 +44,7 @@ class PathfinderTask:
         seed: of the generator.
     """
 
-    resolution: int
+    resolution: Side
     contour_length: Annotated[int, Range(3, 20)] = 14
     distractors: bool = True
     shrink: Annotated[int, Range(1, 256)] = 1
