@@ -49,11 +49,14 @@ def _summaries(kind: str) -> dict[str, str]:
 
 
 def _presets() -> dict[str, str]:
+    from inspect import getdoc
+
     from lra_bench.config import presets
+    from lra_bench.display.escape import terminal
     from lra_bench.registry import TASKS
 
     return {
-        f"{task} {name}": (make.__doc__ or "").partition("\n")[0]
+        f"{task} {name}": terminal((getdoc(make) or "").partition("\n")[0])
         for task in TASKS.names()
         for name, make in presets(task).items()
     }

@@ -253,7 +253,7 @@ class TestBadInput:
             (("run", "--seed", "one"), ("argument --seed: 'one' is not a whole number",)),
             (("run", "--seed", "-1"), ("argument --seed: '-1' is not", "from 0 to 4294967295")),
             (("run", "--set", "train.num_step=3"), ("did you mean 'train.num_steps'",)),
-            (("run", "--set", "train.num_steps=x"), ("must be of type int",)),
+            (("run", "--set", "train.num_steps=x"), ("must be a whole number from 1",)),
             (("run", "--set", "train.num_devices=64"), ("there are 1 here",)),
             (("run", "--set", "data.source=release"), ("lra-bench data prepare listops --source",)),
             (("run", "--sed", "1"), ("unknown option '--sed'", "did you mean '--se")),

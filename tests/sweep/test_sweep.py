@@ -94,7 +94,7 @@ def test_filters(filters, kept):
         ({"preset": "smok"}, "did you mean 'smoke'"),
         ({"overrides": ("train.num_step=3",)}, "did you mean 'train.num_steps'"),
         ({"overrides": ("attention.num_hashes=3",)}, "unknown --set key"),
-        ({"grid": (("train.num_steps", ("3", "x")),)}, "must be of type int"),
+        ({"grid": (("train.num_steps", ("3", "x")),)}, "must be a whole number"),
         ({"filters": ("text",)}, "matches none of the 4 runs"),
     ],
 )
@@ -336,7 +336,7 @@ def test_runs_that_diverge_or_exceed_their_memory_limit_are_results_and_stop_no_
     cli, tmp_path
 ):
     call = (*SMOKE, "--attentions", "identity", "--seeds", "0", "--out", tmp_path)
-    call += ("--set", "train.learning_rate=1e30", "--set", "train.clip_norm=0.0")
+    call += ("--set", "train.learning_rate=100", "--set", "train.weight_decay=10")
     widths = ("--grid", "model.ffn_dim=400000,32")
     status, out, _ = cli(*call, *widths, "--memory-limit", "400MiB")
     assert status == 0
