@@ -5,7 +5,7 @@ from typing import Any
 
 from lra_bench.display.escape import terminal
 from lra_bench.errors import UsageError, one_line, unknown
-from lra_bench.ranges import checked, hints_of, mapping, parse, valid
+from lra_bench.ranges import checked, frozen, hints_of, mapping, parse, valid
 from lra_bench.registry import ATTENTIONS, TASKS, data_types, make_task, presets_of
 from lra_bench.settings import ModelSettings, Origin, RunSettings, TrainSettings
 from lra_bench.suggest import did_you_mean, quoted
@@ -116,9 +116,10 @@ def override(groups: Groups, overrides: Sequence[str], task: str, attention: str
         group, name, text = _split(item, types, attention)
         value = parse(text, types[group][name])
         try:
-            groups[group][name] = valid(f"--set {group}.{name}", value, types[group][name])
+            checked_value = valid(f"--set {group}.{name}", value, types[group][name])
         except ValueError as error:
             raise UsageError(f"{error}{_advice(text, types[group][name])}") from None
+        groups[group][name] = frozen(checked_value)
 
 
 def _advice(text: str, hint: Any) -> str:

@@ -104,31 +104,31 @@ def valid(name: str, value: Any, hint: Any) -> Any:
     Raises:
         ValueError: the value has another type, or is out of range.
     """
-    plain, range_ = _unwrapped(hint)
+    kind, range_ = _unwrapped(hint)
     number: Any = value
     if value is None and type(None) in get_args(hint):
         return None
-    if not _fits(value, plain) or (range_ is not None and not range_.holds(value)):
-        near = did_you_mean(value, map(str, _choices(plain))) if isinstance(value, str) else ""
+    if not _fits(value, kind) or (range_ is not None and not range_.holds(value)):
+        near = did_you_mean(value, map(str, _choices(kind))) if isinstance(value, str) else ""
         raise ValueError(f"{name}={shown(value)}: {near}must be {expected(hint)}")
-    return float(number) if plain is float else value
+    return float(number) if kind is float else value
 
 
-def _fits(value: Any, plain: Any) -> bool:
+def _fits(value: Any, kind: Any) -> bool:
     """Return whether a value has a type; True is no number."""
-    if get_origin(plain) is Literal:
-        return (type(value), value) in [(type(each), each) for each in _choices(plain)]
-    if plain is float:
+    if get_origin(kind) is Literal:
+        return (type(value), value) in [(type(each), each) for each in _choices(kind)]
+    if kind is float:
         return _is_finite(value)
-    if plain in (int, bool, str):
-        return type(value) is plain
-    if plain in (tuple, Any):
-        return is_setting(value) and (plain is Any or isinstance(value, list | tuple))
+    if kind in (int, bool, str):
+        return type(value) is kind
+    if kind in (tuple, Any):
+        return is_setting(value) and (kind is Any or isinstance(value, list | tuple))
     return isinstance(value, Mapping)
 
 
-def _choices(plain: Any) -> tuple[Any, ...]:
-    return get_args(plain) if get_origin(plain) is Literal else ()
+def _choices(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def _unwrapped(hint: Any) -> tuple[Any, Range | None]:
@@ -137,8 +137,8 @@ def _unwrapped(hint: Any) -> tuple[Any, Range | None]:
         hint = next(each for each in get_args(hint) if each is not type(None))
     if get_origin(hint) is not Annotated:
         return hint, None
-    plain, *notes = get_args(hint)
-    return plain, next((note for note in notes if isinstance(note, Range)), None)
+    kind, *notes = get_args(hint)
+    return kind, next((note for note in notes if isinstance(note, Range)), None)
 
 
 def _is_finite(value: Any) -> bool:
@@ -150,8 +150,8 @@ def _is_finite(value: Any) -> bool:
 
 def expected(hint: Any) -> str:
     """Return what a value of this type is, for messages: "a whole number from 1 to 9"."""
-    plain, range_ = _unwrapped(hint)
-    if choices := _choices(plain):
+    kind, range_ = _unwrapped(hint)
+    if choices := _choices(kind):
         return f"one of {', '.join(map(str, choices))}"
     words = {
         int: "a whole number",
@@ -161,7 +161,7 @@ def expected(hint: Any) -> str:
         tuple: "a list, such as [1, 2]",
         Any: "a number, a word, true, false, none or a list of these",
     }
-    text = words.get(plain, "a group of settings")
+    text = words.get(kind, "a group of settings")
     return f"{'0 or ' if range_ and range_.or_zero else ''}{text}{f' {range_}' if range_ else ''}"
 
 
@@ -184,8 +184,8 @@ def type_of(usual: Any, declared: Any, counts: Range = _WHOLE) -> Any:
         counts: the range of numbers that have none. If it begins above 0, defaults of 0 and
             fractions may also be 0.
     """
-    plain, range_ = _unwrapped(declared)
-    if range_ is not None or _choices(plain):
+    kind, range_ = _unwrapped(declared)
+    if range_ is not None or _choices(kind):
         return declared
     if type(usual) in (bool, str):
         return type(usual)
@@ -200,6 +200,13 @@ def frozen(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(frozen(each) for each in value)
     return {key: frozen(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def plain(value: Any) -> Any:
+    """Return a value with lists for tuples, as JSON has them."""
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return {key: plain(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def shown(value: Any) -> str:
@@ -244,17 +251,17 @@ def parse(text: str, hint: Any) -> Any:
     """
     text = text.strip()
     bare = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
-    plain, _ = _unwrapped(hint)
-    if bare.lower() in _NONE and (plain is Any or type(None) in get_args(hint)):
+    kind, _ = _unwrapped(hint)
+    if bare.lower() in _NONE and (kind is Any or type(None) in get_args(hint)):
         return None
-    if plain in (int, float):
-        return _parse_number(bare, plain)
-    if plain is bool:
+    if kind in (int, float):
+        return _parse_number(bare, kind)
+    if kind is bool:
         return _BOOLS.get(bare.lower(), bare)
-    if choices := _choices(plain):
+    if choices := _choices(kind):
         folded = {_folded(str(each)): each for each in choices}
         return folded.get(_folded(bare), bare)
-    return bare if plain is str else _parse_json(text, plain)
+    return bare if kind is str else _parse_json(text, kind)
 
 
 def _parse_number(text: str, kind: type) -> Any:
@@ -271,11 +278,11 @@ def _parse_number(text: str, kind: type) -> Any:
     return int(value) if kind is int and value.is_integer() else value
 
 
-def _parse_json(text: str, plain: Any) -> Any:
+def _parse_json(text: str, kind: Any) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return tuple(map(str.strip, text.split(","))) if plain is tuple else text
+        return tuple(map(str.strip, text.split(","))) if kind is tuple else text
 
 
 def _folded(text: str) -> str:

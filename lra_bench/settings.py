@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 
-from lra_bench.ranges import COUNT, SEED, STEPS, Range, checked, frozen, mapping
+from lra_bench.ranges import COUNT, SEED, STEPS, Range, checked, frozen, mapping, plain
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ class RunSettings:
     init_from: Origin | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain dictionaries, ready for JSON."""
-        return asdict(self)
+        """Return plain dictionaries and lists, equal to what a JSON file of them holds."""
+        return plain(asdict(self))
 
 
 def from_dict(values: Any) -> RunSettings:

@@ -1,5 +1,6 @@
 """A config.json that holds anything at all: one line that says what is wrong, never a traceback."""
 
+import dataclasses
 import json
 import os
 
@@ -123,3 +124,11 @@ def test_a_config_without_newer_options_is_read(run):
     config = {name: value for name, value in CONFIG.items() if name != "init_from"}
     write(run, json.dumps({**config, "attention_options": options}))
     assert load_settings(run).attention_options == options
+
+
+def test_lists_are_written_as_they_are_read():
+    """The code of tasks and attentions has tuples, JSON has lists; the two are never compared."""
+    settings = dataclasses.replace(SETTINGS, data={"sizes": (1, 2, ("a",))})
+    values = json.loads(json.dumps(settings.as_dict()))
+    assert values == settings.as_dict()
+    assert from_dict(values) == settings

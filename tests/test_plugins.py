@@ -13,6 +13,7 @@ import pytest
 from common import PATIENCE, refused
 from plugin_cases import GOOD, HEAD, TASK, make_package
 
+from lra_bench.config import make_settings
 from lra_bench.errors import UsageError
 from lra_bench.registry import ATTENTIONS, TASKS
 from lra_bench.runtime.plugins import Broken, guarded
@@ -182,6 +183,46 @@ def test_a_run_of_another_attention_does_not_import_a_plugin(package, capsys):
     assert ATTENTIONS.get("softmax").name == "softmax"
     assert f"{module}.plugin" not in sys.modules
     assert capsys.readouterr() == ("", "")
+
+
+def test_commands_that_need_no_plugin_say_nothing_of_a_broken_one(package, cli):
+    module = package("1 / 0\n")
+    for command in (
+        ("table", "--published"),
+        ("list", "tasks"),
+        ("efficiency", "--attentions", "softmax", "--size", "tiny"),
+    ):
+        err = cli(*command)[2]
+        assert "left out" not in err
+        assert f"{module}.plugin" not in sys.modules
+
+
+def test_options_may_be_tuples_and_declare_their_ranges(package):
+    package(
+        "from typing import Annotated\nfrom lra_bench.contracts import Range\n"
+        "@register_attention('it')\n"
+        "def f(q, k, v, mask, *, widths=(1, 2), w=None, rate: Annotated[float, Range(0, 1)] = 1):\n"
+        "    return v\n"
+    )
+
+    def options(*overrides):
+        return make_settings("listops", "it", "smoke", 0, overrides).attention_options
+
+    assert options() == {"widths": (1, 2), "w": None, "rate": 1}
+    changed = options("attention.widths=[3]", "attention.rate=0.5", "attention.w=none")
+    assert changed == {"widths": (3,), "w": None, "rate": 0.5}
+    with pytest.raises(UsageError, match=r"attention\.rate=2: must be a number from 0 to 1"):
+        options("attention.rate=2")
+
+
+@pytest.mark.parametrize(
+    "text", ["print('Welcome!')", "import sys\nsys.stderr = sys.stdout = None"]
+)
+def test_the_streams_are_as_before_an_import(text, package):
+    package(f"{text}\n" + GOOD.format("polite"))
+    before = sys.stdout, sys.stderr
+    assert "polite" in ATTENTIONS.names()
+    assert (sys.stdout, sys.stderr) == before
 
 
 def test_what_a_plugin_prints_is_not_in_the_output(package, cli):

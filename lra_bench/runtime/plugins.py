@@ -71,7 +71,8 @@ def guarded(call: Callable[[], Result], module: str) -> Result:
     """
     watch = _Watch(limit() or _USUAL_SECONDS, module)
     try:
-        with watch, contextlib.redirect_stdout(sys.stderr):
+        streams = contextlib.redirect_stdout(sys.stderr), contextlib.redirect_stderr(sys.stderr)
+        with watch, streams[0], streams[1]:  # afterwards both are as they were
             return call()
     except BaseException as error:
         if error is watch.asked:

@@ -10,8 +10,8 @@ from common import ROOT
 
 # The floors, from the ground up. A room on a floor knows none of its neighbours there.
 FLOORS = (
-    ("ranges", "suggest"),
-    ("errors",),
+    ("suggest",),
+    ("errors", "ranges"),
     ("files", "settings", "published", "display"),
     ("contracts", "runtime"),
     ("registry", "data"),
