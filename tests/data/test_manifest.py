@@ -131,7 +131,7 @@ ARRAYS = {
     "order": ("tokens.npy", np.asfortranarray(TOKENS), "in the order of Fortran"),
     "other bytes' order": ("tokens.npy", TOKENS.astype(">u2"), "is uint16"),
     "no array": ("tokens.npy", b"words", "not a .npy file"),
-    "objects": ("tokens.npy", TOKENS.astype(object), "must be|not the object array"),
+    "objects": ("tokens.npy", TOKENS.astype(object), "holds Python objects, which are not read"),
     "int64 labels": ("labels.npy", LABELS.astype(np.int64), "is int64"),
     "label 10": ("labels.npy", LABELS + 3, r"a label outside 0\.\.9"),
     "label -1": ("labels.npy", LABELS - 1, r"a label outside 0\.\.9"),
