@@ -26,6 +26,7 @@ _OUT_OF_MEMORY_SIGNS = (
     "YNNPACK operation failed",
     "Cannot allocate memory",
     "can't start new thread",
+    "failed to map segment from shared object",
 )
 KILLED_FOR_MEMORY = "killed by the system, which had no memory left"
 

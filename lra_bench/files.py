@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Records, settings and manifests are far smaller; what is larger is none of them.
 MOST_BYTES = 256 * 2**20
+_PART = 2**20
 # How flock says that a file system has no locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 _warned: set[Path] = set()
@@ -72,11 +73,14 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     Raises:
         OSError: the file cannot be read, is not a regular file, or holds more bytes.
     """
+    text = bytearray()
     with open_regular(path) as file:
-        text = file.read(most + 1)
+        # In parts: a read of `most` bytes takes that much memory, however short the file is.
+        while len(text) <= most and (part := file.read(_PART)):
+            text += part
     if len(text) > most:
         raise OSError(f"larger than {most:,} bytes")
-    return text
+    return bytes(text)
 
 
 def open_regular(path: Path) -> BufferedReader:

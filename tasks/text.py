@@ -159,7 +159,7 @@ def _check_rating(archive: Path, name: str, label: str) -> None:
     rating = name.rpartition("_")[2].removesuffix(".txt")
     if rating not in _RATINGS[label]:
         shown = f"{name[:40]}: a rating of {rating[:20]}"
-        raise RunError(f"{archive}: {shown} is not {label}, which is one of {_RATINGS[label]}")
+        raise RunError(f"{archive}: {shown} is not {label}: {', '.join(_RATINGS[label])}")
 
 
 def _check_counts(archive: Path, split: str, counts: Counter) -> None:

@@ -22,12 +22,13 @@ from lra_bench.cli import (
 from lra_bench.cli.parser import Parser
 from lra_bench.cli.paths import Given, blame, check, given, reason
 from lra_bench.display.escape import terminal
-from lra_bench.errors import RunError, UsageError, is_disk_full, one_line
-from lra_bench.runtime import numerics
+from lra_bench.errors import RunError, UsageError, is_disk_full, is_out_of_memory, one_line
+from lra_bench.runtime import memory, numerics
 
 COMMANDS = (run, sweep, efficiency, table, report, submit_check, analyze, data, listing)
 # The commands that compute with JAX.
 _COMPUTING = (run, sweep, efficiency, analyze)
+_MORE_MEMORY = "raise the limit (ulimit -v, or that of the job), or take a smaller --preset"
 
 
 def parser() -> Parser:
@@ -62,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 sys.stdout.reconfigure(errors="backslashreplace")  # examples hold any character
             if args.command in _COMPUTING:
                 numerics.pin()
+                memory.require_address_space(memory.TO_COMPUTE, "to compute")
             return args.command.main(args, argv)
         finally:
             sys.stdout.flush()  # a full disk behind it is noticed here, not when Python ends
@@ -77,9 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("interrupted", 1)
     except Exception as error:
-        if not is_disk_full(error):  # some libraries raise no OSError for a full disk
-            raise
-        return _complain(f"no space left: {one_line(error)}", 1)
+        if is_disk_full(error):  # some libraries raise no OSError for a full disk
+            return _complain(f"no space left: {one_line(error)}", 1)
+        if is_out_of_memory(error):
+            return _complain(f"out of memory ({one_line(error)}); {_MORE_MEMORY}", 1)
+        raise
 
 
 def _of_the_system(error: OSError, paths: Given, args: Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,9 @@ from lra_bench.data.manifest import (
     write_manifest,
 )
 from lra_bench.data.store import Store, open_store
-from lra_bench.errors import RunError
+from lra_bench.errors import RunError, is_disk_full
 from lra_bench.files import locked, read_json, sha256, write_json
+from lra_bench.runtime.memory import TO_READ_ARCHIVES, require_address_space
 
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -40,6 +42,8 @@ def prepare(
     """
     store, _ = try_open(location)
     if store is None:
+        if path is not None:
+            require_address_space(TO_READ_ARCHIVES, "to read files")
         with writable(location), _locked_telling(location.lock, report):
             return try_open(location)[0] or _make(task, location, path, report)
     if path is not None:
@@ -77,9 +81,20 @@ def writable(location: Location) -> Iterator[None]:
         yield
     except OSError as error:
         place = error.filename or location.root
-        if error.errno not in _NOT_WRITABLE or not Path(place).is_relative_to(location.root):
-            raise
-        raise RunError(f"can't write to {place} ({error.strerror}); {OTHER_ROOT}") from None
+        inside = Path(os.fsdecode(place)).is_relative_to(location.root)
+        if error.errno in _NOT_WRITABLE and inside:
+            text = f"can't write to {place} ({error.strerror}); {OTHER_ROOT}"
+            raise RunError(text) from None
+        _name_full_disk(location, error)
+        raise
+    except RuntimeError as error:  # array_record raises no OSError for a full disk
+        _name_full_disk(location, error)
+        raise
+
+
+def _name_full_disk(location: Location, error: Exception) -> None:
+    if is_disk_full(error):
+        raise RunError(f"no space left in {location.root}; {OTHER_ROOT}") from error
 
 
 @contextlib.contextmanager

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lra_bench.errors import RunError
+
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 # As XLA and NumPy say it: "allocating 4294967296 bytes", "allocate 8.00 GiB", and of a TPU
 # "Used 20.1G of 15.75G hbm", "temporaries (30.47G) exceeds available HBM".
@@ -27,6 +29,25 @@ _LEAST_SCRATCH, _SCRATCH_SHARE = 96 * 2**20, 1 / 64
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 _STILL, _LOOK_SECONDS = 10, 0.02
+
+# With less address space JAX aborts the process, and array_record waits for ever.
+TO_COMPUTE, TO_READ_ARCHIVES = 2_000_000 * 2**10, 4_000_000 * 2**10
+
+
+def require_address_space(least: int, purpose: str) -> None:
+    """Check that the limit on the process's address space, `ulimit -v`, leaves enough.
+
+    Args:
+        least: the bytes that are needed.
+        purpose: what they are needed for, such as "to compute".
+
+    Raises:
+        RunError: the limit is lower.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < least:
+        text = f"{least >> 10:,} KB are needed {purpose}"
+        raise RunError(f"out of memory: ulimit -v allows {limit >> 10:,} KB, but {text}: raise it")
 
 
 def status(key: str) -> int | None:

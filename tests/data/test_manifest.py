@@ -131,7 +131,7 @@ ARRAYS = {
     "order": ("tokens.npy", np.asfortranarray(TOKENS), "in the order of Fortran"),
     "other bytes' order": ("tokens.npy", TOKENS.astype(">u2"), "is uint16"),
     "no array": ("tokens.npy", b"words", "not a .npy file"),
-    "objects": ("tokens.npy", TOKENS.astype(object), "must be|not the object array"),
+    "objects": ("tokens.npy", TOKENS.astype(object), "holds Python objects, which are not read"),
     "int64 labels": ("labels.npy", LABELS.astype(np.int64), "is int64"),
     "label 10": ("labels.npy", LABELS + 3, r"a label outside 0\.\.9"),
     "label -1": ("labels.npy", LABELS - 1, r"a label outside 0\.\.9"),
@@ -249,7 +249,7 @@ def test_a_manifest_that_is_no_file(location, kind):
         assert only_a_line(location)
 
 
-@pytest.mark.parametrize("tries", [400, pytest.param(200_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("tries", [400, pytest.param(40_000, marks=pytest.mark.slow)])
 def test_damaged_headers_of_arrays_are_a_line(location, tries):
     """Bytes changed in the headers of .npy files."""
     rng = np.random.default_rng(0)

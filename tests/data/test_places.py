@@ -43,11 +43,9 @@ class TestHomeless:
         monkeypatch.setenv("LRA_BENCH_DATA", "")
         status, out, err = cli(*command, *OPTIONS)
         assert (status, out) == (2, "")
-        assert err == (
-            f"lra-bench: no folder of data: ~/.cache/lra_bench: user {os.getuid()} has no home "
-            "folder, and $HOME is not set; choose a folder of data with --data-dir DIR or "
-            "$LRA_BENCH_DATA\n"
-        )
+        assert len(err.splitlines()) == 1
+        assert f"user {os.getuid()} has no home folder, and $HOME is not set" in err
+        assert err.endswith("choose a folder of data with --data-dir DIR or $LRA_BENCH_DATA\n")
 
     def test_the_given_place_is_taken(self, cli, root, tmp_path):
         assert cli("data", "check", "listops", *OPTIONS, "--data-dir", root)[0] == 0
