@@ -222,7 +222,7 @@ def read_lines(path: Path) -> tuple[list[Any], int]:
     Raises:
         OSError: the file cannot be read, is not a regular file, or is too large.
     """
-    text = read_bytes(path).decode(errors="replace") if path.exists() else ""
+    text = read_bytes(path).decode(errors="replace") if os.path.lexists(path) else ""
     return parse_lines(text)
 
 

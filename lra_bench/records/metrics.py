@@ -183,7 +183,9 @@ def read_counting(path: Path) -> tuple[list[MetricsLine], int]:
     Raises:
         OSError: the file cannot be read, is not a regular file, or is too large.
     """
-    return parse(read_bytes(path).decode(errors="replace")) if path.exists() else ([], 0)
+    if not os.path.lexists(path):
+        return [], 0
+    return parse(read_bytes(path).decode(errors="replace"))
 
 
 def parse(text: str) -> tuple[list[MetricsLine], int]:
