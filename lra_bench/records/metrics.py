@@ -68,7 +68,7 @@ class MetricsLine:
 
 @dataclass(frozen=True)
 class Saved:
-    """What the checkpoints of a run tell of its metrics.
+    """A Saved tells what the checkpoints of a run know of its metrics.
 
     Attributes:
         step: of the latest checkpoint.
