@@ -226,28 +226,28 @@ def read_lines(path: Path) -> tuple[list[Any], int]:
     Raises:
         OSError: the file cannot be read, is not a regular file, or is too large.
     """
-    text = read_bytes(path).decode(errors="replace") if path.exists() else ""
+    text = read_bytes(path).decode(errors="replace") if os.path.lexists(path) else ""
     return parse_lines(text)
 
 
-class Broken:
+class BrokenLine:
     """Stands for the value of a line that is broken."""
 
 
 def parse_lines(text: str) -> tuple[list[Any], int]:
     """Return the values of JSON lines, and how many of the lines are broken; see `read_lines`."""
     every = list(each_line(text))
-    values = [value for value in every if not isinstance(value, Broken)]
+    values = [value for value in every if not isinstance(value, BrokenLine)]
     return values, len(every) - len(values)
 
 
 def each_line(text: str) -> Iterator[Any]:
-    """Yield the value of each JSON line, or a `Broken` in its place; see `read_lines`."""
+    """Yield the value of each JSON line, or a `BrokenLine` in its place; see `read_lines`."""
     for line in filter(str.strip, text.split("\n")):
         try:
             yield _line(line)
         except ValueError:
-            yield Broken()
+            yield BrokenLine()
 
 
 def _line(text: str) -> Any:

@@ -68,7 +68,7 @@ class MetricsLine:
 
 @dataclass(frozen=True)
 class Saved:
-    """What the checkpoints of a run tell of its metrics.
+    """A Saved tells what the checkpoints of a run know of its metrics.
 
     Attributes:
         step: of the latest checkpoint.
@@ -183,7 +183,9 @@ def read_counting(path: Path) -> tuple[list[MetricsLine], int]:
     Raises:
         OSError: the file cannot be read, is not a regular file, or is too large.
     """
-    return parse(read_bytes(path).decode(errors="replace")) if path.exists() else ([], 0)
+    if not os.path.lexists(path):
+        return [], 0
+    return parse(read_bytes(path).decode(errors="replace"))
 
 
 def parse(text: str) -> tuple[list[MetricsLine], int]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def read(path: Path) -> Study | None:
     if summary is None:
         return None
     claims_file = path.with_name(CLAIMS)
-    claims = _frame(claims_file, _CLAIM_COLUMNS, setup) if claims_file.exists() else None
+    claims = _frame(claims_file, _CLAIM_COLUMNS, setup) if os.path.lexists(claims_file) else None
     return Study(path.parent, summary, claims, setup)
 
 

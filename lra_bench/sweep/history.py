@@ -13,7 +13,7 @@ from typing import Any
 
 from lra_bench.errors import RunError
 from lra_bench.files import (
-    Broken,
+    BrokenLine,
     append_line,
     each_line,
     read_bytes,
@@ -110,7 +110,7 @@ class History:
         """
         attempts: dict[str, Attempts] = {}
         for event in self._events():
-            if isinstance(event, Broken):
+            if isinstance(event, BrokenLine):
                 for summary in attempts.values():
                     summary.begin_is_sure = False
             elif isinstance(event, dict) and isinstance(event.get("run"), str):
@@ -121,7 +121,7 @@ class History:
         path = self.folder / EVENTS
         text = read_bytes(path).decode(errors="replace") if path.exists() else ""
         events = list(each_line(text))
-        if broken := sum(isinstance(event, Broken) for event in events):
+        if broken := sum(isinstance(event, BrokenLine) for event in events):
             leave_out_lines(broken, path)
         return events
 

@@ -53,6 +53,9 @@ def run_state(folder: Path, attempts: Attempts) -> RunState:
 
 
 def last_step(folder: Path) -> int:
-    """Return the step of the last line of metrics; 0 if there is none."""
-    lines = metrics.read(folder / metrics.FILE)
+    """Return the step of the last line of metrics; 0 if there is none, or it cannot be read."""
+    try:
+        lines = metrics.read(folder / metrics.FILE)
+    except OSError:
+        return 0
     return lines[-1].step if lines else 0

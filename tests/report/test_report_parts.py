@@ -148,7 +148,7 @@ class TestBoard:
         assert "†" not in listops.title + image.title
         assert "42.0<small> ± 2.0</small>" in listops.of(rows["softmax"]).shown
         assert listops.of(rows["softmax"]).value == pytest.approx(0.42)
-        assert "FAIL</b><small> diverged" in listops.of(rows["linear"]).shown
+        assert "FAIL</span><small> diverged" in listops.of(rows["linear"]).shown
         assert listops.of(rows["linear"]).value is None
         assert "at chance, 10.5%" in image.of(rows["softmax"]).shown
         assert image.of(rows["linear"]).shown == ""
