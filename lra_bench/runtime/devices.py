@@ -119,10 +119,11 @@ def _indivisible(settings: TrainSettings, count: int) -> str | None:
     if batch % unit == 0:
         return None
     accumulated = f" / train.accumulate={parts}" if parts > 1 else ""
+    fewer = f", --set train.num_devices={_fewer(settings, count)} fewer"
     return (
         f"{count // sequence} devices don't divide train.batch_size={batch}{accumulated}; "
-        f"--set train.batch_size={-(-batch // unit) * unit} uses all, "
-        f"--set train.num_devices={_fewer(settings, count)} fewer"
+        f"--set train.batch_size={-(-batch // unit) * unit} uses all"
+        f"{fewer if jax.process_count() == 1 else ''}"
     )
 
 
