@@ -2,6 +2,21 @@
 
 import sys
 
-from lra_bench.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Run the command line and return its exit status, also if it is interrupted as it starts."""
+    try:
+        from lra_bench.cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        print("lra-bench: interrupted", file=sys.stderr)
+        return 1
+    finally:
+        # Python ends by the signal, not with the status, if the interrupted code was made from
+        # text, as that of a dataclass is. It forgets this when it runs another text.
+        exec("")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

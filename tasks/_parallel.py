@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ from lra_bench.errors import RunError
 
 Arrays = tuple[np.ndarray, ...]
 _AHEAD = 4
+# The signals that ask to stop. A terminal sends the first two to the parent and to its workers.
+_OF_TERMINALS = (signal.SIGINT, signal.SIGHUP)
+_REQUESTS = (*_OF_TERMINALS, signal.SIGTERM)
 
 
 def blocks(make: Callable[[int], Arrays], starts: Sequence[int], folder: Path) -> Iterator[Arrays]:
@@ -38,7 +42,8 @@ def blocks(make: Callable[[int], Arrays], starts: Sequence[int], folder: Path) -
         with _executor() as pool:
             waiting: list[Future[Arrays]] = []
             for start in starts:
-                waiting.append(pool.submit(_block, make, folder, start))
+                with _held_back():  # it may start a worker
+                    waiting.append(pool.submit(_block, make, folder, start))
                 if len(waiting) >= _AHEAD * _cores():
                     yield waiting.pop(0).result()
             yield from (future.result() for future in waiting)
@@ -55,6 +60,7 @@ def _cores() -> int:
 
 @contextlib.contextmanager
 def _executor() -> Iterator[ProcessPoolExecutor]:
+    _start_tracker()
     context = multiprocessing.get_context("spawn")  # jax's threads don't survive a fork
     pool = ProcessPoolExecutor(_cores(), context, _start_worker, (os.getpid(),))
     try:
@@ -63,9 +69,48 @@ def _executor() -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _start_tracker() -> None:
+    """Start Python's tracker of semaphores so that it outlives a terminal, as the workers do.
+
+    By itself it ignores Ctrl-C and SIGTERM only. Without it, its successor prints tracebacks.
+    """
+    if threading.current_thread() is threading.main_thread():  # which handles all signals
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        resource_tracker.ensure_running()
+        signal.signal(signal.SIGHUP, before)
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Let requests to stop wait while the block runs, also in a worker that it starts.
+
+    A worker that is interrupted while it imports, or whose parent is interrupted before it has told
+    the worker what to do, prints a traceback.
+    """
+    if threading.current_thread() is not threading.main_thread():  # which handles all signals
+        yield
+        return
+    held: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda received, _: held.append(received))
+        for number in _REQUESTS
+    }
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in held:
+            signal.raise_signal(number)
+
+
 def _start_worker(parent: int) -> None:
-    """Ignore Ctrl-C, which the parent handles; exit when the parent has ended in any way."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ignore what a terminal sends to the parent too; exit when the parent has ended in any way."""
+    for number in _OF_TERMINALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _REQUESTS)
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -5,7 +5,7 @@ import io
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lra_bench import __version__
 from lra_bench.cli import (
@@ -23,7 +23,7 @@ from lra_bench.cli.parser import Parser
 from lra_bench.cli.paths import Given, blame, check, given, reason
 from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError, is_disk_full, is_out_of_memory, one_line
-from lra_bench.runtime import memory, numerics
+from lra_bench.runtime import memory, numerics, signals
 
 COMMANDS = (run, sweep, efficiency, table, report, submit_check, analyze, data, listing)
 # The commands that compute with JAX.
@@ -64,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.command in _COMPUTING:
                 numerics.pin()
                 memory.require_address_space(memory.TO_COMPUTE, "to compute")
-            return args.command.main(args, argv)
+            with _interruptible():
+                return args.command.main(args, argv)
         finally:
             sys.stdout.flush()  # a full disk behind it is noticed here, not when Python ends
     except UsageError as error:
@@ -84,6 +85,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_out_of_memory(error):
             return _complain(f"out of memory ({one_line(error)}); {_MORE_MEMORY}", 1)
         raise
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt at a request to stop, whatever a library makes of it."""
+    with signals.interruptible() as was_interrupted:
+        try:
+            yield
+        except Exception as error:
+            if was_interrupted():
+                raise KeyboardInterrupt from error
+            raise
 
 
 def _of_the_system(error: OSError, paths: Given, args: Namespace) -> int:

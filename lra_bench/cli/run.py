@@ -35,9 +35,9 @@ Train one attention mechanism on one task, keep the checkpoint with the best val
 and test it once. Without arguments, Performer-softmax is trained on ListOps, which takes a few
 minutes on two CPU cores.
 
-The run writes metrics.jsonl, config.json, checkpoints/ and, last, record.json to DIR. Ctrl-C or
-SIGTERM stops it; it then saves its state, and --resume goes on from there. A run that is killed
-goes on from its latest checkpoint.
+The run writes metrics.jsonl, config.json, checkpoints/ and, last, record.json to DIR. Ctrl-C,
+SIGTERM or SIGHUP stops it; it then saves its state, and --resume goes on from there. A run that is
+killed goes on from its latest checkpoint.
 
 --init-from starts with the parameters of a run with another attention, if both have the same
 parameters. They are validated and tested before the first step; then training goes on as usual.

@@ -29,6 +29,11 @@ class Devices:
     replicated: NamedSharding
     by_example: NamedSharding
 
+    @property
+    def shares(self) -> int:
+        """Return among how many devices, or groups of them, the examples of a batch are divided."""
+        return self.replicated.mesh.shape[DATA]
+
     def replicate(self, tree: Any) -> Any:
         """Put host arrays, which are the same in every process, whole on every device."""
         return jax.tree.map(lambda x: place(x, self.replicated), tree)
@@ -71,39 +76,61 @@ def sharing(devices: list[Any], sequence: int = 1) -> Devices:
 def choose_devices(settings: TrainSettings) -> Devices:
     """Return the first `num_devices` local devices, or all; all devices of several processes.
 
+    If `num_devices` is not set and all devices of a lone process do not divide a training batch,
+    fewer that do are chosen; see `left_out`.
+
     Raises:
-        UsageError: there are fewer devices, or their number does not divide a batch.
+        UsageError: there are fewer devices, or their number does not divide a training batch.
     """
     # On CPUs host and device are the same cores: overlapping them gains nothing.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     local, wanted = local_devices(), settings.num_devices
-    if wanted and jax.process_count() > 1:
+    alone = jax.process_count() == 1
+    if wanted and not alone:
         raise UsageError(
             f"train.num_devices={wanted}: with several processes all of their devices are used"
         )
     if wanted > len(local):
         raise UsageError(f"train.num_devices={wanted}: there are {len(local)} here")
     count = wanted or jax.device_count()
-    _check_counts(settings, count)
-    return sharing(jax.devices()[:count], settings.sequence_devices)
-
-
-def _check_counts(settings: TrainSettings, count: int) -> None:
     if count % settings.sequence_devices:
         raise UsageError(
             f"train.sequence_devices={settings.sequence_devices} does not divide {count} devices"
         )
-    count //= settings.sequence_devices
-    sizes = {
-        "train.batch_size / train.accumulate": settings.batch_size // settings.accumulate,
-        "train.eval_batch_size": settings.eval_batch_size,
-    }
-    for name, size in sizes.items():
-        if size % count:
-            raise UsageError(
-                f"{count} devices don't divide {name} = {size}; "
-                "set train.num_devices or the batch size"
-            )
+    if problem := _indivisible(settings, count):
+        if wanted or not alone:
+            raise UsageError(problem)
+        count = _fewer(settings, count)
+    return sharing(jax.devices()[:count], settings.sequence_devices)
+
+
+def left_out(settings: TrainSettings, devices: Devices) -> str | None:
+    """Return why a run leaves devices unused, and what to set to use all; None if it does not."""
+    count = jax.device_count()
+    if settings.num_devices or len(devices.all) == count:
+        return None
+    return f"using {len(devices.all)} of {count} devices: {_indivisible(settings, count)}"
+
+
+def _indivisible(settings: TrainSettings, count: int) -> str | None:
+    """Return why so many devices cannot share a training batch, and what to set; None if so."""
+    batch, parts, sequence = settings.batch_size, settings.accumulate, settings.sequence_devices
+    unit = count // sequence * parts
+    if batch % unit == 0:
+        return None
+    accumulated = f" / train.accumulate={parts}" if parts > 1 else ""
+    fewer = f", --set train.num_devices={_fewer(settings, count)} fewer"
+    return (
+        f"{count // sequence} devices don't divide train.batch_size={batch}{accumulated}; "
+        f"--set train.batch_size={-(-batch // unit) * unit} uses all"
+        f"{fewer if jax.process_count() == 1 else ''}"
+    )
+
+
+def _fewer(settings: TrainSettings, count: int) -> int:
+    """Return the largest number of devices below `count` that divides a training batch."""
+    part, sequence = settings.batch_size // settings.accumulate, settings.sequence_devices
+    return sequence * max(n for n in range(1, count // sequence) if part % n == 0)
 
 
 def local_devices() -> list[Any]:

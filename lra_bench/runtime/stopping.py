@@ -9,6 +9,7 @@ from types import FrameType
 
 from lra_bench.errors import unreported
 from lra_bench.runtime.processes import Processes
+from lra_bench.runtime.signals import handling, is_importing
 
 # Processes ask each other at every eighth question only: an exchange waits for the slowest.
 _QUESTIONS = 8
@@ -28,7 +29,9 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """A request to stop, made by SIGINT or SIGTERM; a second SIGINT ends the process at once.
+    """A request to stop, made by a signal; a second SIGINT ends the process at once.
+
+    The signals are SIGINT, SIGTERM and, unless it is ignored as under nohup, SIGHUP.
 
     Within `postponed`, where something could be lost, a request waits until `agreed` is asked or
     the block ends. Elsewhere it stops a lone process at once by raising `Stopped`. If the exception
@@ -48,6 +51,7 @@ class StopRequest:
         self._questions = 0
         self._postponed = True
         self._over = threading.Event()
+        self._end: Callable[[], None] | None = None
 
     def agreed(self) -> bool:
         """Return whether to stop here; all processes ask at the same places and agree."""
@@ -74,10 +78,10 @@ class StopRequest:
         Args:
             end: ends the process; it is called from another thread.
         """
-        self._postponed = end is None
+        self._postponed, self._end = end is None, end
         # Python reports a `Stopped` that is raised in a destructor, where nobody can catch it.
         dropped = unreported(lambda error: isinstance(error, Stopped))
-        with _wakeup(lambda wakeups: self._watch(wakeups, end)), dropped, _handling(self._note):
+        with _wakeup(lambda wakeups: self._watch(wakeups, end)), dropped, handling(self._note):
             try:
                 yield
             finally:
@@ -88,7 +92,6 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal: note the request, and stop if nothing can be lost."""
-        del frame
         if self.made:  # a second SIGTERM may come from another sender of the same request
             if number == signal.SIGINT:
                 signal.signal(number, signal.SIG_DFL)
@@ -96,6 +99,8 @@ class StopRequest:
             return
         self.made = True
         if self._may_stop():
+            if self._end and is_importing(frame):
+                self._end()
             raise Stopped
 
     def _watch(self, wakeups: socket.socket, end: Callable[[], None] | None) -> None:
@@ -118,15 +123,3 @@ def _wakeup(watch: Callable[[socket.socket], None]) -> Iterator[None]:
     finally:
         signal.set_wakeup_fd(before)
         sender.close()
-
-
-@contextlib.contextmanager
-def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Handle SIGINT and SIGTERM with `handler` while the block runs."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

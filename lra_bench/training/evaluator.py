@@ -85,7 +85,7 @@ class Evaluator:
             batch = jax.device_get(self.programs.eval_step(state, examples, indices, weights))
             loss += float(batch.loss)
             real = weights > 0
-            right[indices[real]] = batch.correct[real]
+            right[indices[real]] = batch.correct[: len(real)][real]
             done += int(real.sum())
             if bar is not None:
                 bar(done, "")

@@ -107,7 +107,10 @@ class Programs:
     def eval_step(
         self, state: State, split: Split, indices: np.ndarray, weights: np.ndarray
     ) -> Evaluated:
-        """Return the result on these examples of a split."""
+        """Return the result on these examples of a split.
+
+        More examples of weight 0 may follow them, so that the devices divide the batch.
+        """
         return self._eval_step(*self._eval_arguments(state, split, indices, weights))
 
     def _first_evaluation(self) -> tuple[Any, ...]:
@@ -117,6 +120,8 @@ class Programs:
     def _eval_arguments(
         self, state: State, split: Split, indices: np.ndarray, weights: np.ndarray
     ) -> tuple[Any, ...]:
+        more = -len(indices) % self._devices.shares  # so that all devices have as many
+        indices, weights = np.pad(indices, (0, more), "edge"), np.pad(weights, (0, more))
         placed = place(weights, self._devices.by_example)
         return state.params, state.sampled, *self._put(split, indices), placed
 

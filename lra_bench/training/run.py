@@ -24,7 +24,7 @@ from lra_bench.records.run_folder import RunFolder
 from lra_bench.registry import REFERENCE, make_task
 from lra_bench.runtime import memory, numerics
 from lra_bench.runtime.compile_cache import mended
-from lra_bench.runtime.devices import Devices, choose_devices
+from lra_bench.runtime.devices import Devices, choose_devices, left_out
 from lra_bench.runtime.environment import environment
 from lra_bench.runtime.processes import Processes
 from lra_bench.runtime.stopping import Stopped, StopRequest
@@ -68,6 +68,8 @@ def execute(
     """
     processes = stop.processes
     devices = processes.together(lambda: choose_devices(settings.train))
+    if note := left_out(settings.train, devices):
+        display.line(note)
     task = make_task(settings.task, settings.data)
     if settings.init_from is not None:
         processes.on_first(lambda: folder.started or init_from.check(settings, task, display))

@@ -3,7 +3,9 @@
 import contextlib
 import itertools
 import os
+import pty
 import re
+import select
 import signal
 import sys
 import time
@@ -15,6 +17,8 @@ from runs import arguments, assert_equal_runs, finish, has_lines, lines, start, 
 from runs import wait_until as wait
 from started import children, popen
 
+from lra_bench.efficiency import supervise
+from lra_bench.runtime.environment import Environment
 from lra_bench.training.programs import Programs
 
 # Each phase is long enough to be met: an evaluation has hundreds of batches.
@@ -109,6 +113,24 @@ def wait_for_end(group):
         pytest.fail("a worker outlives its parent")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_stops_while_workers_start(environment, tmp_path, number):
+    """From a terminal, to all of the group: nothing but one line, at whatever moment."""
+    command = ["data", "prepare", "pathfinder"]
+    for moment in range(8):
+        data = tmp_path / str(moment)
+        process = start(environment, [*command, "--data-dir", data], start_new_session=True)
+        assert wait(process, lambda data=data: list(data.rglob(".*.scratch")))
+        time.sleep(0.12 * moment)
+        os.killpg(process.pid, number)
+        printed, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 1
+        assert err.splitlines()[-1:] == ["lra-bench: interrupted"]
+        assert "Traceback" not in printed + err
+        wait_for_end(process.pid)
+
+
 @pytest.mark.parametrize("task", ["listops", "pathfinder"])
 def test_a_stop_while_data_are_prepared(environment, tmp_path, task):
     """By this process, and by several that must not outlive it; of a preset that takes minutes."""
@@ -134,14 +156,34 @@ def test_ctrl_c_saves_too(environment, undisturbed, tmp_path):
     assert_equal_runs(tmp_path / "run", undisturbed("linear", **SLOW))
 
 
-def ask(monkeypatch, what, number):
+@pytest.mark.slow
+def test_a_terminal_that_hangs_up(environment, undisturbed, tmp_path):
+    """Whatever is written to it fails from then on, and all is saved all the same."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "lra_bench", *arguments(out, "linear", **SLOW)]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(command[0], list(map(str, command)), environment)
+    until = time.monotonic() + PATIENCE
+    while not has_lines(out, 1):
+        assert time.monotonic() < until
+        if select.select([terminal], [], [], 0.01)[0]:
+            os.read(terminal, 4096)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    assert max(steps(out)) % SLOW["train.eval_every"]  # it was saved between two evaluations
+    finish(environment, arguments(out, "linear", **SLOW))
+    assert_equal_runs(out, undisturbed("linear", **SLOW))
+
+
+def ask(monkeypatch, what, number, by=signal.SIGTERM):
     """Have the programs' function ask this process to stop twice, in the call of that number."""
     usual, calls = getattr(Programs, what), itertools.count(1)
 
     def asking(*given):
         if next(calls) == number:
             for _ in range(2):
-                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(by)
         return usual(*given)
 
     monkeypatch.setattr(Programs, what, asking)
@@ -164,10 +206,66 @@ def test_asked_twice_by_those_who_each_mean_the_first(cli, undisturbed, tmp_path
     assert_equal_runs(tmp_path / "run", undisturbed("linear"))
 
 
+@pytest.fixture
+def hangups(monkeypatch):
+    """Set how this process takes a hang-up, as what starts it does."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield lambda how: signal.signal(signal.SIGHUP, how)
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_hangup_is_a_request_to_stop_but_not_under_nohup(
+    cli, hangups, undisturbed, tmp_path, monkeypatch
+):
+    command = arguments(tmp_path / "run", "linear")
+    hangups(signal.SIG_DFL)
+    with monkeypatch.context() as patch:
+        ask(patch, "train_step", 10, signal.SIGHUP)
+        status, printed, _ = cli(*command)
+    assert status == 1
+    assert "stopped at step 10;" in printed
+    hangups(signal.SIG_IGN)  # as nohup does
+    with monkeypatch.context() as patch:
+        ask(patch, "train_step", 5, signal.SIGHUP)
+        status, printed, _ = cli(*command, "--resume")
+    assert status == 0
+    assert "going on from step 10" in printed
+    assert_equal_runs(tmp_path / "run", undisturbed("linear"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("command", "part", "message"),
+    [
+        ("efficiency", "lra_bench.efficiency.supervise.measure", "stopped; the same command"),
+        ("data prepare listops", "lra_bench.data.prepare._checksums", "interrupted"),
+        ("table", "lra_bench.cli.table.main", "interrupted"),
+    ],
+)
+def test_other_commands_end_in_one_line(
+    cli, hangups, tmp_path, monkeypatch, number, command, part, message
+):
+    """They leave nothing half done, and no temporary file."""
+    hangups(signal.SIG_DFL)
+    host = supervise.Host(1, 2**30, Environment(platform="cpu"), "")
+    monkeypatch.setattr(supervise, "describe", lambda: host)
+    monkeypatch.setattr(part, lambda *args, **options: signal.raise_signal(number))
+    place = () if command == "table" else ("--out", tmp_path)
+    place = ("--data-dir", tmp_path) if "data" in command else place
+    status, printed, err = cli(*command.split(), *place)
+    assert status == 1
+    assert message in printed + err
+    assert "Traceback" not in printed + err
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert all(path.name.endswith("lock") for path in files)
+
+
 # What a compiler does: it takes many minutes, and Python's own handlers aren't called meanwhile.
 DEAF = """
 import hashlib, sys
 from lra_bench.cli import main
+from lra_bench.efficiency import supervise
+from lra_bench.runtime.environment import Environment
 from lra_bench.training.programs import Programs
 def compile_for_long(self):
     print("compiling", flush=True)

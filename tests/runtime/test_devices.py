@@ -1,6 +1,7 @@
 """One run on several devices, of one process or of several: the same losses, one folder."""
 
 import contextlib
+import dataclasses
 import functools
 import http.server
 import json
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -21,7 +23,7 @@ from lra_bench.cli import main
 from lra_bench.config import make_settings
 from lra_bench.errors import UsageError
 from lra_bench.registry import ATTENTIONS
-from lra_bench.runtime import launch
+from lra_bench.runtime import devices, launch
 from lra_bench.runtime.devices import choose_devices
 
 EIGHT = f"{QUICK} --xla_force_host_platform_device_count=8"
@@ -322,6 +324,50 @@ def test_a_coordinator_that_is_not_there(cli, monkeypatch):
     status, _, err = cli(*SMOKE, *flags)
     assert status == 1
     assert err.startswith(f"lra-bench: process 0 is not at {where}: ")
+
+
+@pytest.mark.parametrize(
+    ("count", "changes", "used", "words"),
+    [
+        (6, {}, 4, "6 devices don't divide train.batch_size=16; --set train.batch_size=18 uses"),
+        (64, {}, 16, "64 devices don't divide train.batch_size=16; --set train.batch_size=64 uses"),
+        (6, {"accumulate": 2}, 4, "train.batch_size=16 / train.accumulate=2; --set "),
+        (12, {"sequence_devices": 2}, 8, "6 devices don't divide"),
+        (8, {}, 8, None),
+    ],
+)
+def test_devices_that_do_not_divide_a_training_batch(monkeypatch, count, changes, used, words):
+    """All that can be used are, and a note says what to set; a number asked for is refused."""
+    every = [object() for _ in range(count)]
+    monkeypatch.setattr(devices, "local_devices", lambda: every)
+    monkeypatch.setattr(devices, "sharing", lambda chosen, sequence: SimpleNamespace(all=chosen))
+    monkeypatch.setattr(jax, "devices", lambda: every)
+    monkeypatch.setattr(jax, "device_count", lambda: count)
+    usual = make_settings("listops", "identity", "smoke", 0).train
+    settings = dataclasses.replace(usual, **changes)
+    chosen = choose_devices(settings)
+    note = devices.left_out(settings, chosen)
+    assert len(chosen.all) == used
+    assert (note is None) if words is None else (words in note and f"num_devices={used}" in note)
+    if words:
+        with pytest.raises(UsageError, match=f"train.num_devices={used} fewer"):
+            choose_devices(dataclasses.replace(settings, num_devices=count))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4, 6, 8, 64])
+def test_results_do_not_depend_on_a_number_of_devices_that_divides_nothing(spawn, tmp_path, count):
+    """Of the last batch of an evaluation and of the others: every example counts once."""
+    runs = {n: tmp_path / str(n) for n in (1, count)}
+    for n, out in runs.items():
+        flags = {"XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count={n}"}
+        few = ("--attention=linear", "--set=train.num_steps=6", "--set=train.eval_batch_size=21")
+        (result,) = ended([spawn(*SMOKE, *few, "--out", out, env=flags)])
+        assert result[0] == 0, result
+    one, other = (read_record(out / "record.json") for out in runs.values())
+    for split in ("validation", "test"):
+        assert one[split]["accuracy"] == other[split]["accuracy"]
+        assert one[split]["loss"] == pytest.approx(other[split]["loss"], abs=5e-5)
 
 
 class TestWhoIsThere:
