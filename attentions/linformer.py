@@ -7,14 +7,18 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._common import (
+    count_of_tokens,
     dot_products,
     head_major,
     softmax_average,
+    summed,
     token_major,
     without_padding,
 )
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
+
+_PROJECTED = 256
 
 
 @register_attention("linformer")
@@ -28,14 +32,16 @@ class Linformer(nnx.Module):
 
     Args:
         dims: sizes of the model.
-        num_projected: k, the length after the projection, in tokens; at most `max_len`.
+        num_projected: k, the length after the projection, in tokens; at most `max_len`. If
+            `max_len` is below the default, then k is `max_len` by default.
         sharing: "headwise": all heads of a layer share E and F; "key-value": they share E, and
             F = E; "none": each head has its own E and F, as in Eq. (7). Section 4 of the paper
             describes the first two; sharing hardly changes the perplexity there.
         rngs: initialises E and F; each element is drawn from N(0, 1/k).
 
     Raises:
-        ValueError: when called with a sequence longer than `max_len`.
+        ValueError: `num_projected` is out of its range; or when called with a sequence longer than
+            `max_len`.
 
     References:
         Wang et al. 2020, arXiv:2006.04768.
@@ -45,12 +51,12 @@ class Linformer(nnx.Module):
         self,
         dims: Dims,
         *,
-        num_projected: int = 256,
+        num_projected: int = _PROJECTED,
         sharing: Literal["headwise", "key-value", "none"] = "headwise",
         rngs: nnx.Rngs,
     ) -> None:
         self.max_len = dims.max_len
-        length = min(num_projected, dims.max_len)
+        length = count_of_tokens("num_projected", num_projected, _PROJECTED, dims.max_len)
         heads = dims.num_heads if sharing == "none" else 1
         init = nnx.initializers.normal(length**-0.5)
         shape = (heads, dims.max_len, length)
@@ -81,5 +87,14 @@ class Linformer(nnx.Module):
 def _shortened(
     x: Float[Array, "b l h d"], projection: Float[Array, "h_or_1 max_len k"]
 ) -> Float[Array, "b h k d"]:
-    used = projection[:, : x.shape[1]].astype(x.dtype)
-    return jnp.einsum("blhd,hlk->bhkd", x, jnp.broadcast_to(used, (x.shape[2], *used.shape[1:])))
+    """Return the sums over tokens, as one product of matrices per projection.
+
+    XLA for CPUs has no product of bfloat16 with sums in float32 for other shapes.
+    """
+    batch, length, heads, dim = x.shape
+    used = projection[:, :length].astype(x.dtype)
+    groups = x.reshape(batch, length, len(used), heads // len(used), dim)
+    columns = jnp.moveaxis(groups, (2, 1), (0, 1)).reshape(len(used), length, -1)
+    sums = summed("hlk,hlx->hkx", used, columns).astype(x.dtype)
+    sums = sums.reshape(len(used), -1, batch, heads // len(used), dim)
+    return jnp.moveaxis(sums, 2, 0).swapaxes(2, 3).reshape(batch, heads, -1, dim)

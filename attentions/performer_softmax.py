@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
+from lra_bench.attentions._common import check_count
 from lra_bench.attentions._favor import kernel_attention
 from lra_bench.attentions._favor.features import softmax_features
 from lra_bench.attentions._favor.projections import PROJECTIONS
@@ -54,6 +55,7 @@ class PerformerSoftmax(nnx.Module):
         causal: bool = False,
         rngs: nnx.Rngs,
     ) -> None:
+        check_count(num_features=num_features)
         self.features = softmax_features(estimator, projection, num_features)
         self.kind, self.num_features, self.dim = projection, num_features, dims.head_dim
         self.regularized, self.renormalize, self.causal = regularized, renormalize, causal

@@ -9,14 +9,18 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from lra_bench.attentions._common import (
     MASKED,
+    check_count,
+    count_of_tokens,
     dot_products,
     head_major,
+    summed,
     token_major,
     without_padding,
 )
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
+_BUCKET = 64
 # The paper subtracts this where i = j, so a token attends to itself only if it sees no other.
 _SELF_PENALTY = 1e5
 # More buckets than this are hashed in two steps of about the square root each. A single step
@@ -47,7 +51,7 @@ class Reformer(nnx.Module):
     Args:
         dims: sizes of the model.
         bucket_size: c, tokens per chunk. It does not grow with the length, so the cost is not
-            quadratic.
+            quadratic. At most `max_len`, which is the default if it is below 64.
         num_hashes: r, the number of rounds of hashing.
         causal: whether a token sees only itself and earlier tokens.
         rngs: draws the rotations.
@@ -60,11 +64,13 @@ class Reformer(nnx.Module):
         self,
         dims: Dims,
         *,
-        bucket_size: int = 64,
+        bucket_size: int = _BUCKET,
         num_hashes: int = 2,
         causal: bool = False,
         rngs: nnx.Rngs,
     ) -> None:
+        check_count(num_hashes=num_hashes)
+        count_of_tokens("bucket_size", bucket_size, _BUCKET, dims.max_len)
         self.bucket_size, self.causal = bucket_size, causal
         self.factors = _bucket_factors(2 * -(-dims.max_len // bucket_size))
         shape = (dims.num_heads, num_hashes, sum(self.factors) // 2, dims.head_dim)
@@ -105,8 +111,8 @@ class Reformer(nnx.Module):
         bias = _pair_bias(order, slot, span, mask, chunk)
         outputs, totals = _attend_in_chunks(sorted_q, sorted_k, sorted_v, bias)
         outputs, totals = (_permute(x, rank, order) for x in (outputs, totals))
-        weights = jax.nn.softmax(totals, axis=2).astype(v.dtype)
-        return token_major(jnp.sum(weights * outputs, axis=2))[:, :length]
+        out = jnp.sum(jax.nn.softmax(totals, axis=2) * outputs, axis=2)
+        return token_major(out.astype(v.dtype))[:, :length]
 
     def _hash(
         self, keys: Float[Array, "b h l d"], mask: Bool[Array, "b l"]
@@ -115,7 +121,7 @@ class Reformer(nnx.Module):
 
         h(x) = argmax([xR; -xR]) is computed for each factor of the bucket count.
         """
-        rotated = jnp.einsum("bhld,hrnd->bhrln", keys, self.rotations[...].astype(keys.dtype))
+        rotated = summed("bhld,hrnd->bhrln", keys, self.rotations[...].astype(keys.dtype))
         bucket, start, count = jnp.zeros(rotated.shape[:-1], jnp.int32), 0, 1
         for factor in self.factors:
             part = rotated[..., start : start + factor // 2]
@@ -233,5 +239,5 @@ def _attend_in_chunks(
     logits = dot_products(_chunked(queries, chunk), keys) + bias
     totals = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
     weights = jnp.exp(logits - totals).astype(values.dtype)
-    outputs = jnp.einsum("bhrnck,bhrnkd->bhrncd", weights, values)
+    outputs = summed("bhrnck,bhrnkd->bhrncd", weights, values).astype(values.dtype)
     return outputs.reshape(queries.shape), totals.reshape(*queries.shape[:-1], 1)

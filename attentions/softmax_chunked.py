@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from lra_bench.attentions._common import MASKED, dot_products
+from lra_bench.attentions._common import MASKED, check_count, dot_products
 from lra_bench.registry import register_attention
 
 
@@ -32,6 +32,7 @@ def softmax_chunked(
         Rabe and Staats 2021, arXiv:2112.05682; the backward pass as in Dao et al. 2022,
         arXiv:2205.14135; equations as numbered in arXiv:2009.14794.
     """
+    check_count(chunk_size=chunk_size)
     length = q.shape[1]
     count = -(-length // chunk_size)
     chunk = -(-length // count)

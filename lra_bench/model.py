@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from lra_bench.contracts import Dims, Task
+from lra_bench.errors import RunError, UsageError
 from lra_bench.registry import ATTENTIONS
 from lra_bench.runtime.mesh import by_token
 from lra_bench.settings import ModelSettings
@@ -24,13 +25,38 @@ def build_attention(
     """Return the mechanism of that name as a function of (q, k, v, mask).
 
     Raises:
-        UsageError: no mechanism has that name.
+        UsageError: no mechanism has that name, or it refuses the value of an option.
         TypeError: it has no such option.
     """
-    target = ATTENTIONS.get(name).target
+    entry = ATTENTIONS.get(name)
+    for option, choices in entry.choices().items():
+        if options.get(option, choices[0]) not in choices:
+            valid = ", ".join(choices)
+            raise UsageError(f"attention.{option}={options[option]!r}: valid: {valid}")
+    target = entry.target
     if isinstance(target, type):
-        return target(dims, rngs=rngs, **options)
+        try:
+            return target(dims, rngs=rngs, **options)
+        except ValueError as error:
+            raise UsageError(f"attention {name}: {error}") from error
     return functools.partial(target, **options) if options else target
+
+
+def attended(
+    name: str, attend: AttentionFunction, q: Array, k: Array, v: Array, mask: Array
+) -> Array:
+    """Return the output of a mechanism, which must have the shape and the dtype of `v`.
+
+    Raises:
+        RunError: it has not.
+    """
+    out = attend(q, k, v, mask)
+    if not isinstance(out, jax.Array):
+        raise RunError(f"{name}: returned {type(out).__name__}, expected an array {v.shape}")
+    for found, expected in ((out.shape, v.shape), (out.dtype, v.dtype)):
+        if found != expected:
+            raise RunError(f"{name}: returned {found}, expected {expected}")
+    return out
 
 
 def sinusoids(length: int, dim: int) -> Float[np.ndarray, "l e"]:
@@ -52,7 +78,7 @@ class SelfAttention(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         inner = dims.num_heads * dims.head_dim
-        self.heads = (dims.num_heads, dims.head_dim)
+        self.name, self.heads = attention, (dims.num_heads, dims.head_dim)
         linear = functools.partial(
             nnx.Linear, settings.emb_dim, inner, dtype=settings.dtype, rngs=rngs
         )
@@ -69,7 +95,8 @@ class SelfAttention(nnx.Module):
         q = self.query(x).reshape(shape)
         k = q if self.key is None else self.key(x).reshape(shape)
         v = self.value(x).reshape(shape)
-        return self.out(self.attend(q, k, v, mask).reshape(*x.shape[:2], -1))
+        attention = attended(self.name, self.attend, q, k, v, mask)
+        return self.out(attention.reshape(*x.shape[:2], -1))
 
 
 class Block(nnx.Module):

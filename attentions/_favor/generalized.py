@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
+from lra_bench.attentions._common import check_count, check_not_negative
 from lra_bench.attentions._favor.attention import kernel_attention
 from lra_bench.attentions._favor.features import generalized_features
 from lra_bench.attentions._favor.projections import PROJECTIONS
@@ -25,6 +26,8 @@ class GeneralizedAttention(nnx.Module):
         causal: bool,
         rngs: nnx.Rngs,
     ) -> None:
+        check_count(num_features=num_features)
+        check_not_negative(epsilon=epsilon)
         self.features = generalized_features(kernel, projection, num_features, epsilon)
         self.shape = (num_features, dims.head_dim)
         self.renormalize, self.causal, self.kind = renormalize, causal, projection

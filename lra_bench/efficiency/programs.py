@@ -13,7 +13,7 @@ from jaxtyping import Array, Key
 
 from lra_bench.contracts import Dims, Task
 from lra_bench.efficiency.cells import Cell
-from lra_bench.model import build_attention
+from lra_bench.model import attended, build_attention
 from lra_bench.registry import make_task
 from lra_bench.runtime.devices import sharing
 from lra_bench.settings import RunSettings, from_dict
@@ -103,7 +103,7 @@ def _attention(cell: Cell, settings: RunSettings) -> Program:
         return nnx.split(make(key), nnx.Param, ...)[1:]
 
     def forward(state: Any, q: Array, k: Array, v: Array, mask: Array) -> Array:
-        return nnx.merge(graph, *state).attend(q, k, v, mask)
+        return attended(settings.attention, nnx.merge(graph, *state).attend, q, k, v, mask)
 
     def backward(state: Any, q: Array, k: Array, v: Array, mask: Array, given: Array) -> Any:
         params, sampled = state

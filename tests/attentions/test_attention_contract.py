@@ -1,6 +1,9 @@
 """Every registered mechanism keeps every promise."""
 
 import contract
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from lra_bench.registry import ATTENTIONS
@@ -119,6 +122,40 @@ def test_bfloat16_exponents(name):
     options = ONE_CHUNK.get(name, {})
     mechanism = built(name, contract.DIMS_LONG, **options)
     contract.check_exponents_have_digits_enough(mechanism)
+
+
+def products_of(jaxpr):
+    """Every product of matrices in a program, also in loops, branches and called functions."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation
+        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=has_equations):
+            inner = getattr(value, "jaxpr", value)
+            if has_equations(inner):
+                yield from products_of(inner)
+
+
+def has_equations(value):
+    return hasattr(value, "eqns")
+
+
+# `jax.nn.dot_product_attention` leaves the choice of its last product to XLA.
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "softmax-fused"])
+@pytest.mark.parametrize("causal", [False, True])
+def test_products_of_bfloat16_are_summed_in_float32(name, causal):
+    """By their declared dtype, whatever the version of XLA does without one; gradients too."""
+    if causal and name not in CAUSAL:
+        pytest.skip("can't be causal")
+    mechanism = built(name, **({"causal": True} if causal else {}))
+    mask = np.ones((contract.BATCH, contract.LENGTH), bool)
+
+    def total(*qkv):
+        return jnp.sum(mechanism.call(*qkv, mask).astype(jnp.float32))
+
+    gradient = jax.grad(total, argnums=(0, 1, 2))
+    program = jax.make_jaxpr(gradient)(*contract.inputs("bfloat16"))
+    for product in products_of(program.jaxpr):
+        assert product.params["preferred_element_type"] == jnp.float32, product
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

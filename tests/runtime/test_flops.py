@@ -7,7 +7,7 @@ from flax import nnx
 
 from lra_bench.contracts import Dims
 from lra_bench.model import build_attention
-from lra_bench.runtime.flops import count_flops
+from lra_bench.runtime.flops import count_flops, uncounted
 
 A, B = jnp.zeros((3, 5)), jnp.zeros((5, 7))
 
@@ -56,3 +56,15 @@ def test_twice_the_length_is_twice_the_work(name):
     short, long = (count_flops(function, *qkv) for function, qkv in
                    (gradient(name, length) for length in (1_024, 2_048)))  # fmt: skip
     assert long == pytest.approx(2 * short, rel=0.01)
+
+
+def test_a_branch_for_rare_inputs_is_not_counted():
+    rare = uncounted(lambda x: jnp.sin(jnp.sin(x)))
+
+    def program(x):
+        return jax.lax.cond(jnp.any(x > 9), rare, jnp.cos, x)
+
+    x = jnp.ones(100)
+    comparison = count_flops(lambda x: jnp.any(x > 9), x)
+    assert count_flops(program, x) - comparison == pytest.approx(100, abs=1)
+    assert count_flops(rare, x) == 0
