@@ -41,8 +41,8 @@ def find(task: str, path: Path | None, source: Source) -> Path:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The members of an archive that a task reads.
+class Expected:
+    """The members of an archive that a task expects.
 
     Attributes:
         wanted: a regular expression of their names without the first folder.
@@ -55,14 +55,14 @@ class Layout:
     most: int
 
 
-def members(archive: Path, layout: Layout, remedy: str) -> Iterator[tuple[str, bytes]]:
-    """Yield names and contents of the members that the layout names.
+def members(archive: Path, expected: Expected, remedy: str) -> Iterator[tuple[str, bytes]]:
+    """Yield names and contents of the members that are expected.
 
     Names are without their first folder. Nothing is unpacked to disk.
 
     Args:
         archive: a .tar.gz file.
-        layout: which members are read.
+        expected: which members are read.
         remedy: where to get the right archive, for messages.
 
     Raises:
@@ -70,7 +70,7 @@ def members(archive: Path, layout: Layout, remedy: str) -> Iterator[tuple[str, b
             not a plain file or leads out of it, or has no member that is wanted.
     """
     try:
-        yield from _read(archive, layout, remedy)
+        yield from _read(archive, expected, remedy)
     except (RunError, MemoryError):
         raise
     except Exception as error:  # of gzip, zlib and tarfile, which parse what they read
@@ -79,7 +79,7 @@ def members(archive: Path, layout: Layout, remedy: str) -> Iterator[tuple[str, b
         raise RunError(f"{archive} is broken or cut off: {one_line(error)}; {remedy}") from None
 
 
-def _read(archive: Path, layout: Layout, remedy: str) -> Iterator[tuple[str, bytes]]:
+def _read(archive: Path, expected: Expected, remedy: str) -> Iterator[tuple[str, bytes]]:
     seen: set[str] = set()
     others: list[str] = []
     with open_regular(archive) as packed, gzip.open(packed) as unpacked:
@@ -89,14 +89,14 @@ def _read(archive: Path, layout: Layout, remedy: str) -> Iterator[tuple[str, byt
                 cast(Any, tar).members.clear()  # it would keep all of them
                 _check(archive, member, number)
                 name = "/".join(PurePosixPath(member.name).parts[1:])
-                if re.fullmatch(layout.wanted, name):
-                    yield name, _content(archive, tar, member, layout.most, seen)
+                if re.fullmatch(expected.wanted, name):
+                    yield name, _content(archive, tar, member, expected.most, seen)
                 elif member.isfile() and len(others) < _SHOWN:
                     others.append(repr(member.name))
             stream.check_end()
     if not seen:
         shown = f"{', '.join(others)} ..." if others else "no file"
-        raise RunError(f"{archive} holds {shown} but no {layout.form}; {remedy}")
+        raise RunError(f"{archive} holds {shown} but no {expected.form}; {remedy}")
 
 
 class _Member(tarfile.TarInfo):

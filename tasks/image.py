@@ -24,10 +24,12 @@ _SIZE = 170_052_171
 # An official file has 10,000 images.
 _MOST_BYTES = 64 * 2**20
 _FILES = {
-    "train": _archive.Layout(
+    "train": _archive.Expected(
         r"data_batch_[1-5]\.bin", "cifar-10-batches-bin/data_batch_{1,2,3,4,5}.bin", _MOST_BYTES
     ),
-    "test": _archive.Layout(r"test_batch\.bin", "cifar-10-batches-bin/test_batch.bin", _MOST_BYTES),
+    "test": _archive.Expected(
+        r"test_batch\.bin", "cifar-10-batches-bin/test_batch.bin", _MOST_BYTES
+    ),
 }
 _OFFICIAL_PER_CLASS = {"train": 5_000, "test": 1_000}
 

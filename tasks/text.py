@@ -135,7 +135,7 @@ def _prepare(archive: Path, reading: Reading) -> Any:
 
 def _reviews(archive: Path, split: str, reading: Reading) -> Callable[[], Iterator]:
     """Return a function that yields the archive's reviews of a split as (id, example)."""
-    layout = _archive.Layout(
+    layout = _archive.Expected(
         rf"{split}/(neg|pos)/[0-9]+_[0-9]+\.txt",
         f"aclImdb/{split}/{{neg,pos}}/NUMBER_RATING.txt",
         _LONGEST_REVIEW,

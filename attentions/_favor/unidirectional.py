@@ -36,7 +36,7 @@ from lra_bench.runtime.flops import uncounted
 
 
 class Kept(NamedTuple):
-    """What the backward pass reads about the chunks.
+    """The values of the chunks that the backward pass needs.
 
     Attributes:
         before: the sums over the keys before each chunk.

@@ -20,7 +20,7 @@ from lra_bench.tasks import _archive, _bytes, _images
 from lra_bench.tasks.image import Image
 from lra_bench.tasks.text import Text
 
-EVERYTHING = _archive.Layout(".*", "members", 10_000)
+EVERYTHING = _archive.Expected(".*", "members", 10_000)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from lra_bench.tasks import _archive
 from lra_bench.tasks.image import Image
 from lra_bench.tasks.text import Text
 
-LAYOUT = _archive.Layout(r"train/(neg|pos)/[0-9]+_[0-9]+\.txt", "aclImdb/train/{neg,pos}", 10_000)
+LAYOUT = _archive.Expected(r"train/(neg|pos)/[0-9]+_[0-9]+\.txt", "aclImdb/train/{neg,pos}", 10_000)
 NAME = "aclImdb/train/pos/0_9.txt"
 
 
@@ -191,7 +191,7 @@ def test_images_of_one_file_under_two_names(tmp_path, test_set):
 
 def test_reviews_of_train_as_the_test_set(tmp_path):
     path = layouts.imdb(tmp_path / "a.tar.gz", train=30)
-    everything = _archive.Layout(".*", "members", 10_000)
+    everything = _archive.Expected(".*", "members", 10_000)
     with tarfile.open(tmp_path / "b.tar.gz", "w:gz") as tar:
         for name, content in _archive.members(path, everything, ""):
             if not name.startswith("test"):
