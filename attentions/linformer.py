@@ -54,9 +54,9 @@ class Linformer(nnx.Module):
         heads = dims.num_heads if sharing == "none" else 1
         init = nnx.initializers.normal(length**-0.5)
         shape = (heads, dims.max_len, length)
-        self.key_projection = nnx.Param(init(rngs.params(), shape))
+        self.key_projection = nnx.Param(init(rngs.params(), shape, jnp.float32))
         self.value_projection = (
-            None if sharing == "key-value" else nnx.Param(init(rngs.params(), shape))
+            None if sharing == "key-value" else nnx.Param(init(rngs.params(), shape, jnp.float32))
         )
 
     def __call__(

@@ -68,11 +68,11 @@ class Reformer(nnx.Module):
         self.bucket_size, self.causal = bucket_size, causal
         self.factors = _bucket_factors(2 * -(-dims.max_len // bucket_size))
         shape = (dims.num_heads, num_hashes, sum(self.factors) // 2, dims.head_dim)
-        self.rotations = nnx.Variable(jax.random.normal(rngs(), shape))
+        self.rotations = nnx.Variable(jax.random.normal(rngs(), shape, jnp.float32))
 
     def resample(self, key: Key[Array, ""]) -> None:
         """Draw new rotations."""
-        self.rotations[...] = jax.random.normal(key, self.rotations.shape)
+        self.rotations[...] = jax.random.normal(key, self.rotations.shape, jnp.float32)
 
     def __call__(
         self,

@@ -9,7 +9,6 @@ peak of the resident set.
 import argparse
 import io
 import multiprocessing
-import resource
 import tarfile
 import tempfile
 import time
@@ -23,6 +22,7 @@ from lra_bench.contracts import Reading
 from lra_bench.data.location import locate
 from lra_bench.data.prepare import prepare
 from lra_bench.data.store import open_store
+from lra_bench.runtime import memory
 from lra_bench.tasks.image import Image
 from lra_bench.tasks.retrieval import Retrieval
 
@@ -104,8 +104,7 @@ def retrieval_threefold(folder: Path) -> str:
 def _measure(part: Callable[[Path], str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         text = part(Path(folder))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{part.__name__:<20} {text}; peak {peak:,.0f} MiB", flush=True)
+    print(f"{part.__name__:<20} {text}; peak {memory.peak() / 2**20:,.0f} MiB", flush=True)
 
 
 if __name__ == "__main__":

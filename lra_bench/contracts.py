@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -177,6 +177,15 @@ class Task(Protocol):
             checksums: SHA-256 of each of `inputs`.
             sizes: examples of each split.
         """
+        ...
+
+
+@runtime_checkable
+class Computable(Protocol):
+    """A task whose labels follow from the tokens; a check of its data computes them."""
+
+    def compute_labels(self, tokens: np.ndarray) -> np.ndarray:
+        """Return the labels, int (n,), of tokens as `Task.read` yields them; -1 if impossible."""
         ...
 
 

@@ -4,19 +4,31 @@ JSON files are written as a whole. Files of JSON lines are appended to, a line a
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
+import shutil
 import stat
+import sys
+import warnings
 from collections.abc import Iterator
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lra_bench.errors import UsageError
+from lra_bench.errors import RunError, UsageError, one_line
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Records, settings and manifests are far smaller; what is larger is none of them.
 MOST_BYTES = 256 * 2**20
+# How flock says that a file system has no locks.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
+_warned: set[Path] = set()
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -52,16 +64,24 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     Raises:
         OSError: the file cannot be read, is not a regular file, or holds more bytes.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
-        kind = "a folder" if path.is_dir() else "a pipe, a device or a socket"
-        raise OSError(f"{kind}, not a regular file")
-    # If a pipe has taken the place of the file since, opening it must not wait for a writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    with open_regular(path) as file:
         text = file.read(most + 1)
     if len(text) > most:
         raise OSError(f"larger than {most:,} bytes")
     return text
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file to read its bytes; a pipe, a device or a socket is never opened.
+
+    Raises:
+        OSError: the file cannot be read, or is not a regular file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        kind = "a folder" if path.is_dir() else "a pipe, a device or a socket"
+        raise OSError(f"{kind}, not a regular file")
+    # If a pipe has taken the place of the file since, opening it must not wait for a writer.
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:
@@ -144,15 +164,72 @@ def remove_leftovers(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
+def private_folder(path: Path) -> Path:
+    """Return a folder that no other user can read or write; it is made if it is not there.
+
+    If others could write to a folder of this user until now, its contents are removed.
+
+    Raises:
+        RunError: it belongs to another user, is a link, or cannot be made private.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    before = path.lstat()
+    if not stat.S_ISDIR(before.st_mode) or before.st_uid != os.geteuid():
+        raise RunError(f"{path} is not a folder of this user; remove it")
+    path.chmod(0o700)
+    if path.stat().st_mode & 0o077:
+        raise RunError(f"{path} can't be made private; its file system lets every user in")
+    if before.st_mode & 0o022:
+        for child in path.iterdir():
+            shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+    return path
+
+
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a regular file, in hexadecimal.
+
+    Raises:
+        OSError: the file cannot be read, or is not a regular file.
+    """
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def npy_header(file: BufferedReader | BytesIO) -> "tuple[tuple[int, ...], bool, np.dtype]":
+    """Read the header of a .npy file: shape, whether it is in Fortran's order, and dtype.
+
+    Raises:
+        ValueError: it is not a header, or the file is too short for the array that it announces.
+    """
+    from numpy.lib import format as npy
+
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    try:
+        with warnings.catch_warnings(action="error"):  # numpy warns of headers that it has to mend
+            shape, is_fortran, dtype = readers[npy.read_magic(file)](file)
+        expected = math.prod(shape) * dtype.itemsize
+    except MemoryError:
+        raise ValueError("not a .npy file: its header is nested too deeply") from None
+    except Exception as error:  # numpy parses the header as a Python literal
+        raise ValueError(f"not a .npy file: {one_line(error)}") from None
+    start = file.tell()
+    size = file.seek(0, os.SEEK_END) - start
+    file.seek(start)
+    if dtype.hasobject:
+        raise ValueError("holds Python objects, which are not read (allow_pickle=False)")
+    if size != expected or any(count < 0 for count in shape):
+        raise ValueError(f"not the {dtype} array of shape {shape} that its header announces")
+    return shape, is_fortran, dtype
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[bool]:
     """Hold a lock file while the block runs.
+
+    Where the file system has no locks (Lustre without the option flock, some NFS), the block runs
+    without one, after a warning.
 
     Args:
         path: the lock file; its folder is made.
@@ -168,6 +245,10 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            _warn_of_no_locks(path.parent, error)
         yield True
 
 
@@ -182,8 +263,18 @@ def expanded(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        home = Path(text).parts[0]
-        raise UsageError(f"{text!r}: there is no home folder {home}; write the path out") from None
+        home, user = Path(text).parts[0], f"user {os.getuid()}"
+        why = f"{user} has no home folder, and $HOME is not set" if home == "~" else "no such home folder"
+        raise UsageError(f"{text}: {why}") from None
+
+
+def _warn_of_no_locks(folder: Path, error: OSError) -> None:
+    """Say once for each folder that nothing keeps other processes out of it."""
+    if folder not in _warned:
+        _warned.add(folder)
+        text = f"{folder} is on a file system without locks ({error.strerror})"
+        remedy = "start one command at a time there, or choose a folder on another file system"
+        print(f"lra-bench: {text}: {remedy}", file=sys.stderr)
 
 
 def refuse_file(out: Path) -> None:

@@ -4,13 +4,24 @@ import gzip
 import hashlib
 import re
 import tarfile
-import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any, Self, cast
 
 from lra_bench.contracts import Source
-from lra_bench.errors import RunError
+from lra_bench.errors import RunError, one_line
+from lra_bench.files import open_regular
 
+# The official archives have 100,000 members at most, none above 42 MB, and unpack to 500 MB.
+_MOST_MEMBERS, _MOST_OTHER, _MOST_BYTES = 500_000, 256 * 2**20, 2 * 2**30
+_MOST_HEADER = 2**16
+_EXTENDED = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
+_BLOCK = 1 << 20
+_SHOWN, _LONGEST_SHOWN = 3, 100
 _HELD_OUT = 10
 RULE = "train: a tenth of the archive's train set, the first by SHA-256 of the id, is validation"
 
@@ -29,36 +40,149 @@ def find(task: str, path: Path | None, source: Source) -> Path:
     return archive
 
 
-def members(archive: Path, wanted: str) -> Iterator[tuple[str, bytes]]:
-    """Yield names and contents of the members whose name matches the regular expression `wanted`.
+@dataclass(frozen=True)
+class Layout:
+    """The members of an archive that a task reads.
+
+    Attributes:
+        wanted: a regular expression of their names without the first folder.
+        form: their names as a message shows them.
+        most: bytes that such a member may hold.
+    """
+
+    wanted: str
+    form: str
+    most: int
+
+
+def members(archive: Path, layout: Layout, remedy: str) -> Iterator[tuple[str, bytes]]:
+    """Yield names and contents of the members that the layout names.
 
     Names are without their first folder. Nothing is unpacked to disk.
 
+    Args:
+        archive: a .tar.gz file.
+        layout: which members are read.
+        remedy: where to get the right archive, for messages.
+
     Raises:
-        RunError: the archive is broken, or a member's name leads out of it.
+        RunError: the archive is broken, has a member twice, exceeds a limit, has a member that is
+            not a plain file or leads out of it, or has no member that is wanted.
     """
-    pattern = re.compile(wanted)
     try:
-        with gzip.open(archive) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
-            for member in tar:
-                _refuse_escapes(archive, member)
+        yield from _read(archive, layout, remedy)
+    except (RunError, MemoryError):
+        raise
+    except Exception as error:  # of gzip, zlib and tarfile, which parse what they read
+        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+            raise
+        raise RunError(f"{archive} is broken or cut off: {one_line(error)}; {remedy}") from None
+
+
+def _read(archive: Path, layout: Layout, remedy: str) -> Iterator[tuple[str, bytes]]:
+    seen: set[str] = set()
+    others: list[str] = []
+    with open_regular(archive) as packed, gzip.open(packed) as unpacked:
+        stream = _Stream(archive, unpacked)
+        with tarfile.open(fileobj=cast(Any, stream), mode="r:", tarinfo=_Member) as tar:
+            for number, member in enumerate(iter(tar.next, None)):
+                cast(Any, tar).members.clear()  # it would keep all of them
+                _check(archive, member, number)
                 name = "/".join(PurePosixPath(member.name).parts[1:])
-                if not pattern.fullmatch(name):
-                    continue
-                file = tar.extractfile(member)
-                if file is None:
-                    raise RunError(f"{archive}: {member.name} is no plain file")
-                yield name, file.read()
-            while unpacked.read(1 << 20):  # read to the end, where gzip checks its checksum
-                pass
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise RunError(f"{archive} is broken or cut off: {error}") from None
+                if re.fullmatch(layout.wanted, name):
+                    yield name, _content(archive, tar, member, layout.most, seen)
+                elif member.isfile() and len(others) < _SHOWN:
+                    others.append(repr(member.name))
+            stream.check_end()
+    if not seen:
+        shown = f"{', '.join(others)} ..." if others else "no file"
+        raise RunError(f"{archive} holds {shown} but no {layout.form}; {remedy}")
 
 
-def _refuse_escapes(archive: Path, member: tarfile.TarInfo) -> None:
-    path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts:
-        raise RunError(f"{archive}: member {member.name!r} leads out of the archive: refused")
+class _Member(tarfile.TarInfo):
+    """A member with a valid header; its extended headers are short.
+
+    tarfile reads extended headers into memory at once.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Parse a header; see `tarfile.TarInfo.frombuf`."""
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if not buf.strip(b"\0"):
+                raise  # the end of the archive
+            raise tarfile.ReadError(str(error)) from None  # tarfile would take it for the end
+        if header.type in _EXTENDED and header.size > _MOST_HEADER:
+            text = f"an extended header of {header.size:,} bytes, more than {_MOST_HEADER:,}"
+            raise tarfile.ReadError(text)
+        return header
+
+
+class _Stream:
+    """The unpacked archive, read from its start to its end; its size is limited."""
+
+    def __init__(self, archive: Path, unpacked: gzip.GzipFile) -> None:
+        self.archive, self.unpacked, self.position = archive, unpacked, 0
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes."""
+        content = self.unpacked.read(size)
+        self.position += len(content)
+        if self.position > _MOST_BYTES:
+            raise RunError(f"{self.archive} unpacks to more than {_MOST_BYTES:,} bytes: refused")
+        return content
+
+    def tell(self) -> int:
+        """Return how many bytes were read."""
+        return self.position
+
+    def seek(self, position: int) -> int:
+        """Read on to a later position."""
+        while self.position < position and self.read(min(position - self.position, _BLOCK)):
+            pass
+        return self.position
+
+    def check_end(self) -> None:
+        """Read to the end, where gzip compares its checksum; only zeros may follow the archive."""
+        while content := self.read(_BLOCK):
+            if content.strip(b"\0"):
+                raise RunError(f"{self.archive}: something follows the end of the archive: refused")
+
+
+def _check(archive: Path, member: tarfile.TarInfo, number: int) -> None:
+    """Raise RunError for a member that no honest archive has."""
+    path, shown = PurePosixPath(member.name), repr(member.name[:_LONGEST_SHOWN])
+    if path.is_absolute() or ".." in path.parts or "\0" in member.name:
+        raise RunError(f"{archive}: member {shown} leads out of the archive: refused")
+    if not (member.isdir() or member.isreg()) or member.issparse():
+        kind = "a sparse file" if member.issparse() else "a link, a device or a pipe"
+        raise RunError(f"{archive}: member {shown} is {kind}: refused")
+    if member.size > _MOST_OTHER:
+        size = f"{member.size:,} bytes, more than {_MOST_OTHER:,}"
+        raise RunError(f"{archive}: member {shown} has {size}: refused")
+    if number >= _MOST_MEMBERS:
+        raise RunError(f"{archive} has more than {_MOST_MEMBERS:,} members: refused")
+
+
+def _content(
+    archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, most: int, seen: set[str]
+) -> bytes:
+    """Return the content of a member that is wanted, and add its name to `seen`."""
+    shown, name = repr(member.name[:_LONGEST_SHOWN]), "/".join(PurePosixPath(member.name).parts[1:])
+    file = tar.extractfile(member)
+    if file is None:
+        raise RunError(f"{archive}: member {shown} is no plain file")
+    if member.size > most:
+        raise RunError(f"{archive}: member {shown} has {member.size:,} bytes, more than {most:,}")
+    if name in seen:
+        raise RunError(f"{archive}: member {shown} is in it twice")
+    seen.add(name)
+    content = file.read()
+    if len(content) != member.size:
+        raise RunError(f"{archive} is broken or cut off: member {shown} ends too early")
+    return content
 
 
 def digest(name: str) -> bytes:

@@ -50,8 +50,14 @@ class FromArchive(Given):
         (facts,) = self.sources
         return {facts.files: _archive.find(self.name, path, facts)}
 
+    @classmethod
+    def remedy(cls) -> str:
+        """Return where to get the archive, for messages."""
+        (facts,) = cls.sources
+        return f"get {facts.files} from {facts.url}"
+
     def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
         """Return whether the archive has the published checksum."""
         del source, sizes
         (facts,) = self.sources
-        return checksums[facts.files] == facts.sha256
+        return checksums.get(facts.files) == facts.sha256

@@ -26,7 +26,8 @@ def shrink(images: np.ndarray, factor: int) -> np.ndarray:
 
 def to_tokens(images: np.ndarray) -> np.ndarray:
     """Flatten images row by row: uint8 (n, y, x) to (n, y * x)."""
-    return np.ascontiguousarray(images.reshape(len(images), -1))
+    count, height, width = images.shape
+    return np.ascontiguousarray(images.reshape(count, height * width))
 
 
 def to_text(tokens: np.ndarray, side: int) -> str:

@@ -1,5 +1,6 @@
 """The task Image: classify small photographs, read pixel by pixel in grey."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,14 @@ _ARCHIVE = "cifar-10-binary.tar.gz"
 # Size and checksum as TensorFlow Datasets publishes them (url_checksums/cifar10.txt).
 _SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 _SIZE = 170_052_171
-_FILES = {"train": r"data_batch_[1-5]\.bin", "test": r"test_batch\.bin"}
+# An official file has 10,000 images.
+_MOST_BYTES = 64 * 2**20
+_FILES = {
+    "train": _archive.Layout(
+        r"data_batch_[1-5]\.bin", "cifar-10-batches-bin/data_batch_{1,2,3,4,5}.bin", _MOST_BYTES
+    ),
+    "test": _archive.Layout(r"test_batch\.bin", "cifar-10-batches-bin/test_batch.bin", _MOST_BYTES),
+}
 _OFFICIAL_PER_CLASS = {"train": 5_000, "test": 1_000}
 
 
@@ -118,17 +126,24 @@ def _prepare(archive: Path, reading: Reading) -> Any:
     from lra_bench.tasks import _tfds
 
     features = {"image": _tfds.image(_SIDE, _SIDE, 3), "label": _tfds.label(Image.class_names)}
-    splits = {split: _photographs(archive, split, reading) for split in _FILES}
+    seen: dict[bytes, str] = {}
+    splits = {split: _photographs(archive, split, reading, seen) for split in _FILES}
     folder = reading.scratch / _archive.state(archive)
     return _tfds.prepare(features, splits, folder)
 
 
-def _photographs(archive: Path, split: str, reading: Reading) -> Callable[[], Iterator]:
-    """Return a function that yields the archive's images of a split as (id, example)."""
+def _photographs(
+    archive: Path, split: str, reading: Reading, seen: dict[bytes, str]
+) -> Callable[[], Iterator]:
+    """Return a function that yields the archive's images of a split as (id, example).
+
+    The names of the files that were read are kept in `seen`, by the SHA-256 of their contents.
+    """
 
     def read() -> Iterator[tuple[str, dict[str, Any]]]:
         counts = np.zeros(Image.num_classes, np.int64)
-        for name, content in _archive.members(archive, _FILES[split]):
+        for name, content in _archive.members(archive, _FILES[split], Image.remedy()):
+            _refuse_twice(archive, name, content, seen)
             pixels, labels = _decode(archive, name, content)
             counts += np.bincount(labels, minlength=Image.num_classes)
             reading.report(f"{split} images", int(counts.sum()), None)
@@ -137,6 +152,13 @@ def _photographs(archive: Path, split: str, reading: Reading) -> Callable[[], It
         _check_counts(archive, split, counts)
 
     return read
+
+
+def _refuse_twice(archive: Path, name: str, content: bytes, seen: dict[bytes, str]) -> None:
+    """Raise RunError if another file of the archive has the same contents."""
+    other = seen.setdefault(hashlib.sha256(content).digest(), name)
+    if other != name:
+        raise RunError(f"{archive}: {other} and {name} are the same images, which count once only")
 
 
 def _decode(archive: Path, name: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:

@@ -14,8 +14,10 @@ from lra_bench.errors import RunError
 from lra_bench.registry import register_task
 from lra_bench.tasks import _release
 from lra_bench.tasks._listops_trees import END, MIN, SM, SYMBOLS, Limits, blocks
+from lra_bench.tasks._listops_values import INVALID, evaluate
 
 _BLOCK = 1024
+_LINES = 4096
 _STALE_BLOCKS = 50
 _RELEASE_FILES = {
     "train": "basic_train.tsv",
@@ -119,6 +121,10 @@ class ListOps:
         del checksums
         return source == "release" and sizes == _RELEASE_SIZES
 
+    def compute_labels(self, tokens: np.ndarray) -> np.ndarray:
+        """Return the values of expressions, int64 (n,); -1 where the grammar is broken."""
+        return evaluate(tokens)
+
     def features(self, tokens: np.ndarray) -> np.ndarray:
         """Encode the first operator and which digits are its direct arguments; float32 (n, 44).
 
@@ -183,8 +189,8 @@ def _read_release(file: Path, width: int) -> Iterator[tuple[np.ndarray, np.ndarr
     with file.open("rb") as lines:
         if next(lines, b"").split() != [b"Source", b"Target"]:
             raise RunError(f"{file}:1: the header is not Source<TAB>Target")
-        for first in itertools.count(2, _BLOCK):
-            block = list(itertools.islice(lines, _BLOCK))
+        for first in itertools.count(2, _LINES):
+            block = list(itertools.islice(lines, _LINES))
             if not block:
                 return
             tokens = np.zeros((len(block), width), np.uint8)
@@ -195,7 +201,16 @@ def _read_release(file: Path, width: int) -> Iterator[tuple[np.ndarray, np.ndarr
                 except ValueError as error:
                     raise RunError(f"{file}:{first + row}: {error}") from None
                 tokens[row, : len(ids)] = ids
+            _refuse_wrong_values(file, first, evaluate(tokens), values)
             yield tokens, values
+
+
+def _refuse_wrong_values(file: Path, first: int, right: np.ndarray, values: np.ndarray) -> None:
+    """Raise RunError for the first line whose value is not that of its expression."""
+    for row in np.flatnonzero(right != values)[:1]:
+        text = f"the value is {right[row]}, not {values[row]}"
+        text = "not one whole expression" if right[row] == INVALID else text
+        raise RunError(f"{file}:{first + row}: {text}")
 
 
 def _parse(line: bytes, width: int) -> tuple[list[int], int]:

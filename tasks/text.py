@@ -21,6 +21,10 @@ _SHA256 = "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"
 _SIZE = 84_125_825
 _OFFICIAL_PER_CLASS = 12_500
 _COMPAT = "paper-compat"
+_RATINGS = {"neg": ("1", "2", "3", "4"), "pos": ("7", "8", "9", "10")}
+# The longest official review has 14 KB.
+_LONGEST_REVIEW = 2**20
+_MOST_SHARED = 0.5
 
 
 @register_task("text")
@@ -67,6 +71,11 @@ class Text(FromArchive):
             raise ValueError(f"validation={self.validation}: valid: held-out, {_COMPAT}")
 
     @property
+    def validates_on_test(self) -> bool:
+        """Return whether the validation set is the test set."""
+        return self.validation == _COMPAT
+
+    @property
     def max_len(self) -> int:
         """Return the number of bytes that are read of a review."""
         return self.max_length
@@ -88,6 +97,7 @@ class Text(FromArchive):
         (archive,) = self.inputs(reading.source, reading.path).values()
         reviews = _prepare(archive, reading)
         train, test = (list(reviews[split]) for split in ("train", "test"))
+        _refuse_same(archive, train, test)
         ids, test_ids = ([_id(review) for review in part] for part in (train, test))
         kept, chosen = _archive.held_out(ids)
         all_of_test = _archive.by_id(test_ids)
@@ -109,6 +119,14 @@ class Text(FromArchive):
             yield split, tokens, np.array([review["label"] for review in block], np.int64)
 
 
+def _refuse_same(archive: Path, train: list[dict], test: list[dict]) -> None:
+    """Raise RunError if most test reviews are train reviews; officially 0.5 % are."""
+    known = {review["text"] for review in train}
+    shared = sum(review["text"] in known for review in test)
+    if shared > _MOST_SHARED * len(test):
+        raise RunError(f"{archive}: {shared:,} of {len(test):,} test reviews are also in train")
+
+
 def _id(review: dict) -> str:
     return review["id"].decode(errors="surrogateescape")
 
@@ -124,10 +142,15 @@ def _prepare(archive: Path, reading: Reading) -> Any:
 
 def _reviews(archive: Path, split: str, reading: Reading) -> Callable[[], Iterator]:
     """Return a function that yields the archive's reviews of a split as (id, example)."""
+    layout = _archive.Layout(
+        rf"{split}/(neg|pos)/[0-9]+_[0-9]+\.txt",
+        f"aclImdb/{split}/{{neg,pos}}/NUMBER_RATING.txt",
+        _LONGEST_REVIEW,
+    )
 
     def read() -> Iterator[tuple[str, dict[str, Any]]]:
         counts = Counter()
-        for name, content in _archive.members(archive, rf"{split}/(neg|pos)/\d+_\d+\.txt"):
+        for name, content in _archive.members(archive, layout, Text.remedy()):
             label = name.split("/")[1]
             _check_rating(archive, name, label)
             counts[label] += 1
@@ -140,9 +163,10 @@ def _reviews(archive: Path, split: str, reading: Reading) -> Callable[[], Iterat
 
 def _check_rating(archive: Path, name: str, label: str) -> None:
     """Check the rating at the end of a review's name: 1 to 4 is negative, 7 to 10 positive."""
-    rating = int(name.rpartition("_")[2].removesuffix(".txt"))
-    if not (1 <= rating <= 4 if label == "neg" else 7 <= rating <= 10):
-        raise RunError(f"{archive}: {name}: a rating of {rating} is not {label}")
+    rating = name.rpartition("_")[2].removesuffix(".txt")
+    if rating not in _RATINGS[label]:
+        shown = f"{name[:40]}: a rating of {rating[:20]}"
+        raise RunError(f"{archive}: {shown} is not {label}, which is one of {_RATINGS[label]}")
 
 
 def _check_counts(archive: Path, split: str, counts: Counter) -> None:

@@ -38,7 +38,7 @@ def dense(x: Float[Array, "*b d"], rows: Float[Array, "m d"]) -> Float[Array, "*
 
 def iid_gaussian(key: Key[Array, ""], num_features: int, dim: int) -> Float[Array, "m d"]:
     """Draw independent rows from N(0, I_d)."""
-    return jax.random.normal(key, (num_features, dim))
+    return jax.random.normal(key, (num_features, dim), jnp.float32)
 
 
 def orthogonal_gaussian(key: Key[Array, ""], num_features: int, dim: int) -> Float[Array, "m d"]:
@@ -51,7 +51,8 @@ def orthogonal_gaussian(key: Key[Array, ""], num_features: int, dim: int) -> Flo
     """
     blocks = -(-num_features // dim)
     direction_key, norm_key = jax.random.split(key)
-    directions = _orthonormal_rows(jax.random.normal(direction_key, (blocks, dim, dim)))
+    gaussian = jax.random.normal(direction_key, (blocks, dim, dim), jnp.float32)
+    directions = _orthonormal_rows(gaussian)
     return _with_gaussian_norms(norm_key, directions, num_features)
 
 
@@ -74,12 +75,13 @@ def _kac_walk(key: Key[Array, ""], dim: int) -> Float[Array, "d d"]:
         pair_key, angle_key = jax.random.split(jax.random.fold_in(key, index))
         order = jax.random.permutation(pair_key, dim)
         first, second = order[: dim // 2], order[dim // 2 : dim // 2 * 2]
-        angle = jax.random.uniform(angle_key, (dim // 2, 1), maxval=2 * jnp.pi)
+        angle = jax.random.uniform(angle_key, (dim // 2, 1), jnp.float32, maxval=2 * jnp.pi)
         cos, sin = jnp.cos(angle), jnp.sin(angle)
         a, b = rows[first], rows[second]
         return rows.at[first].set(cos * a - sin * b).at[second].set(sin * a + cos * b)
 
-    return lax.fori_loop(0, 8 * max(dim - 1, 1).bit_length() + 8, layer, jnp.eye(dim))
+    start = jnp.eye(dim, dtype=jnp.float32)
+    return lax.fori_loop(0, 8 * max(dim - 1, 1).bit_length() + 8, layer, start)
 
 
 def hadamard_signs(key: Key[Array, ""], num_features: int, dim: int) -> Float[Array, "n 4 p"]:
@@ -91,8 +93,11 @@ def hadamard_signs(key: Key[Array, ""], num_features: int, dim: int) -> Float[Ar
     size = 1 << max(dim - 1, 0).bit_length()
     blocks = -(-num_features // size)
     sign_key, norm_key = jax.random.split(key)
-    signs = jax.random.rademacher(sign_key, (blocks, 3, size), jnp.float32)
-    norms = jnp.linalg.norm(jax.random.normal(norm_key, (blocks, size, size)), axis=-1)
+    # Not `rademacher`: it draws in the default type of floats.
+    heads = jax.random.bernoulli(sign_key, jnp.float32(0.5), (blocks, 3, size))
+    signs = 2 * heads.astype(jnp.float32) - 1
+    gaussian = jax.random.normal(norm_key, (blocks, size, size), jnp.float32)
+    norms = jnp.linalg.norm(gaussian, axis=-1)
     return jnp.concatenate([signs, norms[:, None]], axis=1)
 
 
@@ -130,7 +135,7 @@ def _with_gaussian_norms(
     key: Key[Array, ""], directions: Float[Array, "n d d"], num_features: int
 ) -> Float[Array, "m d"]:
     dim = directions.shape[-1]
-    norms = jnp.linalg.norm(jax.random.normal(key, (num_features, dim)), axis=1)
+    norms = jnp.linalg.norm(jax.random.normal(key, (num_features, dim), jnp.float32), axis=1)
     return directions.reshape(-1, dim)[:num_features] * norms[:, None]
 
 

@@ -22,8 +22,11 @@ from lra_bench.cli import (
 from lra_bench.cli.parser import Parser
 from lra_bench.cli.paths import Given, blame, check, given, reason
 from lra_bench.errors import RunError, UsageError, is_disk_full, one_line
+from lra_bench.runtime import numerics
 
 COMMANDS = (run, sweep, efficiency, table, report, submit_check, analyze, data, listing)
+# The commands that compute with JAX.
+_COMPUTING = (run, sweep, efficiency, analyze)
 
 
 def parser() -> Parser:
@@ -56,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             check(paths)
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(errors="backslashreplace")  # examples hold any character
+            if args.command in _COMPUTING:
+                numerics.pin()
             return args.command.main(args, argv)
         finally:
             sys.stdout.flush()  # a full disk behind it is noticed here, not when Python ends

@@ -126,11 +126,9 @@ def _prepare(
     task: "Task", location: "Location", path: Path | None, display: "Display", *, download: bool
 ) -> None:
     """Write the token store of a task and print its sizes."""
-    from lra_bench.data.manifest import read_manifest
     from lra_bench.data.obtain import prepare_data
 
-    prepare_data(task, location, path, display, download=download)
-    manifest = read_manifest(location)
+    manifest = prepare_data(task, location, path, display, download=download).manifest
     sizes = ", ".join(f"{name} {size:,}" for name, size in manifest.sizes.items())
     display.line(f"examples: {sizes}; {manifest.origin}")
     notes = manifest.notes

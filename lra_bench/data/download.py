@@ -23,8 +23,10 @@ def fetch(task: Task, source: Source, folder: Path, display: Display) -> Path:
         RunError: the address doesn't answer within seconds, or the checksum differs.
     """
     file = folder / source.files
+    if _is_whole(file, source):  # without the lock, so that the folder may be read-only
+        return file
     with locked(folder / f".{source.files}.lock", wait=True):
-        if file.exists() and sha256(file) == source.sha256:
+        if _is_whole(file, source):
             return file
         _probe(task, source)
         display.line(f"downloading {source.url} ({source.size / 1e6:,.0f} MB)")
@@ -35,6 +37,10 @@ def fetch(task: Task, source: Source, folder: Path, display: Display) -> Path:
         finally:
             shutil.rmtree(parts, ignore_errors=True)
     return file
+
+
+def _is_whole(file: Path, source: Source) -> bool:
+    return file.is_file() and sha256(file) == source.sha256
 
 
 def _download(task: Task, source: Source, folder: Path) -> Path:

@@ -3,21 +3,29 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lra_bench.contracts import Task
+from lra_bench.errors import UsageError
 from lra_bench.files import expanded
 
 # The version of the store's format; part of the fingerprint.
 SCHEMA = 2
+OTHER_ROOT = "choose a folder of data with --data-dir DIR or $LRA_BENCH_DATA"
 
 
 def data_root(argument: Path | None) -> Path:
-    """Return the root of all data: the argument, else $LRA_BENCH_DATA, else ~/.cache/lra_bench."""
-    if argument is not None:
-        return expanded(str(argument))
-    return expanded(os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench")
+    """Return the root of all data: the argument, else $LRA_BENCH_DATA, else ~/.cache/lra_bench.
+
+    Raises:
+        UsageError: it lies in a home folder that does not exist.
+    """
+    path = argument or os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench"
+    try:
+        return expanded(str(path))
+    except UsageError as error:
+        raise UsageError(f"no folder of data: {error}; {OTHER_ROOT}") from None
 
 
 @dataclass(frozen=True)
@@ -29,12 +37,15 @@ class Location:
         task: the name of the task.
         source: the name of the source.
         fingerprint: 12 hexadecimal digits of a hash of the options that the data depend on.
+        definition: the task itself, with which a store is compared when it is opened; None to
+            believe the store.
     """
 
     root: Path
     task: str
     source: str
     fingerprint: str
+    definition: Task | None = field(default=None, compare=False, repr=False)
 
     @property
     def path(self) -> Path:
@@ -92,4 +103,4 @@ def locate(root: Path, task: Task, source: str) -> Location:
     """Return the location of the task's data from `source`, for the task's options."""
     options = {"schema": SCHEMA, "version": task.version, **task.data_options(source)}
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
-    return Location(root, task.name, source, digest[:12])
+    return Location(root, task.name, source, digest[:12], task)

@@ -1,14 +1,25 @@
 """The manifest of a token store: its contents, their source, and the checksums of its files."""
 
+import hashlib
+import json
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lra_bench.data.location import Location
+from lra_bench.contracts import SPLITS
+from lra_bench.data.location import SCHEMA, Location
 from lra_bench.errors import RunError
 from lra_bench.files import read_json, write_json
 
 Value = TypeVar("Value")
+
+# The files of a split.
+TOKENS, LABELS = "tokens.npy", "labels.npy"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# A manifest with a note on each of 200,000 images is smaller.
+_MOST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,8 @@ class Manifest:
         splits: by name of the split.
         notes: remarks of the task, such as a file that was skipped.
         official: whether these are the benchmark's published data.
+        sha256: the checksum of all other keys; None in a manifest of version 0.2.0 or earlier, in
+            which a change isn't noticed.
     """
 
     schema: int
@@ -54,6 +67,7 @@ class Manifest:
     splits: dict[str, SplitManifest]
     notes: list[str]
     official: bool
+    sha256: str | None = None
 
     @property
     def origin(self) -> str:
@@ -67,60 +81,95 @@ class Manifest:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write the manifest as JSON, atomically."""
-    write_json(path, asdict(manifest))
+    """Write the manifest with its checksum as JSON, atomically."""
+    fields = asdict(manifest)
+    write_json(path, {**fields, "sha256": _checksum(fields)})
 
 
 def read_manifest(location: Location) -> Manifest:
     """Read the manifest of a store.
 
     Raises:
-        RunError: it is damaged.
+        RunError: it is damaged, or was changed after it was written.
     """
     try:
-        return _manifest(read_json(location.manifest))
-    except (ValueError, TypeError, KeyError):
-        raise RunError(f"{location.manifest} is damaged; {location.remedy}") from None
+        return _manifest(read_json(location.manifest, _MOST_BYTES))
+    except KeyError as error:
+        reason = f"it has no {error}"
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error)
+    raise RunError(f"{location.manifest} is damaged ({reason}); {location.remedy}") from None
+
+
+def _checksum(fields: dict[str, Any]) -> str:
+    """Return the SHA-256 of all keys but the checksum itself."""
+    content = {key: value for key, value in fields.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _manifest(value: Any) -> Manifest:
     """Build a manifest from JSON.
 
     Raises:
-        TypeError, KeyError: a value is of the wrong type or missing.
+        TypeError, ValueError, KeyError: a value is of the wrong type, impossible or missing.
     """
-    fields = _typed(value, dict)
+    fields = _typed(value, dict, "the file")
+    sha256 = fields.get("sha256")
+    if sha256 is not None and sha256 != _checksum(fields):
+        raise ValueError("it doesn't match its own checksum: it was changed by hand")
     path = fields["path"]
+    splits = _typed(fields["splits"], dict, "splits")
+    _require_keys(splits, SPLITS, "splits")
+    if _count(fields["schema"], "schema") != SCHEMA:
+        raise ValueError(f"schema {fields['schema']}, must be {SCHEMA}")
     return Manifest(
-        schema=_typed(fields["schema"], int),
-        task=_typed(fields["task"], str),
-        source=_typed(fields["source"], str),
-        path=None if path is None else _typed(path, str),
-        inputs=_texts(fields["inputs"]),
-        options=_typed(fields["options"], dict),
-        version=_typed(fields["version"], int),
-        split_rule=_typed(fields["split_rule"], str),
-        splits={name: _split(split) for name, split in _typed(fields["splits"], dict).items()},
-        notes=[_typed(note, str) for note in _typed(fields["notes"], list)],
-        official=_typed(fields["official"], bool),
+        schema=SCHEMA,
+        task=_typed(fields["task"], str, "task"),
+        source=_typed(fields["source"], str, "source"),
+        path=None if path is None else _typed(path, str, "path"),
+        inputs=_checksums(fields["inputs"], "inputs"),
+        options=_typed(fields["options"], dict, "options"),
+        version=_count(fields["version"], "version"),
+        split_rule=_typed(fields["split_rule"], str, "split_rule"),
+        splits={name: _split(name, split) for name, split in splits.items()},
+        notes=[_typed(note, str, "a note") for note in _typed(fields["notes"], list, "notes")],
+        official=_typed(fields["official"], bool, "official"),
+        sha256=sha256,
     )
 
 
-def _split(value: Any) -> SplitManifest:
-    fields = _typed(value, dict)
-    histogram = _typed(fields["label_histogram"], list)
-    return SplitManifest(
-        examples=_typed(fields["examples"], int),
-        label_histogram=[_typed(count, int) for count in histogram],
-        files=_texts(fields["files"]),
-    )
+def _split(name: str, value: Any) -> SplitManifest:
+    fields = _typed(value, dict, name)
+    counts = _typed(fields["label_histogram"], list, f"{name} label_histogram")
+    histogram = [_count(count, f"{name} label_histogram") for count in counts]
+    examples = _count(fields["examples"], f"{name} examples")
+    if not examples or sum(histogram) != examples:
+        raise ValueError(f"{name}: {examples} examples, {sum(histogram)} labels")
+    files = _checksums(fields["files"], f"{name} files")
+    _require_keys(files, (TOKENS, LABELS), f"{name} files")
+    return SplitManifest(examples, histogram, files)
 
 
-def _texts(value: Any) -> dict[str, str]:
-    return {key: _typed(text, str) for key, text in _typed(value, dict).items()}
+def _require_keys(value: dict[str, Any], names: Iterable[str], what: str) -> None:
+    if value.keys() != set(names):
+        raise ValueError(f"{what} must be {', '.join(names)}")
 
 
-def _typed(value: Any, kind: type[Value]) -> Value:
+def _checksums(value: Any, what: str) -> dict[str, str]:
+    checksums = _typed(value, dict, what)
+    for checksum in checksums.values():
+        if not _SHA256.fullmatch(_typed(checksum, str, what)):
+            raise ValueError(f"{what}: not a SHA-256")
+    return checksums
+
+
+def _count(value: Any, what: str) -> int:
+    if isinstance(value, bool) or not 0 <= _typed(value, int, what) < 2**53:
+        raise ValueError(f"{what}: not a count")
+    return value
+
+
+def _typed(value: Any, kind: type[Value], what: str) -> Value:
     if not isinstance(value, kind):
-        raise TypeError(f"{value!r} is no {kind.__name__}")
+        raise TypeError(f"{what} must be a {kind.__name__}, is a {type(value).__name__}")
     return value

@@ -1,6 +1,7 @@
 """Make a token store from what a task reads."""
 
 import contextlib
+import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,36 +9,77 @@ from pathlib import Path
 import numpy as np
 
 from lra_bench.contracts import SPLITS, Reading, Report, Task, silent, source_of
-from lra_bench.data.location import SCHEMA, Location
-from lra_bench.data.manifest import Manifest, SplitManifest, read_manifest, write_manifest
+from lra_bench.data.location import OTHER_ROOT, SCHEMA, Location
+from lra_bench.data.manifest import (
+    LABELS,
+    TOKENS,
+    Manifest,
+    SplitManifest,
+    read_manifest,
+    write_manifest,
+)
+from lra_bench.data.store import Store, open_store
 from lra_bench.errors import RunError
 from lra_bench.files import locked, read_json, sha256, write_json
+
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def prepare(
     task: Task, location: Location, path: Path | None = None, report: Report = silent
-) -> None:
-    """Make the store unless it exists; a second process waits for the first.
+) -> Store:
+    """Make the store unless it is there and undamaged; a second process waits for the first.
 
     Args:
         path: where the source's files are; None for generators.
         report: shows which step is under way, and how far it is.
 
     Raises:
-        RunError: the source's files are missing or broken, or the store holds other data.
+        RunError: the source's files are missing or broken, the store holds other data, or the
+            folder of all data can't be written to.
     """
-    if location.exists():
-        if path is not None:
-            _refuse_other_files(task, location, path)
-        return
-    with _locked_telling(location.lock, report):
-        if not location.exists():
-            for leftover in location.leftovers():
-                shutil.rmtree(leftover, ignore_errors=True)
-            notes: list[str] = []
-            reading = Reading(location.source, path, location.scratch, report, notes.append)
-            _write_store(task, location, reading, notes)
-        shutil.rmtree(location.scratch, ignore_errors=True)
+    store, _ = try_open(location)
+    if store is None:
+        with writable(location), _locked_telling(location.lock, report):
+            return try_open(location)[0] or _make(task, location, path, report)
+    if path is not None:
+        refuse_other_files(task, location, path)
+    return store
+
+
+def try_open(location: Location) -> tuple[Store | None, str | None]:
+    """Return the store, and why it can't be used; None and None if there is none."""
+    try:
+        return (open_store(location), None) if location.exists() else (None, None)
+    except RunError as error:
+        return None, str(error)
+
+
+def _make(task: Task, location: Location, path: Path | None, report: Report) -> Store:
+    """Write the store anew, in place of a damaged one, and open it."""
+    for leftover in location.leftovers():
+        shutil.rmtree(leftover, ignore_errors=True)
+    notes: list[str] = []
+    reading = Reading(location.source, path, location.scratch, report, notes.append)
+    _write_store(task, location, reading, notes)
+    shutil.rmtree(location.scratch, ignore_errors=True)
+    return open_store(location)
+
+
+@contextlib.contextmanager
+def writable(location: Location) -> Iterator[None]:
+    """Name the way on if the block can't write to the folder of all data.
+
+    Raises:
+        RunError: it can't.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or location.root
+        if error.errno not in _NOT_WRITABLE or not Path(place).is_relative_to(location.root):
+            raise
+        raise RunError(f"can't write to {place} ({error.strerror}); {OTHER_ROOT}") from None
 
 
 @contextlib.contextmanager
@@ -54,8 +96,11 @@ def _locked_telling(lock: Path, report: Report) -> Iterator[None]:
 
 def remember(location: Location, path: Path) -> None:
     """Remember where the source's files are, for the stores of other presets."""
-    with contextlib.suppress(PermissionError):  # the data root may belong to another user
+    try:
         write_json(location.remembered, {"path": str(path.resolve())})
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:  # the data root may belong to another user
+            raise
 
 
 def remembered(task: Task, location: Location) -> Path | None:
@@ -68,10 +113,10 @@ def remembered(task: Task, location: Location) -> Path | None:
     return path
 
 
-def _refuse_other_files(task: Task, location: Location, path: Path) -> None:
+def refuse_other_files(task: Task, location: Location, path: Path, report: Report = silent) -> None:
     """Raise RunError if the store was made from other files than those at `path`."""
     manifest = read_manifest(location)
-    inputs = {name: sha256(file) for name, file in task.inputs(location.source, path).items()}
+    inputs = _checksums(task, Reading(location.source, path, location.scratch, report))
     if manifest.inputs != inputs:
         raise RunError(f"{location.path} holds other data, of {manifest.path}; {location.remedy}")
 
@@ -80,7 +125,7 @@ def _write_store(task: Task, location: Location, reading: Reading, notes: list[s
     temporary = location.temporary
     try:
         inputs = _checksums(task, reading)
-        splits = _write_splits(temporary, task, reading)
+        splits = _write_splits(temporary, task, reading, notes)
         manifest = _describe(task, reading, inputs, splits, notes)
         write_manifest(temporary / location.manifest.name, manifest)
         if location.path.exists():  # a folder without a manifest is not a store
@@ -97,7 +142,18 @@ def _checksums(task: Task, reading: Reading) -> dict[str, str]:
     for number, (name, file) in enumerate(inputs.items()):
         reading.report("checksums", number, len(inputs))
         checksums[name] = sha256(file)
+    _refuse_twice(task, inputs, checksums)
     return checksums
+
+
+def _refuse_twice(task: Task, inputs: dict[str, Path], checksums: dict[str, str]) -> None:
+    """Raise RunError if two of the files have the same contents, which would count twice."""
+    first: dict[str, str] = {}
+    for name, checksum in checksums.items():
+        other = first.setdefault(checksum, name)
+        if other != name:
+            files = f"{inputs[other]} and {inputs[name]}"
+            raise RunError(f"{task.name}: {files} have the same contents, which would count twice")
 
 
 def _describe(
@@ -123,20 +179,26 @@ def _describe(
     )
 
 
-def _write_splits(folder: Path, task: Task, reading: Reading) -> dict[str, SplitManifest]:
+def _write_splits(
+    folder: Path, task: Task, reading: Reading, notes: list[str]
+) -> dict[str, SplitManifest]:
     writers: dict[str, _SplitWriter] = {}
     sizes = task.sizes(reading.source)
     try:
         for split, tokens, labels in task.read(reading):
+            if split not in SPLITS:
+                raise RunError(f"{task.name}: no split is called {split!r}")
             if split not in writers:
                 writers[split] = _SplitWriter(folder / split, task)
             writers[split].add(tokens, labels)
             if sizes:
                 reading.report(split, writers[split].examples, sizes[split])
-        missing = [split for split in SPLITS if split not in writers]
+        missing = [name for name in SPLITS if name not in writers or not writers[name].examples]
         if missing:
-            raise RunError(f"{task.name}: no examples in {', '.join(missing)}")
-        return {name: writer.finish() for name, writer in writers.items()}
+            text = f"{task.name}: no examples in {', '.join(missing)}"
+            why = f": {reading.path} holds too few" if reading.path else ""
+            raise RunError(text + why + (f" ({notes[0]})" if notes else ""))
+        return {name: writers[name].finish() for name in SPLITS}
     finally:
         for writer in writers.values():
             writer.close()
@@ -150,18 +212,29 @@ class _SplitWriter:
         self.folder, self.task = folder, task
         self.labels: list[np.ndarray] = []
         self.examples = 0
-        self._file = (folder / "tokens.npy").open("wb")
-        self._row: tuple[np.dtype, tuple[int, ...]] | None = None
+        self._file = (folder / TOKENS).open("wb")
+        self._dtype: np.dtype | None = None
+        self._row = (2, task.max_len) if task.paired else (task.max_len,)
 
     def add(self, tokens: np.ndarray, labels: np.ndarray) -> None:
-        if self._row is None:
-            self._row = (tokens.dtype, tokens.shape[1:])
+        if self._dtype is None:
+            self._dtype = tokens.dtype
             self._write_header()
+        self._require_form(tokens, labels)
         self._require("label", labels, self.task.num_classes)
         self._require("token", tokens, self.task.vocab_size)
         self._file.write(np.ascontiguousarray(tokens).data)
         self.labels.append(labels)
         self.examples += len(labels)
+
+    def _require_form(self, tokens: np.ndarray, labels: np.ndarray) -> None:
+        """Raise RunError for arrays of another dtype or shape."""
+        form, shape = f"{tokens.dtype} {tokens.shape}", (len(labels), *self._row)
+        if tokens.dtype not in (np.uint8, np.uint16) or tokens.dtype != self._dtype:
+            raise RunError(f"{self.task.name}: tokens are {form}, must be all uint8 or all uint16")
+        if tokens.shape != shape or labels.shape != shape[:1] or labels.dtype.kind not in "iu":
+            labelled = f"labels {labels.dtype} {labels.shape}"
+            raise RunError(f"{self.task.name}: tokens are {form}, must be {shape}; {labelled}")
 
     def _require(self, what: str, values: np.ndarray, limit: int) -> None:
         if len(values) and not 0 <= values.min() <= values.max() < limit:
@@ -169,12 +242,11 @@ class _SplitWriter:
 
     def _write_header(self) -> None:
         """Write the npy header; numpy leaves room in it for any number of rows."""
-        assert self._row is not None
-        dtype, shape = self._row
+        assert self._dtype is not None
         header = {
-            "descr": np.lib.format.dtype_to_descr(dtype),
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
             "fortran_order": False,
-            "shape": (self.examples, *shape),
+            "shape": (self.examples, *self._row),
         }
         self._file.seek(0)
         np.lib.format.write_array_header_1_0(self._file, header)
@@ -184,9 +256,9 @@ class _SplitWriter:
         self._write_header()
         self.close()
         labels = np.concatenate(self.labels).astype(np.int32)
-        np.save(self.folder / "labels.npy", labels)
+        np.save(self.folder / LABELS, labels)
         histogram = np.bincount(labels, minlength=self.task.num_classes).tolist()
-        files = {name: sha256(self.folder / name) for name in ("tokens.npy", "labels.npy")}
+        files = {name: sha256(self.folder / name) for name in (TOKENS, LABELS)}
         return SplitManifest(self.examples, histogram, files)
 
     def close(self) -> None:

@@ -11,15 +11,19 @@ folder. A store is written to a temporary folder, which is renamed when the stor
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from lra_bench.contracts import SPLITS, Task
 from lra_bench.data.location import Location
-from lra_bench.data.manifest import Manifest, read_manifest
+from lra_bench.data.manifest import LABELS, TOKENS, Manifest, SplitManifest, read_manifest
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import sha256
+from lra_bench.files import npy_header, open_regular, sha256
+
+_BLOCK_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -96,24 +100,111 @@ class Store:
 
 
 def open_store(location: Location) -> Store:
-    """Open a store and check its files against the manifest.
+    """Open a store, and check its files against the manifest and against the task.
+
+    Checked are the checksums of all files, the form of the arrays, and all labels. Whether the data
+    are official is decided anew. Token ids are checked where the manifest has no checksum.
 
     Raises:
         UsageError: there is no store.
-        RunError: the manifest is damaged, or a file does not match its checksum.
+        RunError: the manifest is damaged, a file doesn't match its checksum, or the store holds
+            other data than the task's.
     """
     if not location.exists():
         raise UsageError(_no_data(location))
     manifest = read_manifest(location)
-    for name, split in manifest.splits.items():
-        for file, digest in split.files.items():
-            _check(location, location.path / name / file, digest)
-    return Store({name: _open_split(location.path / name) for name in manifest.splits}, manifest)
+    _require_same(location, manifest)
+    splits = {name: _open_split(location, manifest, name) for name in SPLITS}
+    if location.definition is not None:
+        official = location.definition.official(location.source, manifest.inputs, manifest.sizes)
+        manifest = replace(manifest, official=official)
+    return Store(splits, manifest)
+
+
+def _require_same(location: Location, manifest: Manifest) -> None:
+    """Raise RunError if the manifest is that of another task, source, version or options."""
+    if (task := location.definition) is None:
+        return
+    options = json.loads(json.dumps(task.data_options(location.source)))
+    expected = (location.task, location.source, task.version, options)
+    if (manifest.task, manifest.source, manifest.version, manifest.options) != expected:
+        text = f"{location.manifest} describes other data than {location.task}'s"
+        raise RunError(f"{text}; {location.remedy}")
+
+
+def _open_split(location: Location, manifest: Manifest, name: str) -> Split:
+    """Open the arrays of a split, after their checks."""
+    folder, facts = location.path / name, manifest.splits[name]
+    for file, digest in facts.files.items():
+        _check(location, folder / file, digest)
+    task = location.definition
+    row = None if task is None else (2, task.max_len) if task.paired else (task.max_len,)
+    try:
+        tokens = _open_array(folder / TOKENS, ("uint8", "uint16"), facts.examples, row)
+        labels = np.array(_open_array(folder / LABELS, ("int32",), facts.examples, ()))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder}: {error}; {location.remedy}") from None
+    split = Split(tokens, labels)
+    wrong = _wrong_values(split, facts, task, is_sealed=manifest.sha256 is not None)
+    if wrong:
+        raise RunError(f"{folder} holds {wrong}; {location.remedy}")
+    return split
 
 
 def _check(location: Location, file: Path, digest: str) -> None:
-    if not file.exists() or sha256(file) != digest:
+    try:
+        matches = sha256(file) == digest
+    except FileNotFoundError:
+        matches = False
+    except OSError as error:
+        raise RunError(f"{file}: {error.strerror or error}; {location.remedy}") from None
+    if not matches:
         raise RunError(f"{file} doesn't match its checksum; {location.remedy}")
+
+
+def _open_array(
+    file: Path, dtypes: Sequence[str], examples: int, row: tuple[int, ...] | None
+) -> np.ndarray:
+    """Map an array into memory; only its header is read.
+
+    Args:
+        file: the .npy file.
+        dtypes: the names of the dtypes that it may have.
+        examples: the number of rows that it must have.
+        row: the shape that each row must have; None for any.
+
+    Raises:
+        ValueError: it is another array.
+    """
+    with open_regular(file) as stream:
+        shape, is_fortran, dtype = npy_header(stream)
+        start = stream.tell()
+    wanted = (examples, *(shape[1:] if row is None else row))
+    if shape != wanted or dtype.str not in [np.dtype(name).str for name in dtypes] or is_fortran:
+        form = f"{dtype.name} {shape}{' in the order of Fortran' if is_fortran else ''}"
+        raise ValueError(f"{file.name} is {form}, must be {' or '.join(dtypes)} {wanted}")
+    return np.memmap(file, dtype, "r", start, shape)
+
+
+def _wrong_values(
+    split: Split, facts: SplitManifest, task: Task | None, *, is_sealed: bool
+) -> str | None:
+    """Return which labels or tokens are wrong, in words; None if none is."""
+    low, high = int(split.labels.min()), int(split.labels.max())
+    classes = task.num_classes if task else len(facts.label_histogram)
+    if low < 0 or high >= classes:
+        return f"a label outside 0..{classes - 1}"
+    if np.bincount(split.labels, minlength=classes).tolist() != facts.label_histogram:
+        return "other labels than its manifest says"
+    if task and not is_sealed and largest_token(split.tokens) >= task.vocab_size:
+        return f"a token outside 0..{task.vocab_size - 1}"
+    return None
+
+
+def largest_token(tokens: np.ndarray) -> int:
+    """Return the largest id in the tokens, (n, ...); at most some megabytes are read at once."""
+    rows = max(1, _BLOCK_BYTES // max(1, tokens[:1].nbytes))
+    return max(int(tokens[start : start + rows].max()) for start in range(0, len(tokens), rows))
 
 
 def _no_data(location: Location) -> str:
@@ -124,7 +215,3 @@ def _no_data(location: Location) -> str:
     others = " and ".join(sorted(sources - {location.source}))
     hint = f"; there are data of --source {others}" if others else ""
     return f"no data at {location.path}; prepare them with {command}{hint}"
-
-
-def _open_split(folder: Path) -> Split:
-    return Split(np.load(folder / "tokens.npy", mmap_mode="r"), np.load(folder / "labels.npy"))

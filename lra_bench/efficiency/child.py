@@ -2,12 +2,11 @@
 
     python -m lra_bench.efficiency.child FILE < REQUEST
 
-After each stage FILE holds the result so far, so a process that is killed has told what it knew.
-The request and the result are JSON objects.
+After each stage FILE gets a line with the result so far, so a process that is killed has told what
+it knew. The request and each result are JSON objects.
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from typing import Any
 from lra_bench.efficiency.cells import HERE, Cell
 from lra_bench.efficiency.measurement import Measurement, Memory
 from lra_bench.errors import UsageError, is_out_of_memory, one_line
-from lra_bench.files import read_json, write_json
 from lra_bench.runtime import memory
 
 _WARM_UPS, _PATIENCE_SECONDS = 3, 10.0
@@ -28,14 +26,21 @@ def main() -> None:
     """Do what standard input asks for."""
     memory.die_first()
     request, path = json.load(sys.stdin), Path(sys.argv[1])
+    stages = None if request["cell"] is None else _Stages(Cell(**request["cell"]), path)
     try:
-        if request["cell"] is None:
-            write_json(path, describe())
+        if stages is None:
+            append_result(path, describe())
         else:
-            _Stages(Cell(**request["cell"]), path).run(request["budget"])
+            stages.run(request["budget"])
     except Exception as error:
-        known = read_json(path) if path.exists() else {}
-        write_json(path, {**known, **_failure(error)})
+        known = {} if stages is None else stages.result.as_dict()
+        append_result(path, {**known, **_failure(error)})
+
+
+def append_result(path: Path, result: dict[str, Any]) -> None:
+    """Write a result as one line of JSON."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(result, allow_nan=False) + "\n")
 
 
 def _failure(error: Exception) -> dict[str, Any]:
@@ -74,17 +79,21 @@ class _Stages:
         """Go through all stages; without a budget, nothing is timed."""
         if self.cell.target == HERE and self.cell.memory_limit:
             memory.limit_allocator(self.cell.memory_limit)
-        planned = self._compile()
-        if self.cell.target == HERE:
-            self._execute(planned, budget)
-            self._note(status="ok")
-        else:
-            self._compare(planned.predicted_bytes or 0)
+        from lra_bench.runtime.compile_cache import mended
+
+        with mended():
+            planned = self._compile()
+            if self.cell.target == HERE:
+                self._execute(planned, budget)
+                self._note(status="ok")
+            else:
+                self._compare(planned.predicted_bytes or 0)
 
     def _note(self, **parts: Any) -> None:
         """Add parts to the result and write it."""
-        self.result = replace(self.result, **parts)
-        write_json(self.path, self.result.as_dict())
+        result = replace(self.result, **parts)
+        append_result(self.path, result.as_dict())
+        self.result = result
 
     def _compare(self, predicted: int) -> None:
         """Decide from the predicted bytes whether a program that is not run would fit."""
@@ -108,7 +117,6 @@ class _Stages:
         cell, self.program = self.cell, programs.build(self.cell)
         self.devices = targets.devices(cell.target, cell.devices)
         where = environment(self.devices, cell.dtype)
-        where = replace(where, xla_flags=os.environ.get("XLA_FLAGS", ""))
         self._note(environment=where, parameters=self.program.count_parameters())
         self.layout = programs.Layout(self.devices)
         specs = self.layout.specs(self.program)

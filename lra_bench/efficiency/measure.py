@@ -1,10 +1,11 @@
 """Measure cells, round after round: finished cells are skipped, and a failure is a result."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-import tempfile
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +16,15 @@ from lra_bench.efficiency import records, supervise
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell
 from lra_bench.efficiency.measurement import Clock, Measurement
 from lra_bench.efficiency.search import largest
-from lra_bench.files import append_line
+from lra_bench.files import append_line, private_folder
 from lra_bench.runtime.environment import Environment
 
 # A length that cannot be done for these reasons cannot be done longer.
 _ENDS = ("out_of_memory", "timed_out")
 # These may go better another time.
 _FAILURES = ("crashed", "failed")
+# The folder, beside the file of measurements, of programs that later rounds use again.
+_PROGRAMS = ".programs"
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,21 @@ class Measuring:
         done = sum(self._is_done(cell, rounds) for cell in cells)
         if done:
             self.display.line(f"{done} of {len(cells)} cells are done already")
-        with tempfile.TemporaryDirectory(prefix="lra-bench-") as programs:
+        with self._programs() as programs:
             for number in range(1, rounds + 1):
-                self._round(number, cells, Path(programs))
+                self._round(number, cells, programs)
         for cell in _one_of_each_kind(cells) if find_largest else ():
             self._find_largest(cell)
+
+    @contextlib.contextmanager
+    def _programs(self) -> Iterator[Path]:
+        """Make the folder of compiled programs beside the file; one that a kill left is removed."""
+        folder = self.path.parent / _PROGRAMS
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            yield private_folder(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _round(self, number: int, cells: list[Cell], programs: Path) -> None:
         """Visit each cell once."""

@@ -9,13 +9,13 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lra_bench.efficiency import records
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell
 from lra_bench.efficiency.measurement import Measurement
 from lra_bench.errors import KILLED_FOR_MEMORY, RunError, UsageError, says_out_of_memory
-from lra_bench.files import read_json
+from lra_bench.files import parse_json
 from lra_bench.records.record import parse_environment
 from lra_bench.runtime import memory
 from lra_bench.runtime.environment import Environment
@@ -24,6 +24,8 @@ from lra_bench.runtime.environment import Environment
 # softmax is a fifth slower with them.
 PLANNED = "--xla_cpu_experimental_ynn_fusion_type="
 _START_SECONDS = 300.0
+# The folder in which a process finds its open files by their numbers.
+_OPEN_FILES = "/proc/self/fd" if Path("/proc/self/fd").is_dir() else "/dev/fd"
 
 
 @dataclass(frozen=True)
@@ -135,26 +137,57 @@ def _run(
 ) -> _End:
     """Run a measuring process to its end, or for `time_limit` seconds."""
     request = {"cell": None if cell is None else cell.as_dict(), "budget": budget}
-    with tempfile.TemporaryDirectory(prefix="lra-bench-") as folder:
-        result, errors = Path(folder) / "result.json", Path(folder) / "errors"
-        command = [sys.executable, "-m", "lra_bench.efficiency.child", str(result)]
-        with errors.open("wb") as stream:
-            returncode = _wait(command, json.dumps(request), stream, environment, time_limit)
-        left = read_json(result) if result.exists() else {}
-        left = {"status": "crashed", "error": None, **left}
-        return _End(left, returncode, errors.read_text(errors="replace"), time_limit)
+    with _unnamed_file() as results, _unnamed_file() as errors:
+        path = f"{_OPEN_FILES}/{results.fileno()}"
+        command = [sys.executable, "-m", "lra_bench.efficiency.child", path]
+        keep = (results.fileno(),)
+        returncode = _wait(command, json.dumps(request), errors, environment, time_limit, keep)
+        left = {"status": "crashed", "error": None, **_last_result(_content(results))}
+        return _End(left, returncode, _content(errors), time_limit)
+
+
+def _unnamed_file() -> IO[bytes]:
+    """Return a file that has no name, so that nothing stays if this process is killed."""
+    if hasattr(os, "memfd_create"):  # needs no room on a disk
+        return os.fdopen(os.memfd_create("lra-bench"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+def _content(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+def _last_result(text: str) -> dict[str, Any]:
+    """Return the last whole result of a measuring process; {} if there is none."""
+    for line in reversed(text.splitlines()):
+        with contextlib.suppress(ValueError):
+            result = parse_json(line)
+            if isinstance(result, dict):
+                return result
+    return {}
 
 
 def _wait(
-    command: list[str], request: str, stream: Any, environment: dict[str, str], time_limit: float
+    command: list[str],
+    request: str,
+    stream: IO[bytes],
+    environment: dict[str, str],
+    time_limit: float,
+    keep: tuple[int, ...],
 ) -> int | None:
-    """Return the exit status of a process; None if it was still running after `time_limit` s."""
+    """Return the exit status of a process; None if it was still running after `time_limit` s.
+
+    Args:
+        keep: numbers of open files that the process gets.
+    """
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=stream,
         stderr=stream,
         env=environment,
+        pass_fds=keep,
         start_new_session=True,
     )
     try:

@@ -1,8 +1,18 @@
-"""Tell whether programs were compiled or read from JAX's cache on disk."""
+"""JAX's cache of compiled programs on disk: count what is read from it, and mend it."""
+
+import contextlib
+import glob
+import re
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import jax
 
 _HIT = "/jax/compilation_cache/cache_hits"
+_UNREADABLE = "Error reading persistent compilation cache entry for '(.*?)'"
 _hits = 0
 _listening = False
 
@@ -19,3 +29,37 @@ def programs_read() -> int:
 def _count(event: str, **_: str | int) -> None:
     global _hits
     _hits += event == _HIT
+
+
+@contextlib.contextmanager
+def mended() -> Iterator[None]:
+    """Within the block, have JAX write entries anew that a kill or a full disk has cut off.
+
+    JAX warns of an entry that it cannot read, compiles the program, and never writes over a file
+    that is there. Here the warning removes the file, before JAX writes.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", _UNREADABLE, UserWarning)
+        before = warnings.showwarning
+
+        def show(message: Warning | str, *where: Any, **more: Any) -> None:
+            entry = re.match(_UNREADABLE, str(message))
+            if entry is None:
+                before(message, *where, **more)
+            else:
+                _remove_broken(entry[1])
+
+        warnings.showwarning = show
+        yield
+
+
+def _remove_broken(program: str) -> None:
+    """Remove the broken entries of a program; its name is the start of those of its files."""
+    config: Any = jax.config
+    folder = Path(config.jax_compilation_cache_dir or "")
+    for path in folder.glob(f"{glob.escape(program)}-*-cache"):
+        with contextlib.suppress(OSError):
+            try:
+                zlib.decompress(path.read_bytes())
+            except zlib.error:  # also of whole ones that are packed otherwise: they cost a compile
+                path.unlink()

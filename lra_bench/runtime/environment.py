@@ -1,8 +1,7 @@
-"""The environment of a run: versions, devices, host, and the memory that a process took."""
+"""The environment of a run: versions, devices and host."""
 
 import os
 import platform
-import resource
 import subprocess
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench import __version__
+from lra_bench.runtime import memory
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -29,7 +29,10 @@ class Environment:
         host: name of the machine.
         host_cpu: model name of its processor.
         host_cpu_count: its logical cores.
-        xla_flags: of the process of a measurement; None in the record of a run.
+        xla_flags: the variable XLA_FLAGS; "" if it is not set.
+        memory_method: how the peak memory of the process is read: "VmHWM" or "ru_maxrss", which may
+            be that of the process that started it. Old records lack it; theirs is "ru_maxrss".
+        libtpu_init_args: the variable LIBTPU_INIT_ARGS; None if it is not set.
     """
 
     versions: dict[str, str] = field(default_factory=dict)
@@ -42,7 +45,9 @@ class Environment:
     host: str | None = None
     host_cpu: str | None = None
     host_cpu_count: int | None = None
+    memory_method: str | None = None
     xla_flags: str | None = None
+    libtpu_init_args: str | None = None
 
     @property
     def processor(self) -> str:
@@ -59,8 +64,9 @@ class Environment:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         values = asdict(self)
-        if self.xla_flags is None:
-            del values["xla_flags"]
+        for name in ("memory_method", "xla_flags", "libtpu_init_args"):
+            if values[name] is None:
+                del values[name]
         return values
 
 
@@ -81,6 +87,9 @@ def environment(devices: list[Any], dtype: str) -> Environment:
         host=platform.node(),
         host_cpu=_cpu_name(),
         host_cpu_count=os.cpu_count(),
+        memory_method=memory.peak_method(),
+        xla_flags=os.environ.get("XLA_FLAGS", ""),
+        libtpu_init_args=os.environ.get("LIBTPU_INIT_ARGS"),
     )
 
 
@@ -110,16 +119,3 @@ def _cpu_name() -> str:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-def peak_memory(device: Any) -> int:
-    """Return the peak memory in bytes.
-
-    It is the device's own peak if the device counts it, else the largest resident set of this
-    process.
-    """
-    stats = device.memory_stats() if device.platform != "cpu" else None
-    if stats and "peak_bytes_in_use" in stats:
-        return stats["peak_bytes_in_use"]
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

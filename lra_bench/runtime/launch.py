@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import importlib.util
+import ipaddress
 import os
 import socket
 import sys
@@ -19,6 +20,9 @@ LOST = "another process of this run has ended"
 # How many seconds processes wait for each other to start.
 _START_SECONDS = 300
 _PORTS = 61_440, 4_096  # as JAX chooses them on Slurm: the first, and how many
+_SLURM_REMEDY = (
+    "start the tasks with srun, or add --processes 1 to do the run in this process alone"
+)
 _METADATA = "http://{}/computeMetadata/v1/instance/attributes/worker-network-endpoints"
 _SOME_CHIPS = ("TPU_VISIBLE_CHIPS", "TPU_VISIBLE_DEVICES")
 
@@ -67,20 +71,50 @@ def by_slurm(env: Mapping[str, str]) -> Membership | None:
     """Return the place in a Slurm job step of several tasks; None elsewhere.
 
     If several tasks of a node see all of its GPUs, each takes one.
+
+    Raises:
+        UsageError: some variables of the step are missing or wrong.
     """
-    tasks = int(env.get("SLURM_STEP_NUM_TASKS", 1))
+    tasks = _slurm_number(env, "SLURM_STEP_NUM_TASKS", "1", lowest=1)
     if tasks == 1:
         return None
     first, count = _PORTS
-    port = first + (int(env["SLURM_JOB_ID"]) + int(env.get("SLURM_STEP_ID", 0))) % count
-    shared = tasks > int(env["SLURM_STEP_NUM_NODES"])
+    job, step = _slurm_number(env, "SLURM_JOB_ID"), _slurm_number(env, "SLURM_STEP_ID", "0")
+    host, port = _first_host(_slurm_text(env, "SLURM_STEP_NODELIST")), first + (job + step) % count
+    shared = tasks > _slurm_number(env, "SLURM_STEP_NUM_NODES", lowest=1)
     alone_with_one = env.get("CUDA_VISIBLE_DEVICES", ",").count(",") == 0
+    index = _slurm_number(env, "SLURM_PROCID")
+    if index >= tasks:
+        raise UsageError(
+            f"SLURM_PROCID={index} is not below SLURM_STEP_NUM_TASKS={tasks}; {_SLURM_REMEDY}"
+        )
     return Membership(
-        coordinator=f"{_first_host(env['SLURM_STEP_NODELIST'])}:{port}",
+        coordinator=f"{host}:{port}",
         size=tasks,
-        index=int(env["SLURM_PROCID"]),
-        device=int(env["SLURM_LOCALID"]) if shared and not alone_with_one else None,
+        index=index,
+        device=_slurm_number(env, "SLURM_LOCALID") if shared and not alone_with_one else None,
     )
+
+
+def _slurm_text(env: Mapping[str, str], name: str, default: str = "") -> str:
+    """Return a variable of a Slurm job step.
+
+    Raises:
+        UsageError: it is not set, though the step has several tasks.
+    """
+    text = env.get(name, "").strip() or default
+    if not text:
+        tasks = env.get("SLURM_STEP_NUM_TASKS")
+        raise UsageError(f"SLURM_STEP_NUM_TASKS={tasks}, but {name} is not set; {_SLURM_REMEDY}")
+    return text
+
+
+def _slurm_number(env: Mapping[str, str], name: str, default: str = "", *, lowest: int = 0) -> int:
+    """Return a variable of a Slurm job step that holds a whole number; see `_slurm_text`."""
+    text = _slurm_text(env, name, default)
+    if not (text.isdecimal() and int(text) >= lowest):
+        raise UsageError(f"{name}={text} is not a whole number from {lowest} on; {_SLURM_REMEDY}")
+    return int(text)
 
 
 def _first_host(nodes: str) -> str:
@@ -98,7 +132,8 @@ def on_tpu_slice(env: Mapping[str, str]) -> bool:
     hosts = env.get("TPU_PROCESS_ADDRESSES") or env.get("TPU_WORKER_HOSTNAMES")
     if hosts is None and _on_tpu_machine():
         hosts = _hosts_by_google(env)
-    return "," in (hosts or "") or int(env.get("MEGASCALE_NUM_SLICES", 1)) > 1
+    slices = env.get("MEGASCALE_NUM_SLICES", "")
+    return "," in (hosts or "") or (slices.isdecimal() and int(slices) > 1)
 
 
 def _on_tpu_machine() -> bool:
@@ -187,10 +222,32 @@ def _join(member: Membership) -> Processes:
         coordinator_address=member.coordinator,
         num_processes=member.size,
         process_id=member.index,
+        coordinator_bind_address=_bind_address(member.coordinator),
         local_device_ids=None if member.device is None else [member.device],
         cluster_detection_method="deactivate",
         initialization_timeout=_START_SECONDS,
     )
+
+
+def _bind_address(coordinator: str) -> str | None:
+    """Return the one address at which process 0 listens; None for every address of the host.
+
+    It is that of the coordinator if this is an address of this host or "localhost". Of a name, the
+    other hosts may know another address than this host does. JAX lets in whoever reaches it.
+    """
+    if "JAX_COORDINATOR_BIND_ADDRESS" in os.environ:  # JAX reads it
+        return None
+    host, _, port = coordinator.rpartition(":")
+    host = host.strip("[]")
+    if host == "localhost":
+        host = "127.0.0.1"
+    with contextlib.suppress(ValueError, OSError):
+        version = ipaddress.ip_address(host).version
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        with socket.socket(family) as probe:
+            probe.bind((host, 0))
+        return f"{host}:{port}" if version == 4 else f"[{host}]:{port}"
+    return None
 
 
 def _wait_for(coordinator: str) -> None:

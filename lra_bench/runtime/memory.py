@@ -10,9 +10,11 @@ import os
 import re
 import resource
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 # As XLA and NumPy say it: "allocating 4294967296 bytes", "allocate 8.00 GiB", and of a TPU
@@ -53,8 +55,26 @@ def resident() -> int:
 
 
 def peak() -> int:
-    """Return the largest resident set since `resident`, else since the start, in bytes."""
-    return status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Return the largest resident set since `resident`, else since the start, in bytes.
+
+    Linux keeps it as VmHWM. `ru_maxrss` is not it there: it survives exec, so it may be that of the
+    process that started this one. It is used where there is nothing better; see `peak_method`.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024
+    return status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def peak_method() -> str:
+    """Return the name of the figure that `peak` reads: "VmHWM" or "ru_maxrss"."""
+    return "VmHWM" if status("VmHWM") else "ru_maxrss"
+
+
+def peak_of(device: Any) -> int:
+    """Return the peak memory in bytes of a device that counts it, else of this process."""
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "peak_bytes_in_use" in stats:
+        return stats["peak_bytes_in_use"]
+    return peak()
 
 
 def give_back_at_once(*, yes: bool) -> None:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+# The variable that names the folder of compiled programs.
+COMPILED = "JAX_COMPILATION_CACHE_DIR"
+
 
 @dataclass(frozen=True)
 class Needs:

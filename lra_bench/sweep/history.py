@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench.errors import RunError
-from lra_bench.files import append_line, read_lines, write_json
+from lra_bench.files import append_line, read_lines, remove_leftovers, write_json
 from lra_bench.sweep.plan import Job
 
 PLAN, EVENTS, LOGS = "sweep.json", "sweep.jsonl", "logs"
@@ -60,6 +60,7 @@ class History:
         earlier = {job.name: job for job in self.jobs()}
         all_jobs = list({**earlier, **{job.name: job for job in jobs}}.values())
         if len(all_jobs) > len(earlier):
+            remove_leftovers(self.folder)
             runs = [job.as_dict() for job in all_jobs]
             write_json(self.folder / PLAN, {"schema": SCHEMA, "runs": runs})
         return all_jobs

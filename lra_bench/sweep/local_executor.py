@@ -4,10 +4,12 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lra_bench.errors import UsageError
+from lra_bench.files import private_folder
 from lra_bench.runtime import memory
-from lra_bench.sweep.executor import Ending, Launch, Needs
+from lra_bench.sweep.executor import COMPILED, Ending, Launch, Needs
 from lra_bench.sweep.process import Process
 
 _POLL_SECONDS = 0.05
@@ -121,7 +123,13 @@ class LocalExecutor:
         return sum(taken) + (launch.memory or 0) <= self._memory
 
     def start(self, launch: Launch) -> None:
-        """Start an attempt in a free slot."""
+        """Start an attempt in a free slot.
+
+        Raises:
+            RunError: other users can reach the folder of compiled programs, which are run.
+        """
+        if compiled := self._environment.get(COMPILED):
+            private_folder(Path(compiled))
         free = next(n for n in range(len(self._slots)) if n not in self._running)
         slot = self._slots[free]
         environment = {**self._environment, **slot.environment}

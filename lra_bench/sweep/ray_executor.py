@@ -3,23 +3,28 @@
 import contextlib
 import logging
 import os
+import platform
+import secrets
+import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lra_bench.errors import UsageError
-from lra_bench.files import write_atomically
-from lra_bench.sweep.executor import Ending, Launch, Needs
+from lra_bench.data.location import data_root
+from lra_bench.errors import RunError, UsageError
+from lra_bench.files import locked, private_folder, write_atomically
+from lra_bench.sweep.executor import COMPILED, Ending, Launch, Needs
 from lra_bench.sweep.process import GRACE_SECONDS, Process
 
 _POLL_SECONDS = 0.2
 # The files of a run that are sent back where no file system is shared.
 _SMALL_FILES = ("config.json", "metrics.jsonl", "error.log", "record.json")
 _TOKEN = ".shared"
+_OLDEST_RAY = (2, 60)  # the first tried that asks for a token by default
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,8 @@ class RayExecutor:
     """A RayExecutor carries out each attempt as a Ray task, which starts a process for it.
 
     A worker that shares the sweep's file system works in the sweep's folder. A run whose worker is
-    lost then goes on from its latest checkpoint. Any other worker works in a temporary folder and
-    sends back the small files; a run whose worker is lost then starts again.
+    lost then goes on from its latest checkpoint. Any other worker works in a temporary folder below
+    its data and sends back the small files; a run whose worker is lost then starts again.
 
     Args:
         needs: the hardware of one run; 0 CPUs stand for one.
@@ -154,19 +159,69 @@ class RayExecutor:
 
 
 def _connect() -> Any:
-    """Return Ray, connected to the running cluster, else to one that is started here."""
+    """Return Ray, connected to the running cluster, else to one that is started here.
+
+    Raises:
+        UsageError: Ray is missing or too old, or the cluster does not answer.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError:
         raise UsageError("--executor ray needs Ray: pip install 'lra-bench[ray]'") from None
+    if tuple(map(int, ray.__version__.split(".")[:2])) < _OLDEST_RAY:
+        raise UsageError(
+            f"Ray {ray.__version__} starts clusters that ask for no token: "
+            "pip install -U 'lra-bench[ray]'"
+        )
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        _connect_or_start(ray)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"can't connect to a Ray cluster: {str(error).strip().splitlines()[0]}"
         ) from None
     return ray
+
+
+def _connect_or_start(ray: Any) -> None:
+    """Connect to the cluster of $RAY_ADDRESS or of this machine; start one if there is none."""
+    quietly = {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = os.environ.get("RAY_ADDRESS") or "auto"
+    try:
+        if address != "local":
+            ray.init(address=address, **quietly)
+            return
+    except ConnectionError:
+        if address != "auto":
+            raise
+    _require_token()
+    ray.init(address="local", include_dashboard=False, **quietly)
+
+
+def _require_token() -> None:
+    """Make sure that a cluster started here asks for a token that other users cannot read.
+
+    Ray listens on all interfaces, and whoever it lets in can run anything as this user. By itself
+    it would write its token where every user of the machine can read it.
+
+    Raises:
+        UsageError: the user has switched tokens off.
+    """
+    mode = os.environ.get("RAY_AUTH_MODE", "token")
+    if mode.lower() != "token":
+        raise UsageError(
+            f"RAY_AUTH_MODE={mode}: a Ray cluster started here would let everybody on the network "
+            "in; unset it, or start a cluster yourself with `ray start`"
+        )
+    if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
+        return
+    path = Path("~/.ray/auth_token").expanduser()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    path.chmod(0o600)
 
 
 def unpack(launch: Launch, delivery: Delivery) -> None:
@@ -190,17 +245,56 @@ def carry_out(launch: Launch, environment: dict[str, str], token: str, content: 
         token: a file in the sweep's folder.
         content: text of that file, by which a worker recognises the folder as shared.
     """
-    # A folder for each machine: programs are compiled for its processor.
-    compiled = Path(tempfile.gettempdir()) / f"lra-bench-compiled-{os.getuid()}"
-    environment = {"JAX_COMPILATION_CACHE_DIR": str(compiled), **environment}
     if _is_shared(Path(token), content):
-        return Delivery(_wait(Process(launch, (), environment)), "", {})
-    with tempfile.TemporaryDirectory(prefix="lra-bench-") as temporary:
-        here = replace(launch, folder=Path(temporary) / launch.name, log=Path(temporary) / "log")
-        ending = _wait(Process(here, (), environment))
+        compiled = _compiled(Path(token).parent / ".compiled", launch)
+        return Delivery(_wait(Process(launch, (), {**compiled, **environment})), "", {})
+    root = _data_root(launch)
+    with _work_folder(root / ".workers") as work:
+        here = replace(launch, folder=work / launch.name, log=work / "log")
+        compiled = _compiled(root / f".compiled-{os.getuid()}", here)
+        ending = _wait(Process(here, (), {**compiled, **environment}))
         paths = {name: here.folder / name for name in _SMALL_FILES}
         files = {name: path.read_text() for name, path in paths.items() if path.exists()}
         return Delivery(ending, here.log.read_text(errors="replace"), files)
+
+
+def _data_root(launch: Launch) -> Path:
+    """Return the root of the data on this worker."""
+    words = list(launch.arguments)
+    given = Path(words[words.index("--data-dir") + 1]) if "--data-dir" in words else None
+    return data_root(given)
+
+
+def _compiled(folder: Path, launch: Launch) -> dict[str, str]:
+    """Return the variables by which the runs of this machine share compiled programs.
+
+    JAX runs what it finds there, so a folder that others can write to is not used. Each machine
+    has a folder of its own in it, because programs are compiled for its processor.
+    """
+    if COMPILED in os.environ:
+        return {}
+    try:
+        return {COMPILED: str(private_folder(private_folder(folder) / platform.node()))}
+    except (RunError, OSError) as error:
+        launch.log.parent.mkdir(parents=True, exist_ok=True)
+        with launch.log.open("a") as log:
+            log.write(f"compiled programs are not kept: {error}\n")
+        return {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+
+
+@contextlib.contextmanager
+def _work_folder(root: Path) -> Iterator[Path]:
+    """Make a folder for one attempt; remove it afterwards, and those that killed workers left."""
+    with contextlib.ExitStack() as held:
+        with locked(root / ".lock", wait=True):
+            for old in root.glob("*/.lock"):
+                with locked(old, wait=False) as is_left:
+                    if is_left:
+                        shutil.rmtree(old.parent, ignore_errors=True)
+            folder = Path(tempfile.mkdtemp(dir=root))
+            held.enter_context(locked(folder / ".lock", wait=False))
+        held.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield folder
 
 
 def _is_shared(token: Path, content: str) -> bool:

@@ -11,6 +11,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 from lra_bench.errors import RunError
+from lra_bench.files import remove_leftovers
 from lra_bench.runtime.devices import place
 from lra_bench.runtime.processes import Processes
 from lra_bench.training.checkpoint_format import (
@@ -163,6 +164,8 @@ def _put_damaged_aside(directory: Path) -> list[int]:
         target = directory / f"aside-{step}"
         shutil.rmtree(target, ignore_errors=True)
         (directory / str(step)).rename(target)
+    for folder in directory.glob("aside-*"):
+        remove_leftovers(folder)
     return aside
 
 

@@ -20,7 +20,8 @@ from lra_bench.records.metrics import Metrics
 from lra_bench.records.record import Record
 from lra_bench.records.run_folder import RunFolder
 from lra_bench.registry import REFERENCE, make_task
-from lra_bench.runtime import memory
+from lra_bench.runtime import memory, numerics
+from lra_bench.runtime.compile_cache import mended
 from lra_bench.runtime.devices import Devices, choose_devices
 from lra_bench.runtime.environment import environment
 from lra_bench.runtime.processes import Processes
@@ -71,12 +72,14 @@ def execute(
     location = locate(data_root, task, settings.data_source)
     store = processes.together(lambda: load_data(task, location, display))
     _check_same_data(store, processes)
-    with _held(folder, settings, processes, resume=resume):
+    numerics.pin()  # a plug-in may have changed what results depend on
+    with _held(folder, settings, devices, processes, resume=resume):
         result = _begin(settings, folder, store, devices)
         run = Run(settings, task, store, folder, display, processes, result, memory_limit)
         try:
-            programs = Programs(make_learner(task, settings), settings, store, devices)
-            run.train_and_test(programs, stop, on_cpu=devices.all[0].platform == "cpu")
+            with mended():
+                programs = Programs(make_learner(task, settings), settings, store, devices)
+                run.train_and_test(programs, stop, on_cpu=devices.all[0].platform == "cpu")
         except Exception as error:
             run.note_failure(error)
         return record.parse(processes.on_first(lambda: result.write().as_dict()))
@@ -92,14 +95,22 @@ def _begin(settings: RunSettings, folder: RunFolder, store: Store, devices: Devi
 
 @contextlib.contextmanager
 def _held(
-    folder: RunFolder, settings: RunSettings, processes: Processes, *, resume: bool
+    folder: RunFolder,
+    settings: RunSettings,
+    devices: Devices,
+    processes: Processes,
+    *,
+    resume: bool,
 ) -> Iterator[None]:
     """Let process 0 hold the folder, and start the run in it, while the block runs."""
+    platform = devices.all[0].platform
     with contextlib.ExitStack() as stack:
 
         def hold() -> None:
             stack.enter_context(folder.held(settings, resume=resume))
+            numerics.check_flags(folder.path, platform)
             folder.start(settings)
+            numerics.note_flags(folder.path, platform)
 
         processes.on_first(hold)
         yield

@@ -13,7 +13,7 @@ from lra_bench.errors import RunError, is_out_of_memory, one_line
 from lra_bench.records import metrics, record
 from lra_bench.records.metrics import MetricsLine
 from lra_bench.records.record import Record, Score, Start
-from lra_bench.runtime.environment import peak_memory
+from lra_bench.runtime import memory
 from lra_bench.runtime.launch import LOST, is_lost
 from lra_bench.training.evaluator import Diverged
 
@@ -92,7 +92,7 @@ class RunRecord:
 
     def write(self) -> Record:
         """Write the record, and return it."""
-        peak = peak_memory(jax.local_devices()[0])
+        peak = memory.peak_of(jax.local_devices()[0])
         self.note(init_from=self._start(), peak_memory_bytes=peak)
         record.write(self.folder, self.record)
         return self.record

@@ -1,14 +1,16 @@
 """Read Pathfinder from the Long Range Arena release: folders of PNGs with metadata."""
 
 import io
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from lra_bench.errors import RunError
-from lra_bench.tasks import _release
+from lra_bench.files import npy_header, read_bytes
+from lra_bench.tasks import _png, _release
 
 Label = tuple[str, int]
 FOLDERS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
@@ -68,24 +70,50 @@ def labels(files: Sequence[Path]) -> list[Label]:
             if image in by_image:
                 raise RunError(f"{file}:{number}: {image} is named a second time")
             by_image[image] = label
+    _refuse_same_folders(files, by_image)
     return list(by_image.items())
+
+
+def _refuse_same_folders(files: Sequence[Path], images: Iterable[str]) -> None:
+    """Raise RunError if two names lead to one folder, so that its images would count twice."""
+    root, first = files[0].parent.parent if files else Path(), {}
+    for name in {image.rpartition("/")[0] for image in images}:
+        other = first.setdefault(os.path.realpath(root / name), name)
+        if other != name:
+            raise RunError(f"{root}: {other} and {name} are the same folder, named twice")
 
 
 def _rows(file: Path) -> Iterator[list[str]]:
     """Yield rows of columns. The release's files are text; the generator's are of numpy."""
-    content = file.read_bytes()
-    if not content.startswith(_NUMPY_MAGIC):
-        lines = content.decode("utf-8", "replace").splitlines()
-        yield from (line.split() for line in lines if line.strip())
-        return
     try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise RunError(f"{file}: {error}") from None
-    if array.ndim != 2:
-        raise RunError(f"{file}: an array of shape {array.shape}, must be a table")
+        content = read_bytes(file)
+        if content.startswith(_NUMPY_MAGIC):
+            yield from _table(content)
+            return
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+    lines = content.decode("utf-8", "replace").split("\n")
+    yield from (line.split() for line in lines if line.strip())
+
+
+def _table(content: bytes) -> Iterator[list[str]]:
+    """Yield the rows of a .npy file.
+
+    Raises:
+        ValueError: it is no table of texts or numbers.
+    """
+    stream = io.BytesIO(content)
+    shape, is_fortran, dtype = npy_header(stream)
+    if len(shape) != 2 or dtype.kind not in "SUiuf" or is_fortran:
+        raise ValueError(f"{dtype} of shape {shape}, must be a table of texts")
+    start = stream.tell()
+    if dtype.kind == "U":
+        codes = np.frombuffer(content, np.dtype("u4").newbyteorder(dtype.byteorder), offset=start)
+        if codes.max(initial=0) > sys.maxunicode:
+            raise ValueError("holds characters that do not exist")
+    array = np.frombuffer(content, dtype, offset=start).reshape(shape)
     for row in array:
-        yield [x.decode() if isinstance(x, bytes) else str(x) for x in row]
+        yield [x.decode("utf-8", "replace") if isinstance(x, bytes) else str(x) for x in row]
 
 
 def _parse(file: Path, number: int, row: list[str]) -> Label:
@@ -95,9 +123,14 @@ def _parse(file: Path, number: int, row: list[str]) -> Label:
     if row[3] not in ("0", "1"):
         raise RunError(f"{file}:{number}: label {row[3]!r}, must be 0 or 1")
     image = f"{row[0]}/{row[1]}"
-    if image.startswith("/") or ".." in image.split("/"):
-        raise RunError(f"{file}:{number}: {image} leads out of the folder")
-    return image, int(row[3])
+    try:
+        image.encode()
+    except ValueError:
+        raise RunError(f"{file}:{number}: its name is no text") from None
+    path = PurePosixPath(image)
+    if path.is_absolute() or ".." in path.parts or "\0" in image:
+        raise RunError(f"{file}:{number}: {image!r} leads out of the folder")
+    return str(path), int(row[3])
 
 
 def read_image(
@@ -106,20 +139,18 @@ def read_image(
     """Read an image as pixels, uint8 (side, side); note an empty file and return None.
 
     Raises:
-        RunError: the file is missing, is no image, or has another size.
+        RunError: the file is missing, is not an 8-bit PNG, or has another size.
     """
     file = folder / name
     try:
-        if not file.stat().st_size:
-            note(f"skipped: {file} is empty")
-            return None
-        with Image.open(file) as image:
-            pixels = np.asarray(image.convert("L"))
+        content = read_bytes(file, _png.MOST_BYTES)
+        if content:
+            return _png.read(content, side)
     except FileNotFoundError:
         raise RunError(f"{file} is named in the metadata but is not there") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise RunError(f"{file} can't be read: {error}") from None
-    if pixels.shape != (side, side):
-        height, width = pixels.shape
-        raise RunError(f"{file} has {width} x {height} pixels, must be {side} x {side}")
-    return pixels
+    except OSError as error:
+        raise RunError(f"{file} can't be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise RunError(f"{file} {error}") from None
+    note(f"skipped: {file} is empty")
+    return None

@@ -1,14 +1,16 @@
 """What `data check` finds, and what it must not let pass."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import layouts
 import numpy as np
 import pytest
 from stores import prepared
 
+from lra_bench.contracts import Reading
 from lra_bench.data import canary
-from lra_bench.data.check import check
+from lra_bench.data.check import Finding, check
 from lra_bench.data.manifest import Manifest
 from lra_bench.data.store import Split, Store, open_store
 from lra_bench.tasks._pathfinder import generator
@@ -61,7 +63,7 @@ def in_memory(tokens, labels, sizes):
         name: Split(tokens[a:b], labels[a:b].astype(np.int32))
         for name, a, b in zip(names, edges, edges[1:], strict=False)
     }
-    manifest = Manifest(2, "x", "x", None, {}, {}, 1, "x", {}, [], official=False)
+    manifest = Manifest(2, "x", "x", None, {}, {}, 1, "x", {}, [], official=False, sha256="")
     return Store(splits, manifest)
 
 
@@ -87,7 +89,8 @@ def wrong(task, store):
 def test_good_data_pass_and_noise_does_not(stores, name):
     task, store = stores[name]
     assert wrong(task, store) == []
-    assert wrong(task, noisy(store)) == ["canary"]
+    values = [f"{split} values" for split in store.splits] if name == "listops" else []
+    assert wrong(task, noisy(store)) == [*values, "canary"]
 
 
 def test_pathfinder_passes_and_noise_does_not(path):
@@ -127,12 +130,68 @@ def changed(store, split, **parts):
     return replace(store, splits={**store.splits, split: replace(store.splits[split], **parts)})
 
 
+def leaking(store, count):
+    """The store with so many examples of train among those of test."""
+    train, test = store.splits["train"], store.splits["test"]
+    parts = {"tokens": test.tokens.copy(), "labels": test.labels.copy()}
+    for key, values in parts.items():
+        values[:count] = getattr(train, key)[:count]
+    return changed(store, "test", **parts)
+
+
 class TestFindings:
     def test_duplicates(self, stores):
         task, store = stores["listops"]
-        test = store.splits["test"].tokens.copy()
-        test[:30] = store.splits["train"].tokens[:30]
-        assert wrong(task, changed(store, "test", tokens=test)) == ["duplicates"]
+        assert wrong(task, leaking(store, 3)) == []
+        assert wrong(task, leaking(store, 27)) == ["duplicates"]
+
+    def test_duplicates_of_short_inputs(self):
+        """Nothing is excused that chance does not explain: 9 % is much, 0 within train."""
+        task = ListOps(1_000, 300, 300, min_length=3, max_length=20)
+        parts = list(task.read(Reading("generate", None, Path("unused"))))
+        tokens, labels = (np.concatenate(x) for x in list(zip(*parts, strict=True))[1:])
+        store = in_memory(tokens, labels, (1_000, 300, 300))
+        assert "duplicates" not in wrong(task, store)
+        assert wrong(task, leaking(store, 27)).count("duplicates") == 1
+
+    def test_inputs_that_chance_makes_equal(self):
+        """Random expressions of two digits recur in train as often as they do in test."""
+        rows = [[operator, a, b, 15] for operator in (11, 12) for a in range(1, 11) for b in (1, 4)]
+        tokens = np.pad(np.array(rows, np.uint8), ((0, 0), (0, 6)))
+        tokens = tokens[np.random.default_rng(0).integers(len(tokens), size=300)]
+        task = ListOps(200, 50, 50, min_length=0, max_length=10)
+        found = check(task, in_memory(tokens, task.compute_labels(tokens), (200, 50, 50)))
+        assert {f.ok for f in found if f.what == "duplicates"} == {None}
+
+    def test_a_test_set_that_is_the_train_set(self, stores):
+        task, store = stores["text"]
+        test = store.splits["test"]
+        same = changed(store, "train", tokens=test.tokens, labels=test.labels)
+        assert "duplicates" in wrong(task, same)
+        found = [f for f in check(task, same) if f.text == "train is the test set"]
+        assert [f.ok for f in found] == [False]
+
+    def test_examples_that_count_twice(self, stores):
+        task, store = stores["image"]
+        train = store.splits["train"]
+        twice = {k: np.concatenate([getattr(train, k)] * 2) for k in ("tokens", "labels")}
+        found = [f for f in check(task, changed(store, "train", **twice)) if not f.ok]
+        assert [f.text for f in found] == ["900 of train (100.00%) occur more than once in it"]
+
+    def test_wrong_values_are_counted(self, stores):
+        task, store = stores["listops"]
+        labels = store.splits["test"].labels.copy()
+        labels[::10] = (labels[::10] + 1) % 10
+        found = {f.what: f for f in check(task, changed(store, "test", labels=labels))}
+        assert found["test values"].ok is False
+        assert found["test values"].text == "30 labels are wrong, 0 inputs break the grammar"
+        assert found["train values"].ok is True
+
+    def test_an_id_beyond_the_vocabulary(self, stores):
+        task, store = stores["text"]
+        tokens = store.splits["test"].tokens.copy()
+        tokens[-1, 0] = 257
+        assert "test tokens" in wrong(task, changed(store, "test", tokens=tokens))
 
     def test_noise_is_wrong_where_it_can_be_told(self, path):
         """And a note where test examples are too few."""
@@ -146,9 +205,12 @@ class TestFindings:
         task, store = stores["text"]
         test = store.splits["test"]
         compat = changed(store, "validation", tokens=test.tokens, labels=test.labels)
+        same = Finding("duplicates", False, "validation is the test set")
+        assert same in list(check(task, compat))
+        task = Text(validation="paper-compat")
         found = [f for f in check(task, compat) if f.what == "duplicates"]
-        assert [f.ok for f in found] == [True, True, None]
-        assert found[2].text == "validation is the test set"
+        assert [f.ok for f in found] == [True, True, True, None]
+        assert found[3].text == "validation is the test set"
 
     def test_one_class_only(self, stores):
         task, store = stores["text"]
@@ -159,13 +221,15 @@ class TestFindings:
         task, store = stores["listops"]
         tokens = store.splits["train"].tokens.copy()
         tokens[3, 2] = 0
-        assert wrong(task, changed(store, "train", tokens=tokens)) == ["train lengths"]
+        found = wrong(task, changed(store, "train", tokens=tokens))
+        assert found == ["train lengths", "train values"]
 
     def test_empty_examples(self, stores):
         task, store = stores["listops"]
         tokens = store.splits["train"].tokens.copy()
         tokens[3] = 0
-        assert wrong(task, changed(store, "train", tokens=tokens)) == ["train lengths"]
+        found = wrong(task, changed(store, "train", tokens=tokens))
+        assert found == ["train lengths", "train values"]
 
     def test_what_is_said(self, stores):
         said = {finding.what: finding.text for finding in check(*stores["image"])}

@@ -88,7 +88,7 @@ class TestPrefetch:
 
 KEYS = [
     "schema", "task", "source", "path", "inputs", "options", "version", "split_rule", "splits",
-    "notes", "official",
+    "notes", "official", "sha256",
 ]  # fmt: skip
 SPLIT_KEYS = ["examples", "label_histogram", "files"]
 
@@ -167,7 +167,7 @@ class TestStore:
     def test_a_damaged_manifest_is_said(self, tmp_path, text):
         location = make(tmp_path)
         location.manifest.write_text(text)
-        with pytest.raises(RunError, match="damaged; remove the folder"):
+        with pytest.raises(RunError, match=r"is damaged \(.*; remove the folder"):
             store.open_store(location)
 
     @pytest.mark.parametrize("key", ["inputs", "notes", "splits", "official"])
@@ -176,7 +176,7 @@ class TestStore:
         location = make(tmp_path)
         fields = json.loads(location.manifest.read_text())
         location.manifest.write_text(json.dumps({**fields, key: value}))
-        with pytest.raises(RunError, match="damaged; remove the folder"):
+        with pytest.raises(RunError, match=r"is damaged \(.*; remove the folder"):
             store.open_store(location)
 
     def test_a_manifest_is_written_as_it_was_read(self, tmp_path):

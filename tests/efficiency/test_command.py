@@ -12,7 +12,7 @@ import jax
 import pytest
 from common import PATIENCE, QUICK
 from efficiency_cases import cell, wait_for_end
-from started import popen
+from started import children, popen
 
 from lra_bench.cli import main
 from lra_bench.display.progress import Display
@@ -47,19 +47,25 @@ def swept(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def killed(swept, environment):
+def temporary(tmp_path_factory):
+    """Return the folder of temporary files that the killed sweep is given."""
+    return tmp_path_factory.mktemp("temporary")
+
+
+@pytest.fixture(scope="module")
+def killed(swept, temporary, environment):
     """Kill a sweep in its second round; return its standard error, and its children at its end."""
     command = [sys.executable, "-m", "lra_bench", *SWEEP, "--out", str(swept)]
-    process = popen(command, env=environment)
+    process = popen(command, env={**environment, "TMPDIR": str(temporary)})
     path = swept / records.FILE
     while not (path.exists() and path.read_text().count("\n") == 3):  # in the second round
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     time.sleep(0.3)  # the next process has begun
-    children = _children(process.pid)
+    left = children(process.pid)
     process.send_signal(signal.SIGKILL)
     _, errors = process.communicate()
-    return errors, children
+    return errors, left
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +97,10 @@ class TestSweep:
         lines = records.read(swept / records.FILE)
         assert [line.round for line in lines] == [1, 1, 2, 2]
         assert [line.compile_seconds is None for line in lines] == [False, False, True, True]
+
+    def test_no_temporary_file_stays(self, done, swept, temporary):
+        assert list(temporary.iterdir()) == []
+        assert sorted(path.name for path in swept.iterdir()) == [".lock", records.FILE]
 
     def test_what_is_measured(self, done, swept):
         lines = records.read(swept / records.FILE)
@@ -203,11 +213,6 @@ class TestCommand:
             if line.cell.attention == "identity":
                 found[line.cell.devices] = line.memory.argument_bytes
         assert found[1] == pytest.approx(8 * found[8], rel=0.01)
-
-
-def _children(pid):
-    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    return [int(word) for word in done.stdout.split()]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs lra-bench[tpu]")

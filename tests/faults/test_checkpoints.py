@@ -138,6 +138,20 @@ def test_killed_while_they_are_put_aside(unfinished, monkeypatch):
     assert last not in checkpoints(unfinished)
 
 
+def test_no_temporary_file_stays_in_what_is_put_aside(unfinished):
+    """Neither of a save that was killed now, nor of one that an older version put aside."""
+    from lra_bench.training.checkpoint import Checkpoints
+
+    last = checkpoints(unfinished)[-1]
+    (last / "checksums.json").rename(last / ".checksums.json.12.tmp")
+    older = last.parent / "aside-1"
+    older.mkdir()
+    (older / ".checksums.json.7.tmp").write_text("{")
+    Checkpoints(unfinished / "checkpoints").close()
+    assert (last.parent / f"aside-{last.name}").is_dir()
+    assert not list(unfinished.rglob("*.tmp"))
+
+
 NO_LINES = ("{}\n", "", "\0\0\0\n", "[1]\n", "\xff\n")
 
 

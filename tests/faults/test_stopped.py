@@ -13,7 +13,7 @@ import pytest
 from common import PATIENCE
 from runs import arguments, assert_equal_runs, finish, has_lines, lines, start, steps
 from runs import wait_until as wait
-from started import popen
+from started import children, popen
 
 from lra_bench.training.programs import Programs
 
@@ -88,8 +88,7 @@ def test_a_stop_in_each_phase(environment, undisturbed, tmp_path, phase):
 
 def at_work(process):
     """Whether the workers that the process has started are past their start: they ignore Ctrl-C."""
-    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
-    pids = [pid for children in threads for pid in children.read_text().split()]
+    pids = children(process.pid)
     workers = [pid for pid in pids if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
     return bool(workers) and all(handles(pid, signal.SIGINT, "SigIgn") for pid in workers)
 

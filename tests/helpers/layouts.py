@@ -43,14 +43,14 @@ def cifar_records(count, seed=0):
 
 
 def cifar(path, train=60, test=200, extra=()):
-    """cifar-10-binary.tar.gz with so many records in each of its files."""
+    """cifar-10-binary.tar.gz with so many records in each of its files; `extra` replaces files."""
+    root = "cifar-10-batches-bin"
+    files = {f"{root}/batches.meta.txt": b"airplane\n"}
+    for number in range(1, 6):
+        files[f"{root}/data_batch_{number}.bin"] = cifar_records(train, number).tobytes()
+    files[f"{root}/test_batch.bin"] = cifar_records(test).tobytes()
     with tarfile.open(path, "w:gz") as tar:
-        add(tar, "cifar-10-batches-bin/batches.meta.txt", b"airplane\n")
-        for number in range(1, 6):
-            content = cifar_records(train, number).tobytes()
-            add(tar, f"cifar-10-batches-bin/data_batch_{number}.bin", content)
-        add(tar, "cifar-10-batches-bin/test_batch.bin", cifar_records(test).tobytes())
-        for name, content in extra:
+        for name, content in (files | dict(extra)).items():
             add(tar, name, content)
     return path
 

@@ -1,6 +1,7 @@
 """Processes that tests start: none outlives its test, and none leaves a pipe open."""
 
 import subprocess
+from pathlib import Path
 
 _started = []
 
@@ -18,3 +19,9 @@ def end_all():
     while _started:
         with _started.pop() as process:
             process.kill()
+
+
+def children(pid):
+    """Process ids of the children of a process, whichever of its threads started them."""
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for thread in threads for child in thread.read_text().split()]

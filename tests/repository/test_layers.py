@@ -25,7 +25,7 @@ FLOORS = (
 # What stands at the top of the repository, and all that it may import.
 EXTENSIONS = {
     "attentions": {"contracts", "registry", "runtime"},
-    "tasks": {"contracts", "errors", "registry"},
+    "tasks": {"contracts", "errors", "files", "registry"},
     "configs": {"tasks"},
 }
 # Modules and packages at the top of `lra_bench` that are no rooms: they import rooms or nothing.

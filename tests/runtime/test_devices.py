@@ -14,7 +14,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from common import HELPERS, PATIENCE, QUICK, SMOKE, read_record
+from common import HELPERS, PATIENCE, QUICK, SMOKE, read_record, refused
 from started import popen
 
 from lra_bench.cli import main
@@ -361,6 +361,49 @@ class TestWhoIsThere:
         del env["SLURM_STEP_NUM_TASKS"]
         assert launch.by_slurm(env) is None
         assert launch.by_slurm({**env, "SLURM_STEP_NUM_TASKS": "1"}) is None
+
+    @pytest.mark.parametrize(
+        "name", ["SLURM_JOB_ID", "SLURM_STEP_NUM_NODES", "SLURM_STEP_NODELIST", "SLURM_PROCID"]
+    )
+    def test_a_step_that_is_half_described(self, cli, monkeypatch, name):
+        for variable, text in slurm(1).items():
+            monkeypatch.setenv(variable, text)
+        for text, problem in ((None, f"but {name} is not set"), ("", f"but {name} is not set")):
+            monkeypatch.delenv(name) if text is None else monkeypatch.setenv(name, text)
+            refused(cli(*SMOKE), 2, problem, "start the tasks with srun, or add --processes 1")
+        if name != "SLURM_STEP_NODELIST":
+            monkeypatch.setenv(name, "many")
+            refused(cli(*SMOKE), 2, f"{name}=many is not a whole number", "--processes 1")
+
+    def test_a_task_beyond_the_step(self):
+        with pytest.raises(UsageError, match="SLURM_PROCID=2 is not below SLURM_STEP_NUM_TASKS=2"):
+            launch.by_slurm(slurm(2))
+
+    def test_a_task_that_shares_a_node_needs_its_number_there(self):
+        env = {**slurm(1), "SLURM_STEP_NUM_NODES": "1"}
+        del env["SLURM_LOCALID"]
+        with pytest.raises(UsageError, match="SLURM_LOCALID is not set"):
+            launch.by_slurm(env)
+
+    @pytest.mark.parametrize(
+        ("coordinator", "listens"),
+        [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("localhost:80", "127.0.0.1:80"),
+            ("[::1]:80", "[::1]:80"),
+            ("192.0.2.250:80", None),  # of no host: an address outside, behind which this one is
+            ("node1:80", None),
+        ],
+    )
+    def test_process_0_listens_at_one_address_where_it_can(self, monkeypatch, coordinator, listens):
+        options = {}
+        monkeypatch.setattr(launch, "_initialise", options.update)
+        launch._join(launch.Membership(coordinator, 2, 0))
+        assert options["coordinator_bind_address"] == listens
+
+    def test_the_variable_of_jax_says_where_process_0_listens(self, monkeypatch):
+        monkeypatch.setenv("JAX_COORDINATOR_BIND_ADDRESS", "0.0.0.0:80")
+        assert launch._bind_address("127.0.0.1:80") is None
 
     def test_tasks_of_a_node_share_its_gpus(self):
         env = {**slurm(1), "SLURM_STEP_NUM_NODES": "1", "SLURM_LOCALID": "1"}

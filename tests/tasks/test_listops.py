@@ -143,6 +143,71 @@ def test_values_and_source_are_those_of_the_expression(limits, seed):
         assert re.sub("[() ]+", " ", source).split() == words
 
 
+@settings(max_examples=40, deadline=None)
+@given(limits, st.integers(0, 2**32))
+def test_expressions_are_evaluated_by_their_grammar(limits, seed):
+    tokens, _, values = generate(np.random.default_rng(seed), 8, limits)
+    np.testing.assert_array_equal(ListOps().compute_labels(tokens), values)
+
+
+def ids(text):
+    """The tokens of an expression."""
+    return [SYMBOLS.index(word) for word in text.split()]
+
+
+def test_values_by_hand():
+    texts = {"[MED 1 2 ]": 1, "[MED 9 1 4 ]": 4, "[SM 9 9 [MIN 3 7 ] ]": 1, "[MAX 0 0 ]": 0, "7": 7,
+             "[MED 8 8 9 9 ]": 8, "[MIN [MAX 1 5 ] [SM 5 5 5 ] 6 ]": 5}  # fmt: skip
+    rows = [ids(text) for text in texts]
+    tokens = np.array([row + [0] * (12 - len(row)) for row in rows], np.uint8)
+    assert ListOps().compute_labels(tokens).tolist() == list(texts.values())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["] 1 2 [MAX", "[MAX 1 2", "1 2 ]", "[MAX ]", "[MAX 1 ]", "1 2", "[MAX 1 2 ] 3", "]", "<pad>",
+     "[MAX 1 <pad> 2 ]", "[MAX 1 2 ] ]", "[MAX 1 [SM 2 ] ]", "[MAX 1 2 ] [MIN 1 2 ]"],
+)  # fmt: skip
+def test_anything_else_has_no_value(text):
+    good = ids("[MAX 1 2 ]")
+    rows = [good, ids(text), good]
+    tokens = np.array([row + [0] * (12 - len(row)) for row in rows], np.uint8)
+    assert ListOps().compute_labels(tokens).tolist() == [2, -1, 2]
+
+
+def test_random_symbols_are_evaluated_as_a_parser_does():
+    """Rows of random symbols, of which one in a hundred is an expression."""
+    tokens = np.random.default_rng(0).integers(1, 16, (20_000, 4)).astype(np.uint8)
+    tokens[:, 0], tokens[::2, 3] = 12, 15
+    tokens = np.pad(tokens, ((0, 0), (0, 3)))
+    values = ListOps().compute_labels(tokens)
+    assert (values >= 0).sum() > 1_000
+    for row, value in zip(tokens[:2_000], values, strict=False):
+        assert value == strictly(ListOps().to_text(row).split())
+
+
+def strictly(words):
+    """The value of an expression, or -1, by recursion."""
+    try:
+        value, rest = parse(words)
+    except (ValueError, IndexError):
+        return -1
+    return -1 if rest else value
+
+
+def parse(words):
+    word, *rest = words
+    if not word.startswith("["):
+        return int(word), rest
+    arguments = []
+    while rest[0] != "]":
+        value, rest = parse(rest)
+        arguments.append(value)
+    if len(arguments) < 2:
+        raise ValueError
+    return apply(word, arguments), rest[1:]
+
+
 def test_source_has_the_releases_form():
     tokens = np.array([12, 3, 14, 1, 9, 15, 15, 0], np.uint8)
     arities = np.array([2, 0, 2, 0, 0, 0, 0, 0], np.uint8)
@@ -235,6 +300,12 @@ BROKEN = {
     "target too large": (lambda text: re.sub(r"\t\d\n", "\t12\n", text), "tsv:2: not an exp"),
     "unknown symbol": (lambda text: text.replace("[MED", "[AVG"), r"unknown symbol '\[AVG'"),
     "unbalanced": (lambda text: text.replace("]", "", 1), "tsv:2: operators and end marks"),
+    "wrong value": (
+        lambda text: re.sub(r"\t(\d)\n", lambda m: f"\t{(int(m[1]) + 1) % 10}\n", text, count=1),
+        r"tsv:2: the value is \d, not \d",
+    ),
+    "wrong order": (lambda text: text + "] 1 2 [MAX\t2\n", r"tsv:22: not one whole expression"),
+    "two expressions": (lambda text: text + "1 2\t2\n", r"tsv:22: not one whole expression"),
     "too long": (lambda text: text + "1 " * 200 + "\t1\n", "200 symbols, must be 1 to 100"),
     "empty": (lambda text: "", "tsv:1: the header"),
     "not text": (lambda text: "Source\tTarget\n\udcff\udcfe\t1\n", "tsv:2: unknown symbol"),

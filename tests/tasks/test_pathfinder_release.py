@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from common import PATIENCE
 from PIL import Image
+from started import children
 from stores import prepared
 
 from lra_bench.contracts import Reading
@@ -256,12 +257,6 @@ def wait_for(condition, seconds=PATIENCE):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def children(pid):
-    """Process ids of the Python children."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in listed]
 
 
 def only_from_20(generate):

@@ -142,10 +142,11 @@ def large(folder):
 def peak(folder):
     """MB of a process that reads the folder."""
     code = (
-        "import resource, sys; from pathlib import Path; from lra_bench.contracts import Reading;"
+        "import sys; from pathlib import Path; from lra_bench.contracts import Reading;"
+        "from lra_bench.runtime import memory;"
         "from lra_bench.tasks.retrieval import Retrieval; path = Path(sys.argv[1]);"
         "sum(len(x[2]) for x in Retrieval(max_length=100).read(Reading('release', path, path)));"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "print(memory.peak())"
     )
     done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, check=True)
-    return int(done.stdout) / 1024
+    return int(done.stdout) / 2**20

@@ -1,0 +1,142 @@
+"""Settings of JAX and flags of XLA that change results: pinned, or recorded and compared."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+from common import SMOKE, read_record, refused
+
+from lra_bench.runtime import numerics
+
+QUICK_RUN = (*SMOKE, "--attention", "performer-softmax", "--set", "train.num_steps=4",
+             "--set", "attention.num_features=8")  # fmt: skip
+# All that JAX 0.10 and 0.12 can be told which changes numbers, or ends a run that goes well.
+OTHERWISE = {
+    "JAX_DEBUG_NANS": "1",
+    "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
+    "JAX_DEFAULT_PRNG_IMPL": "rbg",
+    "JAX_DISABLE_JIT": "yes",
+    "JAX_ENABLE_X64": "True",
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
+    "JAX_RANDOM_SEED_OFFSET": "7",
+    "JAX_THREEFRY_PARTITIONABLE": "0",
+}
+# The settings of JAX that numbers do not depend on: where it runs, what it keeps, says and writes.
+NEUTRAL = (
+    "2tf", "_serialization", "export", "platform", "pjrt", "captured", "log", "explain",
+    "distributed", "embedded", "mesh", "vma", "cache", "canonicalization", "schema", "traceback",
+    "share_binary", "pgle_", "pcast", "pipeline", "vmap", "array_checks", "refs", "bwd_checks",
+    "runtime_errors", "profile", "garbage", "magma", "collectives", "dump", "triton", "pallas",
+    "mosaic", "proxy", "recover", "preemption", "backend", "visible", "mock", "async", "dcn",
+    "by_process_index", "cross_host", "num_cpu", "topology", "color", "check_static", "leaked",
+    "size_one", "constant_folding", "mtls", "ppermute", "cpp_shard_args", "custom_partitioning",
+)  # fmt: skip
+
+
+def fresh(code, **variables):
+    """Run code in a process of its own whose environment says nothing of JAX but this."""
+    usual = {name: text for name, text in os.environ.items() if not name.startswith("JAX_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=usual | variables, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+VALUES = """
+import json
+from enum import Enum
+from lra_bench.runtime import numerics
+if PIN:
+    numerics.pin()
+import jax
+plain = lambda x: x.name.lower() if isinstance(x, Enum) else x
+print(json.dumps({name: plain(x) for name, x in jax.config.values.items()}, default=str))
+"""
+
+
+@pytest.fixture(scope="module")
+def defaults():
+    return json.loads(fresh(VALUES.replace("PIN", "False")).stdout)
+
+
+def test_pinned_are_the_defaults_and_no_setting_of_jax_is_forgotten(defaults):
+    for name, value in numerics.PINNED.items():
+        assert defaults.get(name, value) == value, name
+    unknown = [name for name in defaults if not any(word in name for word in NEUTRAL)]
+    assert set(unknown) <= set(numerics.PINNED)
+
+
+def test_variables_are_overridden_and_named_once(defaults):
+    done = fresh(VALUES.replace("PIN", "True"), **OTHERWISE, JAX_ENABLE_CHECKS="off")
+    assert json.loads(done.stdout) == defaults
+    (line,) = done.stderr.splitlines()
+    assert all(f"{name}={text}" in line for name, text in OTHERWISE.items())
+    assert "JAX_ENABLE_CHECKS" not in line  # off is its value anyway
+
+
+def test_variables_change_no_result(cli, monkeypatch, tmp_path):
+    """Also where the calling program, or a plug-in, has changed JAX itself."""
+    status, _, err = cli(*QUICK_RUN, "--out", tmp_path / "usual")
+    assert (status, err) == (0, "")
+    for name, text in OTHERWISE.items():
+        monkeypatch.setenv(name, text)
+    jax.config.update("jax_enable_x64", True)
+    status, _, err = cli(*QUICK_RUN, "--out", tmp_path / "other")
+    assert status == 0
+    assert len(err.splitlines()) == 1
+    assert "JAX_ENABLE_X64=True" in err
+    assert "jax_enable_x64=True" in err
+    assert jnp.ones(1).dtype == jnp.float32
+    usual, other = (read_record(tmp_path / name / "record.json") for name in ("usual", "other"))
+    for part in ("validation", "test", "best_step", "parameters"):
+        assert usual[part] == other[part]
+
+
+def test_flags_that_count():
+    def on(text, platform="cpu", **more):
+        return numerics.flags({"XLA_FLAGS": text, **more}, platform)
+
+    assert on("--xla_force_host_platform_device_count=8 --xla_dump_to=/x --xla_hlo_profile") == {}
+    text = "--xla_b=1 --xla_cpu_max_isa=AVX2  --xla_b=false --xla_a"
+    assert on(text) == {"XLA_FLAGS": "--xla_a --xla_b=false --xla_cpu_max_isa=AVX2"}
+    assert on("--xla_gpu_autotune_level=0") == {}
+    assert on("--xla_gpu_autotune_level=0", "gpu") != {}
+    assert on("", LIBTPU_INIT_ARGS="--xla_tpu_x=2") == {}
+    assert on("", "tpu", LIBTPU_INIT_ARGS="--xla_tpu_x=2") == {"LIBTPU_INIT_ARGS": "--xla_tpu_x=2"}
+
+
+def test_flags_in_a_file_count(tmp_path):
+    (tmp_path / "flags").write_text("--xla_a=2\n--xla_dump_to=/x\n")
+    found = numerics.flags({"XLA_FLAGS": str(tmp_path / "flags")}, "cpu")
+    assert found == {"XLA_FLAGS": "--xla_a=2"}
+
+
+def test_a_run_goes_on_only_under_the_same_flags(cli, monkeypatch, tmp_path):
+    """JAX has read the variable long since: only what is recorded and compared is at test here."""
+    out = tmp_path / "run"
+    before = "--xla_cpu_max_isa=AVX2 --xla_force_host_platform_device_count=2"
+    monkeypatch.setenv("XLA_FLAGS", before)
+    assert cli(*QUICK_RUN, "--out", out)[0] == 0
+    assert read_record(out / "record.json")["environment"]["xla_flags"] == before
+    (out / "record.json").unlink()
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=1")
+    result = cli(*QUICK_RUN, "--out", out, "--resume")
+    refused(result, 2, "XLA_FLAGS=--xla_cpu_max_isa=AVX2", "--xla_backend_optimization_level=1")
+    noted = out / numerics.FILE  # two spellings of one flag
+    noted.write_text(noted.read_text().replace("AVX2", "AVX2 --xla_cpu_x=true"))
+    flags = "--xla_cpu_max_isa=AVX2 --xla_cpu_x=1 --xla_dump_to=/nowhere"
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    assert cli(*QUICK_RUN, "--out", out, "--resume")[0] == 0
+
+
+def test_a_run_of_an_older_version_takes_the_flags_of_now(tmp_path):
+    numerics.check_flags(tmp_path, "cpu")
+    numerics.note_flags(tmp_path, "cpu")
+    numerics.check_flags(tmp_path, "cpu")
+    assert json.loads((tmp_path / numerics.FILE).read_text()) == numerics.flags(os.environ, "cpu")
