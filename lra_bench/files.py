@@ -264,7 +264,11 @@ def expanded(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         home, user = Path(text).parts[0], f"user {os.getuid()}"
-        why = f"{user} has no home folder, and $HOME is not set" if home == "~" else "no such home folder"
+        why = (
+            f"{user} has no home folder, and $HOME is not set"
+            if home == "~"
+            else "no such home folder"
+        )
         raise UsageError(f"{text}: {why}") from None
 
 

@@ -19,7 +19,7 @@ from lra_bench.data.manifest import (
     write_manifest,
 )
 from lra_bench.data.store import Store, open_store
-from lra_bench.errors import RunError
+from lra_bench.errors import RunError, UsageError
 from lra_bench.files import locked, read_json, sha256, write_json
 
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -35,8 +35,8 @@ def prepare(
         report: shows which step is under way, and how far it is.
 
     Raises:
-        RunError: the source's files are missing or broken, the store holds other data, or the
-            folder of all data can't be written to.
+        UsageError: the folder of all data can't be written to.
+        RunError: the source's files are missing or broken, or the store holds other data.
     """
     store, _ = try_open(location)
     if store is None:
@@ -71,7 +71,7 @@ def writable(location: Location) -> Iterator[None]:
     """Name the way on if the block can't write to the folder of all data.
 
     Raises:
-        RunError: it can't.
+        UsageError: it can't.
     """
     try:
         yield
@@ -79,7 +79,7 @@ def writable(location: Location) -> Iterator[None]:
         place = error.filename or location.root
         if error.errno not in _NOT_WRITABLE or not Path(place).is_relative_to(location.root):
             raise
-        raise RunError(f"can't write to {place} ({error.strerror}); {OTHER_ROOT}") from None
+        raise UsageError(f"can't write to {place} ({error.strerror}); {OTHER_ROOT}") from None
 
 
 @contextlib.contextmanager

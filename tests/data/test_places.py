@@ -94,7 +94,7 @@ class TestReadOnly:
     def test_what_is_missing_needs_another_place(self, cli, root, read_only):
         options = ("--set=data.seed=1", "--data-dir", root)
         status, _, err = cli("data", "prepare", "listops", *OPTIONS, *options)
-        assert status == 1
+        assert status == 2
         assert len(err.splitlines()) == 1
         assert os.strerror(read_only) in err
         assert err.startswith(f"lra-bench: can't write to {root}")
