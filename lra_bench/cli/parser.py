@@ -4,6 +4,7 @@ import argparse
 import difflib
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -14,11 +15,45 @@ from lra_bench.settings import ModelSettings, TrainSettings
 _NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
 
 
+class _Formatter(argparse.HelpFormatter):
+    """A formatter that wraps each paragraph of a description by itself, and cuts no word."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip().split("\n\n")
+        return "\n\n".join(_wrapped(paragraph, width, indent) for paragraph in paragraphs)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
+def _wrapped(paragraph: str, width: int, indent: str) -> str:
+    """Return a paragraph in lines of at most `width` characters."""
+    options = {"initial_indent": indent, "break_on_hyphens": False}
+    return "\n".join(
+        textwrap.fill(line, width, subsequent_indent=indent + hanging, **options)
+        for line, hanging in _lines(paragraph)
+    )
+
+
+def _lines(paragraph: str) -> list[tuple[str, str]]:
+    """Return the lines to wrap, each with the indent of its rest; a list stays one line an entry.
+
+    An entry of a list is a word, two or more spaces, and a text.
+    """
+    lines = paragraph.splitlines()
+    entries = [re.match(r"\S+ {2,}", line) for line in lines]
+    if not all(entries):
+        return [(" ".join(lines), "")]
+    return [
+        (line, " " * len(entry[0])) for line, entry in zip(lines, entries, strict=True) if entry
+    ]
+
+
 class Parser(argparse.ArgumentParser):
     """A parser without abbreviations and without the usage above an error."""
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", _Formatter)
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> None:  # type: ignore[override]
