@@ -17,7 +17,8 @@ Kernel = Literal[
 class PerformerGeneralized(GeneralizedAttention):
     """Compute generalized attention, Eq. (4), with any kernel of Appendix D.3.
 
-    phi(x) = f(W x) / sqrt(m) + epsilon: Eq. (5) with h = 1. For f = exp, phi(x) = exp(W x).
+    phi(x) = (f(W x) + epsilon) / sqrt(m): Eq. (5) with h = 1, plus the kernel epsilon, which is
+    added to f as in the authors' JAX code. For f = exp there is no epsilon.
     Kernels with negative values (gelu, cos, tanh, identity) can have normalisers near zero.
     Time O(l m d), memory O(l d + m d).
 

@@ -13,8 +13,8 @@ from lra_bench.registry import register_attention
 class PerformerRelu(GeneralizedAttention):
     """Compute generalized attention, Eq. (4), with the ReLU kernel.
 
-    phi(x) = relu(W x) / sqrt(m) + epsilon: Eq. (5) with h = 1, f = ReLU and orthogonal Gaussian
-    rows in W, plus the paper's kernel epsilon.
+    phi(x) = (relu(W x) + epsilon) / sqrt(m): Eq. (5) with h = 1, f = ReLU and orthogonal Gaussian
+    rows in W, plus the paper's kernel epsilon, which is added to ReLU as in the authors' JAX code.
     Time O(l m d), memory O(l d + m d).
 
     Args:

@@ -18,7 +18,7 @@ from lra_bench.config import make_settings
 from lra_bench.data.location import data_root, locate
 from lra_bench.data.obtain import load_data
 from lra_bench.display.progress import Display
-from lra_bench.records.metrics import Metrics
+from lra_bench.records.metrics import Metrics, Saved
 from lra_bench.registry import ATTENTIONS, make_task
 from lra_bench.runtime.devices import choose_devices
 from lra_bench.runtime.stopping import StopRequest
@@ -60,7 +60,7 @@ def measure(attention: str) -> tuple[float, float]:
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             checkpoints = Checkpoints(Path(folder) / "checkpoints")
-            metrics = Metrics(Path(folder), 0, 0)
+            metrics = Metrics(Path(folder), Saved())
             loop = Loop(
                 programs=programs,
                 settings=settings.train,

@@ -1,33 +1,32 @@
 """Make the settings of a run from (task, attention, preset, seed, overrides)."""
 
-import importlib
-import importlib.util
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args, get_type_hints
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-from absl import flags
-from ml_collections.config_flags import config_flags
-
-from lra_bench.errors import UsageError, unknown
-from lra_bench.registry import ATTENTIONS, TASKS, make_task
+from lra_bench.display.escape import terminal
+from lra_bench.errors import UsageError, one_line, unknown
+from lra_bench.ranges import checked, hints_of, mapping, parse, valid
+from lra_bench.registry import ATTENTIONS, TASKS, data_types, make_task, presets_of
 from lra_bench.settings import ModelSettings, Origin, RunSettings, TrainSettings
+from lra_bench.suggest import did_you_mean, quoted
 
-# A ConfigDict's type checks attributes that only exist at run time.
-Config = Any
+# Settings that are arguments of their own; `--set` does not take them.
+_ARGUMENTS = ("task", "attention", "preset", "seed", "out", "data-dir", "init-from", "memory-limit")
+# The groups of settings, in the order of the documents; each maps names to values or to types.
+_GROUPS = ("data", "model", "train", "attention")
+Groups = dict[str, dict[str, Any]]
 
 
-def presets(task: str) -> Mapping[str, Callable[[], Config]]:
+def presets(task: str) -> Mapping[str, Callable[[], Any]]:
     """Return the presets of a task, from `lra_bench.configs` or from the task's own module.
 
     Raises:
-        UsageError: unknown task.
+        UsageError: unknown task, or one whose presets are broken.
     """
-    entry = TASKS.get(task)
-    name = f"lra_bench.configs.{task.replace('-', '_')}"
-    if importlib.util.find_spec(name) is None:
-        name = entry.module
-    return importlib.import_module(name).PRESETS
+    try:
+        return presets_of(TASKS.get(task))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def make_settings(
@@ -47,53 +46,140 @@ def make_settings(
     Raises:
         UsageError: an unknown name or key, or a value of the wrong type or range.
     """
-    choices = presets(task)
-    if preset not in choices:
-        raise unknown(f"preset of {task}", preset, list(choices))
-    config = choices[preset]()
-    sources = [source.name for source in make_task(task, config.data).sources]
-    config.data.source = sources[0]
-    config.attention = ATTENTIONS.get(attention).options()
-    config = override(config, overrides)
-    if config.data.source not in sources:
-        raise unknown(f"data source of {task}", config.data.source, sources)
-    data = config.data.to_dict()
-    settings = RunSettings(
-        task=task,
-        attention=attention,
-        preset=preset,
-        seed=seed,
-        data_source=data.pop("source"),
-        data=data,
-        attention_options=config.attention.to_dict(),
-        model=ModelSettings(**config.model),
-        train=TrainSettings(**config.train),
-        init_from=init_from,
-    )
+    groups = _preset(task, preset)
+    groups["attention"] = ATTENTIONS.get(attention).options()
+    override(groups, overrides, task, attention)
+    try:
+        settings = RunSettings(
+            task=task,
+            attention=attention,
+            preset=preset,
+            seed=valid("--seed", seed, hints_of(RunSettings)["seed"]),
+            data_source=groups["data"].pop("source"),
+            data=groups["data"],
+            attention_options=groups["attention"],
+            model=checked(ModelSettings, groups["model"], "model."),
+            train=checked(TrainSettings, groups["train"], "train."),
+            init_from=init_from,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     validate(settings)
     return settings
 
 
-def override(config: Config, overrides: Sequence[str]) -> Config:
-    """Set "group.key=value" overrides; each takes the type of the value it replaces.
+def _preset(task: str, preset: str) -> Groups:
+    """Return the settings of a preset, with the data of the task's first source.
 
     Raises:
-        UsageError: a key is unknown, or a value has another type.
+        UsageError: there is no such task or preset, or the preset cannot be made.
     """
+    choices = presets(task)
+    if preset not in choices:
+        raise unknown(f"preset of {task}", preset, list(choices))
+    try:
+        config = choices[preset]()
+        groups = {
+            name: mapping(name, config[name].to_dict() if _has(config[name]) else config[name])
+            for name in ("data", "model", "train")
+        }
+        return {**groups, "data": {**groups["data"], "source": _sources(task, groups["data"])[0]}}
+    except (Exception, SystemExit) as error:
+        problem = terminal(one_line(error))
+        raise UsageError(f"preset {preset} of {task} can't be made: {problem}") from None
+
+
+def _has(config: Any) -> bool:
+    """Return whether this is a `ConfigDict`, which is no dictionary."""
+    return hasattr(config, "to_dict")
+
+
+def _sources(task: str, options: Mapping[str, Any]) -> list[str]:
+    return [source.name for source in make_task(task, options).sources]
+
+
+def override(groups: Groups, overrides: Sequence[str], task: str, attention: str) -> None:
+    """Set "group.key=value" overrides; see `ranges.parse` for how values may be written.
+
+    Raises:
+        UsageError: a key is unknown, or a value has another type or is out of range.
+    """
+    if not overrides:
+        return
+    types = {
+        "data": {**data_types(task), "source": str},
+        "model": hints_of(ModelSettings),
+        "train": hints_of(TrainSettings),
+        "attention": ATTENTIONS.get(attention).types(),
+    }
     for item in overrides:
-        group, name = _split_key(config, item)
-        values = flags.FlagValues()
-        argv = ["lra-bench", f"--config.{item}"]
-        holder = config_flags.DEFINE_config_dict(
-            "config", config, flag_values=values, sys_argv=argv, lock_config=True
-        )
+        group, name, text = _split(item, types, attention)
+        value = parse(text, types[group][name])
         try:
-            values(argv)
-        except (flags.Error, AttributeError, KeyError, TypeError, ValueError):
-            expected = type(config[group][name]).__name__
-            raise UsageError(f"--set {item}: the value must be of type {expected}") from None
-        config = holder.value
-    return config
+            groups[group][name] = valid(f"--set {group}.{name}", value, types[group][name])
+        except ValueError as error:
+            raise UsageError(f"{error}{_advice(text, types[group][name])}") from None
+
+
+def _advice(text: str, hint: Any) -> str:
+    """Return what to write instead of a value that was not understood, if that is known."""
+    if "=" in text:
+        return "; for several keys repeat --set"
+    if text.strip().lower() in ("none", "null", "off") and _takes_zero(hint):
+        return "; 0 stands for none"
+    return ""
+
+
+def _takes_zero(hint: Any) -> bool:
+    try:
+        return valid("", 0, hint) == 0
+    except ValueError:
+        return False
+
+
+def _split(item: str, types: Groups, attention: str) -> tuple[str, str, str]:
+    """Return group, name and value of an override.
+
+    Raises:
+        UsageError: it has another form, or there is no such key.
+    """
+    key, equals, text = item.partition("=")
+    key = key.strip()
+    if not equals:
+        raise UsageError(f"--set {quoted(item)}: must be key=value, such as train.num_steps=100")
+    argument = key.lower().replace("_", "-").lstrip("-")
+    if argument in _ARGUMENTS:
+        raise UsageError(f"--set {key}: is an argument of its own, --{argument}")
+    group, _, name = key.partition(".")
+    if group in types and name in types[group]:
+        return group, name, text
+    if group == "attention":
+        raise _unknown_option(name, attention, types)
+    raise _unknown_key(key, types)
+
+
+def _unknown_key(key: str, types: Groups) -> UsageError:
+    """Return the error for an unknown key; it lists the keys of its group, or the groups."""
+    group = key.partition(".")[0]
+    near = did_you_mean(key, _keys(types, _GROUPS))
+    there = _keys(types, [group]) if group in types else [f"{each}.*" for each in types]
+    return UsageError(f"unknown --set key {quoted(key)}; {near}valid: {', '.join(there)}")
+
+
+def _unknown_option(name: str, attention: str, types: Groups) -> UsageError:
+    """Return the error for an option that an attention lacks."""
+    if name == "causal":
+        return UsageError(f"--set attention.causal: {attention} can't be causal")
+    keys = _keys(types, ["attention"])
+    options = f"its options: {', '.join(keys)}" if keys else "it has no options"
+    near = did_you_mean(f"attention.{name}", _keys(types, _GROUPS))
+    return UsageError(
+        f"unknown --set key {quoted(f'attention.{name}')} of {attention}; {near}{options}"
+    )
+
+
+def _keys(types: Groups, groups: Iterable[str]) -> list[str]:
+    return [f"{group}.{name}" for group in groups for name in types[group]]
 
 
 def of_attention(overrides: Sequence[str], attention: str) -> list[str]:
@@ -110,91 +196,56 @@ def check_options(overrides: Sequence[str], attentions: Sequence[str]) -> None:
     """
     options = {name for each in attentions for name in ATTENTIONS.get(each).options()}
     for item in filter(_is_option, overrides):
-        if _option(item) not in options:
-            keys = [f"attention.{name}" for name in sorted(options)]
-            raise unknown("--set key", f"attention.{_option(item)}", keys)
+        name = _option(item)
+        if name == "causal" and name not in options:
+            raise UsageError(f"--set attention.causal: {', '.join(attentions)} can't be causal")
+        if name not in options:
+            keys = [f"attention.{each}" for each in sorted(options)]
+            raise unknown("--set key", f"attention.{name}", keys)
 
 
 def _is_option(override: str) -> bool:
-    return override.startswith("attention.")
+    return override.strip().startswith("attention.")
 
 
 def _option(override: str) -> str:
-    return override.removeprefix("attention.").partition("=")[0]
-
-
-def _split_key(config: Config, item: str) -> tuple[str, str]:
-    key, equals, _ = item.partition("=")
-    group, _, name = key.partition(".")
-    if not equals:
-        raise UsageError(f"--set {item}: must be key=value, such as train.num_steps=100")
-    if key in ("task", "attention", "preset", "seed"):
-        raise UsageError(f"--set {item}: is an argument of its own, --{key}")
-    if group not in config:
-        raise unknown("--set group", group, list(config))
-    if name not in config[group]:
-        keys = [f"{group}.{known}" for known in config[group]]
-        raise unknown("--set key", key, keys) if keys else UsageError(f"--set {item}: no options")
-    return group, name
+    return override.strip().removeprefix("attention.").partition("=")[0].strip()
 
 
 def validate(settings: RunSettings) -> None:
-    """Check ranges and choices.
+    """Check what a setting alone does not tell: names, options, and settings that go together.
 
     Raises:
-        UsageError: one is wrong; the message names the first.
+        UsageError: something is wrong; the message names the first.
     """
-    try:
-        make_task(settings.task, settings.data)
-    except ValueError as error:
-        raise UsageError(f"data: {error}") from None
-    for group, value in (("model", settings.model), ("train", settings.train)):
-        for name, hint in get_type_hints(type(value)).items():
-            _check(f"{group}.{name}", getattr(value, name), get_args(hint))
     entry = ATTENTIONS.get(settings.attention)
-    for name, usual in entry.options().items():
-        _check_option(f"attention.{name}", settings.attention_options[name], usual)
-    for name, choices in entry.choices().items():
-        _check(f"attention.{name}", settings.attention_options[name], choices)
+    try:
+        _check_group("attention", settings.attention_options, entry.types())
+        _check_group("data", settings.data, data_types(settings.task))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    try:
+        sources = _sources(settings.task, settings.data)
+    except Exception as error:
+        problem = error if isinstance(error, ValueError) else one_line(error)
+        raise UsageError(f"data: {terminal(problem)}") from None
+    if settings.data_source not in sources:
+        raise unknown(f"data source of {settings.task}", settings.data_source, sources)
     train = settings.train
     if train.batch_size % train.accumulate:
         raise UsageError(
             f"train.accumulate={train.accumulate} does not divide "
             f"train.batch_size={train.batch_size}"
         )
-    if not 0 <= settings.seed < 2**32:
-        raise UsageError(f"--seed {settings.seed}: must be from 0 to {2**32 - 1}")
 
 
-def _check_option(name: str, value: Any, usual: Any) -> None:
-    """Check that an option is not negative, nor zero if its default is a count above zero."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return
-    lowest = 1 if isinstance(usual, int) and usual > 0 else 0
-    if not (math.isfinite(value) and value >= lowest):
-        raise UsageError(f"{name}={value}: must be at least {lowest}")
+def _check_group(group: str, values: Mapping[str, Any], types: Mapping[str, Any]) -> None:
+    """Check options that a task or an attention declares; those that are missing are usual.
 
-
-_MAY_BE_ZERO = {
-    "train.warmup_steps",
-    "train.weight_decay",
-    "train.clip_norm",
-    "train.resample_every",
-    "train.num_devices",
-    "model.dropout",
-}
-
-
-def _check(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    if choices:
-        if value not in choices:
-            raise UsageError(f"{name}={value!r}: valid: {', '.join(choices)}")
-    elif not math.isfinite(value):
-        raise UsageError(f"{name}={value}: must be a finite number")
-    elif name in _MAY_BE_ZERO:
-        if value < 0:
-            raise UsageError(f"{name}={value}: must not be negative")
-    elif value <= 0:
-        raise UsageError(f"{name}={value}: must be positive")
-    if name == "model.dropout" and value >= 1:
-        raise UsageError(f"{name}={value}: must be below 1")
+    Raises:
+        ValueError: a key is unknown, or a value has the wrong type or is out of range.
+    """
+    for name, value in values.items():
+        if name not in types:
+            raise ValueError(f"{group}.{terminal(name)[:80]} is unknown: of another version")
+        valid(f"{group}.{name}", value, types[name])

@@ -1,13 +1,15 @@
 """The contracts: what an attention mechanism and a task must provide. No heavy imports."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from lra_bench.errors import unknown
+from lra_bench.ranges import Range as Range  # what tasks and attentions declare their options with
+from lra_bench.ranges import hints_of, valid
 
 SPLITS = ("train", "validation", "test")
 
@@ -98,8 +100,21 @@ class Reading:
 Block = tuple[str, np.ndarray, np.ndarray]
 
 
+def check_ranges(task: Any) -> None:
+    """Check the options of a task, a dataclass, against the types and ranges that it declares.
+
+    Raises:
+        ValueError: an option is out of range; the message names it, its value and the range.
+    """
+    for field in fields(task):
+        valid(field.name, getattr(task, field.name), hints_of(type(task))[field.name])
+
+
 class Task(Protocol):
     """A task: a frozen dataclass whose fields are its data options, each with a default.
+
+    The type of a field may say which values are valid: `Annotated[int, Range(1, 100)]` or a
+    `Literal`. The configuration refuses others.
 
     Attributes:
         name: the registered name.

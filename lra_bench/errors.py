@@ -9,10 +9,12 @@ asked to stop, and `training.evaluator.Diverged` ends one whose loss is not fini
 """
 
 import contextlib
-import difflib
 import errno
 import sys
 from collections.abc import Callable, Iterator, Sequence
+
+from lra_bench.suggest import did_you_mean, quoted
+from lra_bench.suggest import suggestions as suggestions
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _DISK_FULL_SIGNS = ("No space left on device", "Disk quota exceeded")
@@ -37,10 +39,9 @@ class RunError(Exception):
 
 
 def unknown(kind: str, name: str, valid: Sequence[str]) -> UsageError:
-    """Return the error for an unknown name; it lists the valid names and suggests the nearest."""
-    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return UsageError(f"unknown {kind} {name!r}; {hint}valid: {', '.join(valid)}")
+    """Return the error for an unknown name; it suggests the nearest names and lists the valid."""
+    names = f"valid: {', '.join(valid)}" if valid else "there is none"
+    return UsageError(f"unknown {kind} {quoted(name)}; {did_you_mean(name, valid)}{names}")
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -1,6 +1,9 @@
 """Read, write and lock files; a reader never sees half of one.
 
 JSON files are written as a whole. Files of JSON lines are appended to, a line at a time.
+
+A record, and each line of a file of lines, can carry a checksum of its other values. The checksum
+is of their canonical JSON, so indenting a file or sorting its keys does not invalidate it.
 """
 
 import contextlib
@@ -14,7 +17,8 @@ import shutil
 import stat
 import sys
 import warnings
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +33,10 @@ MOST_BYTES = 256 * 2**20
 # How flock says that a file system has no locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 _warned: set[Path] = set()
+# Objects and arrays in each other; no file of ours has ten, and readers recurse into them.
+_DEEPEST = 64
+# The keys of the checksums of a line and of a whole file.
+LINE_CHECKSUM, CHECKSUM = "crc32", "checksum"
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -81,7 +89,11 @@ def open_regular(path: Path) -> BufferedReader:
         kind = "a folder" if path.is_dir() else "a pipe, a device or a socket"
         raise OSError(f"{kind}, not a regular file")
     # If a pipe has taken the place of the file since, opening it must not wait for a writer.
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError("not a regular file")
+    return file
 
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:
@@ -113,7 +125,9 @@ def parse_json(text: str) -> Any:
     """
     try:
         value = json.loads(text)
-        json.dumps(value, ensure_ascii=False).encode()
+        _check_depth(value)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except UnicodeEncodeError:
@@ -121,12 +135,71 @@ def parse_json(text: str) -> Any:
     return value
 
 
-def append_line(path: Path, value: Any) -> None:
-    """Append a line of JSON and wait until it is on disk.
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def with_checksum(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a JSON file, and the SHA-256 of their canonical JSON."""
+    return {**values, CHECKSUM: _sha256(values)}
+
+
+def without_checksum(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a JSON file without their checksum; an old file has none.
+
+    Raises:
+        ValueError: the values do not match the checksum.
+    """
+    return _checked(values, CHECKSUM, _sha256)
+
+
+def json_line(values: Mapping[str, Any]) -> str:
+    """Return a line of JSON that carries the CRC-32 of the canonical JSON of its values.
+
+    Raises:
+        ValueError: a value is NaN or infinity, which JSON lacks.
+    """
+    return json.dumps({**values, LINE_CHECKSUM: _crc32(values)}, allow_nan=False) + "\n"
+
+
+def _checked(
+    values: Mapping[str, Any], key: str, digest: Callable[[Mapping[str, Any]], str]
+) -> dict[str, Any]:
+    rest = {name: value for name, value in values.items() if name != key}
+    if key in values and values[key] != digest(rest):
+        raise ValueError("does not match its checksum: changed after it was written")
+    return rest
+
+
+def _canonical(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _sha256(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical(values)).hexdigest()
+
+
+def _crc32(values: Mapping[str, Any]) -> str:
+    return f"{zlib.crc32(_canonical(values)):08x}"
+
+
+def append_line(path: Path, values: Mapping[str, Any]) -> None:
+    """Append a line of JSON with its checksum, and wait until it is on disk.
 
     If a kill cut off the line before, that one keeps a line of its own.
     """
-    text = json.dumps(value, allow_nan=False) + "\n"
+    text = json_line(values)
     with path.open("a+b") as file:
         if file.tell() and not _ends_whole(file):
             text = "\n" + text
@@ -143,19 +216,39 @@ def _ends_whole(file: Any) -> bool:
 def read_lines(path: Path) -> tuple[list[Any], int]:
     """Return the values of a file of JSON lines, and how many of its lines are broken.
 
-    A file that is not there has no lines.
+    A line is broken that is no JSON or does not match its checksum; old lines have no checksum.
+    The checksums themselves are left out. A file that is not there has no lines.
 
     Raises:
         OSError: the file cannot be read, is not a regular file, or is too large.
     """
-    values, broken = [], 0
-    lines = read_bytes(path).decode(errors="replace").split("\n") if path.exists() else []
-    for text in lines:
+    text = read_bytes(path).decode(errors="replace") if path.exists() else ""
+    return parse_lines(text)
+
+
+class Broken:
+    """Stands for the value of a line that is broken."""
+
+
+def parse_lines(text: str) -> tuple[list[Any], int]:
+    """Return the values of JSON lines, and how many of the lines are broken; see `read_lines`."""
+    every = list(each_line(text))
+    values = [value for value in every if not isinstance(value, Broken)]
+    return values, len(every) - len(values)
+
+
+def each_line(text: str) -> Iterator[Any]:
+    """Yield the value of each JSON line, or a `Broken` in its place; see `read_lines`."""
+    for line in filter(str.strip, text.split("\n")):
         try:
-            values.append(parse_json(text))
+            yield _line(line)
         except ValueError:
-            broken += bool(text.strip())
-    return values, broken
+            yield Broken()
+
+
+def _line(text: str) -> Any:
+    value = parse_json(text)
+    return _checked(value, LINE_CHECKSUM, _crc32) if isinstance(value, dict) else value
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -252,6 +345,15 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
         yield True
 
 
+def _warn_of_no_locks(folder: Path, error: OSError) -> None:
+    """Say once for each folder that nothing keeps other processes out of it."""
+    if folder not in _warned:
+        _warned.add(folder)
+        text = f"{folder} is on a file system without locks ({error.strerror})"
+        remedy = "start one command at a time there, or choose a folder on another file system"
+        print(f"lra-bench: {text}: {remedy}", file=sys.stderr)
+
+
 def expanded(text: str) -> Path:
     """Return the path that a user wrote; "~" and "~user" are home folders.
 
@@ -263,22 +365,14 @@ def expanded(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        home, user = Path(text).parts[0], f"user {os.getuid()}"
-        why = (
-            f"{user} has no home folder, and $HOME is not set"
-            if home == "~"
-            else "no such home folder"
-        )
-        raise UsageError(f"{text}: {why}") from None
+        raise UsageError(f"{text}: {_homeless(Path(text).parts[0])}") from None
 
 
-def _warn_of_no_locks(folder: Path, error: OSError) -> None:
-    """Say once for each folder that nothing keeps other processes out of it."""
-    if folder not in _warned:
-        _warned.add(folder)
-        text = f"{folder} is on a file system without locks ({error.strerror})"
-        remedy = "start one command at a time there, or choose a folder on another file system"
-        print(f"lra-bench: {text}: {remedy}", file=sys.stderr)
+def _homeless(home: str) -> str:
+    """Say why "~" or "~user" stands for no folder: a container may know only a user's number."""
+    if home == "~":
+        return f"user {os.getuid()} has no home folder, and $HOME is not set"
+    return f"there is no home folder {home}"
 
 
 def refuse_file(out: Path) -> None:

@@ -2,22 +2,29 @@
 
 A mechanism or a task is one file that registers itself with a decorator. The registry finds the
 files in `lra_bench.attentions` and `lra_bench.tasks` by itself; other packages name their module
-in an entry point of the same name.
+in an entry point of the same name. A name that is looked up is searched first in the file of that
+name, then in all files, then in the entry point of that name, then in all entry points: a run
+imports no plug-in that it does not need. A file or a plug-in that is broken is left out.
 """
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
+import sys
 import threading
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import astuple, dataclass, fields
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from lra_bench.contracts import AttentionTraits, Task
+from lra_bench.contracts import AttentionTraits, Source, Task
+from lra_bench.display.escape import terminal
 from lra_bench.errors import UsageError, unknown
+from lra_bench.ranges import COUNT, is_setting, type_of
+from lra_bench.runtime.plugins import SECONDS, Broken, guarded, limit
+from lra_bench.suggest import quoted
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 Traits = TypeVar("Traits")
@@ -27,7 +34,10 @@ REFERENCE = "softmax"
 # The attention that returns the values unmixed: "X (OPT)" in the Performer paper, the cheapest.
 IDENTITY = "identity"
 
+# A name is a part of folder names and of tables.
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_LONGEST_NAME = 64
+_PRESET_NAME = re.compile(r"[a-z0-9]+([-_.][a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,8 @@ class Entry(Generic[Traits]):
 
     @property
     def summary(self) -> str:
-        """Return the first line of the docstring."""
-        return (inspect.getdoc(self.target) or "").partition("\n")[0]
+        """Return the first line of the docstring, without control characters."""
+        return terminal((inspect.getdoc(self.target) or "").partition("\n")[0])
 
     @property
     def supports_causal(self) -> bool:
@@ -62,29 +72,86 @@ class Entry(Generic[Traits]):
         named = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "rngs"]
         return {p.name: p.default for p in named}
 
+    def _hints(self) -> dict[str, Any]:
+        """Return the types of the parameters; {} if an annotation cannot be evaluated."""
+        try:
+            return get_type_hints(self._built_by, include_extras=True)
+        except Exception:  # an annotation may name what is imported for type checkers only
+            return {}
+
+    def types(self) -> dict[str, Any]:
+        """Return the type of each option, with its range or choices, for `ranges.valid`."""
+        hints = self._hints()
+        return {
+            name: type_of(usual, hints.get(name), COUNT) for name, usual in self.options().items()
+        }
+
     def choices(self) -> dict[str, tuple[Any, ...]]:
         """Return the valid values of each option that is annotated as a `Literal`."""
-        hints = get_type_hints(self._built_by)
-        return {
-            name: get_args(hints[name])
-            for name in self.options()
-            if get_origin(hints.get(name)) is Literal
-        }
+        types = self.types()
+        return {name: get_args(types[name]) for name in types if get_origin(types[name]) is Literal}
 
     @property
     def _built_by(self) -> Callable[..., Any]:
         return self.target.__init__ if isinstance(self.target, type) else self.target
 
 
-class Registry(Generic[Traits]):
-    """A mapping of names to entries, filled on the first look-up."""
+@dataclass(frozen=True)
+class _Source:
+    """A file or a plug-in that may register something.
 
-    def __init__(self, kind: str, package: str) -> None:
+    Attributes:
+        label: the name of the file, with hyphens, or that of the entry point.
+        module: the name of the module.
+        load: imports it.
+        is_plugin: whether another package has it.
+    """
+
+    label: str
+    module: str
+    load: Callable[[], object]
+    is_plugin: bool
+
+    def __str__(self) -> str:
+        return f"{'plug-in' if self.is_plugin else 'file'} {self.label!r}"
+
+
+class Registry(Generic[Traits]):
+    """A mapping of names to entries, filled as far as look-ups need it.
+
+    Attributes:
+        kind: "attention" or "task".
+        package: the package of the files, and the group of the entry points.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        package: str,
+        *,
+        libraries: tuple[str, ...] = (),
+        check: Callable[[Entry[Traits]], object] = lambda _: None,
+    ) -> None:
+        """Make an empty registry.
+
+        Args:
+            kind: what an entry is, for messages.
+            package: the package of the files, and the group of the entry points.
+            libraries: modules that the files need. They are imported first, because that may take
+                longer than a file or a plug-in may take.
+            check: raises an exception if an entry of a module that was imported cannot be used.
+        """
         self.kind = kind
         self.package = package
+        self._libraries, self._check = libraries, check
         self._entries: dict[str, Entry[Traits]] = {}
-        self._discovered = False
-        # Reentrant: a module that is being discovered may look up other entries.
+        # Why files and plug-ins were left out, by label, and what `names` has still to tell of it.
+        self._problems: dict[str, str] = {}
+        self._untold: list[str] = []
+        # Files and plug-ins whose import has begun, and the names that imported ones registered.
+        self._begun: set[tuple[str, str]] = set()
+        self._kept: set[str] = set()
+        # Reentrant: a module that is being imported may look up other entries.
         self._lock = threading.RLock()
 
     def add(self, name: str, target: Target, traits: Traits) -> Target:
@@ -93,63 +160,259 @@ class Registry(Generic[Traits]):
         Raises:
             ValueError: the name is malformed, or another module has it already.
         """
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{self.kind} name {name!r}: lower-case words joined by hyphens")
-        known = self._entries.get(name)
-        if known and (known.module, known.target.__qualname__) != (
-            target.__module__,
-            target.__qualname__,
-        ):
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
             raise ValueError(
-                f"{self.kind} {name!r} is registered twice: "
-                f"by {known.module} and by {target.__module__}"
+                f"{self.kind} name {_quoted(name)}: must be lower-case words joined by hyphens, "
+                f"at most {_LONGEST_NAME} characters"
             )
-        self._entries[name] = Entry(name, target, target.__module__, traits)
+        module = target.__module__
+        owner = self._owner(name, target)
+        if owner is not None:
+            raise ValueError(
+                f"{self.kind} {name!r} is registered twice: by {owner} and by {module}"
+            )
+        self._entries[name] = Entry(name, target, module, traits)
         return target
+
+    def _owner(self, name: str, target: Any) -> str | None:
+        """Return the module that has the name, if it is another one than the target's."""
+        known = self._entries.get(name)
+        if known is not None:
+            here, there = (target.__module__, target.__qualname__), known.target.__qualname__
+            return None if here == (known.module, there) else known.module
+        owner = f"{self.package}.{name.replace('-', '_')}"
+        absent = owner in self._files() and owner not in sys.modules
+        return owner if absent and target.__module__ != owner else None
+
+    def has(self, name: str) -> bool:
+        """Return whether an entry has that name.
+
+        Raises:
+            UsageError: the file or plug-in of that name is broken; the message says where and why.
+        """
+        with self._lock:
+            for source in self._sources(name):
+                if name in self._entries:
+                    break
+                self._load(source)
+            found = name in self._entries
+        if not found and name in self._problems:
+            raise UsageError(
+                f"{self.kind} {terminal(name)} can't be loaded: {self._problems[name]}"
+            )
+        return found
 
     def get(self, name: str) -> Entry[Traits]:
         """Return the entry of that name.
 
         Raises:
-            UsageError: no entry has that name; the message lists all and suggests the nearest.
+            UsageError: no entry has that name; the message lists all and suggests the nearest. Or
+                the file or plug-in of that name is broken; the message says where and why.
         """
-        self._discover()
-        if name not in self._entries:
-            raise unknown(self.kind, name, self.names())
+        if not self.has(name):
+            raise self._unknown(name)
         return self._entries[name]
 
     def names(self) -> list[str]:
-        """Return all names, sorted."""
-        self._discover()
-        return sorted(self._entries)
-
-    def _discover(self) -> None:
-        """Import every module that registers something, once; other threads wait."""
+        """Return all names, sorted; say on standard error what is left out as broken, once."""
         with self._lock:
-            if self._discovered:
-                return
-            self._discovered = True
-            self._import_all()
+            for source in self._sources():
+                self._load(source)
+            untold, self._untold = self._untold, []
+            names = sorted(self._entries)
+        for text in untold:
+            print(f"lra-bench: {text}", file=sys.stderr)
+        return names
 
-    def _import_all(self) -> None:
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__):
-            if not module.name.startswith("_"):
-                importlib.import_module(f"{self.package}.{module.name}")
-        for point in entry_points(group=self.package):
-            self._load(point.name, point.load)
+    def _unknown(self, name: str) -> UsageError:
+        """Return the error for a name that nothing has."""
+        error = unknown(self.kind, name, sorted(self._entries))
+        labels = ", ".join(terminal(label) for label in sorted(self._problems))
+        hint = f"; left out as broken: {labels} (lra-bench list says why)" if labels else ""
+        return UsageError(f"{error}{hint}")
 
-    def _load(self, name: str, load: Callable[[], Any]) -> None:
-        """Load the module of another package; if it is broken, the others stay usable."""
+    def _sources(self, name: str | None = None) -> Iterator[_Source]:
+        """Yield files, then plug-ins; of either, first those whose label is the name."""
+        if name in self._entries:  # the usual case: nothing is looked for
+            return
+        files = [
+            _Source(module.rpartition(".")[2].replace("_", "-"), module, _importing(module), False)
+            for module in self._files()
+        ]
+        yield from sorted(files, key=lambda source: source.label != name)
+        plugins = [_plugin(point) for point in self._points()]
+        yield from sorted(plugins, key=lambda source: source.label != name)
+
+    def _files(self) -> list[str]:
+        """Return the names of the modules of the package; the others hold what these share."""
+        paths = importlib.import_module(self.package).__path__
+        names = [module.name for module in pkgutil.iter_modules(paths)]
+        return [f"{self.package}.{name}" for name in names if not name.startswith("_")]
+
+    def _points(self) -> list[EntryPoint]:
+        """Return the entry points; a package whose metadata cannot be read has none."""
         try:
-            load()
-        except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
-            warnings.warn(f"{self.kind} plug-in {name!r} left out: {problem}", stacklevel=5)
+            return list(entry_points(group=self.package))
+        except Exception:
+            return [point for each in distributions() for point in self._points_of(each)]
+
+    def _points_of(self, distribution: Distribution) -> list[EntryPoint]:
+        try:
+            return list(distribution.entry_points.select(group=self.package))
+        except Exception:
+            return []
+
+    def _load(self, source: _Source) -> None:
+        """Import a file or a plug-in unless that was tried; if it is broken, leave it out."""
+        key = (str(source), source.module)
+        if key in self._begun:
+            return
+        self._begun.add(key)
+        before = set(self._entries)
+        try:
+            self._import(source)
+        except Broken as error:
+            self._leave_out(source, str(error), before)
+        except BaseException:  # the user wants to stop
+            self._begun.discard(key)
+            raise
+        self._kept.update(self._entries)
+
+    def _import(self, source: _Source) -> None:
+        """Import a file or a plug-in, and check what it registers.
+
+        Raises:
+            Broken: it cannot be used.
+        """
+        for library in self._libraries:
+            importlib.import_module(library)
+        if source.is_plugin and not limit():
+            raise Broken(f"{SECONDS}=0 leaves out all plug-ins")
+        before = set(self._entries)
+        guarded(source.load, source.module)
+        for name in self._entries.keys() - before:
+            guarded(lambda entry=self._entries[name]: self._check(entry), source.module)
+        package = source.module.partition(".")[0]
+        modules = {entry.module.partition(".")[0] for entry in self._entries.values()}
+        if source.is_plugin and package not in modules and before == set(self._entries):
+            raise Broken(f"{terminal(source.module)} registers no {self.kind}")
+
+    def _leave_out(self, source: _Source, problem: str, before: set[str]) -> None:
+        """Remove what a broken file or plug-in has registered, and keep what to tell of it."""
+        for name in self._entries.keys() - before - self._kept:
+            del self._entries[name]
+        self._problems[source.label] = problem
+        self._untold.append(f"{self.kind} {source} left out: {problem}")
 
 
-ATTENTIONS: Registry[AttentionTraits] = Registry("attention", "lra_bench.attentions")
-TASKS: Registry[None] = Registry("task", "lra_bench.tasks")
+def _importing(module: str) -> Callable[[], object]:
+    return lambda: importlib.import_module(module)
+
+
+def _plugin(point: EntryPoint) -> _Source:
+    module = re.split(r"[\s:\[]", point.value.strip())[0]
+    return _Source(point.name, module, point.load, True)
+
+
+def _check_mechanism(name: str, target: Any) -> None:
+    """Check that a mechanism can be built, called and configured, as far as its signature tells.
+
+    Raises:
+        ValueError: it can't.
+    """
+    if not callable(target) or not hasattr(target, "__qualname__"):
+        raise ValueError(f"attention {name!r} is no function and no class")
+    is_class = isinstance(target, type)
+    if is_class and not any("__call__" in vars(each) for each in target.__mro__):
+        raise ValueError(f"attention {name!r}: its class has no __call__(q, k, v, mask)")
+    if is_class and target.__init__ is object.__init__:
+        raise ValueError(f"attention {name!r} can't be built as cls(dims, rngs=rngs)")
+    built = inspect.signature(target.__init__ if is_class else target)
+    call = inspect.signature(target.__call__) if is_class else built
+    try:
+        call.bind(*("self" for _ in range(is_class)), "q", "k", "v", "mask")
+        if is_class:
+            built.bind("self", "dims", rngs="rngs")
+    except TypeError as error:
+        form = "built as cls(dims, rngs=rngs) and " if is_class else ""
+        raise ValueError(
+            f"attention {name!r} can't be {form}called with (q, k, v, mask): {error}"
+        ) from None
+    for option, default in Entry(name, target, "", None).options().items():
+        if not is_setting(default):
+            raise ValueError(
+                f"attention {name!r}: the default of its option {option!r} is no JSON value: "
+                f"{type(default).__name__}; use numbers, strings, bools, None, or tuples of them"
+            )
+
+
+def _check_task(name: str, target: Any) -> None:
+    """Check that a task is a class with everything that a `Task` has.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(target, type):
+        raise ValueError(f"task {name!r} is no class")
+    lacking = [
+        each for each in vars(Task) if not each.startswith("_") and not hasattr(target, each)
+    ]
+    if lacking:
+        raise ValueError(f"task {name!r} lacks {', '.join(lacking)}")
+
+
+def _check_usable(entry: Entry[None]) -> None:
+    """Check that a task can be made with its defaults and has presets.
+
+    Raises:
+        ValueError: it can't, or has none.
+    """
+    task: Any = entry.target()
+    if task.name != entry.name:
+        raise ValueError(f"task {entry.name!r} calls itself {_quoted(task.name)}")
+    if not task.sources or not all(isinstance(source, Source) for source in task.sources):
+        raise ValueError(f"task {entry.name!r} has no sources")
+    for option in fields(task):
+        if not is_setting(value := getattr(task, option.name)):
+            raise ValueError(
+                f"task {entry.name!r}: the default of its option {option.name!r} is no JSON value: "
+                f"{type(value).__name__}"
+            )
+    presets_of(entry)
+
+
+def presets_of(entry: Entry[None]) -> Mapping[str, Callable[[], Any]]:
+    """Return the presets of a task, from `lra_bench.configs` or from the task's own module.
+
+    Raises:
+        ValueError: there are none, or they are no mapping of names to functions.
+    """
+    module = f"lra_bench.configs.{entry.name.replace('-', '_')}"
+    if importlib.util.find_spec(module) is None:
+        module = entry.module
+    presets = getattr(importlib.import_module(module), "PRESETS", None)
+    if not isinstance(presets, Mapping) or not presets:
+        raise ValueError(
+            f"task {entry.name!r} has no presets: {module} must have a dict PRESETS of functions"
+        )
+    for name, preset in presets.items():
+        if not isinstance(name, str) or not _PRESET_NAME.fullmatch(name) or not callable(preset):
+            raise ValueError(
+                f"task {entry.name!r}: PRESETS of {module} holds {_quoted(name)}, which is no name "
+                "of lower-case words and digits with a function"
+            )
+    return presets
+
+
+def _quoted(value: object) -> str:
+    """Return a value in quotes, on one line and not too long."""
+    return quoted(value) if isinstance(value, str) else f"of type {type(value).__name__}"
+
+
+ATTENTIONS: Registry[AttentionTraits] = Registry(
+    "attention", "lra_bench.attentions", libraries=("flax.nnx",)
+)
+TASKS: Registry[None] = Registry("task", "lra_bench.tasks", check=_check_usable)
 
 
 def register_attention(
@@ -163,14 +426,53 @@ def register_attention(
 
     A class is built as `cls(dims, rngs=rngs, **options)` and called with (q, k, v, mask). Its
     other keyword-only parameters are its options. See `AttentionTraits` for the promises.
+
+    Raises:
+        ValueError: the name is malformed or taken, or the mechanism cannot be called like this.
     """
+    if not isinstance(name, str):
+        raise ValueError('needs a name: @register_attention("my-name")')
     traits = AttentionTraits(exact, equivariant, shares_query_key)
-    return lambda target: ATTENTIONS.add(name, target, traits)
+    if not all(isinstance(promise, bool) for promise in astuple(traits)):
+        raise ValueError(f"attention {_quoted(name)}: a promise is neither True nor False")
+
+    def register(target: Target) -> Target:
+        _check_mechanism(name, target)
+        return ATTENTIONS.add(name, target, traits)
+
+    return register
 
 
 def register_task(name: str) -> Callable[[Target], Target]:
-    """Register a class whose instances are a `Task`."""
-    return lambda target: TASKS.add(name, target, None)
+    """Register a class whose instances are a `Task`.
+
+    Raises:
+        ValueError: the name is malformed or taken, or the class lacks a part of a `Task`.
+    """
+    if not isinstance(name, str):
+        raise ValueError('needs a name: @register_task("my-name")')
+
+    def register(target: Target) -> Target:
+        _check_task(name, target)
+        return TASKS.add(name, target, None)
+
+    return register
+
+
+def data_types(name: str) -> dict[str, Any]:
+    """Return the type of each data option of a task, with its range or choices.
+
+    Raises:
+        UsageError: no task has that name.
+    """
+    target: Any = TASKS.get(name).target
+    try:
+        hints = get_type_hints(target, include_extras=True)
+    except Exception:  # an annotation may name what is imported for type checkers only
+        hints = {}
+    task = target()
+    options = {field.name: getattr(task, field.name) for field in fields(target)}
+    return {name: type_of(usual, hints.get(name)) for name, usual in options.items()}
 
 
 def make_task(name: str, options: Mapping[str, Any]) -> Task:

@@ -1,7 +1,9 @@
-"""The settings of a run: the typed form of a configuration. No heavy imports."""
+"""The settings of a run, with their types and ranges. No heavy imports."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Literal
+
+from lra_bench.ranges import COUNT, SEED, STEPS, Range, checked, frozen, mapping
 
 
 @dataclass(frozen=True)
@@ -16,14 +18,14 @@ class ModelSettings:
         dtype: "float32" or "bfloat16", the type of computation; parameters are always float32.
     """
 
-    num_layers: int
-    emb_dim: int
-    ffn_dim: int
-    num_heads: int
-    head_dim: int
+    num_layers: Annotated[int, Range(1, 1_000)]
+    emb_dim: Annotated[int, Range(1, 2**16)]
+    ffn_dim: Annotated[int, Range(1, 2**20)]
+    num_heads: Annotated[int, Range(1, 2**12)]
+    head_dim: Annotated[int, Range(1, 2**12)]
     positions: Literal["learned", "sinusoidal"]
     pooling: Literal["mean", "cls"]
-    dropout: float
+    dropout: Annotated[float, Range(0, 0.99)]
     dtype: Literal["float32", "bfloat16"]
 
 
@@ -36,9 +38,10 @@ class TrainSettings:
         accumulate: number of parts of a batch that are computed in turn, to save memory.
         num_steps: number of updates.
         schedule: "constant", "linear", "cosine" or "rsqrt", after the warm-up.
-        warmup_steps: updates of the warm-up.
+        warmup_steps: updates of the warm-up. A run of fewer steps never reaches its highest rate.
         learning_rate: factor of the schedule.
-        weight_decay, beta2, epsilon: AdamW's; beta1 is 0.9 everywhere.
+        weight_decay, beta2, epsilon: AdamW's; beta1 is 0.9 everywhere. In float32 a beta2 closer
+            to 1 would be 1, and a smaller epsilon 0: both divide by zero.
         clip_norm: largest norm of the gradient; 0 for no clipping.
         log_every: steps between lines of training metrics.
         eval_every: steps between validations.
@@ -49,22 +52,22 @@ class TrainSettings:
             Linear attention then exchanges sums once, any other attention exchanges tokens.
     """
 
-    batch_size: int
-    accumulate: int
-    num_steps: int
+    batch_size: Annotated[int, COUNT]
+    accumulate: Annotated[int, COUNT]
+    num_steps: Annotated[int, STEPS]
     schedule: Literal["constant", "linear", "cosine", "rsqrt"]
-    learning_rate: float
-    warmup_steps: int
-    weight_decay: float
-    beta2: float
-    epsilon: float
-    clip_norm: float
-    log_every: int
-    eval_every: int
-    eval_batch_size: int
-    resample_every: int
-    num_devices: int
-    sequence_devices: int
+    learning_rate: Annotated[float, Range(1e-12, 100)]
+    warmup_steps: Annotated[int, Range(0, 2**31 - 1)]
+    weight_decay: Annotated[float, Range(0, 10)]
+    beta2: Annotated[float, Range(0, 0.999999)]
+    epsilon: Annotated[float, Range(1e-20, 1)]
+    clip_norm: Annotated[float, Range(1e-6, 1e6, or_zero=True)]
+    log_every: Annotated[int, STEPS]
+    eval_every: Annotated[int, STEPS]
+    eval_batch_size: Annotated[int, COUNT]
+    resample_every: Annotated[int, Range(0, 2**31 - 1)]
+    num_devices: Annotated[int, Range(0, 2**16)]
+    sequence_devices: Annotated[int, Range(1, 2**16)]
 
 
 # The training settings that place a run on devices; they change no result.
@@ -87,8 +90,8 @@ class Origin:
     sha256: str
     task: str
     attention: str
-    step: int
-    test_accuracy: float | None
+    step: Annotated[int, Range(0, 2**31 - 1)]
+    test_accuracy: Annotated[float, Range(0, 1)] | None
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class RunSettings:
     task: str
     attention: str
     preset: str
-    seed: int
+    seed: Annotated[int, SEED]
     data_source: str
     data: dict[str, Any]
     attention_options: dict[str, Any]
@@ -111,16 +114,22 @@ class RunSettings:
         return asdict(self)
 
 
-def from_dict(values: dict[str, Any]) -> RunSettings:
+def from_dict(values: Any) -> RunSettings:
     """Return the settings that `RunSettings.as_dict` gave.
 
     Raises:
-        KeyError, TypeError, AttributeError: the values are of another version, or no settings.
+        ValueError: a key is missing or unknown, or a value has the wrong type or range; the message
+            names key and value.
     """
-    origin = values.get("init_from")
-    typed = {
-        "model": ModelSettings(**values["model"]),
-        "train": TrainSettings(**values["train"]),
-        "init_from": None if origin is None else Origin(**origin),
-    }
-    return RunSettings(**{**values, **typed})
+    settings = checked(RunSettings, {"init_from": None, **mapping("the config", values)})
+    parts = {"model": ModelSettings, "train": TrainSettings, "init_from": Origin}
+    return replace(
+        settings,
+        data=frozen(settings.data),
+        attention_options=frozen(settings.attention_options),
+        **{
+            name: checked(kind, value, f"{name}.")
+            for name, kind in parts.items()
+            if (value := getattr(settings, name)) is not None
+        },
+    )

@@ -2,9 +2,9 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from lra_bench.contracts import Source
+from lra_bench.contracts import Range, Source, check_ranges
 from lra_bench.tasks import _archive
 
 
@@ -16,15 +16,14 @@ class Given:
         train_size, validation_size, test_size: the largest number of examples; 0 for all.
     """
 
-    train_size: int = 0
-    validation_size: int = 0
-    test_size: int = 0
+    train_size: Annotated[int, Range(0, 10**8)] = 0
+    validation_size: Annotated[int, Range(0, 10**8)] = 0
+    test_size: Annotated[int, Range(0, 10**8)] = 0
 
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if min(self.train_size, self.validation_size, self.test_size) < 0:
-            raise ValueError("train_size, validation_size and test_size must not be negative")
+        check_ranges(self)
 
     def data_options(self, source: str) -> dict[str, Any]:
         """Return all options."""

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from lra_bench.contracts import Block, Reading, Source
+from lra_bench.contracts import Block, Range, Reading, Source
 from lra_bench.errors import RunError
 from lra_bench.registry import register_task
 from lra_bench.tasks import _archive, _images
@@ -45,7 +45,7 @@ class Image(FromArchive):
         2021, arXiv:2011.04006, Section 2.2.
     """
 
-    shrink: int = 1
+    shrink: Annotated[int, Range(1, _SIDE)] = 1
 
     name: ClassVar[str] = "image"
     num_classes: ClassVar[int] = 10

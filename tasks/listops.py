@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from lra_bench.contracts import SPLITS, Block, Reading, Source
+from lra_bench.contracts import SPLITS, Block, Range, Reading, Source, check_ranges
 from lra_bench.errors import RunError
 from lra_bench.registry import register_task
 from lra_bench.tasks import _release
@@ -41,14 +41,14 @@ class ListOps:
         Nangia and Bowman 2018, arXiv:1804.06028; Tay et al. 2021, arXiv:2011.04006, Section 2.2.
     """
 
-    train_size: int = 96_000
-    validation_size: int = 2_000
-    test_size: int = 2_000
-    min_length: int = 500
-    max_length: int = 2_000
-    max_depth: int = 10
-    max_args: int = 10
-    seed: int = 0
+    train_size: Annotated[int, Range(1, 10**8)] = 96_000
+    validation_size: Annotated[int, Range(1, 10**8)] = 2_000
+    test_size: Annotated[int, Range(1, 10**8)] = 2_000
+    min_length: Annotated[int, Range(0, 2**20)] = 500
+    max_length: Annotated[int, Range(2, 2**20)] = 2_000
+    max_depth: Annotated[int, Range(2, 100)] = 10
+    max_args: Annotated[int, Range(2, 200)] = 10
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
 
     name: ClassVar[str] = "listops"
     num_classes: ClassVar[int] = 10
@@ -68,16 +68,12 @@ class ListOps:
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        for name in ("train_size", "validation_size", "test_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be positive")
-        if not 0 <= self.min_length <= self.max_length - 2:
+        check_ranges(self)
+        if self.min_length > self.max_length - 2:
             raise ValueError(
                 f"min_length={self.min_length}, max_length={self.max_length}: "
                 "no length lies strictly between them"
             )
-        if self.max_depth < 2 or not 2 <= self.max_args <= 200 or self.seed < 0:
-            raise ValueError("max_depth must be at least 2, max_args 2 to 200, seed not negative")
 
     @property
     def max_len(self) -> int:

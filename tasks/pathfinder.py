@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lra_bench.registry import register_task
-from lra_bench.tasks._pathfinder.task import PathfinderTask
+from lra_bench.tasks._pathfinder.task import PathfinderTask, Side
 
 
 @register_task("pathfinder")
@@ -20,6 +20,6 @@ class Pathfinder(PathfinderTask):
         arXiv:2011.04006, Section 2.2.
     """
 
-    resolution: int = 32
+    resolution: Side = 32
 
     name: ClassVar[str] = "pathfinder"

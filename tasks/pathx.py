@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lra_bench.registry import register_task
-from lra_bench.tasks._pathfinder.task import PathfinderTask
+from lra_bench.tasks._pathfinder.task import PathfinderTask, Side
 
 
 @register_task("pathx")
@@ -16,6 +16,6 @@ class PathX(PathfinderTask):
         Tay et al. 2021, arXiv:2011.04006, Section 2.2.6.
     """
 
-    resolution: int = 128
+    resolution: Side = 128
 
     name: ClassVar[str] = "pathx"

@@ -5,11 +5,11 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from lra_bench.contracts import Block, Reading, Source
+from lra_bench.contracts import Block, Range, Reading, Source
 from lra_bench.errors import RunError
 from lra_bench.registry import register_task
 from lra_bench.tasks import _bytes, _release
@@ -40,7 +40,7 @@ class Retrieval(Given):
         Section 2.2.
     """
 
-    max_length: int = 4_000
+    max_length: Annotated[int, Range(1, 2**20)] = 4_000
 
     name: ClassVar[str] = "retrieval"
     num_classes: ClassVar[int] = 2
@@ -56,11 +56,6 @@ class Retrieval(Given):
             examples=tuple(_SIZES.values()),
         ),
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_length < 1:
-            raise ValueError(f"max_length={self.max_length}: must be positive")
 
     @property
     def max_len(self) -> int:

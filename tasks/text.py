@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from lra_bench.contracts import Block, Reading, Source
+from lra_bench.contracts import Block, Range, Reading, Source
 from lra_bench.errors import RunError
 from lra_bench.registry import register_task
 from lra_bench.tasks import _archive, _bytes
@@ -41,8 +41,8 @@ class Text(FromArchive):
         arXiv:2011.04006, Section 2.2.
     """
 
-    max_length: int = 4_000
-    validation: str = "held-out"
+    max_length: Annotated[int, Range(1, 2**20)] = 4_000
+    validation: Literal["held-out", "paper-compat"] = "held-out"
 
     name: ClassVar[str] = "text"
     num_classes: ClassVar[int] = 2
@@ -62,13 +62,6 @@ class Text(FromArchive):
             examples=(22_500, 2_500, 25_000),
         ),
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_length < 1:
-            raise ValueError(f"max_length={self.max_length}: must be positive")
-        if self.validation not in ("held-out", _COMPAT):
-            raise ValueError(f"validation={self.validation}: valid: held-out, {_COMPAT}")
 
     @property
     def validates_on_test(self) -> bool:

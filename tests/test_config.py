@@ -4,15 +4,20 @@ import dataclasses
 import hashlib
 import json
 import re
+import sys
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from common import refused
 from stores import prepared
 
 from lra_bench.config import make_settings, presets
+from lra_bench.configs import listops
 from lra_bench.data import store
 from lra_bench.errors import UsageError
+from lra_bench.ranges import parse
 from lra_bench.registry import ATTENTIONS, TASKS
 from lra_bench.training.learner import make_learner
 
@@ -160,28 +165,55 @@ def program(traced):
     ("override", "message"),
     [
         ("train.num_step=10", "unknown --set key 'train.num_step'; did you mean 'train.num_steps'"),
-        ("trian.num_steps=10", "unknown --set group 'trian'; did you mean 'train'"),
-        ("train.num_steps=ten", "train.num_steps=ten: the value must be of type int"),
-        ("train.num_steps=1.5", "must be of type int"),
-        ("train.num_steps=", "must be of type int"),
+        ("trian.num_steps=10", "unknown --set key 'trian.num_steps'; did you mean 'train.num_st"),
+        ("train.lr=1", "unknown --set key 'train.lr'; did you mean 'train.learning_rate'? valid: "),
+        ("train.dropout=0", "did you mean 'model.dropout'?"),
+        ("learning_rate=1", "did you mean 'train.learning_rate'? valid: data.*, model.*, train.*"),
+        ("LR=1", "did you mean 'train.learning_rate'?"),
+        ("train.Learning-Rate=1", "did you mean 'train.learning_rate'?"),
+        ("bs=1", "did you mean 'train.batch_size'?"),
+        ("epochs=3", "did you mean 'train.num_steps'?"),
+        ("heads=3", "did you mean 'model.num_heads'?"),
+        ("model.dim=3", "did you mean 'model.emb_dim' or 'model.head_dim'?"),
+        ("attention.features=3", "did you mean 'attention.num_features'?"),
+        ("attention.dropout=3", "'attention.dropout' of performer-softmax; did you mean 'model.dr"),
+        ("data.length=3", "did you mean 'data.max_length'"),
+        ("\x1b[31m\n=3", r"unknown --set key '\x1b[31m'"),
+        (
+            "train.num_steps=ten",
+            "train.num_steps='ten': must be a whole number from 1 to 2,147,483,",
+        ),
+        ("train.num_steps=1.5", "train.num_steps=1.5: must be a whole number from 1 to"),
+        ("train.num_steps=", "train.num_steps='': must be a whole number"),
+        ("train.num_steps=true", "must be a whole number"),
+        ("train.num_steps=[3]", "must be a whole number"),
+        ("train.num_steps=5,train.batch_size=8", "for several keys repeat --set"),
+        ("train.num_steps=5%", "must be a whole number"),
         ("train.num_steps", "must be key=value"),
-        ("train.num_steps=0", "must be positive"),
-        ("train.learning_rate=-1", "must be positive"),
-        ("train.clip_norm=-1", "must not be negative"),
-        ("train.learning_rate=fast", "must be of type float"),
-        ("train.learning_rate=nan", "must be a finite number"),
-        ("train.schedule=stairs", "valid: constant, linear, cosine, rsqrt"),
+        ("train.num_steps=0", "train.num_steps=0: must be a whole number from 1"),
+        ("train.batch_size=1e999", "train.batch_size=inf: must be a whole number"),
+        ("train.learning_rate=-1", "train.learning_rate=-1: must be a number from 1e-12 to 100"),
+        ("train.learning_rate=1,5", "must be a number"),
+        ("train.clip_norm=-1", "must be 0 or a number from 1e-06 to 1e+06"),
+        ("train.clip_norm=none", "1e+06; 0 stands for none"),
+        ("train.learning_rate=fast", "train.learning_rate='fast': must be a number"),
+        ("train.learning_rate=nan", "must be a number"),
+        ("train.beta2=1.0", "train.beta2=1.0: must be a number from 0 to 0.999999"),
+        ("train.beta2=0.99999999", "must be a number from 0 to 0.999999"),
+        ("train.schedule=stairs", "must be one of constant, linear, cosine, rsqrt"),
         ("train.accumulate=3", "train.accumulate=3 does not divide train.batch_size=32"),
-        ("model.dtype=float16", "valid: float32, bfloat16"),
-        ("model.dropout=1.0", "must be below 1"),
+        ("model.dtype=bf16", "did you mean 'bfloat16'? must be one of float32, bfloat16"),
+        ("model.dropout=1.0", "model.dropout=1.0: must be a number from 0 to 0.99"),
         ("data.max_length=10", "no length lies strictly between"),
-        ("data.train_size=0", "must be positive"),
+        ("data.train_size=0", "data.train_size=0: must be a whole number from 1 to 100,000,000"),
         ("data.source=web", "unknown data source of listops 'web'; valid: generate, release"),
         ("attention.num_feature=9", "did you mean 'attention.num_features'"),
-        ("attention.num_features=0", "attention.num_features=0: must be at least 1"),
+        ("attention.num_features=0", "attention.num_features=0: must be a whole number from 1 to"),
+        ("attention.causal=perhaps", "attention.causal='perhaps': must be true or false"),
         ("seed=3", "is an argument of its own, --seed"),
         ("attention=linear", "is an argument of its own, --attention"),
-        ("=3", "unknown --set group"),
+        ("=3", "unknown --set key ''"),
+        ("data_dir=x", "is an argument of its own, --data-dir"),
     ],
 )
 def test_wrong_overrides_are_told(override, message):
@@ -192,10 +224,147 @@ def test_wrong_overrides_are_told(override, message):
 
 
 def test_a_mechanism_without_options_says_so():
-    with pytest.raises(UsageError, match="no options"):
+    with pytest.raises(UsageError, match="it has no options"):
         make_settings("listops", "identity", "mini", 0, ["attention.num_features=3"])
 
 
 def test_later_overrides_win():
     overrides = ["train.num_steps=5", "train.num_steps=6"]
     assert make_settings("listops", "softmax", "mini", 0, overrides).train.num_steps == 6
+
+
+def test_a_mechanism_that_cannot_be_causal_says_so():
+    with pytest.raises(UsageError, match=r"--set attention\.causal: linformer can't be causal"):
+        make_settings("listops", "linformer", "mini", 0, ["attention.causal=true"])
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("train.num_steps=1e3", 1_000),
+        ("train.num_steps=1k", 1_000),
+        ("train.num_steps=2.5k", 2_500),
+        ("train.num_steps=1M", 1_000_000),
+        ("train.num_steps=4Ki", 4_096),
+        ("train.num_steps=1,000", 1_000),
+        ("train.num_steps=1_000", 1_000),
+        ("train.num_steps=600.0", 600),
+        ("train.num_steps=+600", 600),
+        ("train.num_steps='600'", 600),
+        (" train.num_steps = 600 ", 600),
+        ("train.learning_rate=1", 1.0),
+        ("train.learning_rate=.5", 0.5),
+        ("train.learning_rate=2E-3", 2e-3),
+        ("train.clip_norm=0", 0.0),
+        ("model.dtype=BFloat16", "bfloat16"),
+        ('model.pooling="cls"', "cls"),
+        ("attention.causal=true", True),
+        ("attention.causal=True", True),
+        ("attention.causal=yes", True),
+        ("attention.causal=ON", True),
+        ("attention.causal=1", True),
+        ("attention.causal=no", False),
+        ("attention.causal=off", False),
+        ("attention.estimator=Hyperbolic", "hyperbolic"),
+        ("data.max_length=1e3", 1_000),
+    ],
+)
+def test_values_may_be_written_as_people_do(override, value):
+    settings = make_settings("listops", "performer-softmax", "mini", 0, [override])
+    group, _, name = override.partition("=")[0].strip().partition(".")
+    groups = {**settings.as_dict(), "attention": settings.attention_options}
+    assert (type(groups[group][name]), groups[group][name]) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint", "value"),
+    [
+        ("none", Any, None),
+        ("3", Any, 3),
+        ("word", Any, "word"),
+        ("[1, 2]", tuple, [1, 2]),
+        ("a, b", tuple, ("a", "b")),
+        ("null", float | None, None),
+        ("0.5", float | None, 0.5),
+        ("none", str, "none"),
+        ("[" * 10_000, Any, "[" * 10_000),
+        ("9" * 10_000, int, "9" * 10_000),
+    ],
+)
+def test_other_types_of_values(text, hint, value):
+    assert parse(text, hint) == value
+
+
+ABSURD = [
+    "-1", "-0.5", "1e30", "1e400", "-1e400", "nan", "inf", "-inf", "9" * 400, "9" * 5_000, "[]",
+    "{}", "x", "\x1b[31m", "", " ", "''", "0x10", "1/2", "5%", "null", "2024-01-01", "a=b",
+]  # fmt: skip
+# Values that are numbers, but no whole ones or far too many; counts and sizes refuse them.
+NO_COUNTS = ["0.5", "1e-300", "1e18", "99999999999", "true"]
+ONE_OF_EACH = [("listops", name) for name in ATTENTIONS.names()]
+ONE_OF_EACH += [(task, "identity") for task in TASKS.names() if task != "listops"]
+
+
+@pytest.mark.parametrize(("task", "attention"), ONE_OF_EACH)
+def test_absurd_values_of_every_key_are_refused(task, attention):
+    """In one line that names the key, the value and what is valid."""
+    preset = make_settings(task, attention, "smoke", 0)
+    groups = {"data": preset.data, "attention": preset.attention_options}
+    if (task, attention) == ("listops", "identity"):
+        groups |= {"model": vars(preset.model), "train": vars(preset.train)}
+    for group, name, usual in [(g, n, v) for g in groups for n, v in groups[g].items()]:
+        for text in ABSURD + (NO_COUNTS if type(usual) is int else []):
+            with pytest.raises(UsageError) as error:
+                make_settings(task, attention, "smoke", 0, [f"{group}.{name}={text}"])
+            message = str(error.value)
+            assert message.startswith(f"--set {group}.{name}="), (text, message)
+            assert "must be " in message
+            assert message.isprintable()
+            assert len(message) < 400
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["train.beta2=1.0", "train.learning_rate=1e30", "model.dropout=1", "data.max_length=1e12",
+     "train.batch_size=0", "train.eval_every=0", "attention.num_features=0"],
+)  # fmt: skip
+def test_nothing_is_done_before_a_value_is_refused(override, cli, tmp_path):
+    out = tmp_path / "run"
+    refused(cli("run", "--preset", "smoke", "--set", override, "--out", out), 2, "must be ")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**400, True, 1.0, None, "0"])
+def test_a_wrong_seed_is_refused(seed):
+    with pytest.raises(
+        UsageError, match=r"--seed=.*: must be a whole number from 0 to 4,294,967,295"
+    ):
+        make_settings("listops", "softmax", "smoke", seed)
+
+
+@pytest.mark.parametrize(
+    ("preset", "problem"),
+    [
+        (lambda: 1 / 0, "ZeroDivisionError"),
+        (lambda: sys.exit(1), "SystemExit"),
+        (lambda: None, "TypeError"),
+        (dict, "KeyError: 'data'"),
+        (lambda: {"data": {}, "model": 3, "train": {}}, "model is 3: must be a group of settings"),
+        (lambda: {"data": {}, "model": {}, "train": {}}, "model.dropout is missing"),
+        (lambda: {"data": {"x": 1}, "model": {}, "train": {}}, "unexpected keyword argument 'x'"),
+        (lambda: changed(beta2=1.0), "train.beta2=1.0: must be a number from 0 to 0.999999"),
+        (lambda: changed(batch_size=True), "train.batch_size=True: must be a whole number"),
+        (lambda: changed(momentum=1.0), "train.momentum is unknown"),
+    ],
+)
+def test_a_preset_passes_the_same_checks(preset, problem, monkeypatch):
+    monkeypatch.setitem(listops.PRESETS, "mine", preset)
+    with pytest.raises(UsageError) as error:
+        make_settings("listops", "softmax", "mine", 0)
+    assert problem in str(error.value)
+
+
+def changed(**train):
+    """A preset with other training settings."""
+    config = listops.smoke()
+    return {**config.to_dict(), "train": {**config.train.to_dict(), **train}}

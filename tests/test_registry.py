@@ -89,14 +89,16 @@ def test_options_are_the_keyword_parameters_with_their_defaults():
 
 
 def test_an_option_outside_its_choices_is_refused():
-    with pytest.raises(UsageError, match=r"attention\.estimator='positiv': valid: positive, hyp"):
+    with pytest.raises(
+        UsageError, match=r"attention\.estimator='positiv': did you mean 'positive'"
+    ):
         make_settings("listops", "performer-softmax", "mini", 0, ["attention.estimator=positiv"])
 
 
 def test_causal_is_an_option_of_those_that_can():
     assert ATTENTIONS.get("softmax").supports_causal
     assert not ATTENTIONS.get("linformer").supports_causal
-    with pytest.raises(UsageError, match=r"unknown --set key 'attention\.causal'"):
+    with pytest.raises(UsageError, match="linformer can't be causal"):
         make_settings("listops", "linformer", "mini", 0, ["attention.causal=true"])
 
 

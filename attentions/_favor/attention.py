@@ -36,8 +36,8 @@ def kernel_attention(
     chunk), and the same feature of the queries is shifted up by as much. Then each query is
     shifted down by its own largest exponent. The shifts cancel between numerator and normaliser.
     For features without a factor the normaliser is therefore at least 1, and no epsilon is
-    needed. One exception: a causal query gets 0 if each of its keys is e^-69 times weaker than a
-    later key of the same chunk.
+    needed. In a causal chunk a later key can be so much stronger that the normaliser of a query
+    falls below 1e-20. The whole call is then computed by `halving`, in about four times the time.
 
     If the mesh of devices has an axis "sequence", each device keeps its own tokens, and one
     all-reduce adds up the sums over keys (`sharded`). Causal attention is then left to XLA.

@@ -20,6 +20,8 @@ _HEADS = 8
 _ALIGNED = 8
 # A smaller normaliser has lost its digits to underflow, and its inverse would overflow gradients.
 _EMPTY = 1e-30
+# Values below 1e-38 are lost. A normaliser of at least this size has not noticed.
+_WEAK = 1e-20
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,25 @@ def opposite(shift: Array | None) -> Array | None:
     return None if shift is None else -shift
 
 
+class PrefixSums(NamedTuple):
+    """Prefix sums are sums over the keys before a chunk.
+
+    Attributes:
+        shift: the shift of the sums: the largest exponent of each feature, or a larger number;
+            None for features without exponents.
+        weighted: the sum of phi(k_j) v_j^T.
+        totals: the sum of phi(k_j).
+    """
+
+    shift: Float[Array, "b h 1 m"] | None
+    weighted: Float[Array, "b h d m"]
+    totals: Float[Array, "b h m"]
+
+    def shifted_to(self, shift: Array | None) -> "PrefixSums":
+        """Return the same sums with the shift `shift`."""
+        return PrefixSums(shift, *rescaled(self.weighted, self.totals, self.shift, shift))
+
+
 def rescaled(
     weighted: Array, totals: Array, before: Array | None, now: Array | None
 ) -> tuple[Array, Array]:
@@ -184,12 +205,19 @@ def queries_of(
 
     Features are shifted by `shift`, then so that each query's largest exponent is 0.
     """
-    query_features = features(wide(jnp.swapaxes(q, 1, 2)), drawn).shifted(shift)
-    if query_features.exponent is None:
-        value = query_features.value()
-        return value, jnp.zeros((*value.shape[:3], 1), value.dtype)
-    largest = lax.stop_gradient(jnp.max(query_features.exponent, axis=-1, keepdims=True))
-    return query_features.shifted(-largest).value(), largest
+    return lifted(features(wide(jnp.swapaxes(q, 1, 2)), drawn), shift)
+
+
+def lifted(
+    queries: Features, shift: Array | None
+) -> tuple[Float[Array, "*b m"], Float[Array, "*b 1"]]:
+    """Return what `queries_of` returns, for features that are already computed."""
+    queries = queries.shifted(shift)
+    if queries.exponent is None:
+        value = queries.value()
+        return value, jnp.zeros((*value.shape[:-1], 1), value.dtype)
+    largest = lax.stop_gradient(jnp.max(queries.exponent, axis=-1, keepdims=True))
+    return queries.shifted(-largest).value(), largest
 
 
 def gain_of(
@@ -203,6 +231,19 @@ def gain_of(
         return jnp.exp(largest)
     empty = jnp.abs(normaliser) < _EMPTY
     return jnp.where(empty, 0, 1 / jnp.where(empty, 1, normaliser))
+
+
+def is_weak(
+    plan: Plan, normaliser: Float[Array, "b h c"], mask: Bool[Array, "b c"]
+) -> Bool[Array, ""]:
+    """Return whether a real query of a causal chunk may have lost digits to a later key.
+
+    The products phi(q_i)^T phi(k_j) are then so small that some of them, or of their factors,
+    have underflowed.
+    """
+    if not plan.exponential:
+        return jnp.zeros((), bool)
+    return jnp.any(mask[:, None] & (jnp.abs(normaliser) < _WEAK))
 
 
 def gradient_of_parts(

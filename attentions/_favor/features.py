@@ -113,10 +113,14 @@ ESTIMATORS = {
 def generalized_features(
     kernel: str, projection: str, num_features: int, epsilon: float
 ) -> FeatureMap:
-    """Make the features f(w^T x) / sqrt(m) + epsilon: Eq. (5) with h = 1 and f of `KERNELS`.
+    """Make the features (f(w^T x) + epsilon) / sqrt(m): Eq. (5) with h = 1 and f of `KERNELS`.
 
-    The paper's kernel epsilon keeps normalisers away from zero. The features of `exp` are
-    exp(w^T x), which need neither the factor nor the epsilon.
+    The paper's kernel epsilon keeps normalisers away from zero. As in the authors' JAX code, it is
+    added to f itself, so its weight against f does not depend on m. Their TensorFlow code applies
+    ReLU to w^T x / sqrt(m) instead, and the same epsilon weighs sqrt(m) times as much there.
+
+    The features of `exp` are exp(w^T x), without epsilon and without the factor 1 / sqrt(m), so
+    their products estimate m times the kernel. This matters only without renormalisation.
 
     Args:
         kernel: a key of `KERNELS`: f.
@@ -133,7 +137,7 @@ def generalized_features(
             projected = PROJECTIONS[projection].apply(x, drawn)[..., :num_features]
         if kernel == "exp":
             return Features(projected, None)
-        return Features(None, f(projected) * projected.shape[-1] ** -0.5 + epsilon)
+        return Features(None, (f(projected) + epsilon) * projected.shape[-1] ** -0.5)
 
     return of
 

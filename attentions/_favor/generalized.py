@@ -1,5 +1,6 @@
 """Generalized attention: kernel attention with other kernels than that of softmax."""
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
@@ -27,6 +28,8 @@ class GeneralizedAttention(nnx.Module):
         self.features = generalized_features(kernel, projection, num_features, epsilon)
         self.shape = (num_features, dims.head_dim)
         self.renormalize, self.causal, self.kind = renormalize, causal, projection
+        # The features of `exp` lack the factor 1 / sqrt(m).
+        self.lacks_factor = kernel == "exp"
         if projection != "none":
             self.projection = nnx.Variable(PROJECTIONS[projection].draw(rngs(), *self.shape))
 
@@ -43,6 +46,8 @@ class GeneralizedAttention(nnx.Module):
         mask: Bool[Array, "b l"],
     ) -> Float[Array, "b l h d"]:
         """Compute generalized attention of `q` over the real `k` and `v`."""
+        if self.lacks_factor and not self.renormalize:
+            v = v / jnp.asarray(q.shape[-1] if self.kind == "none" else self.shape[0], v.dtype)
         return kernel_attention(
             q,
             k,

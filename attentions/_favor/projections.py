@@ -60,9 +60,10 @@ def givens_gaussian(key: Key[Array, ""], num_features: int, dim: int) -> Float[A
     """Draw rows as `orthogonal_gaussian` does, by random Givens rotations: "G-ORF", Appendix B.2.
 
     A block is a product of layers. Each layer rotates d/2 disjoint random pairs of coordinates by
-    random angles. This is Kac's random walk, which comes close to the Haar distribution after
-    O(d log d) rotations; that many are taken. A block costs O(d^2 log d), against O(d^3) for
-    `orthogonal_gaussian`.
+    random angles. This is Kac's random walk, which comes close to the Haar distribution on
+    rotations after O(d log d) of them; that many are taken. The walk starts from coordinates of
+    random signs, so that reflections are drawn too, and both signs if d = 1. A block costs
+    O(d^2 log d), against O(d^3) for `orthogonal_gaussian`.
     """
     blocks = -(-num_features // dim)
     direction_key, norm_key = jax.random.split(key)
@@ -80,8 +81,9 @@ def _kac_walk(key: Key[Array, ""], dim: int) -> Float[Array, "d d"]:
         a, b = rows[first], rows[second]
         return rows.at[first].set(cos * a - sin * b).at[second].set(sin * a + cos * b)
 
-    start = jnp.eye(dim, dtype=jnp.float32)
-    return lax.fori_loop(0, 8 * max(dim - 1, 1).bit_length() + 8, layer, start)
+    layers = 8 * max(dim - 1, 1).bit_length() + 8
+    signs = jax.random.rademacher(jax.random.fold_in(key, layers), (dim,), jnp.float32)
+    return lax.fori_loop(0, layers, layer, jnp.diag(signs))
 
 
 def hadamard_signs(key: Key[Array, ""], num_features: int, dim: int) -> Float[Array, "n 4 p"]:

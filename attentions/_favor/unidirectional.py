@@ -10,14 +10,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
+from lra_bench.attentions._favor import halving
 from lra_bench.attentions._favor.chunks import (
     Plan,
+    PrefixSums,
     Residuals,
     cut,
     gain_of,
     gradient_of_parts,
+    is_weak,
     keys_of,
     no_shift,
     opposite,
@@ -29,57 +32,72 @@ from lra_bench.attentions._favor.chunks import (
     values_of,
 )
 from lra_bench.attentions._favor.features import FeatureMap
+from lra_bench.runtime.flops import uncounted
 
 
-class PrefixSums(NamedTuple):
-    """A state holds sums over the keys before a chunk.
+class Kept(NamedTuple):
+    """What the backward pass reads about the chunks.
 
     Attributes:
-        shift: the shift of the sums: the largest exponents up to the end of the chunk; None for
-            features without exponents.
-        weighted: the sum of phi(k_j) v_j^T.
-        totals: the sum of phi(k_j).
+        before: the sums over the keys before each chunk.
+        shift: the largest exponent of each feature up to the end of each chunk; None for features
+            without exponents.
+        weak: whether this shift is too large for a query of its chunk, as in `is_weak`.
     """
 
-    shift: Float[Array, "b h 1 m"] | None
-    weighted: Float[Array, "b h d m"]
-    totals: Float[Array, "b h m"]
+    before: PrefixSums
+    shift: Float[Array, "n b h 1 m"] | None
+    weak: Bool[Array, ""]
 
 
 def forward(
     features: FeatureMap, plan: Plan, q: Array, k: Array, v: Array, mask: Array, drawn: Any
-) -> tuple[Array, Array, PrefixSums]:
-    """Return the output in chunks, each query's gain, and the state before each chunk.
+) -> tuple[Array, Array, Kept]:
+    """Return the output in chunks, each query's gain, and what the backward pass needs.
 
     Eq. (11): out_i = phi(q_i)^T G_i / phi(q_i)^T g_i with the prefix sums G_i = sum_{j <= i}
     phi(k_j) v_j^T, g_i = sum_{j <= i} phi(k_j). Prefix sums are formed only before each block.
-    The keys of the block itself are added by a masked product of its features.
+    The keys of the block itself are added by a masked product of its features. If one shift per
+    chunk turns out to be too coarse, `halving` computes the output again.
     """
-
-    def chunk(carry: PrefixSums, x: Any) -> tuple[PrefixSums, Any]:
-        q, k, v, mask = x
-        key_features = keys_of(features, k, mask, drawn)
-        shift = raised(carry.shift, key_features)
-        state = PrefixSums(shift, *rescaled(carry.weighted, carry.totals, carry.shift, shift))
-        phi_k = _blocks(plan, key_features.shifted(opposite(usable(shift))).value())
-        phi_q, largest = queries_of(features, q, usable(shift), drawn)
-        phi_q = _blocks(plan, phi_q)
-        v = _values(plan, v, mask)
-        weighted, totals, after = _before_blocks(state, phi_k, v)
-        pairs = _pairs(phi_q, phi_k, v.dtype)
-        normaliser = jnp.sum(pairs, -1) + jnp.einsum("bhntm,bhnm->bhnt", phi_q, totals)
-        gain = gain_of(plan, normaliser.reshape(largest.shape), largest)
-        out = product("bhntm,bhndm->bhntd", phi_q, weighted, v.dtype)
-        out += product("bhnts,bhnsd->bhntd", pairs, v, v.dtype)
-        out = jnp.swapaxes(_tokens(out) * gain, 1, 2).astype(v.dtype)
-        return after, (out, gain, state)
-
     batch, _, heads, dim = v.shape
     weighted = jnp.zeros((batch, heads, dim, plan.dim), jnp.promote_types(v.dtype, jnp.float32))
     start = PrefixSums(no_shift(plan, k.shape), weighted, weighted[:, :, 0])
     chunks = tuple(cut(x, plan.chunk) for x in (q, k, v, mask))
-    out, gain, states = lax.scan(chunk, start, chunks)[1]
-    return out, gain, states
+    chunk = functools.partial(_forward_chunk, features, plan, drawn)
+    out, gain, before, shift, weak = lax.scan(chunk, start, chunks)[1]
+    kept = Kept(before, shift, jnp.any(weak))
+    if plan.exponential:
+        halved = functools.partial(_halved, features, plan, drawn)
+        out = lax.cond(kept.weak, uncounted(halved), lambda x: x[0], (out, before, *chunks))
+    return out, gain, kept
+
+
+def _halved(features: FeatureMap, plan: Plan, drawn: Any, x: Any) -> Array:
+    """Return the output in chunks, computed by `halving`."""
+    return lax.map(lambda chunk: halving.attend(features, plan, drawn, *chunk)[1], x[1:])
+
+
+def _forward_chunk(
+    features: FeatureMap, plan: Plan, drawn: Any, before: PrefixSums, x: Any
+) -> tuple[PrefixSums, Any]:
+    """Return the sums after a chunk, and the chunk's output, gain and residuals."""
+    q, k, v, mask = x
+    key_features = keys_of(features, k, mask, drawn)
+    shift = raised(before.shift, key_features)
+    phi_k = _blocks(plan, key_features.shifted(opposite(usable(shift))).value())
+    phi_q, largest = queries_of(features, q, usable(shift), drawn)
+    phi_q = _blocks(plan, phi_q)
+    v = _values(plan, v, mask)
+    weighted, totals, after = _before_blocks(before.shifted_to(shift), phi_k, v)
+    pairs = _pairs(phi_q, phi_k, v.dtype)
+    normaliser = jnp.sum(pairs, -1) + jnp.einsum("bhntm,bhnm->bhnt", phi_q, totals)
+    normaliser = normaliser.reshape(largest.shape)
+    gain = gain_of(plan, normaliser, largest)
+    out = product("bhntm,bhndm->bhntd", phi_q, weighted, v.dtype)
+    out += product("bhnts,bhnsd->bhntd", pairs, v, v.dtype)
+    out = jnp.swapaxes(_tokens(out) * gain, 1, 2).astype(v.dtype)
+    return after, (out, gain, before, shift, is_weak(plan, normaliser[..., 0], mask))
 
 
 def backward(
@@ -87,26 +105,43 @@ def backward(
 ) -> tuple[Array, Array, Array]:
     """Return the gradients of q, k and v in chunks, computed from the last chunk to the first.
 
-    The carry is the gradient of the state, summed over the queries of later chunks. It is shifted
-    by the exponents of the later chunk, which are at least as high as those of this chunk.
-    Rescaling the carry to this chunk therefore only shrinks it.
+    The carry is the gradient of the sums after the chunk, over the queries of all later chunks.
     """
-    states = residuals.kept
-    last = None if states.shift is None else states.shift[-1]
-    start = PrefixSums(last, jnp.zeros_like(states.weighted[0]), jnp.zeros_like(states.totals[0]))
-    q, k, v, mask, out = residuals.by_token(plan.chunk)
-    chunks = (q, k, v, mask, out, residuals.gain, cut(gradient, plan.chunk), states)
-    chunk = functools.partial(_backward_chunk, features, plan, residuals.drawn)
-    return lax.scan(chunk, start, chunks, reverse=True)[1]
+    before, shift, weak = residuals.kept
+    start = jnp.zeros_like(before.weighted[0]), jnp.zeros_like(before.totals[0])
+    x = (*residuals.by_token(plan.chunk), residuals.gain, cut(gradient, plan.chunk), before, shift)
+
+    def by(chunk: Any) -> Any:
+        chunk = functools.partial(chunk, features, plan, residuals.drawn)
+        return lambda x: lax.scan(chunk, start, x, reverse=True)[1]
+
+    if not plan.exponential:
+        return by(_backward_chunk)(x)
+    return lax.cond(weak, uncounted(by(_backward_halved)), by(_backward_chunk), x)
+
+
+def _backward_halved(
+    features: FeatureMap, plan: Plan, drawn: Any, carry: tuple[Array, Array], x: Any
+) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+    """Return what `_backward_chunk` returns, for outputs that `halving` computed."""
+    q, k, v, mask, _, _, gradient, before, _ = x
+
+    def chunk(weighted: Array, totals: Array, q: Array, k: Array, v: Array) -> Any:
+        sums = PrefixSums(before.shift, weighted, totals)
+        after, out = halving.attend(features, plan, drawn, sums, q, k, v, mask)
+        return (after.weighted, after.totals), out
+
+    pull = jax.vjp(chunk, before.weighted, before.totals, q, k, v)[1]
+    d_weighted, d_totals, *gradients = pull((carry, gradient))
+    return (d_weighted, d_totals), tuple(gradients)
 
 
 def _backward_chunk(
-    features: FeatureMap, plan: Plan, drawn: Any, carry: PrefixSums, x: Any
-) -> tuple[PrefixSums, tuple[Array, Array, Array]]:
+    features: FeatureMap, plan: Plan, drawn: Any, carry: tuple[Array, Array], x: Any
+) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
     """Return the carry for the chunk before, and the gradients of q, k and v of this chunk."""
-    q, k, v, mask, out, gain, gradient, state = x
-    later = rescaled(carry.weighted, carry.totals, state.shift, carry.shift)
-    shift = usable(state.shift)
+    q, k, v, mask, out, gain, gradient, before, end = x
+    shift = usable(end)
     phi_q, pull_q, _ = jax.vjp(lambda q: queries_of(features, q, shift, drawn), q, has_aux=True)
     phi_k, pull_k = jax.vjp(
         lambda k: keys_of(features, k, mask, drawn).shifted(opposite(shift)).value(), k
@@ -114,17 +149,17 @@ def _backward_chunk(
     phi_q, phi_k, v = _blocks(plan, phi_q), _blocks(plan, phi_k), _values(plan, v, mask)
     parts = gradient_of_parts(plan, gain, out, gradient)
     d_numerator, d_normaliser = (_blocks(plan, part) for part in parts)
-    weighted, totals, _ = _before_blocks(state, phi_k, v)
-    after, d_weighted, d_totals = _after_blocks(
-        PrefixSums(state.shift, *later), phi_q, d_numerator, d_normaliser, v.dtype
-    )
+    weighted, totals, _ = _before_blocks(before.shifted_to(end), phi_k, v)
+    first, d_weighted, d_totals = _after_blocks(carry, phi_q, d_numerator, d_normaliser, v.dtype)
     d_pairs = product("bhntd,bhnsd->bhnts", d_numerator, v, v.dtype) + d_normaliser
     d_pairs = _seen(d_pairs)
     d_phi_q = _query_gradients(d_numerator, d_normaliser, d_pairs, phi_k, weighted, totals, v.dtype)
     d_phi_k = _key_gradients(v, d_pairs, phi_q, d_weighted, d_totals)
     dv = _value_gradients(phi_q, phi_k, d_numerator, d_weighted, v.dtype)
     (dq,), (dk,) = pull_q(_tokens(d_phi_q)), pull_k(_tokens(d_phi_k))
-    return after, (dq, dk, jnp.swapaxes(_tokens(dv), 1, 2).astype(v.dtype))
+    # The sums before the chunk were rescaled to its shift, so their gradients are too.
+    earlier = rescaled(*first, before.shift, end)
+    return earlier, (dq, dk, jnp.swapaxes(_tokens(dv), 1, 2).astype(v.dtype))
 
 
 def _query_gradients(
@@ -191,18 +226,22 @@ def _seen(pairs: Float[Array, "b h n t t"]) -> Float[Array, "b h n t t"]:
 
 
 def _before_blocks(
-    state: PrefixSums, phi_k: Float[Array, "b h n t m"], v: Float[Array, "b h n t d"]
+    before: PrefixSums, phi_k: Float[Array, "b h n t m"], v: Float[Array, "b h n t d"]
 ) -> tuple[Float[Array, "b h n d m"], Float[Array, "b h n m"], PrefixSums]:
-    """Return the sums before each block, and the state after the chunk."""
+    """Return the sums before each block, and those after the chunk."""
     sums = product("bhntd,bhntm->bhndm", v, phi_k, v.dtype)
-    weighted, last = _running(state.weighted, sums)
-    totals, last_total = _running(state.totals, jnp.sum(phi_k, axis=3))
-    return weighted, totals, PrefixSums(state.shift, last, last_total)
+    weighted, last = _running(before.weighted, sums)
+    totals, last_total = _running(before.totals, jnp.sum(phi_k, axis=3))
+    return weighted, totals, PrefixSums(before.shift, last, last_total)
 
 
 def _after_blocks(
-    later: PrefixSums, phi_q: Array, d_numerator: Array, d_normaliser: Array, dtype: Any
-) -> tuple[PrefixSums, Float[Array, "b h n d m"], Float[Array, "b h n m"]]:
+    later: tuple[Array, Array],
+    phi_q: Array,
+    d_numerator: Array,
+    d_normaliser: Array,
+    dtype: Any,
+) -> tuple[tuple[Array, Array], Float[Array, "b h n d m"], Float[Array, "b h n m"]]:
     """Return the gradients of the state before the chunk, and of the sums with each block's keys.
 
     A key of a block is in the sums before every later block, so each block gets the gradients
@@ -210,9 +249,9 @@ def _after_blocks(
     """
     sums = product("bhntd,bhntm->bhndm", d_numerator, phi_q, dtype)
     totals = jnp.einsum("bhntm,bhnt->bhnm", phi_q, d_normaliser[..., 0])
-    weighted, first = _running(later.weighted, sums[:, :, ::-1])
-    totals, first_total = _running(later.totals, totals[:, :, ::-1])
-    return PrefixSums(later.shift, first, first_total), weighted[:, :, ::-1], totals[:, :, ::-1]
+    weighted, first = _running(later[0], sums[:, :, ::-1])
+    totals, first_total = _running(later[1], totals[:, :, ::-1])
+    return (first, first_total), weighted[:, :, ::-1], totals[:, :, ::-1]
 
 
 def _running(start: Array, parts: Float[Array, "b h n *x"]) -> tuple[Array, Array]:

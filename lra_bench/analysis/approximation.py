@@ -17,7 +17,7 @@ from lra_bench.analysis import plots
 from lra_bench.attentions.performer_softmax import PerformerSoftmax
 from lra_bench.contracts import Dims
 from lra_bench.display.progress import Display
-from lra_bench.files import write_json
+from lra_bench.files import sha256, write_json
 
 # The options of `PerformerSoftmax` for each line; the first four lines are the paper's.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -90,14 +90,15 @@ class Setup:
 
 
 def run(setup: Setup, out: Path, display: Display) -> bool:
-    """Measure; write the setup, three CSV files and the figure; show tables."""
+    """Measure; write three CSV files, the setup with checksums, and the figure; show tables."""
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "approximation.json", asdict(setup))
     errors = measure(setup, display)
     summary, claims = summarise(errors), compare(errors)
     errors.to_csv(out / "approximation-draws.csv", index=False)
     summary.to_csv(out / "approximation.csv", index=False)
     claims.to_csv(out / "claims.csv", index=False)
+    sums = {name: sha256(out / name) for name in ("approximation.csv", "claims.csv")}
+    write_json(out / "approximation.json", {**asdict(setup), "sha256": sums})
     title = f"L = {setup.length:,}, d = {setup.dim}, {setup.draws} draws, mean ± sd"
     plots.approximation(summary, title, out / "approximation.png")
     for scale in setup.scales:

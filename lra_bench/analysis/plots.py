@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lra_bench.display import escape
 from lra_bench.display.figures import COLOURS, legend_above, log_axes, save, series_style
 
 
@@ -19,7 +20,7 @@ def approximation_figure(summary: pd.DataFrame, title: str) -> Figure:
     """Draw the error against m: on the left the lines of Fig. 4, on the right other variants."""
     names, scales = list(summary["variant"].unique()), list(summary["scale"].unique())
     figure = Figure(figsize=(10, 0.6 + 4 * len(scales)), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(escape.figure(title), fontsize=11)
     panels = figure.subplots(len(scales), 2, squeeze=False)
     for row, scale in zip(panels, scales, strict=True):
         part = summary.query("scale == @scale")
@@ -39,7 +40,8 @@ def _errors_against_m(axes: Axes, part: pd.DataFrame, index: int, name: str) -> 
     below = np.minimum(sd, 0.9 * mse)
     # Shift the lines, or error bars hide each other.
     x = part["num_features"] * 1.03 ** (index % 5 - 2)
-    axes.errorbar(x, mse, yerr=[below, sd], label=name, capsize=3, **series_style(index))
+    look = {"label": escape.figure(name), "capsize": 3, **series_style(index)}
+    axes.errorbar(x, mse, yerr=[below, sd], **look)
 
 
 def deviations(lemma: pd.DataFrame, theorem: pd.DataFrame, path: Path) -> None:

@@ -21,6 +21,7 @@ from lra_bench.cli import (
 )
 from lra_bench.cli.parser import Parser
 from lra_bench.cli.paths import Given, blame, check, given, reason
+from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError, is_disk_full, one_line
 from lra_bench.runtime import numerics
 
@@ -105,5 +106,5 @@ def _drop_output() -> None:
 
 def _complain(error: object, status: int) -> int:
     """Print an error on standard error and return the exit status."""
-    print(f"lra-bench: {error}", file=sys.stderr)
+    print(f"lra-bench: {terminal(error)}", file=sys.stderr)
     return status

@@ -42,6 +42,26 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
 
 
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """Add the argument --strict; see `strictly`."""
+    text = "exit with status 1 if a file, a line or a record was left out"
+    parser.add_argument("--strict", action="store_true", help=text)
+
+
+def strictly(strict: bool, do: Callable[[], int]) -> int:
+    """Return the exit status of a command that names what it leaves out, each thing once.
+
+    Args:
+        strict: whether the status is 1 if anything was left out.
+        do: does what the command does, and returns its exit status.
+    """
+    from lra_bench.records.find import naming
+
+    with naming() as named:
+        status = do()
+    return 1 if strict and named and status == 0 else status
+
+
 def checked(
     parse: Callable[[str], Any], valid: Callable[[Any], bool], expected: str
 ) -> Callable[[str], Any]:

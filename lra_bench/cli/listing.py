@@ -4,6 +4,7 @@ import argparse
 import json
 
 from lra_bench.cli.common import one_of
+from lra_bench.display.escape import terminal
 
 NAME = "list"
 HELP = "list tasks, attentions and presets"
@@ -33,7 +34,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     for kind, entries in summaries.items():
         print(f"{kind}:")
         for name, summary in entries.items():
-            print(f"  {name:<{width}}  {summary}")
+            print(terminal(f"  {name:<{width}}  {summary}"))
     return 0
 
 
@@ -48,11 +49,14 @@ def _summaries(kind: str) -> dict[str, str]:
 
 
 def _presets() -> dict[str, str]:
+    from inspect import getdoc
+
     from lra_bench.config import presets
+    from lra_bench.display.escape import terminal
     from lra_bench.registry import TASKS
 
     return {
-        f"{task} {name}": (make.__doc__ or "").partition("\n")[0]
+        f"{task} {name}": terminal((getdoc(make) or "").partition("\n")[0])
         for task in TASKS.names()
         for name, make in presets(task).items()
     }

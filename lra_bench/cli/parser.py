@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from lra_bench.errors import unknown
+from lra_bench.display.escape import terminal
+from lra_bench.errors import suggestions, unknown
 from lra_bench.settings import ModelSettings, TrainSettings
 
 _NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
@@ -59,7 +60,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
         """Print a message and end the program with status 2."""
         hint = "" if "--help" in message else f" (see {self.prog} --help)"
-        self.exit(2, f"{self.prog}: {message}{hint}\n")
+        self.exit(2, f"{self.prog}: {terminal(message)}{hint}\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Write a message; unlike argparse, do not ignore that a disk is full."""
@@ -150,14 +151,12 @@ class Parser(argparse.ArgumentParser):
         if "--set" not in self._option_string_actions:
             return None
         asked = name.lstrip("-").replace("-", "_").lower()
-        groups = {"train": TrainSettings, "model": ModelSettings}
-        keys = {each.name: f"{group}.{each.name}" for group, settings in groups.items()
-                for each in fields(settings)}  # fmt: skip
         options = [each.lstrip("-").replace("-", "_") for each in self._option_string_actions]
         if difflib.get_close_matches(asked, options, n=1, cutoff=0.75):
             return None
-        near = difflib.get_close_matches(asked, keys, n=1, cutoff=0.8)
-        return keys[near[0]] if near else None
+        groups = {"train": TrainSettings, "model": ModelSettings}
+        keys = [f"{group}.{each.name}" for group, kind in groups.items() for each in fields(kind)]
+        return next(iter(suggestions(asked, keys)), None)
 
     def superfluous(self, words: Sequence[str], extra: Sequence[str]) -> str:
         """Return the message for words that belong to no argument."""

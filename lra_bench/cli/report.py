@@ -2,7 +2,9 @@
 
 import argparse
 
+from lra_bench.cli.common import add_strict, strictly
 from lra_bench.cli.paths import output_folder, records_path
+from lra_bench.display.escape import terminal
 
 NAME = "report"
 HELP = "make one HTML page of tables and figures"
@@ -24,13 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=output_folder, required=True, metavar="DIR", help=out_help)
     published_help = "add published figures, each with its source"
     parser.add_argument("--published", action="store_true", help=published_help)
+    add_strict(parser)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Write the page."""
     del argv
+    return strictly(args.strict, lambda: _write(args))
+
+
+def _write(args: argparse.Namespace) -> int:
     from lra_bench.report.build import write
 
     for path in write(args.dirs, args.out, with_published=args.published):
-        print(path)
+        print(terminal(path))
     return 0

@@ -18,6 +18,7 @@ from lra_bench.cli.common import (
     whole_number,
 )
 from lra_bench.cli.paths import checkpoint_path, output_folder
+from lra_bench.display.escape import terminal
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
@@ -224,12 +225,12 @@ def _check_data(settings: "RunSettings", root: Path, overrides: list[str]) -> No
 def _show(record: "Record", folder: Path, display: "Display") -> None:
     """Print the result of a run and where its record is."""
     if record.test is None or record.validation is None:
-        display.line(f"{record.status.replace('_', ' ')}: {record.error}")
+        display.line(f"{record.status.replace('_', ' ')}: {terminal(record.error)}")
     else:
         display.line()
         for name, text in _results(record, record.test, record.validation):
-            display.line(f"{name:<15}{text}")
-    display.line(f"record         {folder / 'record.json'}")
+            display.line(f"{name:<15}{terminal(text)}")
+    display.line(f"record         {terminal(folder / 'record.json')}")
 
 
 def _results(record: "Record", test: "Score", validation: "Score") -> Iterator[tuple[str, str]]:

@@ -3,7 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from lra_bench.cli.common import add_strict, strictly
 from lra_bench.cli.paths import records_path
+from lra_bench.display.escape import terminal
 
 if TYPE_CHECKING:
     from lra_bench.leaderboard.submission import RuleCheck
@@ -26,11 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     all_help = f"show every place where a rule is broken, not only the first {_SHOWN}"
     parser.add_argument("--all", action="store_true", help=all_help)
+    add_strict(parser)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Print for each row which rules it keeps; return 1 if any is broken."""
     del argv
+    return strictly(args.strict, lambda: _check(args))
+
+
+def _check(args: argparse.Namespace) -> int:
     from lra_bench.leaderboard.submission import check, rows
     from lra_bench.records.find import collect
 
@@ -40,7 +47,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         broken = sum(bool(rule_check.faults) for rule_check in checks)
         any_broken = any_broken or broken > 0
         verdict = f"{broken} of {len(checks)} rules broken" if broken else "may stand"
-        print(f"{name} ({len(records)} records): {verdict}")
+        print(f"{terminal(name)} ({len(records)} records): {verdict}")
         for rule_check in checks:
             _show(rule_check, None if args.all else _SHOWN)
     return 1 if any_broken else 0
@@ -51,6 +58,6 @@ def _show(rule_check: "RuleCheck", limit: int | None) -> None:
     faults = rule_check.faults
     print(f"  {'no ' if faults else 'yes'}  {rule_check.rule}")
     for fault in faults[:limit]:
-        print(f"         {fault}")
+        print(f"         {terminal(fault)}")
     if limit is not None and len(faults) > limit:
         print(f"         and {len(faults) - limit:,} more; --all shows them")

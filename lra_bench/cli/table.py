@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from lra_bench.cli.common import one_of
+from lra_bench.cli.common import add_strict, one_of, strictly
 from lra_bench.cli.paths import compared, records_path
 
 NAME = "table"
@@ -40,11 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compare", nargs=2, type=compared, metavar=("A", "B"), help=pair_help)
     mix_help = "efficiency only: put machines in one table"
     parser.add_argument("--mix-machines", action="store_true", help=mix_help)
+    add_strict(parser)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Print the tables."""
     del argv
+    return strictly(args.strict, lambda: _print(args))
+
+
+def _print(args: argparse.Namespace) -> int:
     print(_text(args), end="")
     return 0
 

@@ -19,11 +19,11 @@ def data_root(argument: Path | None) -> Path:
     """Return the root of all data: the argument, else $LRA_BENCH_DATA, else ~/.cache/lra_bench.
 
     Raises:
-        UsageError: it lies in a home folder that does not exist.
+        UsageError: it lies in the home folder, and this user has none.
     """
-    path = argument or os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench"
+    text = str(argument) if argument else os.environ.get("LRA_BENCH_DATA") or "~/.cache/lra_bench"
     try:
-        return expanded(str(path))
+        return expanded(text)
     except UsageError as error:
         raise UsageError(f"no folder of data: {error}; {OTHER_ROOT}") from None
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from lra_bench.display.escape import terminal
 
 # Okabe and Ito's colours without black, then Tol's purple, olive and indigo: colour-blind readers
 # can tell them apart.
@@ -74,14 +77,20 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG or SVG, by the path's suffix; equal figures give equal bytes."""
     if path.suffix == ".svg":
         path.write_text(_svg(figure), encoding="utf-8")
-    else:
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box is drawn in its place
         figure.savefig(path, dpi=DPI)
 
 
 def _svg(figure: Figure) -> str:
     file = io.StringIO()
     # Text stays text; ids depend on the contents only, and no date is written.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "lra-bench"}):
+    with (
+        rc_context({"svg.fonttype": "none", "svg.hashsalt": "lra-bench"}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # its width is a guess
         figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()
 
@@ -107,5 +116,5 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     for index, colour in enumerate(COLOURS):
         text = text.replace(colour.lower(), f"var(--c{index}, {colour})")
     text = text.replace("#000000", "currentColor").replace("fill: #ffffff", "fill: none")
-    label = re.sub(r'[<>&"]', "", description)
+    label = re.sub(r'[<>&"]', "", terminal(description))
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from lra_bench.display.escape import lines, terminal
+
 _REFRESH_SECONDS = 0.2
 _LINE_SECONDS = 30.0
 
@@ -59,8 +61,8 @@ class Display:
             yield
 
     def line(self, text: str = "") -> None:
-        """Print a line, above the bar if there is one."""
-        self._console.print(text)
+        """Print a line, above the bar if there is one; see `escape.lines`."""
+        self._console.print(lines(text))
 
     def verdict(self, ok: bool | None, text: str) -> None:
         """Print a line that begins with ok, WRONG or, for None, note; in colour on a terminal."""
@@ -69,12 +71,13 @@ class Display:
             False: ("WRONG ", "bold red"),
             None: ("note  ", "yellow"),
         }
-        self._console.print(Text(*words[ok]).append(text, "red" if ok is False else "default"))
+        style = "red" if ok is False else "default"
+        self._console.print(Text(*words[ok]).append(terminal(text), style))
 
     def example(self, title: str, text: str) -> None:
         """Print an example below its title; numbers and brackets are in colour on a terminal."""
-        self._console.print(Text(title, "bold"))
-        self._console.print(text, highlight=True)
+        self._console.print(Text(terminal(title), "bold"))
+        self._console.print(lines(text), highlight=True)
         self._console.print()
 
     @contextlib.contextmanager
@@ -84,14 +87,14 @@ class Display:
             yield self._lines(label, total)
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[remark]}"),
+            TextColumn("{task.fields[remark]}", markup=False),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._console, transient=True) as progress:
-            task = progress.add_task(label, total=total, completed=start, remark="")
+            task = progress.add_task(terminal(label), total=total, completed=start, remark="")
             shown = 0.0
 
             def advance(done: int, remark: str, total: int | None = total, /) -> None:
@@ -99,7 +102,7 @@ class Display:
                 if (now := time.monotonic()) - shown >= _REFRESH_SECONDS:
                     shown = now
                     progress.tasks[task].total = total  # update() can't make it unknown again
-                    progress.update(task, completed=done, remark=remark)
+                    progress.update(task, completed=done, remark=terminal(remark))
 
             yield advance
 
@@ -111,6 +114,6 @@ class Display:
             if (now := time.monotonic()) - shown >= _LINE_SECONDS:
                 shown = now
                 of = f" of {total:,}" if total else ""
-                self.line(f"{label}: {done:,}{of} {remark}".rstrip())
+                self.line(terminal(f"{label}: {done:,}{of} {remark}").rstrip())
 
         return advance

@@ -119,7 +119,9 @@ def _attentions(given: Sequence[str]) -> list[str]:
 
 def _sizes(given: Sequence[str]) -> list[str]:
     names = TASKS.names() if _ALL in given else list(dict.fromkeys(given))
-    _check("--size", names, [*SIZES, *TASKS.names()])
+    for name in names:
+        if name not in SIZES and not TASKS.has(name):
+            raise unknown("--size", name, [*SIZES, *TASKS.names()])
     return names
 
 

@@ -1,6 +1,5 @@
 """Read efficiency.jsonl, which has a line for each visit to a cell."""
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -17,9 +16,9 @@ from lra_bench.efficiency.measurement import (
     Spread,
     Timing,
 )
-from lra_bench.errors import UsageError
+from lra_bench.errors import UsageError, one_line
 from lra_bench.files import read_lines
-from lra_bench.records.find import files_below
+from lra_bench.records.find import files_below, leave_out, leave_out_lines
 from lra_bench.records.record import parse_environment
 from lra_bench.records.values import group, is_count, is_number, is_text, is_whole, kept, or_none
 
@@ -29,7 +28,11 @@ _GROUPS = ("attention_options", "model", "train")
 
 
 def read(path: Path) -> list[Measurement]:
-    """Return the measurements in a file; lines that hold none are counted on standard error."""
+    """Return the measurements in a file; lines that hold none are counted on standard error.
+
+    Raises:
+        OSError: the file cannot be read, is not a regular file, or is too large.
+    """
     values, broken = read_lines(path)
     measurements = []
     for value in values:
@@ -38,9 +41,17 @@ def read(path: Path) -> list[Measurement]:
         except ValueError:
             broken += 1
     if broken:
-        lines = f"{broken} line{'' if broken == 1 else 's'}"
-        print(f"lra-bench: left out: {lines} of {path}, not readable", file=sys.stderr)
+        leave_out_lines(broken, path)
     return measurements
+
+
+def readable(path: Path) -> list[Measurement]:
+    """Return the measurements in a file; a file that cannot be read is named and has none."""
+    try:
+        return read(path)
+    except OSError as error:
+        leave_out(f"{path}: unreadable: {one_line(error)}")
+        return []
 
 
 def parse(value: Any) -> Measurement:
@@ -74,7 +85,9 @@ def visits(lines: Iterable[Measurement]) -> list[Measurement]:
     last_sweep: list[Measurement] = []
     for line in lines:
         if line.timing:
-            last_sweep = [*(last_sweep if (line.round or 1) > 1 else []), line]
+            # Rounds of one sweep ascend; the line of a first round may have been lost.
+            goes_on = last_sweep and (line.round or 1) > (last_sweep[-1].round or 1)
+            last_sweep = [*(last_sweep if goes_on else []), line]
     return last_sweep
 
 
@@ -84,7 +97,7 @@ def find(folders: Sequence[Path]) -> list[Path]:
     Raises:
         UsageError: a folder is missing.
     """
-    return files_below(folders, FILE)
+    return files_below(folders, FILE, closed=leave_out)
 
 
 def collect(folders: Sequence[Path]) -> list[Measurement]:
@@ -93,7 +106,7 @@ def collect(folders: Sequence[Path]) -> list[Measurement]:
     Raises:
         UsageError: a folder is missing, or there is no measurement at all.
     """
-    lines = [line for path in find(folders) for line in read(path)]
+    lines = [line for path in find(folders) for line in readable(path)]
     if not lines:
         raise UsageError(f"no efficiency records in {', '.join(map(str, folders))}")
     return lines
@@ -194,7 +207,7 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "schema": lambda value: value == SCHEMA,
     "cell": _is_cell,
     "machine": is_text,
-    "status": lambda value: value in STATUSES,
+    "status": lambda value: is_text(value) and value in STATUSES,
     "round": or_none(is_count),
     "inferred_from": or_none(is_count),
     "timing": or_none(_is_timing),

@@ -127,16 +127,18 @@ class Board:
         """Return which entries are marked "best" or "second".
 
         The keys are an attention, and a task or the number of tasks averaged. The best is marked
-        if it differs significantly from every other row that has an accuracy, the second if it
-        differs from every row but the best.
+        if it differs significantly from every other row that has an accuracy. The second is marked
+        only below a marked best, if it differs from every row but the best. A failure is compared
+        with, but never marked.
         """
         marks: dict[tuple[str, str | int], str] = {}
         for column in (*self.tasks, *self.averages):
             ranked = self._ranked(column)
-            if len(ranked) > 1 and _beats_all(ranked[0], ranked[1:], column):
-                marks[ranked[0].attention, column] = BEST
-            if len(ranked) > 2 and _beats_all(ranked[1], ranked[2:], column):
-                marks[ranked[1].attention, column] = SECOND
+            for place, mark in enumerate((BEST, SECOND)):
+                leader, others = ranked[place : place + 1], ranked[place + 1 :]
+                if not others or not _leads(leader[0], others, column):
+                    break
+                marks[leader[0].attention, column] = mark
         return marks
 
     def _ranked(self, column: str | int) -> list[Row]:
@@ -150,6 +152,12 @@ def _mean(row: Row, column: str | int) -> float | None:
     """Return the mean accuracy of a row on a task or over a number of tasks, in [0, 1]."""
     entry = row.average(column) if isinstance(column, int) else row.results.get(column)
     return None if entry is None else entry.mean
+
+
+def _leads(row: Row, others: Sequence[Row], column: str | int) -> bool:
+    """Return whether an entry of a row is no failure, and better than those of the others."""
+    failed = isinstance(column, str) and row.results[column].failure() is not None
+    return not failed and _beats_all(row, others, column)
 
 
 def _beats_all(row: Row, others: Sequence[Row], column: str | int) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from lra_bench.leaderboard.board import Board
+from lra_bench.leaderboard.board import SECOND, Board
 from lra_bench.leaderboard.results import ABOVE_CHANCE, BUDGET
 from lra_bench.records.record import Record
 
@@ -28,13 +28,16 @@ def marking(board: Board) -> str:
     """Return the sentence that says how the best are marked, or why none is."""
     if len(board.rows) < 2:
         return ""
+    scores = [score for result in board.results for score in result.tests.values()]
+    examples = "" if all(score.correct for score in scores) else ", where known,"
     rule = (
-        "better than every other row at the 5 % level, by a t-test paired over seeds and "
-        "test examples, of at least two seeds"
+        "better than every other row that has an accuracy, at the 5 % level by a t-test paired "
+        f"over seeds and{examples} test examples, of at least two seeds"
     )
     if not board.marks:
         return f"No figure is bold: none is {rule}."
-    return f"Bold: {rule}; underlined: the same but for the bold one."
+    second = "; underlined: the same, but for the bold one"
+    return f"Bold: {rule}{second if SECOND in board.marks.values() else ''}."
 
 
 def unofficial(runs: Iterable[Record]) -> dict[str, list[str]]:

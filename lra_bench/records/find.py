@@ -1,16 +1,21 @@
 """The record files below some folders; whatever cannot be read is named and left out."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
+from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError
 from lra_bench.records import record
 from lra_bench.records.record import Record
 
 # The kinds of files that records of all sorts are kept in.
 _SUFFIXES = (".json", ".jsonl", ".csv")
+# The messages of the command that runs now; None outside a command.
+_NAMED: ContextVar[dict[str, None] | None] = ContextVar("named", default=None)
 
 
 def files_below(
@@ -46,9 +51,20 @@ def _given(file: Path, name: str) -> list[Path]:
 
 
 def _below(folder: Path, name: str, closed: Callable[[OSError], object] | None) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder, onerror=closed):
-        if name in (*folders, *files):
-            yield Path(parent, name)
+    """Yield what has that name. Folders wait in a list: they can be nested without end."""
+    waiting = [os.fspath(folder)]
+    while waiting:
+        parent = waiting.pop()
+        try:
+            with os.scandir(parent) as entries:
+                for entry in entries:
+                    if entry.name == name:
+                        yield Path(entry.path)
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+        except OSError as error:
+            if closed is not None:
+                closed(error)
 
 
 def find(folders: Sequence[Path], closed: Callable[[OSError], object] | None = None) -> list[Path]:
@@ -74,8 +90,28 @@ def readable(folders: Sequence[Path]) -> Iterator[Record]:
 
 
 def leave_out(what: object) -> None:
-    """Print on standard error what is left out."""
-    print(f"lra-bench: left out: {what}", file=sys.stderr)
+    """Print on standard error what is left out; within `naming`, each thing once."""
+    text, named = terminal(what), _NAMED.get()
+    if named is None or text not in named:
+        print(f"lra-bench: left out: {text}", file=sys.stderr)
+    if named is not None:
+        named[text] = None
+
+
+def leave_out_lines(count: int, path: Path) -> None:
+    """Say how many lines of a file are left out."""
+    leave_out(f"{count} line{'' if count == 1 else 's'} of {path}, not readable")
+
+
+@contextlib.contextmanager
+def naming() -> Iterator[dict[str, None]]:
+    """Name each thing that is left out once while the block runs; yield all that was named."""
+    named: dict[str, None] = {}
+    token = _NAMED.set(named)
+    try:
+        yield named
+    finally:
+        _NAMED.reset(token)
 
 
 def collect(folders: Sequence[Path]) -> list[Record]:

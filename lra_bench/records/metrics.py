@@ -1,22 +1,30 @@
 """metrics.jsonl: one line each time a run logs or evaluates."""
 
-import json
 import os
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
-from lra_bench.files import write_atomically
+from lra_bench.files import json_line, parse_lines, read_bytes, write_atomically
 from lra_bench.records import answers
 from lra_bench.records.record import Score
-from lra_bench.records.values import is_number, is_share, is_text, is_whole, or_none
+from lra_bench.records.values import (
+    is_number,
+    is_positive,
+    is_share,
+    is_text,
+    is_whole,
+    or_none,
+)
 
 FILE = "metrics.jsonl"
+# Accuracies of checkpoints come from a difference; two accuracies differ by an example or more.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class MetricsLine:
         return Score(self.accuracy, self.loss, examples, self.correct)
 
     def as_text(self) -> str:
-        """Return the line of JSON, with its end."""
+        """Return the line of JSON, with its checksum and its end."""
         values: dict[str, Any] = {
             "step": self.step,
             "split": self.split,
@@ -55,24 +63,70 @@ class MetricsLine:
         }
         if self.correct is not None:
             values["correct"] = self.correct
-        return json.dumps(values, allow_nan=False) + "\n"
+        return json_line(values)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What the checkpoints of a run tell of its metrics.
+
+    Attributes:
+        step: of the latest checkpoint.
+        evaluated: the latest step whose evaluation is saved too, like all before it.
+        lines: the text of the lines that the latest checkpoint holds; None in old checkpoints.
+        accuracies: validation accuracies, in [0, 1], by the step of their checkpoint.
+    """
+
+    step: int = 0
+    evaluated: int = -1
+    lines: str | None = None
+    accuracies: Mapping[int, float] = field(default_factory=dict)
+
+    def has(self, line: MetricsLine) -> bool:
+        """Return whether the run will not write the line again."""
+        last = {
+            "train": self.step,
+            "validation": self.evaluated,
+            "test": min(self.evaluated, 0),
+        }
+        return line.step <= last.get(line.split, -1)
+
+    def contradicts(self, line: MetricsLine) -> bool:
+        """Return whether the checkpoint of the line's step has another accuracy."""
+        if line.split != "validation" or line.step not in self.accuracies:
+            return False
+        return abs(line.accuracy - self.accuracies[line.step]) > _ROUNDING
 
 
 class Metrics:
-    """Appends lines to the metrics of one run; each line is on disk before `write` returns."""
+    """Appends lines to the metrics of one run; each line is on disk before `write` returns.
 
-    def __init__(self, folder: Path, last_step: int, last_evaluated: int) -> None:
+    Attributes:
+        restored: a sentence on lines that were damaged or missing when the file was opened; ""
+            if there were none.
+    """
+
+    def __init__(self, folder: Path, saved: Saved) -> None:
         """Open the file, and drop the lines that the run will write again.
 
         Args:
             folder: the run's.
-            last_step: the step of the latest checkpoint.
-            last_evaluated: the latest step whose evaluation is saved too, like all before it.
+            saved: what the checkpoints tell of the lines. Lines that the latest one holds take the
+                place of those in the file.
         """
         path = folder / FILE
-        last = {"train": last_step, "validation": last_evaluated, "test": min(last_evaluated, 0)}
-        kept = [line for line in read(path) if line.step <= last.get(line.split, -1)]
-        write_atomically(path, "".join(line.as_text() for line in kept))
+        lines, damaged = read_counting(path)
+        kept = [line for line in lines if saved.has(line)]
+        if saved.lines is None:
+            right = [line for line in kept if not saved.contradicts(line)]
+            self.restored = _told_lost(path, damaged + len(kept) - len(right))
+            kept = right
+        else:
+            whole, _ = parse(saved.lines)
+            self.restored = _told_restored(path, kept, whole)
+            kept = whole
+        self.text = "".join(line.as_text() for line in kept)
+        write_atomically(path, self.text)
         self._file = path.open("a")
 
     def write(
@@ -87,30 +141,59 @@ class Metrics:
         """Append one line; see `MetricsLine`."""
         rounded = None if seconds is None else round(seconds, 6)
         packed = None if correct is None else answers.pack(correct)
-        line = MetricsLine(step, split, loss, accuracy, rounded, packed)
-        self._file.write(line.as_text())
+        text = MetricsLine(step, split, loss, accuracy, rounded, packed).as_text()
+        self._file.write(text)
         self._file.flush()
         os.fsync(self._file.fileno())
+        self.text += text
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
+def _told_lost(path: Path, damaged: int) -> str:
+    if not damaged:
+        return ""
+    lines = f"{damaged} line{' is' if damaged == 1 else 's are'}"
+    return f"{path}: {lines} damaged and left out; the latest checkpoint holds no copy of them"
+
+
+def _told_restored(path: Path, lines: Sequence[MetricsLine], whole: Sequence[MetricsLine]) -> str:
+    present = set(lines)
+    lost = [f"{line.split} at step {line.step}" for line in whole if line not in present]
+    if not lost and list(lines) == list(whole):
+        return ""
+    which = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+    what = f"damaged or missing lines ({which})" if lost else "other lines than the run wrote"
+    return f"{path} had {what}; restored from the latest checkpoint"
+
+
 def read(path: Path) -> list[MetricsLine]:
-    """Return the lines of a metrics file up to the first that was cut off or damaged."""
-    return list(_whole_lines(path)) if path.exists() else []
+    """Return the lines of a metrics file; damaged ones are left out; see `read_counting`."""
+    return read_counting(path)[0]
 
 
-def _whole_lines(path: Path) -> Iterator[MetricsLine]:
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError):
-            return
-        if not _is_line(values):
-            return
-        yield MetricsLine(**values)
+def read_counting(path: Path) -> tuple[list[MetricsLine], int]:
+    """Return the lines of a metrics file, and how many others are damaged.
+
+    A last line without its end does not count: a kill has cut it off, or it is being written. A
+    file that is not there has no lines.
+
+    Raises:
+        OSError: the file cannot be read, is not a regular file, or is too large.
+    """
+    return parse(read_bytes(path).decode(errors="replace")) if path.exists() else ([], 0)
+
+
+def parse(text: str) -> tuple[list[MetricsLine], int]:
+    """Return the lines in a text, and how many others are damaged; see `read_counting`."""
+    whole, _, tail = text.rpartition("\n")
+    values, damaged = parse_lines(whole)
+    lines = [MetricsLine(**value) for value in values if _is_line(value)]
+    damaged += len(values) - len(lines)
+    last = [MetricsLine(**value) for value in parse_lines(tail)[0] if _is_line(value)]
+    return [*lines, *last], damaged
 
 
 _VALID = {
@@ -134,12 +217,21 @@ def find(lines: Sequence[MetricsLine], split: str, step: int) -> MetricsLine | N
     return next((line for line in lines if (line.split, line.step) == (split, step)), None)
 
 
-def steps_per_second(lines: Sequence[MetricsLine]) -> float | None:
-    """Return the median rate over the training lines, the first left out as warm-up."""
+def steps_per_second(lines: Sequence[MetricsLine], log_every: int) -> float | None:
+    """Return the median rate over the training lines, the first left out as warm-up.
+
+    The time of a line is that of the steps since the line before. Where that one is missing, the
+    steps are not counted.
+
+    Args:
+        lines: of the run, in order.
+        log_every: steps from one training line to the next; the last may come earlier.
+    """
     rates, before = [], 0
     for line in lines:
         if line.split == "train":
-            if line.seconds:
+            if line.seconds and 0 < line.step - before <= log_every:
                 rates.append((line.step - before) / line.seconds)
             before = line.step
+    rates = [rate for rate in rates if is_positive(rate)]
     return statistics.median(rates[1:] or rates) if rates else None

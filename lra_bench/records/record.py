@@ -1,5 +1,6 @@
 """The record of a run: what it holds, how it is written and read."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,7 +11,7 @@ from jaxtyping import Bool
 
 from lra_bench.data.store import Provenance
 from lra_bench.errors import RunError, one_line
-from lra_bench.files import read_json, write_json
+from lra_bench.files import read_json, with_checksum, without_checksum, write_json
 from lra_bench.records import answers
 from lra_bench.records.values import (
     group,
@@ -28,6 +29,10 @@ from lra_bench.settings import RunSettings
 
 SCHEMA = 1
 FILE = "record.json"
+# A record of 25,000 test examples has 10 KB.
+MOST_BYTES = 16 * 2**20
+# Of a value in a message, in characters.
+_LONGEST = 40
 Status = Literal["ok", "diverged", "out_of_memory", "failed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
@@ -207,8 +212,8 @@ def begin(
 
 
 def write(folder: Path, record: Record) -> None:
-    """Write `record.json`, the last file of a run, into its folder."""
-    write_json(folder / FILE, record.as_dict())
+    """Write `record.json`, the last file of a run, with its checksum into its folder."""
+    write_json(folder / FILE, with_checksum(record.as_dict()))
 
 
 def read(path: Path) -> Record:
@@ -218,7 +223,7 @@ def read(path: Path) -> Record:
         RunError: the file holds no record of this schema; the message says why.
     """
     try:
-        value = read_json(path)
+        value = read_json(path, MOST_BYTES)
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: unreadable: {one_line(error)}") from None
     try:
@@ -237,19 +242,26 @@ def parse(value: Any, path: Path | None = None) -> Record:
         path: of the file.
 
     Raises:
-        ValueError: the value is no record of this schema; the message says why.
+        ValueError: the value is no record of this schema, or does not match its checksum; the
+            message says why.
     """
     if not isinstance(value, dict) or "schema" not in value:
         raise ValueError("not a run record")
-    if value["schema"] != SCHEMA:
-        raise ValueError(f"schema {value['schema']!r}, this version reads {SCHEMA}")
-    value = {"init_from": None, **value}  # older records lack it
+    if value["schema"] != SCHEMA or isinstance(value["schema"], bool):
+        raise ValueError(f"schema {_brief(value['schema'])}, this version reads {SCHEMA}")
+    value = {"init_from": None, **without_checksum(value)}  # older records lack both
     if missing := [key for key in _VALID if key not in value]:
         raise ValueError(f"incomplete: {', '.join(missing)}")
     if wrong := [*_invalid(value)]:
         raise ValueError(f"not as it should be: {', '.join(wrong)}")
     known = {field.name: value.get(field.name) for field in fields(Record)}
     return Record(**{**known, **_typed(value), "path": path})
+
+
+def _brief(value: Any) -> str:
+    """Return a value as text, cut where a message would be too long."""
+    text = json.dumps(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _invalid(value: dict[str, Any]) -> list[str]:
@@ -355,7 +367,7 @@ def _is_start(value: Any) -> bool:
 
 # The parts that a reader relies on; the other keys are for people.
 _VALID: dict[str, Callable[[Any], bool]] = {
-    "status": lambda value: value in STATUSES,
+    "status": lambda value: is_text(value) and value in STATUSES,
     "error": or_none(is_text),
     "task": is_text,
     "attention": is_text,

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files import locked, read_json, refuse_file, remove_leftovers, write_json
+from lra_bench.ranges import checked
 from lra_bench.records import record
 from lra_bench.records.record import Record
 from lra_bench.settings import Origin, RunSettings
 
 CONFIG = "config.json"
+# A config may hold anything; a message shows no more of a key or of a value.
+_MOST_CHARACTERS = 100
 
 
 class RunFolder:
@@ -97,8 +101,8 @@ class RunFolder:
     def origin(self, path: Path) -> Origin | None:
         """Return the checkpoint that the run here started with, if it was given as `path`."""
         try:
-            origin = Origin(**self._config()["init_from"])
-        except (RunError, KeyError, TypeError):
+            origin = checked(Origin, self._config().get("init_from"))
+        except (RunError, ValueError):
             return None
         return origin if origin.path == str(path) else None
 
@@ -145,8 +149,12 @@ def differences(there: Any, here: Any, at: str = "") -> Iterator[str]:
             where = f"{at}.{key}" if at else key
             yield from differences(there.get(key), here.get(key), where)
     elif there != here:
-        yield f"{at} is {_text(there)} there, {_text(here)} here"
+        yield f"{_cut(terminal(at))} is {_text(there)} there, {_text(here)} here"
 
 
 def _text(value: Any) -> str:
-    return "missing" if value is None else json.dumps(value)
+    return "missing" if value is None else _cut(json.dumps(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."

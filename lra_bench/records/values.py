@@ -1,18 +1,15 @@
 """Checks of values that come from JSON files which anybody may have written."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
+# No measurement is as large, nor its inverse; products and ratios of smaller ones are finite.
+_LARGEST = 1e100
+
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a finite number that a float can hold."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number of hundreds of digits
-        return False
+    """Return whether a value is a number between -1e100 and 1e100."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def is_share(value: Any) -> bool:
@@ -31,8 +28,8 @@ def is_count(value: Any) -> bool:
 
 
 def is_positive(value: Any) -> bool:
-    """Return whether a value is a finite number above 0."""
-    return is_number(value) and value > 0
+    """Return whether a value is a number between 1e-100 and 1e100."""
+    return is_number(value) and value >= 1 / _LARGEST
 
 
 def is_text(value: Any) -> bool:

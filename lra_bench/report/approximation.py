@@ -1,5 +1,7 @@
 """The section on how well features approximate softmax, by `lra-bench analyze approximation`."""
 
+import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +10,11 @@ from typing import Any
 import pandas as pd
 
 from lra_bench.analysis import plots
-from lra_bench.files import read_json
+from lra_bench.display.escape import terminal
+from lra_bench.errors import one_line
+from lra_bench.files import read_bytes, read_json
 from lra_bench.records.find import files_below, leave_out
+from lra_bench.records.values import group, is_number, is_whole
 from lra_bench.report import figure
 from lra_bench.report.markup import Html, joined, table, tag
 
@@ -25,6 +30,10 @@ _CLAIM_COLUMNS = {
     "geometric_ratio",
 }
 _WORDS = {"variant", "claim", "holds"}
+_POSITIVE = {"num_features", "draws", "mse"}
+# Limits of what is read and drawn.
+_MOST_BYTES, _MOST_ROWS = 2**20, 2_000
+_MOST = {"scale": 8, "variant": 30, "num_features": 30}
 _FACTS = {"length": "L = {:,}", "dim": "d = {:,}"}
 
 
@@ -48,7 +57,7 @@ class Study:
     def facts(self) -> str:
         """Return the setup in short, such as "L = 4,096, d = 16, 15 draws"."""
         values = {key: self.setup.get(key) for key in _FACTS}
-        facts = [_FACTS[key].format(x) for key, x in values.items() if isinstance(x, int)]
+        facts = [_FACTS[key].format(x) for key, x in values.items() if is_whole(x)]
         return ", ".join([*facts, f"{self.summary['draws'].max():,} draws"])
 
 
@@ -58,39 +67,68 @@ def find(folders: Sequence[Path]) -> list[Path]:
     Raises:
         UsageError: a folder is missing.
     """
-    return files_below(folders, FILE)
+    return files_below(folders, FILE, closed=leave_out)
 
 
 def read(path: Path) -> Study | None:
     """Return the study whose errors a file holds; None if it cannot be read."""
-    summary = _frame(path, _COLUMNS)
+    setup = _setup(path.with_name(SETUP))
+    summary = _frame(path, _COLUMNS, setup)
     if summary is None:
         return None
     claims_file = path.with_name(CLAIMS)
-    claims = _frame(claims_file, _CLAIM_COLUMNS) if claims_file.exists() else None
-    return Study(path.parent, summary, claims, _setup(path.with_name(SETUP)))
+    claims = _frame(claims_file, _CLAIM_COLUMNS, setup) if claims_file.exists() else None
+    return Study(path.parent, summary, claims, setup)
 
 
-def _frame(path: Path, columns: set[str]) -> pd.DataFrame | None:
-    """Return the table in a file; None if it is of another kind, with a message."""
+def _frame(path: Path, columns: set[str], setup: dict[str, Any]) -> pd.DataFrame | None:
+    """Return the table in a file; None if it is of another kind or damaged, with a message."""
     try:
-        table = pd.read_csv(path)
-        if not columns <= set(table.columns) or table.empty:
-            raise ValueError("not a table of this kind")
-        if not all(pd.api.types.is_numeric_dtype(table[name]) for name in columns - _WORDS):
-            raise ValueError("not all numbers")
-    except (OSError, ValueError) as error:
-        leave_out(f"{path}: {error}")
+        content = read_bytes(path, _MOST_BYTES)
+        _check_sum(content, group(setup.get("sha256")).get(path.name))
+        table = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(_WORDS, str))
+        _check(table, columns)
+    except (OSError, ValueError, OverflowError) as error:
+        leave_out(f"{path}: {one_line(error)}")
         return None
     return table
 
 
+def _check_sum(content: bytes, expected: Any) -> None:
+    """Check a file against its checksum, which files of old versions lack."""
+    if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+        raise ValueError("does not match its checksum: changed after it was written")
+
+
+def _check(table: pd.DataFrame, columns: set[str]) -> None:
+    """Check what the tables and the figure rely on.
+
+    Raises:
+        ValueError: the message says what is wrong.
+    """
+    if not columns <= set(table.columns) or table.empty:
+        raise ValueError("not a table of this kind")
+    kinds = {name: table[name].nunique() for name in _MOST if name in columns}
+    if len(table) > _MOST_ROWS or any(kinds[name] > _MOST[name] for name in kinds):
+        raise ValueError("too large for a figure")
+    for name in columns - _WORDS:
+        if not all(map(is_number, table[name].tolist())):
+            raise ValueError(f"{name}: not all numbers")
+        if name in _POSITIVE and (table[name].to_numpy() <= 0).any():
+            raise ValueError(f"{name}: not all above 0")
+    if table[list(columns & _WORDS)].isna().to_numpy().any():
+        raise ValueError("a name is missing")
+
+
 def _setup(path: Path) -> dict[str, Any]:
+    """Return the settings in a file; {} if there is none, or if it is named and left out."""
     try:
-        setup = read_json(path)
-    except (OSError, ValueError):
+        return group(read_json(path, _MOST_BYTES))
+    except FileNotFoundError:
         return {}
-    return setup if isinstance(setup, dict) else {}
+    except (OSError, ValueError) as error:
+        leave_out(f"{path}: {one_line(error)}")
+        return {}
 
 
 def section(studies: Sequence[Study]) -> tuple[Html, list[figure.NamedFigure]]:
@@ -108,7 +146,7 @@ def _part(study: Study, image: figure.NamedFigure, *, titled: bool) -> Html:
     title = f"Error of FAVOR+'s output against exact softmax attention, {study.facts}"
     scales = list(dict.fromkeys(study.summary["scale"]))
     return joined([
-        tag("h3", study.folder.name) if titled else None,
+        tag("h3", terminal(study.folder.name)) if titled else None,
         figure.shown(image, title, f"{title}: mean and sd over draws."),
         *(_errors(study.summary.query("scale == @scale"), scale) for scale in scales),
         None if study.claims is None else _claims(study.claims),
@@ -143,7 +181,7 @@ def _claims(claims: pd.DataFrame) -> Html:
 def _claim(row: dict[Any, Any]) -> list[str]:
     sizes = [f"{row['scale']:g}", f"{row['features_of_worse']:,}"]
     figures = [f"{row['standard_errors']:+.1f}", f"{row['geometric_ratio']:.3g}"]
-    return [str(row["claim"]), *sizes, "yes" if row["holds"] else "no", *figures]
+    return [str(row["claim"]), *sizes, "yes" if row["holds"] == "True" else "no", *figures]
 
 
 _FLAGS = {"length": "--length", "dim": "--dim", "draws": "--draws", "features": "--features",
@@ -159,4 +197,4 @@ def _command(study: Study) -> Html | None:
         value = study.setup[key]
         words.append(f"{flag} {','.join(map(str, value)) if isinstance(value, list) else value}")
     words += ["--redraw"] if study.setup.get("redraw") else []
-    return tag("pre", tag("code", " ".join(words)), class_="command")
+    return tag("pre", tag("code", terminal(" ".join(words))), class_="command")

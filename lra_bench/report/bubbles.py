@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from lra_bench.display import escape
 from lra_bench.display.units import size_text
 from lra_bench.leaderboard.board import in_order
 from lra_bench.leaderboard.results import Result
@@ -245,7 +246,7 @@ def _axes(axes: Axes, chart: Chart) -> None:
     """Set up the axes; speed is on a log scale if it spans a large factor."""
     speeds = [point.speed for point in chart.points]
     axes.set_xlabel("training speed / softmax's (steps/s)")
-    axes.set_ylabel(f"{chart.accuracy_name} accuracy (%)")
+    axes.set_ylabel(f"{escape.figure(chart.accuracy_name)} accuracy (%)")
     if max(speeds) > _LOG_FROM * min(speeds):
         axes.set_xscale("log", base=2)
         axes.xaxis.set_minor_formatter(NullFormatter())

@@ -9,8 +9,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lra_bench.display import escape
+from lra_bench.errors import one_line
 from lra_bench.leaderboard.results import Result
 from lra_bench.records import metrics
+from lra_bench.records.find import leave_out, leave_out_lines
 from lra_bench.report import figure
 from lra_bench.report.inputs import RunTable
 from lra_bench.report.markup import Html, joined, tag
@@ -60,10 +63,14 @@ def curve(result: Result) -> Curve | None:
 
 def _accuracies(record: Path) -> dict[int, float]:
     """Return the validation accuracies in the metrics beside a record, by step."""
+    path = record.with_name(metrics.FILE)
     try:
-        lines = metrics.read(record.with_name(metrics.FILE))
-    except OSError:
+        lines, damaged = metrics.read_counting(path)
+    except OSError as error:
+        leave_out(f"{path}: unreadable: {one_line(error)}")
         return {}
+    if damaged:
+        leave_out_lines(damaged, path)
     return {line.step: line.accuracy for line in lines if line.split == "validation"}
 
 
@@ -129,7 +136,8 @@ def _together(run_table: RunTable, curves: list[Curve], styles: Styles) -> Figur
     for axes, task in zip(grid.flat, tasks, strict=False):
         _draw(axes, run_table, task, curves, styles)
     lines = {str(line.get_label()): line for axes in grid.flat for line in axes.lines}
-    shown = [lines[label] for label in run_table.rows if label in lines]
+    labels = map(escape.figure, run_table.rows)
+    shown = [lines[label] for label in labels if label in lines]
     drawn.legend(handles=shown, loc="outside right center", fontsize=9)
     return drawn
 
@@ -141,7 +149,7 @@ def _draw(axes: Axes, run_table: RunTable, task: str, curves: list[Curve], style
             _line(axes, each, styles[each.label])
     chance = run_table.board.chance[task]
     axes.axhline(100 * chance, color="grey", linewidth=1.2, linestyle=":", zorder=0)
-    axes.set_title(task, fontsize=11)
+    axes.set_title(escape.figure(task), fontsize=11)
     axes.set_xlabel("step")
     axes.set_ylabel("validation accuracy (%)")
     axes.xaxis.get_major_locator().set_params(integer=True, nbins=5)  # type: ignore[attr-defined]
@@ -152,7 +160,7 @@ def _line(axes: Axes, curve: Curve, style: dict[str, Any]) -> None:
     """Draw a line with few markers, and its band over seeds."""
     every = max(1, len(curve.steps) // _MARKERS)
     look = {**style, "markersize": 3.5, "markevery": every}
-    axes.plot(curve.steps, _percent(curve.mean), label=curve.label, **look)
+    axes.plot(curve.steps, _percent(curve.mean), label=escape.figure(curve.label), **look)
     if curve.seeds > 1:
         axes.fill_between(curve.steps, _percent(curve.low), _percent(curve.high),
                           color=style["color"], alpha=0.2, linewidth=0)  # fmt: skip

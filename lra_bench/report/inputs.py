@@ -1,12 +1,12 @@
 """Read all that a report is made of from folders of records."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lra_bench.display.escape import terminal
 from lra_bench.efficiency import records
 from lra_bench.efficiency.measurement import Measurement
 from lra_bench.errors import UsageError
@@ -124,7 +124,7 @@ def gather(folders: Sequence[Path]) -> Inputs:
         UsageError: a folder is missing, or there is no record at all.
     """
     runs = [(run.path or Path(), [run]) for run in readable(folders)]
-    lines = [(path, records.read(path)) for path in records.find(folders)]
+    lines = [(path, records.readable(path)) for path in records.find(folders)]
     studies = [(path, _study(path)) for path in approximation.find(folders)]
     files = {
         _shown(path, folders): len(values) for path, values in (*runs, *lines, *studies) if values
@@ -148,5 +148,5 @@ def _shown(path: Path, folders: Sequence[Path]) -> str:
     """Return a path as one below the folder that the user named."""
     for folder in folders:
         if path.resolve().is_relative_to(folder.resolve()):
-            return str(folder / path.resolve().relative_to(folder.resolve()))
-    return os.fspath(path)
+            return terminal(folder / path.resolve().relative_to(folder.resolve()))
+    return terminal(path)

@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 
+from lra_bench.display.escape import figure
+
 # Positions of a name, best first: directions in degrees, for each distance in points.
 _ANGLES = (0, 180, 90, 270, 45, 315, 135, 225)
 _GAPS = (3, 9, 18, 30, 46, 66)
@@ -45,7 +47,8 @@ def place_labels(axes: Axes, dots: Sequence[Dot], size: float = 9) -> list[Bbox]
     scale, inside = axes.figure.figure.dpi / 72, axes.get_window_extent()
     taken = [_around(axes, dot, scale) for dot in dots]
     for dot in sorted(dots, key=lambda dot: -dot.radius):
-        text = axes.annotate(dot.name, (dot.x, dot.y), fontsize=size, va="center", ha="center")
+        name, where = figure(dot.name), (dot.x, dot.y)
+        text = axes.annotate(name, where, fontsize=size, va="center", ha="center")
         extent = text.get_window_extent(canvas.get_renderer())
         box, gap = _best(axes, dot, (extent.width, extent.height), taken, inside, scale)
         taken.append(box)

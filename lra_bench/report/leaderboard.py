@@ -141,7 +141,7 @@ def accuracy(result: Result) -> Html:
     """Return mean and spread in percent, or why there is no accuracy."""
     failure = result.failure()
     if failure or result.mean is None:
-        return joined([tag("b", "FAIL", class_="fail"), tag("small", f" {failure}")])
+        return joined([tag("span", "FAIL", class_="fail"), tag("small", f" {failure}")])
     failed = f" ({result.num_failed} failed)" if result.num_failed else ""
     note = tag("small", failed, class_="fail") if failed else ""
     return joined([percent(result.mean, result.sd), note])

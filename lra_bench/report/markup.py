@@ -1,9 +1,10 @@
 """Write HTML from Python; text is escaped unless it is `Html` already."""
 
-import html
 import re
 from collections.abc import Iterable, Mapping
 from zlib import crc32
+
+from lra_bench.display.escape import html
 
 
 class Html(str):
@@ -17,7 +18,7 @@ _VOID = frozenset({"meta", "br", "hr", "col"})
 
 def escaped(content: object) -> Html:
     """Return HTML as it is, and anything else as escaped text."""
-    return content if isinstance(content, Html) else Html(html.escape(str(content)))
+    return content if isinstance(content, Html) else Html(html(content))
 
 
 def tag(name: str, *children: object, **attributes: object) -> Html:
@@ -37,7 +38,7 @@ def _attribute(key: str, value: object) -> str:
     if value is None or value is False:
         return ""
     name = key.rstrip("_").replace("_", "-")
-    return f" {name}" if value is True else f' {name}="{html.escape(str(value))}"'
+    return f" {name}" if value is True else f' {name}="{html(value)}"'
 
 
 def joined(children: Iterable[object], separator: str = "") -> Html:
@@ -91,5 +92,5 @@ _LINK = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 def prose(text: str) -> Html:
     """Return the text of a docstring as HTML: `code` as code, arXiv numbers as links."""
-    shown = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(" ".join(text.split())))
+    shown = re.sub(r"`([^`]+)`", r"<code>\1</code>", html(" ".join(text.split())))
     return Html(_LINK.sub(r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', shown))

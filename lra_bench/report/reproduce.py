@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lra_bench.display.escape import terminal
 from lra_bench.efficiency import plan
 from lra_bench.efficiency.measurement import Measurement
 from lra_bench.efficiency.plan import Choice
@@ -44,7 +45,7 @@ def again(run: Record) -> Again:
         words += ["--set", f"{change.key}={_argument(change.value)}"]
     if run.init_from is not None:
         words += ["--init-from", run.init_from.path or "CHECKPOINT"]
-    return Again(shlex.join(map(str, words)), _doubt(run))
+    return Again(terminal(shlex.join(map(str, words))), _doubt(run))
 
 
 def changes(run: Record) -> list[Departure]:
@@ -128,7 +129,7 @@ def _shell(choice: Choice) -> str:
     words = ["lra-bench", "efficiency", *_flags(choice)]
     for override in choice.overrides:
         words += ["--set", override]
-    return shlex.join(words)
+    return terminal(shlex.join(words))
 
 
 def _flags(choice: Choice) -> Iterator[str]:

@@ -13,6 +13,7 @@ _FREE = {
     "dynamic_slice", "dynamic_update_slice", "gather", "iota", "pad", "reshape", "rev", "select_n",
     "sharding_constraint", "slice", "split", "squeeze", "stack", "stop_gradient", "transpose",
 }  # fmt: skip
+_UNCOUNTED = "uncounted_operations"
 
 
 def count_flops(function: Callable[..., Any], *args: Any) -> float:
@@ -34,12 +35,27 @@ def flops_of(program: ClosedJaxpr) -> float:
     return _count(program.jaxpr)
 
 
+def uncounted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the same function of arrays, whose operations `count_flops` leaves out.
+
+    It is for a branch that runs only on rare inputs.
+    """
+
+    def call(*args: Any) -> Any:
+        return function(*args)
+
+    call.__name__ = call.__qualname__ = _UNCOUNTED
+    return jax.jit(call)
+
+
 def _count(jaxpr: Any) -> float:
     return sum(_operations(equation) for equation in jaxpr.eqns)
 
 
 def _operations(equation: Any) -> float:
     name, params = equation.primitive.name, equation.params
+    if params.get("name") == _UNCOUNTED:
+        return 0.0
     inner = [_count(jaxpr) for jaxpr in _inner(params)]
     if name == "cond":
         return max(inner)

@@ -13,11 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
+from lra_bench.display import escape
 from lra_bench.display.figures import log_axes, looks
 from lra_bench.registry import IDENTITY
 from lra_bench.scaling.groups import PASSES, Comparable, Heading
 from lra_bench.scaling.rows import Measured
 
+# Characters of a title, and of the settings in the name of a file.
+_LONGEST_TITLE, _LONGEST_NAME = 400, 100
 # The name of identity in the Performer paper's figures.
 _OPTIMUM = "X (OPT)"
 _ENDS = {"out_of_memory": ("x", "out of memory beyond"), "timed_out": ("4", "over the time limit")}
@@ -99,7 +102,8 @@ def _named(drawings: list[_Drawing], *, one_machine: bool) -> list[Plot]:
         family = drawing.family.without("machine") if one_machine else drawing.family
         name = drawing.kind
         if kinds.count(name) > 1:
-            name += "-" + re.sub(r"[^a-z0-9]+", "-", str(family).lower()).strip("-")
+            slug = re.sub(r"[^a-z0-9]+", "-", str(family).lower())
+            name += "-" + slug[:_LONGEST_NAME].strip("-")
         taken[name] += 1
         name += f"-{taken[name]}" if taken[name] > 1 else ""
         title = _TITLES[drawing.kind]
@@ -133,7 +137,8 @@ def _styles(groups: Iterable[Comparable]) -> Styles:
 def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
     width = 2.6 + 4.4 * count
     figure = Figure(figsize=(width, 4.6), layout="constrained")
-    figure.suptitle(textwrap.fill(title, int(11 * width)), fontsize=11)
+    text = escape.figure(title, _LONGEST_TITLE)
+    figure.suptitle(textwrap.fill(text, int(11 * width)), fontsize=11)
     return figure, list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
 
 
@@ -207,7 +212,7 @@ def _length_axis(axes: Axes, group: Comparable) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("length L (tokens)")
     direction = group.first.direction
-    axes.set_title(PASSES.get(direction, direction), fontsize=10)
+    axes.set_title(escape.figure(PASSES.get(direction, direction)), fontsize=10)
 
 
 def _short(length: int) -> str:
@@ -234,7 +239,7 @@ def _legend(
     names = {label: group.shown(label, _OPTIMUM)
              for group in reversed(groups) for label in group.labels()}  # fmt: skip
     entries = [
-        Line2D([], [], label=name, **styles[label])
+        Line2D([], [], label=escape.figure(name), **styles[label])
         for label, name in names.items()
         if label in labels
     ]
@@ -301,7 +306,7 @@ def _layers(family: str, groups: list[Comparable], styles: Styles) -> Figure:
         for label, style in styles.items():
             _layers_line(axes, members, label, lengths[direction], style)
         title = PASSES.get(direction, direction), f"L = {lengths[direction]:,}"
-        axes.set_title(", ".join(filter(None, title)), fontsize=10)
+        axes.set_title(escape.figure(", ".join(filter(None, title))), fontsize=10)
         axes.set_xlabel("layers")
         axes.set_xticks(sorted({group.first.layers or 0 for group in members}))
         axes.grid(alpha=0.3)

@@ -3,7 +3,6 @@
 `sweep.json` lists its runs; `sweep.jsonl` has a line for the begin and the end of each attempt.
 """
 
-import json
 import os
 import platform
 from collections.abc import Iterable
@@ -13,7 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench.errors import RunError
-from lra_bench.files import append_line, read_lines, remove_leftovers, write_json
+from lra_bench.files import (
+    Broken,
+    append_line,
+    each_line,
+    read_bytes,
+    read_json,
+    remove_leftovers,
+    write_json,
+)
+from lra_bench.records.find import leave_out_lines
+from lra_bench.records.values import is_number, is_text
 from lra_bench.sweep.plan import Job
 
 PLAN, EVENTS, LOGS = "sweep.json", "sweep.jsonl", "logs"
@@ -31,12 +40,14 @@ class Attempts:
         seconds: duration of a successful attempt that did the run from its start; None if none did.
         unfinished: the begin event of an attempt that has no end event, with the `host` and `pid`
             of its sweep; None if there is none.
+        begin_is_sure: whether no event was lost since that begin event.
     """
 
     ended: int = 0
     errors: list[str] = field(default_factory=list)
     seconds: float | None = None
     unfinished: dict[str, Any] | None = None
+    begin_is_sure: bool = True
 
     def is_running(self) -> bool:
         """Return whether an attempt goes on; a sweep on another host is taken to be alive."""
@@ -75,9 +86,8 @@ class History:
         if not path.exists():
             return []
         try:
-            runs = json.loads(path.read_text())["runs"]
-            return [Job(**{**run, "overrides": tuple(run["overrides"])}) for run in runs]
-        except (ValueError, KeyError, TypeError):
+            return [_job(run) for run in read_json(path)["runs"]]
+        except (OSError, ValueError, KeyError, TypeError):
             raise RunError(f"{path} can't be read; remove it (the runs are kept)") from None
 
     def begin(self, job: Job, *, fresh: bool) -> None:
@@ -93,21 +103,52 @@ class History:
         append_line(self.folder / EVENTS, {"time": time, "run": job.name, **event})
 
     def attempts(self) -> dict[str, Attempts]:
-        """Return the attempts at each run, by its name; unreadable events are left out."""
+        """Return the attempts at each run, by its name; unreadable events are left out.
+
+        An end after an unreadable event may be of another begin than the one before; its duration
+        does not count.
+        """
         attempts: dict[str, Attempts] = {}
-        for event in read_lines(self.folder / EVENTS)[0]:
-            if isinstance(event, dict) and isinstance(event.get("run"), str):
+        for event in self._events():
+            if isinstance(event, Broken):
+                for summary in attempts.values():
+                    summary.begin_is_sure = False
+            elif isinstance(event, dict) and isinstance(event.get("run"), str):
                 _add(event, attempts.setdefault(event["run"], Attempts()))
         return attempts
+
+    def _events(self) -> list[Any]:
+        path = self.folder / EVENTS
+        text = read_bytes(path).decode(errors="replace") if path.exists() else ""
+        events = list(each_line(text))
+        if broken := sum(isinstance(event, Broken) for event in events):
+            leave_out_lines(broken, path)
+        return events
+
+
+def _job(run: Any) -> Job:
+    """Return the run that an entry of sweep.json describes.
+
+    Raises:
+        ValueError: it describes none.
+    """
+    job = Job(**{**run, "overrides": tuple(run["overrides"])})
+    texts = (job.kind, job.task, job.attention, job.preset, *job.overrides)
+    if not (all(map(is_text, texts)) and isinstance(job.seed, int)):
+        raise ValueError("not a run")
+    if Path(job.name).name != job.name:  # it names the folder of the run
+        raise ValueError("not the name of a folder")
+    return job
 
 
 def _add(event: dict[str, Any], attempts: Attempts) -> None:
     """Add an event of a run to its summary."""
     match event:
-        case {"event": "begin", "host": str(), "pid": int(), "fresh": bool()}:
-            attempts.unfinished = event
-        case {"event": "end", "outcome": str(outcome), "seconds": int() | float() as seconds}:
-            fresh = attempts.unfinished is not None and attempts.unfinished["fresh"]
+        case {"event": "begin", "host": str(), "pid": int(pid), "fresh": bool()} if 0 < pid < 2**31:
+            attempts.unfinished, attempts.begin_is_sure = event, True
+        case {"event": "end", "outcome": str(outcome), "seconds": seconds} if is_number(seconds):
+            begun = attempts.unfinished
+            fresh = begun is not None and begun["fresh"] and attempts.begin_is_sure
             attempts.unfinished = None
             attempts.ended += outcome != STOPPED
             if outcome == "ok" and fresh:

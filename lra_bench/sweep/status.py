@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lra_bench.display.escape import terminal
 from lra_bench.display.progress import Display
 from lra_bench.errors import UsageError
 from lra_bench.sweep.history import PLAN, Attempts, History
@@ -33,7 +34,8 @@ def show(folder: Path, display: Display) -> int:
 def _print_details(name: str, state: RunState, attempts: Attempts, display: Display) -> None:
     """Print what the table leaves out: the step of an unfinished run, the error of a failed one."""
     if state.status in ("running", "stopped"):
-        display.line(f"{name}: {state.status}, at step {state.step:,}")
+        display.line(terminal(f"{name}: {state.status}, at step {state.step:,}"))
     elif state.error is not None:
         tries = f" ({attempts.ended} attempts)" if attempts.ended > 1 else ""
-        display.line(f"{name}: {state.status.replace('_', ' ')}{tries}: {state.error}")
+        ended = state.status.replace("_", " ")
+        display.line(terminal(f"{name}: {ended}{tries}: {state.error}"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from lra_bench.data.location import data_root
 from lra_bench.data.need import Need
 from lra_bench.display import command
+from lra_bench.display.escape import terminal
 from lra_bench.display.progress import Display
 from lra_bench.display.units import duration
 from lra_bench.efficiency import supervise
@@ -307,7 +308,7 @@ class _Sweep:
                     record.read(path)
             except RunError as error:
                 path.rename(path.with_suffix(".unreadable"))
-                self.display.line(f"put aside as record.unreadable: {error}")
+                self.display.line(f"put aside as record.unreadable: {terminal(error)}")
 
     def _conclude(self, schedule: Schedule, stop: StopRequest) -> int:
         """Print how the sweep ended and return the exit status."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from rich.table import Table
 from rich.text import Text
 
+from lra_bench.display.escape import terminal
 from lra_bench.display.units import duration, size_text
 from lra_bench.sweep.estimate import Estimate
 from lra_bench.sweep.plan import Job
@@ -38,9 +39,10 @@ def grid(jobs: Iterable[Job], statuses: Mapping[str, str]) -> Table:
         cells = rows.setdefault(label, {})
         cells.setdefault(job.task, Counter())[statuses[job.name].replace("_", " ")] += 1
         tasks[job.task] = None
-    table = Table("attention", *tasks, box=None, pad_edge=False, header_style="bold")
+    titles = ("attention", *map(terminal, tasks))
+    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
     for label, cells in rows.items():
-        table.add_row(label, *(_cell(cells.get(task, Counter())) for task in tasks))
+        table.add_row(Text(terminal(label)), *(_cell(cells.get(task, Counter())) for task in tasks))
     return table
 
 
@@ -48,7 +50,7 @@ def _cell(counts: Counter[str]) -> Text:
     """Return the text of a cell: "ok" for a single run, else such as "2 ok, 1 failed"."""
     single = counts.total() == 1
     parts = [
-        Text(status if single else f"{count} {status}", _STYLES.get(status, ""))
+        Text(terminal(status if single else f"{count} {status}"), _STYLES.get(status, ""))
         for status, count in sorted(counts.items())
     ]
     return Text(", ").join(parts)
@@ -69,5 +71,5 @@ def plan_table(jobs: Iterable[Job], estimates: Mapping[str, Estimate]) -> Table:
         estimate = estimates.get(kind, Estimate())
         time = "" if estimate.seconds is None else f"about {duration(estimate.seconds)}"
         memory = size_text(estimate.memory) if estimate.memory else ""
-        table.add_row(kind, str(runs), time, memory)
+        table.add_row(Text(terminal(kind)), str(runs), time, memory)
     return table

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from lra_bench.display.escape import terminal
 from lra_bench.display.progress import Display
 from lra_bench.display.units import duration
 from lra_bench.sweep.estimate import Estimate
@@ -77,7 +78,8 @@ class View:
             self._expected.setdefault(job.kind, seconds)
         result = _result_text(state, outcome, error)
         remark = "; to be tried again" if again else ""
-        self._display.line(f"{self._count()}  {job.name}: {result} ({duration(seconds)}){remark}")
+        text = f"{self._count()}  {job.name}: {result} ({duration(seconds)}){remark}"
+        self._display.line(terminal(text))
 
     def _count(self) -> str:
         """Return how many runs have ended, such as "[ 3 of 12]"."""
@@ -132,7 +134,7 @@ class View:
         for name, started in self._started.items():
             num_steps = self._num_steps[self._jobs[name].kind]
             steps = f"{self._steps.get(name, 0):,} of {num_steps:,}"
-            table.add_row(Text(name, "cyan"), steps, duration(now - started))
+            table.add_row(Text(terminal(name), "cyan"), steps, duration(now - started))
         return table
 
 

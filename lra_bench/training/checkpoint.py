@@ -11,17 +11,19 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 from lra_bench.errors import RunError
-from lra_bench.files import remove_leftovers
+from lra_bench.files import read_text, remove_leftovers, write_atomically
 from lra_bench.runtime.devices import place
 from lra_bench.runtime.processes import Processes
 from lra_bench.training.checkpoint_format import (
     FIRST_ONLY,
+    LINES,
     NOT_EVALUATED,
     by_name,
     is_whole,
     selection,
     shape_differences,
     steps,
+    validation_accuracy,
     write_checksums,
 )
 from lra_bench.training.learner import State
@@ -81,18 +83,25 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(directory, options=options, item_handlers=handler)
         return aside
 
-    def save(self, state: State, validation_accuracy: float | None = None) -> None:
-        """Write the state; a checkpoint of the same step without an evaluation is replaced."""
-        self._processes.on_first(lambda: self._save(state, validation_accuracy))
+    def save(self, state: State, accuracy: float | None = None, lines: str = "") -> None:
+        """Write the state; a checkpoint of the same step without an evaluation is replaced.
 
-    def _save(self, state: State, validation_accuracy: float | None) -> None:
+        Args:
+            state: to write.
+            accuracy: on the validation split, in [0, 1]; None between evaluations.
+            lines: the text of the run's metrics so far.
+        """
+        self._processes.on_first(lambda: self._save(state, accuracy, lines))
+
+    def _save(self, state: State, accuracy: float | None, lines: str) -> None:
         step = int(state.step)
         if step in self._manager.all_steps():
             self._manager.delete(step)
         arrays = ocp.args.StandardSave(jax.device_get(by_name(state)))
-        metrics = {"selection": selection(step, validation_accuracy)}
+        metrics = {"selection": selection(step, accuracy)}
         self._manager.save(step, args=arrays, metrics=metrics)
         folder = self._folder(step)
+        write_atomically(folder / LINES, lines)
         write_checksums(folder)
         _remove_deleted(folder.parent)
 
@@ -118,6 +127,24 @@ class Checkpoints:
     def _evaluated(self, step: int) -> bool:
         metrics = self._manager.metrics(step)
         return metrics is not None and _selection(metrics) > NOT_EVALUATED
+
+    def lines(self, step: int) -> str | None:
+        """Return the text of the metrics that a checkpoint holds; None in old checkpoints."""
+        return self._processes.on_first(lambda: self._lines(step))
+
+    def _lines(self, step: int) -> str | None:
+        path = self._folder(step) / LINES
+        return read_text(path) if path.exists() else None
+
+    def accuracies(self) -> dict[int, float]:
+        """Return the validation accuracies of the checkpoints, in [0, 1], by step."""
+        return self._processes.on_first(self._accuracies)
+
+    def _accuracies(self) -> dict[int, float]:
+        metrics = {step: self._manager.metrics(step) for step in self._manager.all_steps()}
+        known = {step: _selection(values) for step, values in metrics.items() if values is not None}
+        accuracies = {step: validation_accuracy(step, value) for step, value in known.items()}
+        return {step: value for step, value in accuracies.items() if value is not None}
 
     def restore(self, step: int, like: State) -> State:
         """Return the state of that step.

@@ -2,6 +2,7 @@
 
     <step>/default/               the arrays of a `State`, by their names, written by orbax
     <step>/metrics/metrics        {"selection": ...}, the number by which the best is chosen
+    <step>/lines.jsonl            the lines of metrics.jsonl so far; old checkpoints lack it
     <step>/checksums.json         SHA-256 of each file above, by its path
 
 The list of checksums is written last. A checkpoint without it, or whose files do not match it, is
@@ -21,7 +22,7 @@ from lra_bench.errors import RunError
 from lra_bench.files import read_json, sha256, write_json
 from lra_bench.training.learner import State
 
-CHECKSUMS = "checksums.json"
+CHECKSUMS, LINES = "checksums.json", "lines.jsonl"
 # The folder of the arrays in a checkpoint.
 ARRAYS = "default"
 # How the names of learned and of sampled arrays begin.
@@ -55,6 +56,11 @@ def selection(step: int, validation_accuracy: float | None) -> float:
         validation_accuracy: in [0, 1]; None between evaluations.
     """
     return NOT_EVALUATED if validation_accuracy is None else validation_accuracy - _PER_STEP * step
+
+
+def validation_accuracy(step: int, selection: float) -> float | None:
+    """Return the accuracy, in [0, 1], that made a selection; None between evaluations."""
+    return None if selection <= NOT_EVALUATED else selection + _PER_STEP * step
 
 
 def read_selection(folder: Path) -> float:

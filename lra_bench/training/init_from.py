@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from lra_bench.contracts import Task
+from lra_bench.display.escape import terminal
 from lra_bench.display.progress import Display
 from lra_bench.errors import RunError, UsageError
 from lra_bench.records import record
@@ -60,7 +61,8 @@ def check(settings: RunSettings, task: Task, display: Display) -> None:
     groups = ("data_source", "data", "model") if there.task == settings.task else ("task", "model")
     theirs, ours = ({key: _plain(x)[key] for key in groups} for x in (there, settings))
     if others := list(differences(theirs, ours)):
-        display.line(f"note: the checkpoint is of another setting: {'; '.join(others)}")
+        text = f"note: the checkpoint is of another setting: {'; '.join(others)}"
+        display.line(terminal(text))
 
 
 def _plain(settings: RunSettings) -> dict[str, Any]:

@@ -79,25 +79,34 @@ class Loop:
                     bar(step, self._remark)
             except Stopped:
                 if self.checkpoints.latest() != step:
-                    self.checkpoints.save(state)
+                    self._save(state)
                 raise
 
-    def test(self, state: State) -> None:
-        """Evaluate on every example of the test split and write its line.
+    def evaluate(self, state: State, split: str) -> None:
+        """Evaluate a trained state on every example of a split and write its line.
+
+        Args:
+            state: to evaluate.
+            split: "test"; or "validation", if the line of its validation is lost.
 
         Raises:
             Stopped: on request; the checkpoints hold all that is needed to go on.
         """
         assert self.evaluator is not None
-        with self.display.bar("testing", len(self.evaluator.store.splits["test"])) as bar:
-            result = self.evaluator.evaluate(state, "test", bar)
-        self._write(int(state.step), "test", result)
+        label = {"test": "testing", "validation": "validating"}[split]
+        with self.display.bar(label, len(self.evaluator.store.splits[split])) as bar:
+            result = self.evaluator.evaluate(state, split, bar)
+        self._write(int(state.step), split, result)
 
     def _write(self, step: int, split: str, result: Evaluation) -> None:
         if self.metrics is not None:
             correct = result.correct if split == "test" else None
             figures = (result.loss, result.accuracy, result.seconds)
             self.metrics.write(step, split, *figures, correct)
+
+    def _save(self, state: State, accuracy: float | None = None) -> None:
+        """Save the state with the lines so far, from which a damaged file can be restored."""
+        self.checkpoints.save(state, accuracy, "" if self.metrics is None else self.metrics.text)
 
     def _evaluate_origin(self, state: State, origin: Origin, bar: Advance) -> None:
         """Validate and test another run's parameters; they may become the best checkpoint.
@@ -111,7 +120,7 @@ class Loop:
         for split, result in results.items():
             self._write(0, split, result)
         accuracy = results["validation"].accuracy
-        self.checkpoints.save(state, accuracy)
+        self._save(state, accuracy)
         self.display.line(
             f"starting from {origin.attention} at step {origin.step} of {origin.path}: "
             f"validation accuracy {accuracy:.1%} before any step"
@@ -169,7 +178,7 @@ class Loop:
         bar(step, "validating")
         result = self.evaluator.evaluate(state, "validation")
         self._write(step, "validation", result)
-        self.checkpoints.save(state, result.accuracy)
+        self._save(state, result.accuracy)
         self.display.line(
             f"step {step:>{len(str(self.settings.num_steps))}}  {self._remark}"
             f"  validation loss {result.loss:.3f}  accuracy {result.accuracy:6.1%}"

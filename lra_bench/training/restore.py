@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import orbax.checkpoint as ocp
 
+from lra_bench.config import validate
 from lra_bench.contracts import Task
+from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files import read_json
 from lra_bench.model import Classifier
@@ -88,17 +90,18 @@ def load_settings(folder: Path) -> RunSettings:
 
     Raises:
         UsageError: `folder` holds no run.
-        RunError: the settings cannot be read.
+        RunError: the settings cannot be read, or one of them is not valid here.
     """
     file = folder / CONFIG
     if not file.is_file():
         raise UsageError(f"{folder} holds no run: there is no {CONFIG}")
     try:
-        return from_dict(read_json(file))
-    except (OSError, ValueError, KeyError, AttributeError):
-        raise RunError(f"{file} can't be read as the config of a run") from None
-    except TypeError as error:
-        raise RunError(f"{file} is of another version of lra-bench: {error}") from None
+        settings = from_dict(read_json(file))
+        validate(settings)
+    except (OSError, ValueError, UsageError) as error:
+        problem = terminal(error)
+        raise RunError(f"{file} can't be read as the config of a run: {problem}") from None
+    return settings
 
 
 def _choose(checkpoints: Path, folder: Path) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,10 +14,11 @@ from lra_bench.contracts import Task
 from lra_bench.data.location import locate
 from lra_bench.data.obtain import load_data
 from lra_bench.data.store import Store
+from lra_bench.display.escape import terminal
 from lra_bench.display.progress import Display
 from lra_bench.errors import RunError, UsageError, is_disk_full, unreported
 from lra_bench.records import record
-from lra_bench.records.metrics import Metrics
+from lra_bench.records.metrics import Metrics, Saved
 from lra_bench.records.record import Record
 from lra_bench.records.run_folder import RunFolder
 from lra_bench.registry import REFERENCE, make_task
@@ -128,15 +130,16 @@ def _check_same_data(store: Store, processes: Processes) -> None:
     processes.together(compare)
 
 
-def _saved(checkpoints: Checkpoints) -> tuple[int, int]:
-    """Return the latest saved step, and the latest whose evaluation is saved too, like all before.
+def _saved(checkpoints: Checkpoints) -> Saved:
+    """Return what the checkpoints tell of the metrics.
 
-    The second is smaller where the run was stopped before an evaluation that was due.
+    The evaluation of the latest step is not saved if the run was stopped before one that was due.
     """
     latest = checkpoints.latest()
     if latest is None:
-        return 0, -1
-    return latest, latest if checkpoints.evaluated(latest) else latest - 1
+        return Saved(lines="")
+    evaluated = latest if checkpoints.evaluated(latest) else latest - 1
+    return Saved(latest, evaluated, checkpoints.lines(latest), checkpoints.accuracies())
 
 
 @dataclasses.dataclass
@@ -185,7 +188,7 @@ class Run:
     def _fit_and_test(self, programs: Programs, checkpoints: Checkpoints, stop: StopRequest) -> int:
         """Train and test; return the best step."""
         state = self._starting_from(programs.init(), programs, checkpoints)
-        with self._metrics(*_saved(checkpoints)) as lines:
+        with self._metrics(_saved(checkpoints)) as lines:
             train = self.settings.train
             loop = Loop(
                 programs=programs,
@@ -201,9 +204,19 @@ class Run:
                 state = loop.fit(state)
             best = checkpoints.best()
             assert best is not None  # the last step is always evaluated
-            if best > 0:  # else it was tested before any step
-                loop.test(checkpoints.restore(best, like=state))
+            self._evaluate_best(loop, best, like=state)
         return best
+
+    def _evaluate_best(self, loop: Loop, best: int, like: State) -> None:
+        """Test the best state, and validate it again if the line of its validation is lost.
+
+        Parameters of another run were tested before any step.
+        """
+        lacking = self.processes.on_first(lambda: self.result.lacking(best))
+        if lacking:
+            state = loop.checkpoints.restore(best, like=like)
+            for split in lacking:
+                loop.evaluate(state, split)
 
     def _tell_of_damage(self, checkpoints: Checkpoints) -> None:
         if checkpoints.put_aside:
@@ -233,12 +246,14 @@ class Run:
         return dict(zip(like, arrays, strict=True))
 
     @contextlib.contextmanager
-    def _metrics(self, last_step: int, last_evaluated: int) -> Iterator[Metrics | None]:
-        """Open metrics.jsonl, in process 0 alone."""
+    def _metrics(self, saved: Saved) -> Iterator[Metrics | None]:
+        """Open metrics.jsonl, in process 0 alone; say which of its lines were damaged."""
         if not self.processes.is_first:
             yield None
             return
-        with closing(Metrics(self.folder.path, last_step, last_evaluated)) as lines:
+        with closing(Metrics(self.folder.path, saved)) as lines:
+            if lines.restored:
+                print(f"lra-bench: {terminal(lines.restored)}", file=sys.stderr)
             yield lines
 
     def _count_parameters(self, params: dict[str, Any]) -> None:

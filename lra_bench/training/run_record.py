@@ -39,6 +39,12 @@ class RunRecord:
         """Read the metrics, once the last line is written."""
         return metrics.read(self.folder / metrics.FILE)
 
+    def lacking(self, step: int) -> list[str]:
+        """Return which of validation and test the metrics, still being written, lack at a step."""
+        lines = metrics.read(self.folder / metrics.FILE)
+        splits = ("validation", "test")
+        return [split for split in splits if metrics.find(lines, split, step) is None]
+
     def _score(self, split: str, step: int) -> Score | None:
         """Return the score of a split at a step, by the metrics."""
         line = metrics.find(self._lines, split, step)
@@ -55,7 +61,9 @@ class RunRecord:
         Raises:
             RunError: the metrics have lost the validation of the best step.
         """
-        rate, validation = metrics.steps_per_second(self._lines), self._score("validation", best)
+        log_every = self.record.config["train"]["log_every"]
+        rate = metrics.steps_per_second(self._lines, log_every)
+        validation = self._score("validation", best)
         if validation is None:
             file = self.folder / metrics.FILE
             raise RunError(f"{file} has lost the line of step {best}; remove the folder")

@@ -8,11 +8,11 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from lra_bench.contracts import SPLITS, Block, Reading, Source, silent
+from lra_bench.contracts import SPLITS, Block, Range, Reading, Source, check_ranges, silent
 from lra_bench.errors import RunError
 from lra_bench.tasks import _archive, _images, _parallel, _release
 from lra_bench.tasks._pathfinder import generator, probe, release
@@ -25,6 +25,8 @@ _PROBE_SIDE = 32
 # The standard errors from which labels fit, and the fewest images to judge by. Good folders fit by
 # 12 standard errors and more.
 _FITS, _FEWEST_JUDGED = 3.0, 500
+# The sides, in pixels, that `generator.spec` knows.
+Side = Literal[32, 64, 128, 256]
 # The least distance between paddles, in pixels, at which contours can be followed.
 _FINEST = 2.4
 
@@ -42,12 +44,12 @@ class PathfinderTask:
         seed: of the generator.
     """
 
-    resolution: int
-    contour_length: int = 14
+    resolution: Side
+    contour_length: Annotated[int, Range(3, 20)] = 14
     distractors: bool = True
-    shrink: int = 1
-    size: int = 200_000
-    seed: int = 0
+    shrink: Annotated[int, Range(1, 256)] = 1
+    size: Annotated[int, Range(10, 10**8)] = 200_000
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
 
     name: ClassVar[str] = ""
     num_classes: ClassVar[int] = 2
@@ -69,10 +71,9 @@ class PathfinderTask:
     )
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         _ = self._spec  # raises ValueError for wrong parameters
         _images.check_shrink(self.shrink, self.resolution)
-        if self.size < 10 or self.seed < 0:
-            raise ValueError("size must be at least 10, seed not negative")
 
     @property
     def side(self) -> int:

@@ -133,11 +133,27 @@ def test_linear_equals_its_dense_form(causal):
 
 
 def test_performer_relu_equals_its_equation():
-    module = PerformerRelu(DIMS, num_features=24, rngs=nnx.Rngs(0))
+    module = PerformerRelu(DIMS, num_features=24, epsilon=0.1, rngs=nnx.Rngs(0))
     qkv = inputs()
     q, k, v, w = float64(*qkv, module.projection[...])
-    phi = [np.maximum(np.einsum("blhd,md->blhm", x, w), 0) / np.sqrt(24) + 1e-3 for x in (q, k)]
+    # An epsilon of 0.1 is large enough to show where it is added.
+    phi = [(np.maximum(np.einsum("blhd,md->blhm", x, w), 0) + 0.1) / np.sqrt(24) for x in (q, k)]
     agree(jax.jit(module)(*qkv, MASK), dense_kernel(*phi, v, MASK))
+
+
+@pytest.mark.parametrize("projection", ["orthogonal", "none"])
+def test_the_exp_kernel_is_a_mean_over_projections(projection):
+    """Without renormalisation: K(x, y) = sum exp(w^T (x + y)) / m, Eq. (5) with f = exp."""
+    options = {"kernel": "exp", "num_features": 24, "projection": projection, "renormalize": False}
+    module = PerformerGeneralized(DIMS, **options, rngs=nnx.Rngs(0))
+    qkv = inputs(scale=0.5)
+    q, k, v = float64(*qkv)
+    w = np.eye(DIM) if projection == "none" else np.asarray(module.projection[...], np.float64)
+    phi = [np.exp(np.einsum("blhd,md->blhm", x, w)) / np.sqrt(len(w)) for x in (q, k)]
+    pairs = np.einsum("bqhm,bkhm->bhqk", *phi) * MASK[:, None, None, :]
+    expected = np.einsum("bhqk,bkhd->bqhd", pairs, v)
+    scale = np.abs(expected).max()
+    agree(np.asarray(jax.jit(module)(*qkv, MASK)) / scale, expected / scale)
 
 
 @pytest.fixture(scope="module")

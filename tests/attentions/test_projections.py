@@ -57,6 +57,19 @@ class TestOrthogonalFeatures:
         off = 0.3 if projection == "hadamard" else 0
         assert abs((rows**4).mean() - 3) < 4.5 * np.sqrt(96 / rows.size) + off
 
+    @pytest.mark.parametrize("dim", [1, 2, 3])
+    @pytest.mark.parametrize("projection", PROJECTIONS)
+    def test_few_dimensions_have_standard_normal_marginals_too(self, projection, dim):
+        """Each row alone: in one dimension half of them are negative."""
+        one, draws = PROJECTIONS[projection], 4000
+        keys = jax.random.split(jax.random.key(0), draws)
+        draw = jax.vmap(lambda key: one.apply(jnp.eye(dim), one.draw(key, 4, dim)).T[:4])
+        rows = np.asarray(jax.jit(draw)(keys), np.float64)
+        for row in np.moveaxis(rows, 1, 0):
+            assert np.abs(row.mean(0)).max() < 4.5 / np.sqrt(draws)
+            covariance = row.T @ row / draws
+            assert np.abs(covariance - np.eye(dim)).max() < 4.5 * np.sqrt(2 / draws)
+
     def test_walsh_hadamard_is_the_matrix(self):
         matrix = scipy.linalg.hadamard(16) / 4
         np.testing.assert_allclose(jax.jit(walsh_hadamard)(np.eye(16)), matrix, atol=1e-6)

@@ -17,7 +17,7 @@ KEYS = [
     "schema", "status", "error", "task", "attention", "preset", "seed", "config", "init_from",
     "parameters", "parameters_vs_softmax", "chance", "best_step", "validation", "test", "steps",
     "steps_per_second", "tokens_per_second", "flops_per_step", "peak_memory_bytes",
-    "compile_seconds", "data", "environment",
+    "compile_seconds", "data", "environment", "checksum",
 ]  # fmt: skip
 
 
@@ -110,8 +110,8 @@ class TestRun:
     def test_metrics_are_as_specified(self, finished):
         metrics = lines(finished)
         usual = ["step", "split", "loss", "accuracy", "seconds"]
-        assert all(list(x) == usual for x in metrics[:-1])
-        assert list(metrics[-1]) == [*usual, "correct"]
+        assert all(list(x) == [*usual, "crc32"] for x in metrics[:-1])
+        assert list(metrics[-1]) == [*usual, "correct", "crc32"]
         assert [x["step"] for x in metrics if x["split"] == "train"] == [4, 8, 12, 16, 20, 24]
         assert [x["step"] for x in metrics if x["split"] == "validation"] == [8, 16, 24]
         assert [x["split"] for x in metrics][-1] == "test"
@@ -253,7 +253,7 @@ class TestBadInput:
             (("run", "--seed", "one"), ("argument --seed: 'one' is not a whole number",)),
             (("run", "--seed", "-1"), ("argument --seed: '-1' is not", "from 0 to 4294967295")),
             (("run", "--set", "train.num_step=3"), ("did you mean 'train.num_steps'",)),
-            (("run", "--set", "train.num_steps=x"), ("must be of type int",)),
+            (("run", "--set", "train.num_steps=x"), ("must be a whole number from 1",)),
             (("run", "--set", "train.num_devices=64"), ("there are 1 here",)),
             (("run", "--set", "data.source=release"), ("lra-bench data prepare listops --source",)),
             (("run", "--sed", "1"), ("unknown option '--sed'", "did you mean '--se")),

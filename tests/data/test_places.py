@@ -166,6 +166,6 @@ def test_a_damaged_store_in_a_folder_that_cannot_be_written(cli, root, read_only
         descriptor = os.open(file, os.O_WRONLY)
         os.write(descriptor, (tmp_path / "whole").read_bytes())
         os.close(descriptor)
-    assert status == 1
+    assert status == 2
     assert "doesn't match its checksum; preparing the data again" in out
     assert "choose a folder of data with --data-dir" in err

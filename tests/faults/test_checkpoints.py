@@ -1,6 +1,8 @@
 """Checkpoints that aren't as they were written: seen, put aside, said, and made again."""
 
+import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from common import read_record
 from runs import arguments, assert_equal_runs, lines
 
 from lra_bench.records import metrics, record
+from lra_bench.training.checkpoint_format import LINES, write_checksums
 
 
 @pytest.fixture
@@ -165,12 +168,122 @@ def test_what_is_no_line_of_metrics(tmp_path):
 @pytest.mark.parametrize(
     "content", [NO_LINES[0], *(pytest.param(x, marks=pytest.mark.slow) for x in NO_LINES[1:])]
 )
-def test_metrics_are_lost(cli, unfinished, content):
-    """What was measured can't be had again without the run: it isn't called a success."""
-    (unfinished / "metrics.jsonl").write_text(content, encoding="latin-1")
+def test_metrics_are_lost(cli, undisturbed, unfinished, content):
+    """The latest checkpoint has the lines too."""
+    file = unfinished / metrics.FILE
+    file.write_text(content, encoding="latin-1")
     status, printed, err = cli(*arguments(unfinished, "linear"), "--resume")
-    assert status == 1
-    assert "metrics.jsonl has lost the line of step" in printed
-    assert "Traceback" not in printed + err
-    assert read_record(unfinished / record.FILE)["status"] == "failed"
-    assert [line["split"] for line in lines(unfinished)] == ["test"]
+    assert status == 0, printed + err
+    assert err == (
+        f"lra-bench: {file} had damaged or missing lines (train at step 4, validation at step 7, "
+        "train at step 8 and 11 more); restored from the latest checkpoint\n"
+    )
+    assert_equal_runs(unfinished, undisturbed("linear"))
+
+
+def damaged(file, change):
+    """Damage the validation line of the best step, or one that `change` makes of it."""
+    texts = file.read_text().splitlines(keepends=True)
+    (number,) = (n for n, text in enumerate(texts) if '"step": 14, "split": "validation"' in text)
+    texts[number] = change(texts[number])
+    file.write_text("".join(texts))
+
+
+DAMAGES = {
+    "a digit": lambda text: re.sub(r'"accuracy": 0', '"accuracy": 0.9', text, count=1),
+    "a bit": lambda text: text[:9] + chr(ord(text[9]) ^ 1) + text[10:],
+    "cut": lambda text: text[:20] + "\n",
+    "missing": lambda text: "",
+    "twice": lambda text: text * 2,
+    "its checksum is of another line": lambda text: re.sub('"crc32": ".', '"crc32": "x', text),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_line_is_restored(tmp_path, name):
+    """Every line of the file is that of the checkpoint again, and it is said in one sentence."""
+    folder, text = tmp_path, whole_lines(range(7, 36, 7))
+    (folder / metrics.FILE).write_text(text)
+    damaged(folder / metrics.FILE, DAMAGES[name])
+    assert (folder / metrics.FILE).read_text() != text
+    lines = metrics.Metrics(folder, metrics.Saved(35, 35, text))
+    lines.close()
+    assert lines.restored.endswith("restored from the latest checkpoint")
+    assert ("\n" in lines.restored) is False
+    assert (folder / metrics.FILE).read_text() == lines.text == text
+
+
+def whole_lines(steps, seconds=0.5):
+    """The text of the lines of a run that logs and validates at these steps."""
+    return "".join(
+        metrics.MetricsLine(step, split, 1.0, 0.5, seconds).as_text()
+        for step in steps
+        for split in ("train", "validation")
+    )
+
+
+def test_lines_after_a_damaged_one_are_kept(tmp_path):
+    file = tmp_path / metrics.FILE
+    file.write_text(whole_lines(range(7, 36, 7)))
+    damaged(file, DAMAGES["a bit"])
+    lines, count = metrics.read_counting(file)
+    assert (len(lines), count) == (9, 1)
+    assert lines[-1].step == 35
+
+
+def test_a_line_that_was_cut_off_is_no_damage(tmp_path):
+    file = tmp_path / metrics.FILE
+    file.write_text(whole_lines([7, 14])[:-20])
+    assert metrics.read_counting(file)[1] == 0
+    file.write_text(whole_lines([7, 14])[:-1])  # only the end of the line is missing
+    assert [len(lines) for lines in [metrics.read(file)]] == [4]
+
+
+def test_a_rate_never_counts_a_gap():
+    """Where a training line is lost, the next one's time is of fewer steps than the difference."""
+    lines, _ = metrics.parse(whole_lines(range(4, 41, 4)))
+    assert metrics.steps_per_second(lines, 4) == 8.0
+    for lost in range(0, len(lines), 2):
+        rest = [line for number, line in enumerate(lines) if number != lost]
+        assert metrics.steps_per_second(rest, 4) == 8.0
+    every_second = [line for line in lines if line.step % 8 == 0]
+    assert metrics.steps_per_second(every_second, 4) is None
+
+
+def test_old_lines_and_checkpoints_without_lines(tmp_path):
+    """Lines without checksums load, unless a checkpoint has another accuracy for their step."""
+    file = tmp_path / metrics.FILE
+    old = [{"step": 7, "split": split, "loss": 1.0, "accuracy": 0.75, "seconds": 0.5}
+           for split in ("train", "validation")]  # fmt: skip
+    file.write_text("".join(json.dumps(line) + "\n" for line in old))
+    for accuracy, kept in ((0.75, 2), (0.5, 1)):
+        saved = metrics.Saved(7, 7, None, {7: accuracy})
+        opened = metrics.Metrics(tmp_path, saved)
+        opened.close()
+        assert len(metrics.read(file)) == kept
+        assert ("damaged" in opened.restored) is (kept == 1)
+
+
+def test_a_changed_digit_never_reaches_the_record(cli, undisturbed, unfinished):
+    """A run of an old version: neither lines nor checkpoints have what this version adds."""
+    file = unfinished / metrics.FILE
+    values = [{**line, "seconds": 0.5} for line in lines(unfinished) if line["split"] != "test"]
+    best = read_record(undisturbed("linear") / record.FILE)["best_step"]
+    for line in values:
+        if (line["split"], line["step"]) == ("validation", best):
+            line["accuracy"] = 0.987
+    file.write_text("".join(json.dumps(line) + "\n" for line in values))
+    for place in checkpoints(unfinished):
+        (place / LINES).unlink()
+        write_checksums(place)
+    status, printed, err = cli(*arguments(unfinished, "linear"), "--resume")
+    assert status == 0, printed + err
+    assert err == (
+        f"lra-bench: {file}: 1 line is damaged and left out; "
+        "the latest checkpoint holds no copy of them\n"
+    )
+    expected = read_record(undisturbed("linear") / record.FILE)
+    got = read_record(unfinished / record.FILE)
+    assert [got[key] for key in ("validation", "test")] == [
+        expected[key] for key in ("validation", "test")
+    ]

@@ -6,7 +6,13 @@ from runs import arguments, lines, steps
 
 from lra_bench.records import record
 
-DIVERGES = {"train.learning_rate": 1e30, "train.clip_norm": 0}
+# Each update multiplies the parameters by about 1 - rate * decay.
+DIVERGES = {
+    "train.learning_rate": 100,
+    "train.weight_decay": 10,
+    "train.clip_norm": 0,
+    "train.eval_every": 20,
+}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from common import unsealed
 from junk import with_junk
 
 from lra_bench.errors import RunError
@@ -15,7 +16,7 @@ from lra_bench.records import record
 
 @pytest.fixture(scope="module")
 def good(undisturbed):
-    return json.loads((undisturbed() / record.FILE).read_text())
+    return unsealed(undisturbed() / record.FILE)
 
 
 def write(folder, name, content):

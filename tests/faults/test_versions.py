@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from common import read_record
+from common import read_record, unsealed
 from runs import arguments
 
 from lra_bench.records import record
@@ -23,7 +23,7 @@ def contents(folder):
 
 def change(file, **changes):
     """Set keys of a JSON file, "train.new" of the group; None takes one away."""
-    found = json.loads(file.read_text())
+    found = unsealed(file)
     for name, value in changes.items():
         group, _, key = name.rpartition(".")
         place = found[group] if group else found

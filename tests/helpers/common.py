@@ -1,8 +1,10 @@
 """Paths and arguments that many tests share."""
 
+import re
 from importlib.metadata import version
 from pathlib import Path
 
+from lra_bench.files import read_json, without_checksum, write_json
 from lra_bench.records import record
 
 HELPERS = Path(__file__).resolve().parent
@@ -37,3 +39,18 @@ def refused(result, status, *words):
 def read_record(path):
     """The JSON values of a record that readers accept."""
     return record.read(path).as_dict()
+
+
+def unsealed(path):
+    """The JSON values of a record without its checksum, to be edited by hand."""
+    return without_checksum(read_json(path))
+
+
+def unsealed_lines(path):
+    """The text of a file of JSON lines without their checksums, to be edited by hand."""
+    return re.sub(r', "crc32": "[0-9a-f]{8}"', "", path.read_text())
+
+
+def edit_record(path, **changes):
+    """Change keys of a record by hand; it then has no checksum, as records of old versions."""
+    write_json(path, {**unsealed(path), **changes})

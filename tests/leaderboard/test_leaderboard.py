@@ -203,6 +203,49 @@ def test_the_best_is_marked_if_it_is_significantly_better():
     assert row(text, "softmax")[1] == "**70.0 ± 0.0**"
     assert row(text, "linear")[1] == "<u>60.0 ± 0.0</u>"
     assert "Bold: better than every other row" in text
+    assert "; underlined: the same, but for the bold one." in text
+
+
+def twice(attention, *shares):
+    return [make(attention, seed, correct=right(share)) for seed, share in enumerate(shares)]
+
+
+def test_a_second_is_marked_only_below_a_marked_best():
+    """Two leaders that do not differ are both unmarked, however far the third is behind."""
+    leaders = twice("softmax", 0.7, 0.7) + twice("linear", 0.7, 0.6995)
+    runs = leaders + twice("reformer", 0.5, 0.5)
+    assert marked(runs) == {}
+    text = table(runs)
+    assert "<u>" not in text
+    assert "underlined" not in text
+    assert "No figure is bold: none is better than every other row that has an accuracy" in text
+
+
+def test_nothing_is_called_underlined_where_nothing_is():
+    text = table(twice("softmax", 0.7, 0.7) + twice("linear", 0.5, 0.5))
+    assert "Bold: better than every other row" in text
+    assert "underlined" not in text
+
+
+@pytest.mark.parametrize("style", ["markdown", "latex", "html"])
+def test_a_failure_is_never_marked(style):
+    """It is compared with: the best must be better than it too."""
+    chance = make()["chance"]
+    failing = [twice("linear", chance, chance), twice("reformer", chance - 0.05, chance - 0.05)]
+    worst = twice("linformer", 0.01, 0.01)
+    for runs in (failing[0] + worst, [*twice("softmax", 0.7, 0.7), *failing[0], *failing[1]]):
+        assert "second" not in marked(runs).values()
+        assert all(name == "softmax" for name, _ in marked(runs))
+        text = render(parsed(runs), style, with_published=False)
+        assert not re.search(r"(\*\*|<u>|<b>|textbf\{|underline\{)FAIL", text)
+
+
+def test_the_sentence_tells_where_examples_are_not_paired():
+    unpaired = [make(name, seed, accuracy) for name, accuracy in (("softmax", 0.9), ("linear", 0.3))
+                for seed in (0, 1)]  # fmt: skip
+    assert "paired over seeds and, where known, test examples" in table(unpaired)
+    assert "paired over seeds and test examples" in table(twice("softmax", 0.7, 0.7) + twice(
+        "linear", 0.5, 0.5))  # fmt: skip
 
 
 def test_one_seed_marks_nothing():

@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import io
-import json
 import re
 import shlex
 import shutil
@@ -12,7 +11,7 @@ import sys
 from urllib.parse import urlsplit
 
 import pytest
-from common import ROOT
+from common import ROOT, edit_record, unsealed
 from documents import anchors, commands, documents, links
 
 from lra_bench import cli
@@ -70,9 +69,8 @@ def test_an_edited_number_is_stale(generate, copy, capsys):
 
 def test_a_new_record_makes_its_tables_stale(generate, copy, capsys):
     path = copy / "results/mini-cpu/listops-reformer-seed0/record.json"
-    record = json.loads(path.read_text())
-    record["test"]["accuracy"] = 0.9
-    path.write_text(json.dumps(record))
+    record = unsealed(path)
+    edit_record(path, test={**record["test"], "accuracy": 0.9})
     assert generate.main(["--check"], copy) == 1
     stale = [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()]
     assert stale == ["README.md", "results/mini-cpu.md"]

@@ -10,6 +10,7 @@ from common import ROOT
 
 # The floors, from the ground up. A room on a floor knows none of its neighbours there.
 FLOORS = (
+    ("ranges", "suggest"),
     ("errors",),
     ("files", "settings", "published", "display"),
     ("contracts", "runtime"),

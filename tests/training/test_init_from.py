@@ -115,7 +115,7 @@ def test_only_parameters_are_taken(cli, source, tuned, starts, tmp_path):
 
 def test_the_same_attention_starts_where_the_source_was(cli, source, tmp_path):
     """To the last digit, from the run's best and from a step of it; step 0 may stay the best."""
-    out, still = tmp_path / "run", "--set=train.learning_rate=1e-30"
+    out, still = tmp_path / "run", "--set=train.learning_rate=1e-12"
     args = (*SMOKE, "--attention", "softmax", "--out", out, still, ONCE)
     status, printed, _ = cli(*args, "--init-from", source)
     assert status == 0
