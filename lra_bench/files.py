@@ -369,7 +369,7 @@ def expanded(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise UsageError(f"{text}: {_homeless(Path(text).parts[0])}; write the path out") from None
+        raise UsageError(f"{text}: {_homeless(Path(text).parts[0])}") from None
 
 
 def _homeless(home: str) -> str:

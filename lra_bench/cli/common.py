@@ -27,7 +27,7 @@ def add_preset(parser: argparse.ArgumentParser, text: str = "preset") -> None:
 
 def add_resume(parser: argparse.ArgumentParser) -> None:
     """Add the argument --resume to a command that goes on by itself with what is in its folder."""
-    text = "the default: go on with what is in DIR; --resume also says if nothing is there"
+    text = "say so if there is nothing in DIR to go on with; going on is the default"
     parser.add_argument("--resume", action="store_true", help=text)
 
 

@@ -51,6 +51,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.data.location import data_root, locate
     from lra_bench.data.store import open_store
     from lra_bench.display.progress import Display
+    from lra_bench.errors import UsageError
     from lra_bench.registry import make_task
 
     settings = make_settings(args.task, "identity", args.preset, 0, args.set)
@@ -64,6 +65,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         usual = source == task.sources[0].name
         display.line(f"to run on these data: {_run_command(args, None if usual else source)}")
         return 0
+    if not location.exists():
+        raise UsageError(_not_prepared(args, task, location))
     store = open_store(location)
     if args.action == "show":
         return _show(task, store, args.out, display)
@@ -147,12 +150,35 @@ def _run_command(args: argparse.Namespace, source: str | None) -> str:
     """
     from lra_bench.display import command
 
-    words = ["run", "--task", args.task, *command.option("--preset", args.preset)]
+    words = ["run", "--task", args.task, *_repeated(args)]
+    return command.command(*words, *command.settings([f"data.source={source}"] if source else []))
+
+
+def _not_prepared(args: argparse.Namespace, task: "Task", location: "Location") -> str:
+    """Return the message that there is no store, with the command that prepares it."""
+    from lra_bench.contracts import source_of
+    from lra_bench.data.location import locate
+    from lra_bench.display import command
+
+    source = source_of(task, location.source)
+    given_files = source.files and not source.sha256
+    word = "download" if source.sha256 else "PATH" if given_files else source.name
+    prepare = command.command("data", "prepare", args.task, "--source", word, *_repeated(args))
+    names = (other.name for other in task.sources if other.name != source.name)
+    others = [name for name in names if locate(location.root, task, name).exists()]
+    hint = f"; there are data of --source {' and '.join(others)}" if others else ""
+    return f"no data at {location.path}; prepare them with {prepare}{hint}"
+
+
+def _repeated(args: argparse.Namespace) -> list[str]:
+    """Return the words by which another command takes the same data, except for their source."""
+    from lra_bench.display import command
+
+    words = command.option("--preset", args.preset)
     if args.data_dir is not None:
         words += command.option("--data-dir", args.data_dir)
     overrides = [item for item in args.set if item.partition("=")[0] != "data.source"]
-    overrides += [f"data.source={source}"] if source else []
-    return command.command(*words, *command.settings(overrides))
+    return words + command.settings(overrides)
 
 
 def _check(task: "Task", store: "Store", display: "Display") -> int:

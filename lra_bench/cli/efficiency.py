@@ -79,10 +79,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--largest", action="store_true", help="find the largest length that fits, by bisection")
     rounds = "how often to visit each cell; times are pooled; default: %(default)s"
     add("--rounds", type=positive, default=3, metavar="N", help=rounds)
-    budget = "seconds to spend on timing a cell, in all rounds together; default: %(default)g"
-    add("--budget", type=seconds, default=10.0, metavar="S", help=budget)
-    ends = "seconds after which a visit to a cell is ended; default: %(default)g"
-    add("--time-limit", type=seconds, default=900.0, metavar="S", help=ends)
+    budget = "time for timing a cell, such as 30 or 1m, all rounds together; default: %(default)g s"
+    add("--budget", type=seconds, default=10.0, metavar="TIME", help=budget)
+    ends = "time after which a visit to a cell is ended, such as 900 or 15m; default: %(default)g s"
+    add("--time-limit", type=seconds, default=900.0, metavar="TIME", help=ends)
     where = "folder of the records; default: %(default)s"
     add("--out", type=output_folder, default=Path("efficiency"), metavar="DIR", help=where)
     add_resume(parser)

@@ -4,22 +4,57 @@ import argparse
 import difflib
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 from lra_bench.display.escape import terminal
-from lra_bench.errors import unknown
+from lra_bench.errors import suggestions, unknown
 from lra_bench.settings import ModelSettings, TrainSettings
 
 _NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
+
+
+class _Formatter(argparse.HelpFormatter):
+    """A formatter that wraps each paragraph of a description by itself, and cuts no word."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip().split("\n\n")
+        return "\n\n".join(_wrapped(paragraph, width, indent) for paragraph in paragraphs)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
+def _wrapped(paragraph: str, width: int, indent: str) -> str:
+    """Return a paragraph in lines of at most `width` characters."""
+    options = {"initial_indent": indent, "break_on_hyphens": False}
+    return "\n".join(
+        textwrap.fill(line, width, subsequent_indent=indent + hanging, **options)
+        for line, hanging in _lines(paragraph)
+    )
+
+
+def _lines(paragraph: str) -> list[tuple[str, str]]:
+    """Return the lines to wrap, each with the indent of its rest; a list stays one line an entry.
+
+    An entry of a list is a word, two or more spaces, and a text.
+    """
+    lines = paragraph.splitlines()
+    entries = [re.match(r"\S+ {2,}", line) for line in lines]
+    if not all(entries):
+        return [(" ".join(lines), "")]
+    return [
+        (line, " " * len(entry[0])) for line, entry in zip(lines, entries, strict=True) if entry
+    ]
 
 
 class Parser(argparse.ArgumentParser):
     """A parser without abbreviations and without the usage above an error."""
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", _Formatter)
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> None:  # type: ignore[override]
@@ -116,14 +151,12 @@ class Parser(argparse.ArgumentParser):
         if "--set" not in self._option_string_actions:
             return None
         asked = name.lstrip("-").replace("-", "_").lower()
-        groups = {"train": TrainSettings, "model": ModelSettings}
-        keys = {each.name: f"{group}.{each.name}" for group, settings in groups.items()
-                for each in fields(settings)}  # fmt: skip
         options = [each.lstrip("-").replace("-", "_") for each in self._option_string_actions]
         if difflib.get_close_matches(asked, options, n=1, cutoff=0.75):
             return None
-        near = difflib.get_close_matches(asked, keys, n=1, cutoff=0.8)
-        return keys[near[0]] if near else None
+        groups = {"train": TrainSettings, "model": ModelSettings}
+        keys = [f"{group}.{each.name}" for group, kind in groups.items() for each in fields(kind)]
+        return next(iter(suggestions(asked, keys)), None)
 
     def superfluous(self, words: Sequence[str], extra: Sequence[str]) -> str:
         """Return the message for words that belong to no argument."""

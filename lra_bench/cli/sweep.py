@@ -28,7 +28,7 @@ HELP = "train and test many attentions on many tasks"
 DESCRIPTION = """\
 Train and test every attention on every task with every seed. Each combination is one run, in the
 folder DIR/TASK-ATTENTION-seedN. The plan is printed first, with an estimate of its time from a
-short calibration.
+short calibration. --dry-run stops there, and writes nothing.
 
 The same command goes on with a sweep that was stopped or killed, and may add runs to it. Finished
 runs are kept, unfinished ones go on where they were, and failed ones are tried again. A run that
@@ -45,7 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--tasks", type=names, default=("all",), metavar="NAMES", help="default: all")
     add("--attentions", type=names, default=("all",), metavar="NAMES", help="default: all")
-    add("--seeds", type=seeds, default=(0, 1, 2), metavar="N,N,...", help="default: 0,1,2")
+    add(
+        "--seeds",
+        type=seeds,
+        default=(0, 1, 2),
+        metavar="N,N,...",
+        help="such as 0,5 or 0-4; default: 0,1,2",
+    )
     add_preset(parser)
     grid = (
         "try each of these values; with several keys, all combinations of their values; repeatable"
@@ -77,9 +83,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     retries = "number of times that a failed run is tried again; default: %(default)s"
     add("--retries", type=natural, default=2, metavar="N", help=retries)
     limit = (
-        "seconds that one attempt at a run may take; default: 10 times the estimate, at least 3600"
+        "how long one attempt at a run may take, such as 3600, 90m or 2h; default: 10 times the "
+        "estimate, at least 1h"
     )
-    add("--time-limit", type=seconds, metavar="S", help=limit)
+    add("--time-limit", type=seconds, metavar="TIME", help=limit)
     memory = "memory that one run may use, such as 16GiB; default: no limit"
     add("--memory-limit", type=size, metavar="SIZE", help=memory)
     calibration = (

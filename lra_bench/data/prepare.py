@@ -20,7 +20,7 @@ from lra_bench.data.manifest import (
     write_manifest,
 )
 from lra_bench.data.store import Store, open_store
-from lra_bench.errors import RunError, is_disk_full
+from lra_bench.errors import RunError, UsageError, is_disk_full
 from lra_bench.files import locked, read_json, sha256, write_json
 from lra_bench.runtime.memory import TO_READ_ARCHIVES, require_address_space
 
@@ -37,8 +37,8 @@ def prepare(
         report: shows which step is under way, and how far it is.
 
     Raises:
-        RunError: the source's files are missing or broken, the store holds other data, or the
-            folder of all data can't be written to.
+        UsageError: the folder of all data can't be written to.
+        RunError: the source's files are missing or broken, or the store holds other data.
     """
     store, _ = try_open(location)
     if store is None:
@@ -75,7 +75,7 @@ def writable(location: Location) -> Iterator[None]:
     """Name the way on if the block can't write to the folder of all data.
 
     Raises:
-        RunError: it can't.
+        UsageError: it can't.
     """
     try:
         yield
@@ -84,7 +84,7 @@ def writable(location: Location) -> Iterator[None]:
         inside = Path(os.fsdecode(place)).is_relative_to(location.root)
         if error.errno in _NOT_WRITABLE and inside:
             text = f"can't write to {place} ({error.strerror}); {OTHER_ROOT}"
-            raise RunError(text) from None
+            raise UsageError(text) from None
         _name_full_disk(location, error)
         raise
     except RuntimeError as error:  # array_record raises no OSError for a full disk

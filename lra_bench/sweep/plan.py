@@ -122,7 +122,15 @@ def tasks_without_preset(choice: Choice) -> list[str]:
     """Return the tasks that "all" leaves out, since they lack the preset of the sweep."""
     if _ALL not in choice.tasks:
         return []
-    return [name for name in TASKS.names() if choice.preset not in presets(name)]
+    return [name for name in TASKS.names() if not _has_preset(name, choice.preset)]
+
+
+def _has_preset(task: str, preset: str) -> bool:
+    """Return whether a task has a preset; a plug-in whose presets are broken has none."""
+    try:
+        return preset in presets(task)
+    except UsageError:
+        return False
 
 
 def _tasks(choice: Choice) -> list[str]:

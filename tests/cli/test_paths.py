@@ -239,4 +239,6 @@ class TestPermissions:
         refused(table, 2, "closed: permission denied")
         refused(as_nobody(*SMOKE, "--out", "closed/x"), 2, "--out closed/x: permission denied")
         run = as_nobody("data", "prepare", "listops", "--preset", "smoke")
-        refused(run, 2, "the data folder (--data-dir or $LRA_BENCH_DATA)", "permission denied")
+        refused(
+            run, 2, "can't write to", "(Permission denied)", "--data-dir DIR or $LRA_BENCH_DATA"
+        )

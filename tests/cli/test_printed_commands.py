@@ -86,6 +86,24 @@ def shell_words(out):
     return done.stdout.split("\0")[:-1]
 
 
+@pytest.mark.parametrize("action", ["check", "show"])
+def test_the_command_where_data_are_missing_prepares_them(cli, tmp_path, monkeypatch, action):
+    monkeypatch.chdir(tmp_path)
+    options = ("--preset", "smoke", "--set", "data.seed=4", "--data-dir", "my data")
+    status, _, err = cli("data", action, "listops", *options)
+    assert status == 2
+    assert cli(*printed(err, "prepare them with "))[0] == 0
+    assert cli("data", action, "listops", *options)[0] == 0
+    status, _, err = cli("data", action, "listops", *options, "--source", "release")
+    words = printed(err.partition("; there are data of --source generate")[0], "prepare them with ")
+    assert words == ["data", "prepare", "listops", "--source", "PATH", *reordered(options)]
+
+
+def reordered(options):
+    """The options as they are printed: settings come last."""
+    return [*options[:2], *options[4:], *options[2:4]]
+
+
 def test_the_command_after_prepare_trains(cli, tmp_path, monkeypatch, release):
     monkeypatch.chdir(tmp_path)
     sets = [f"--set={item}" for item in (*SHORT, "model.num_layers=1")]

@@ -92,7 +92,7 @@ class TestReadOnly:
     def test_what_is_missing_needs_another_place(self, cli, root, read_only):
         options = ("--set=data.seed=1", "--data-dir", root)
         status, _, err = cli("data", "prepare", "listops", *OPTIONS, *options)
-        assert status == 1
+        assert status == 2
         assert len(err.splitlines()) == 1
         assert os.strerror(read_only) in err
         assert err.startswith(f"lra-bench: can't write to {root}")
@@ -164,6 +164,6 @@ def test_a_damaged_store_in_a_folder_that_cannot_be_written(cli, root, read_only
         descriptor = os.open(file, os.O_WRONLY)
         os.write(descriptor, (tmp_path / "whole").read_bytes())
         os.close(descriptor)
-    assert status == 1
+    assert status == 2
     assert "doesn't match its checksum; preparing the data again" in out
     assert "choose a folder of data with --data-dir" in err
