@@ -338,7 +338,18 @@ def _is_group(value: Any) -> bool:
 
 def _is_config(value: Any) -> bool:
     groups = ("data", "model", "train", "attention_options")
-    return isinstance(value, dict) and all(isinstance(value.get(g), dict) for g in groups)
+    if not (isinstance(value, dict) and all(isinstance(value.get(g), dict) for g in groups)):
+        return False
+    every = [*value.values(), *(x for name in groups for x in value[name].values())]
+    numbers = [x for x in every if isinstance(x, int | float) and not isinstance(x, bool)]
+    return all(map(is_number, numbers))
+
+
+def _is_data(value: Any) -> bool:
+    """Return whether the source and the checksum of the data, if known, are texts."""
+    return isinstance(value, dict) and all(
+        or_none(is_text)(value.get(key)) for key in ("source", "sha256")
+    )
 
 
 def _is_score(value: Any) -> bool:
@@ -372,7 +383,7 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "task": is_text,
     "attention": is_text,
     "preset": is_text,
-    "seed": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "seed": lambda value: is_number(value) and isinstance(value, int) and abs(value) < 2**63,
     "config": _is_config,
     "init_from": or_none(_is_start),
     "chance": is_share,
@@ -383,6 +394,6 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "parameters": or_none(is_positive),
     "parameters_vs_softmax": or_none(is_positive),
     "steps_per_second": or_none(is_positive),
-    "data": or_none(_is_group),
+    "data": or_none(_is_data),
     "environment": or_none(_is_group),
 }
