@@ -82,8 +82,13 @@ def _kac_walk(key: Key[Array, ""], dim: int) -> Float[Array, "d d"]:
         return rows.at[first].set(cos * a - sin * b).at[second].set(sin * a + cos * b)
 
     layers = 8 * max(dim - 1, 1).bit_length() + 8
-    signs = jax.random.rademacher(jax.random.fold_in(key, layers), (dim,), jnp.float32)
-    return lax.fori_loop(0, layers, layer, jnp.diag(signs))
+    start = jnp.diag(_signs(jax.random.fold_in(key, layers), (dim,)))
+    return lax.fori_loop(0, layers, layer, start)
+
+
+def _signs(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
+    """Draw 1 or -1 with equal probability; `jax.random.rademacher` draws in the default type."""
+    return 2 * jax.random.bernoulli(key, jnp.float32(0.5), shape).astype(jnp.float32) - 1
 
 
 def hadamard_signs(key: Key[Array, ""], num_features: int, dim: int) -> Float[Array, "n 4 p"]:
@@ -95,9 +100,7 @@ def hadamard_signs(key: Key[Array, ""], num_features: int, dim: int) -> Float[Ar
     size = 1 << max(dim - 1, 0).bit_length()
     blocks = -(-num_features // size)
     sign_key, norm_key = jax.random.split(key)
-    # Not `rademacher`: it draws in the default type of floats.
-    heads = jax.random.bernoulli(sign_key, jnp.float32(0.5), (blocks, 3, size))
-    signs = 2 * heads.astype(jnp.float32) - 1
+    signs = _signs(sign_key, (blocks, 3, size))
     gaussian = jax.random.normal(norm_key, (blocks, size, size), jnp.float32)
     norms = jnp.linalg.norm(gaussian, axis=-1)
     return jnp.concatenate([signs, norms[:, None]], axis=1)

@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from lra_bench import __version__
 from lra_bench.cli import (
@@ -58,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             top.parse_args(argv, args)
             paths = given(top.leaf(argv).actions, args)
-            check(paths)
+            args.check_paths = partial(check, paths)
+            if args.command is not run:  # its processes, on several hosts, check together
+                args.check_paths()
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(errors="backslashreplace")  # examples hold any character
             if args.command in _COMPUTING:

@@ -120,6 +120,7 @@ def _join(args: argparse.Namespace, stop: "StopRequest") -> int:
 
     with joined(args.coordinator, args.processes, args.process_id) as processes:
         stop.processes = processes
+        processes.together(args.check_paths)
         return run(args, stop)
 
 

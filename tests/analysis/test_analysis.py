@@ -327,12 +327,12 @@ class TestCommand:
         ("args", "words"),
         [
             ((), "required: STUDY"),
-            (("variety", "--out", "a"), "invalid choice: 'variety'"),
+            (("variety", "--out", "a"), "unknown command 'variety'; did you mean 'variance'"),
             (("variance",), "required: --out"),
             (("variance", "--out", "a", "--samples", "9"), "'9' is not a whole number from 100"),
             (("approximation", "--out", "a", "--features", "8,x"), "'x' is not a whole number"),
-            (("approximation", "--out", "a", "--scales", "0"), "'0' is not a list of numbers"),
-            (("matrix", "nowhere", "--out", "a"), "nowhere holds no run"),
+            (("approximation", "--out", "a", "--scales", "0"), "'0' is not a number above 0"),
+            (("matrix", "nowhere", "--out", "a"), "nowhere: no such file or folder"),
         ],
     )
     def test_wrong_calls(self, cli, tmp_path, monkeypatch, args, words):

@@ -280,14 +280,6 @@ class TestBadInput:
         result = cli("data", "prepare", "listops", "--source", tmp_path)
         refused(result, 1, "no basic_train.tsv")
 
-    def test_batch_not_divided_by_devices(self, cli, tmp_path, monkeypatch):
-        import jax
-
-        monkeypatch.setattr(jax, "device_count", lambda: 3)
-        result = cli(*SMOKE, "--out", tmp_path / "run")
-        refused(result, 2, "3 devices don't divide", "train.num_devices")
-        assert not (tmp_path / "run").exists()
-
     def test_folder_of_another_config(self, cli, finished):
         result = cli(*LINEAR, "--out", finished, "--resume", "--set", "train.num_steps=25")
         refused(result, 2, "another config: train.num_steps is 24 there, 25 here")

@@ -173,14 +173,14 @@ class TestCommand:
         ("args", "words"),
         [
             (("--attentions", "sofmax"), "did you mean 'softmax'"),
-            (("--lengths", "512,,1024"), "'' is not a whole number"),
+            (("--lengths", "512,,1024"), "'512,,1024' has an empty value"),
             (("--lengths", "4k"), "'4k' is not a whole number"),
             (("--memory-limit", "lots"), "not a size"),
             (("--memory-limit", "12"), "not a size from 1MiB on"),
             (("--target", "tpu-v9"), "valid: here, estimate, tpu-v4"),
-            (("--budget", "0"), "not a number of seconds"),
+            (("--budget", "0"), "not a time"),
             (("--out", "README.md"), "is a file"),
-            (("--batch", "0"), "not a whole number from 1 on"),
+            (("--batch", "0"), "not a whole number from 1 to"),
         ],
     )
     def test_mistakes_cost_one_line(self, cli, args, words, repository, monkeypatch):

@@ -125,12 +125,13 @@ class TestUnits:
             ("1.5gib", 3 * 2**29),
             ("500MB", 500 * 10**6),
             ("4096", 4096),
+            ("1e3", 1000),
         ],
     )
     def test_sizes(self, text, value):
         assert parse_size(text) == value
 
-    @pytest.mark.parametrize("text", ["", "GiB", "-1GiB", "1e3", "16 QiB", "1,5GiB"])
+    @pytest.mark.parametrize("text", ["", "GiB", "-1GiB", "16 QiB", "1,5GiB"])
     def test_no_sizes(self, text):
         with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
             parse_size(text)

@@ -121,12 +121,15 @@ class TestReport:
     def test_out_that_is_a_file_is_refused(self, both, cli, tmp_path):
         (tmp_path / "out").write_text("mine")
         status, _, err = cli("report", both, "--out", tmp_path / "out")
-        assert (status, err) == (2, f"lra-bench: --out {tmp_path / 'out'} is a file\n")
+        assert (status, err) == (
+            2,
+            f"lra-bench: --out {tmp_path / 'out'}: is a file, not a folder\n",
+        )
         assert (tmp_path / "out").read_text() == "mine"
 
     def test_without_records_an_error_and_no_page(self, cli, tmp_path):
         (tmp_path / "in").mkdir()
-        for folder, message in (("in", "no records in"), ("away", "no folder")):
+        for folder, message in (("in", "no records in"), ("away", "no such file or folder")):
             status, _, err = cli("report", tmp_path / folder, "--out", tmp_path / "out")
             assert status == 2
             assert message in err

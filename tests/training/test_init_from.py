@@ -194,7 +194,7 @@ def test_no_checkpoint(cli, source, tmp_path):
     shutil.copy(source / "config.json", tmp_path / "begun")
     for path, words in {
         tmp_path / "nowhere": "nowhere holds no run: no such folder",
-        source / "record.json": "record.json holds no run: it is a file",
+        source / "record.json": "record.json: is a file, not a folder",
         tmp_path / "empty": "empty holds no run: there is no config.json",
         tmp_path / "begun": "begun holds no checkpoint yet",
     }.items():
