@@ -71,7 +71,7 @@ def test_options(check, name, options, dtype):
 
 
 @pytest.mark.parametrize("name", CAUSAL)
-@dtypes
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 @checks(
     contract.check_padding_is_never_read,
     contract.check_finite_at_extremes,

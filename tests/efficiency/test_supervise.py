@@ -57,6 +57,7 @@ class TestProcesses:
         found = pretend_child('echo \'{"status": "crashed", "flops": 7}\' > "$3"; kill -SEGV $$')
         assert (found.flops, found.status, found.error) == (7, "crashed", "SIGSEGV")
 
+    @pytest.mark.slow
     def test_what_just_fits_fits(self):
         """Inputs are in memory once: the arrays they were copied from are freed before the call."""
         one = cell("identity", 2**19, direction="backward")

@@ -10,6 +10,7 @@ from lra_bench.training.checkpoint import Checkpoints
 DAY = 24 * 60 * 60.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump", [-DAY, DAY])
 def test_the_clock_jumps_in_every_checkpoint(cli, undisturbed, tmp_path, monkeypatch, jump):
     """Each look at the clock within a save finds it a day on; saves themselves are quick."""

@@ -34,6 +34,7 @@ def test_a_run_that_exceeds_it(environment, tmp_path, limit):
     assert not (tmp_path / "run/error.log").exists()
 
 
+@pytest.mark.slow
 def test_one_that_does_not(environment, tmp_path):
     command = arguments(tmp_path / "run", "identity")
     status, printed, err = run(environment, [*command, "--memory-limit", "4GiB"])

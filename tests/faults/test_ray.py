@@ -99,6 +99,7 @@ def test_a_run_that_no_node_can_do_is_refused_at_once(sweep):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_see_the_folder_sends_back_what_is_small(data_dir, tmp_path):
     words = ("--preset", "smoke", "--attention", "identity", "--data-dir", str(data_dir))
     run, log = tmp_path / "sweep/one", tmp_path / "sweep/logs/one.log"

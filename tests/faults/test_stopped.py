@@ -189,6 +189,7 @@ def ask(monkeypatch, what, number, by=signal.SIGTERM):
     monkeypatch.setattr(Programs, what, asking)
 
 
+@pytest.mark.slow
 def test_asked_twice_by_those_who_each_mean_the_first(cli, undisturbed, tmp_path, monkeypatch):
     """While it trains, and when it goes on while it validates, between two batches."""
     command = [*arguments(tmp_path / "run", "linear"), "--resume"]

@@ -78,6 +78,7 @@ def test_record(cli, folder):
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_checkpoints_of_another_structure(cli, folder):
     """Whole, but not of this version's parameters; as if it had a layer more."""
     (folder / record.FILE).unlink()

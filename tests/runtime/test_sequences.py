@@ -30,6 +30,7 @@ def found(environment):
     return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "exchanges"), EXCHANGES.items())
 def test_each_device_sums_over_its_own_tokens(found, name, exchanges):
     assert found[name]["difference"] < 1e-5
