@@ -11,7 +11,7 @@ from typing import Any, Self, cast
 
 from lra_bench.contracts import Source
 from lra_bench.errors import RunError, one_line
-from lra_bench.files import open_regular
+from lra_bench.files.regular import open_regular
 
 # The official archives have 100,000 members at most, none above 42 MB, and unpack to 500 MB.
 _MOST_MEMBERS, _MOST_OTHER, _MOST_BYTES = 500_000, 256 * 2**20, 2 * 2**30

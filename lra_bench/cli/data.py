@@ -85,7 +85,7 @@ def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path |
         UsageError: the task has no such source.
     """
     from lra_bench.errors import UsageError
-    from lra_bench.files import expanded
+    from lra_bench.files.paths import expanded
 
     if argument is None or argument in (source.name for source in task.sources):
         return argument or usual, None

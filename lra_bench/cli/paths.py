@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lra_bench.errors import UsageError
-from lra_bench.files import expanded
+from lra_bench.files.paths import expanded
 
 # Errors of the operating system that another path would not have.
 _OF_THE_PATH = {

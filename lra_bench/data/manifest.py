@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from lra_bench.contracts import SPLITS
 from lra_bench.data.location import SCHEMA, Location
 from lra_bench.errors import RunError
-from lra_bench.files import read_json, write_json
+from lra_bench.files.json_files import read_json, write_json
 
 Value = TypeVar("Value")
 

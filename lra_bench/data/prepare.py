@@ -21,7 +21,9 @@ from lra_bench.data.manifest import (
 )
 from lra_bench.data.store import Store, open_store
 from lra_bench.errors import RunError, UsageError, is_disk_full
-from lra_bench.files import locked, read_json, sha256, write_json
+from lra_bench.files.json_files import read_json, write_json
+from lra_bench.files.locks import locked
+from lra_bench.files.regular import sha256
 from lra_bench.runtime.memory import TO_READ_ARCHIVES, require_address_space
 
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)

@@ -21,7 +21,8 @@ from lra_bench.contracts import SPLITS, Task
 from lra_bench.data.location import Location
 from lra_bench.data.manifest import LABELS, TOKENS, Manifest, SplitManifest, read_manifest
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import npy_header, open_regular, sha256
+from lra_bench.files.npy import npy_header
+from lra_bench.files.regular import open_regular, sha256
 
 _BLOCK_BYTES = 8 * 2**20
 

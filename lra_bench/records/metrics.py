@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from lra_bench.files import json_line, parse_lines, read_bytes, write_atomically
+from lra_bench.files.atomic import write_atomically
+from lra_bench.files.json_lines import json_line, parse_lines, text_of_lines
 from lra_bench.records import answers
 from lra_bench.records.record import Score
 from lra_bench.records.values import (
@@ -183,9 +184,7 @@ def read_counting(path: Path) -> tuple[list[MetricsLine], int]:
     Raises:
         OSError: the file cannot be read, is not a regular file, or is too large.
     """
-    if not os.path.lexists(path):
-        return [], 0
-    return parse(read_bytes(path).decode(errors="replace"))
+    return parse(text_of_lines(path))
 
 
 def parse(text: str) -> tuple[list[MetricsLine], int]:

@@ -13,7 +13,8 @@ import pandas as pd
 from lra_bench.analysis import plots
 from lra_bench.display.escape import terminal
 from lra_bench.errors import one_line
-from lra_bench.files import read_bytes, read_json
+from lra_bench.files.json_files import read_json
+from lra_bench.files.regular import read_bytes
 from lra_bench.records.find import files_below, leave_out
 from lra_bench.records.values import group, is_number, is_whole
 from lra_bench.report import figure

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import read_json, read_text, write_json
+from lra_bench.files.json_files import read_json, write_json
+from lra_bench.files.regular import read_text
 
 # JAX's own defaults of the settings that change numbers, or that end a run at other places.
 PINNED: dict[str, Any] = {

@@ -16,7 +16,9 @@ from typing import Any
 
 from lra_bench.data.location import data_root
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import locked, private_folder, write_atomically
+from lra_bench.files.atomic import write_atomically
+from lra_bench.files.locks import locked
+from lra_bench.files.private import private_folder
 from lra_bench.sweep.executor import COMPILED, Ending, Launch, Needs
 from lra_bench.sweep.process import GRACE_SECONDS, Process
 

@@ -15,7 +15,7 @@ from lra_bench.display.progress import Display
 from lra_bench.display.units import duration
 from lra_bench.efficiency import supervise
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import locked, refuse_file
+from lra_bench.files.locks import locked
 from lra_bench.records import record
 from lra_bench.runtime.stopping import StopRequest
 from lra_bench.sweep import sweep_data
@@ -73,7 +73,6 @@ def execute(request: Request, display: Display) -> int:
         UsageError: it can't be done as requested; no run has begun.
     """
     planned = jobs(request.choice)
-    refuse_file(request.out)
     check_folders(planned, request.out)
     for task in tasks_without_preset(request.choice):
         display.line(f"left out: {task}, which has no preset {request.choice.preset}")

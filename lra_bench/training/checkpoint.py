@@ -11,7 +11,8 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 from lra_bench.errors import RunError
-from lra_bench.files import read_text, remove_leftovers, write_atomically
+from lra_bench.files.atomic import remove_leftovers, write_atomically
+from lra_bench.files.regular import read_text
 from lra_bench.runtime.devices import place
 from lra_bench.runtime.processes import Processes
 from lra_bench.training.checkpoint_format import (

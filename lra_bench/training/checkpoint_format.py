@@ -19,7 +19,8 @@ import orbax.checkpoint as ocp
 from jaxtyping import Array
 
 from lra_bench.errors import RunError
-from lra_bench.files import read_json, sha256, write_json
+from lra_bench.files.json_files import read_json, write_json
+from lra_bench.files.regular import sha256
 from lra_bench.training.learner import State
 
 CHECKSUMS, LINES = "checksums.json", "lines.jsonl"

@@ -11,7 +11,7 @@ import numpy as np
 from lra_bench.contracts import Task
 from lra_bench.data.location import Location, locate
 from lra_bench.data.prepare import prepare
-from lra_bench.files import sha256
+from lra_bench.files.regular import sha256
 
 
 def prepared(root: Path, task: Task, source: str, path: Path | None = None) -> Location:

@@ -8,7 +8,8 @@ import pytest
 from hostile import check_messages, no_hang
 from leaderboard_cases import make
 
-from lra_bench.files import MOST_BYTES, with_checksum
+from lra_bench.files.json_files import with_checksum
+from lra_bench.files.regular import MOST_BYTES
 from lra_bench.records import metrics, record
 from lra_bench.records.find import files_below, leave_out, naming
 from lra_bench.report import build
