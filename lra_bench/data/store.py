@@ -112,7 +112,8 @@ def open_store(location: Location) -> Store:
             other data than the task's.
     """
     if not location.exists():
-        raise UsageError(_no_data(location))
+        command = f"lra-bench data prepare {location.task}"
+        raise UsageError(f"no data at {location.path}; prepare them with {command}")
     manifest = read_manifest(location)
     _require_same(location, manifest)
     splits = {name: _open_split(location, manifest, name) for name in SPLITS}
@@ -206,13 +207,3 @@ def largest_token(tokens: np.ndarray) -> int:
     """Return the largest id in the tokens, (n, ...); at most some megabytes are read at once."""
     rows = max(1, _BLOCK_BYTES // max(1, tokens[:1].nbytes))
     return max(int(tokens[start : start + rows].max()) for start in range(0, len(tokens), rows))
-
-
-def _no_data(location: Location) -> str:
-    """Return the message that says how to prepare the store, and which other sources have one."""
-    command = f"lra-bench data prepare {location.task} [--source PATH] [--preset PRESET]"
-    manifests = (location.root / location.task).glob("*/manifest.json")
-    sources = {path.parent.name.rpartition("-")[0] for path in manifests}
-    others = " and ".join(sorted(sources - {location.source}))
-    hint = f"; there are data of --source {others}" if others else ""
-    return f"no data at {location.path}; prepare them with {command}{hint}"
