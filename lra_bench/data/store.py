@@ -147,7 +147,7 @@ def _open_split(location: Location, manifest: Manifest, name: str) -> Split:
     except (OSError, ValueError) as error:
         raise RunError(f"{folder}: {error}; {location.remedy}") from None
     split = Split(tokens, labels)
-    wrong = _wrong_values(split, facts, task, is_sealed=manifest.sha256 is not None)
+    wrong = _wrong_values(split, facts, task, is_sealed=manifest.checksum is not None)
     if wrong:
         raise RunError(f"{folder} holds {wrong}; {location.remedy}")
     return split
