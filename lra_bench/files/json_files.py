@@ -42,11 +42,12 @@ def parse_json(text: str) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is not JSON, is nested too deeply, or holds half of a surrogate pair, which
-            is no character and which no file can hold.
+        ValueError: it is not JSON, is nested too deeply, has an object with one key twice, of which
+            readers may take either, or holds half of a surrogate pair, which is no character and
+            which no file can hold.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_object)
         _check_depth(value)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
@@ -54,6 +55,13 @@ def parse_json(text: str) -> Any:
         raise ValueError("nested too deeply") from None
     except UnicodeEncodeError:
         raise ValueError("holds half of a surrogate pair") from None
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("an object has one key twice")
     return value
 
 

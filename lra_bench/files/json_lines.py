@@ -11,7 +11,7 @@ from lra_bench.files.json_files import canonical, checked, parse_json
 from lra_bench.files.regular import read_bytes
 
 # The key of the checksum of a line.
-CHECKSUM = "crc32"
+LINE_CHECKSUM = "crc32"
 
 
 def append_line(path: Path, values: Mapping[str, Any]) -> None:
@@ -39,7 +39,7 @@ def json_line(values: Mapping[str, Any]) -> str:
     Raises:
         ValueError: a value is NaN or infinity, which JSON lacks.
     """
-    return json.dumps({**values, CHECKSUM: _crc32(values)}, allow_nan=False) + "\n"
+    return json.dumps({**values, LINE_CHECKSUM: _crc32(values)}, allow_nan=False) + "\n"
 
 
 def _crc32(values: Mapping[str, Any]) -> str:
@@ -71,22 +71,29 @@ class BrokenLine:
     """A BrokenLine stands for the value of a line that is broken."""
 
 
-def parse_lines(text: str) -> tuple[list[Any], int]:
-    """Return the values of JSON lines, and how many of the lines are broken; see `read_lines`."""
-    every = list(each_line(text))
+def parse_lines(text: str, *, sealed: bool = False) -> tuple[list[Any], int]:
+    """Return the values of JSON lines, and how many of the lines are broken; see `read_lines`.
+
+    Args:
+        text: of the lines.
+        sealed: whether a line without a checksum is broken too.
+    """
+    every = list(each_line(text, sealed=sealed))
     values = [value for value in every if not isinstance(value, BrokenLine)]
     return values, len(every) - len(values)
 
 
-def each_line(text: str) -> Iterator[Any]:
-    """Yield the value of each JSON line, or a `BrokenLine` in its place; see `read_lines`."""
+def each_line(text: str, *, sealed: bool = False) -> Iterator[Any]:
+    """Yield the value of each JSON line, or a `BrokenLine` in its place; see `parse_lines`."""
     for line in filter(str.strip, text.split("\n")):
         try:
-            yield _line(line)
+            yield _line(line, sealed=sealed)
         except ValueError:
             yield BrokenLine()
 
 
-def _line(text: str) -> Any:
+def _line(text: str, *, sealed: bool) -> Any:
     value = parse_json(text)
-    return checked(value, CHECKSUM, _crc32) if isinstance(value, dict) else value
+    if sealed and not (isinstance(value, dict) and LINE_CHECKSUM in value):
+        raise ValueError("lacks its checksum")
+    return checked(value, LINE_CHECKSUM, _crc32) if isinstance(value, dict) else value
