@@ -124,11 +124,12 @@ def parse_json(text: str) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is not JSON, is nested too deeply, or holds half of a surrogate pair, which
-            is no character and which no file can hold.
+        ValueError: it is not JSON, is nested too deeply, has an object with one key twice, of which
+            readers may take either, or holds half of a surrogate pair, which is no character and
+            which no file can hold.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_object)
         _check_depth(value)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
@@ -136,6 +137,13 @@ def parse_json(text: str) -> Any:
         raise ValueError("nested too deeply") from None
     except UnicodeEncodeError:
         raise ValueError("holds half of a surrogate pair") from None
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("an object has one key twice")
     return value
 
 
@@ -234,24 +242,31 @@ class BrokenLine:
     """Stands for the value of a line that is broken."""
 
 
-def parse_lines(text: str) -> tuple[list[Any], int]:
-    """Return the values of JSON lines, and how many of the lines are broken; see `read_lines`."""
-    every = list(each_line(text))
+def parse_lines(text: str, *, sealed: bool = False) -> tuple[list[Any], int]:
+    """Return the values of JSON lines, and how many of the lines are broken; see `read_lines`.
+
+    Args:
+        text: of the lines.
+        sealed: whether a line without a checksum is broken too.
+    """
+    every = list(each_line(text, sealed=sealed))
     values = [value for value in every if not isinstance(value, BrokenLine)]
     return values, len(every) - len(values)
 
 
-def each_line(text: str) -> Iterator[Any]:
-    """Yield the value of each JSON line, or a `BrokenLine` in its place; see `read_lines`."""
+def each_line(text: str, *, sealed: bool = False) -> Iterator[Any]:
+    """Yield the value of each JSON line, or a `BrokenLine` in its place; see `parse_lines`."""
     for line in filter(str.strip, text.split("\n")):
         try:
-            yield _line(line)
+            yield _line(line, sealed=sealed)
         except ValueError:
             yield BrokenLine()
 
 
-def _line(text: str) -> Any:
+def _line(text: str, *, sealed: bool) -> Any:
     value = parse_json(text)
+    if sealed and not (isinstance(value, dict) and LINE_CHECKSUM in value):
+        raise ValueError("lacks its checksum")
     return _checked(value, LINE_CHECKSUM, _crc32) if isinstance(value, dict) else value
 
 

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from lra_bench.files import json_line, parse_lines, read_bytes, write_atomically
+from lra_bench.files import (
+    LINE_CHECKSUM,
+    json_line,
+    parse_lines,
+    read_bytes,
+    write_atomically,
+)
 from lra_bench.records import answers
 from lra_bench.records.record import Score
 from lra_bench.records.values import (
@@ -189,12 +195,18 @@ def read_counting(path: Path) -> tuple[list[MetricsLine], int]:
 
 
 def parse(text: str) -> tuple[list[MetricsLine], int]:
-    """Return the lines in a text, and how many others are damaged; see `read_counting`."""
+    """Return the lines in a text, and how many others are damaged; see `read_counting`.
+
+    One version writes all lines of a file, so either all of them have a checksum or none.
+    """
+    sealed = f'"{LINE_CHECKSUM}"' in text
     whole, _, tail = text.rpartition("\n")
-    values, damaged = parse_lines(whole)
+    values, damaged = parse_lines(whole, sealed=sealed)
     lines = [MetricsLine(**value) for value in values if _is_line(value)]
     damaged += len(values) - len(lines)
-    last = [MetricsLine(**value) for value in parse_lines(tail)[0] if _is_line(value)]
+    last = [
+        MetricsLine(**value) for value in parse_lines(tail, sealed=sealed)[0] if _is_line(value)
+    ]
     return [*lines, *last], damaged
 
 

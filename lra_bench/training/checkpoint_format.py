@@ -9,7 +9,6 @@ The list of checksums is written last. A checkpoint without it, or whose files d
 not whole.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -88,7 +87,7 @@ def write_checksums(folder: Path) -> None:
 def is_whole(folder: Path) -> bool:
     """Return whether the files of a checkpoint are as they were written."""
     try:
-        return json.loads((folder / CHECKSUMS).read_text()) == _checksums(folder)
+        return read_json(folder / CHECKSUMS) == _checksums(folder)
     except (OSError, ValueError):  # killed before the checksums were written
         return False
 

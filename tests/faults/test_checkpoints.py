@@ -231,6 +231,17 @@ def test_lines_after_a_damaged_one_are_kept(tmp_path):
     assert lines[-1].step == 35
 
 
+def test_a_line_without_the_checksum_that_others_have_is_damaged(tmp_path):
+    file = tmp_path / metrics.FILE
+    lines = whole_lines([7, 14]).splitlines(keepends=True)
+    bare = [re.sub(', "crc32": "[0-9a-f]{8}"', "", line) for line in lines]
+    for number, line in enumerate(bare):
+        file.write_text("".join([*lines[:number], line, *lines[number + 1 :]]))
+        assert metrics.read_counting(file)[1] == 1
+    file.write_text("".join(bare))  # of an old version
+    assert metrics.read_counting(file)[1] == 0
+
+
 def test_a_line_that_was_cut_off_is_no_damage(tmp_path):
     file = tmp_path / metrics.FILE
     file.write_text(whole_lines([7, 14])[:-20])
