@@ -19,10 +19,10 @@ from lra_bench.training.checkpoint_format import (
     FIRST_ONLY,
     LINES,
     NOT_EVALUATED,
+    array_differences,
     by_name,
     is_whole,
     selection,
-    shape_differences,
     steps,
     validation_accuracy,
     write_checksums,
@@ -168,7 +168,7 @@ class Checkpoints:
         if metadata is None:
             folder = self._folder(step)
             raise RunError(f"checkpoint {folder} can't be read by this version of orbax")
-        difference = next(shape_differences(dict(metadata.items()), wanted), None)
+        difference = next(array_differences(dict(metadata.items()), wanted), None)
         if difference is not None:
             raise RunError(f"checkpoint {self._folder(step)} is of another model: {difference}")
         restored = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))

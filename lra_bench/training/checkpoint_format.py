@@ -76,8 +76,18 @@ def read_selection(folder: Path) -> float:
 
 
 def steps(directory: Path) -> list[int]:
-    """Return the steps of all checkpoints in a folder, whole or not, in order."""
-    return sorted(int(path.name) for path in directory.glob("*") if path.name.isdigit())
+    """Return the steps of all checkpoints in a folder, whole or not, in order.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    return sorted(int(name) for name in names if is_step(name))
+
+
+def is_step(name: str) -> bool:
+    """Return whether a name is that of a checkpoint: a step, as orbax writes it."""
+    return name.isascii() and name.isdigit() and name == str(int(name))
 
 
 def write_checksums(folder: Path) -> None:
@@ -115,9 +125,18 @@ def damaged(folder: Path) -> RunError:
     return RunError(f"checkpoint {folder} is damaged; lra-bench run --resume makes it again")
 
 
-def shape_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
-    """Yield where the shapes of named arrays differ, as "out.bias is (10,) there, (2,) here"."""
+def array_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where named arrays differ in shape or dtype: "out.bias is (10,) there, (2,) here".
+
+    Values of another dtype would be converted without a word: a run begun with 64 bits would go on
+    with 32.
+    """
     for name in dict.fromkeys([*here, *there]):
-        shapes = [tuple(x[name].shape) if name in x else "none" for x in (there, here)]
-        if shapes[0] != shapes[1]:
-            yield f"{name} is {shapes[0]} there, {shapes[1]} here"
+        forms = [_form(x[name]) if name in x else ("none", "none") for x in (there, here)]
+        for then, now in zip(*forms, strict=True):
+            if then != now:
+                yield f"{name} is {then} there, {now} here"
+
+
+def _form(array: Any) -> tuple[str, str]:
+    return str(tuple(array.shape)), str(array.dtype)

@@ -22,6 +22,7 @@ from lra_bench.training.checkpoint_format import (
     PARAMS,
     SAMPLED,
     damaged,
+    is_step,
     is_whole,
     part,
     read_selection,
@@ -77,7 +78,7 @@ def locate(folder: Path) -> tuple[Path, Path]:
         problem = "it is a file" if folder.exists() else "no such folder"
         raise UsageError(f"{folder} holds no run: {problem}")
     path = folder.absolute()
-    if path == RunFolder(path.parent.parent).checkpoints / path.name and path.name.isdigit():
+    if path == RunFolder(path.parent.parent).checkpoints / path.name and is_step(path.name):
         return path.parent.parent, path
     if not (folder / CONFIG).is_file():
         raise UsageError(f"{folder} holds no run: there is no {CONFIG}")
