@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import add_data_dir, add_preset, add_set, one_of
 from lra_bench.cli.paths import output_file, problem
+from lra_bench.display.escape import terminal
 
 if TYPE_CHECKING:
     from lra_bench.contracts import Task
@@ -140,7 +141,7 @@ def _prepare(
     display.line(f"examples: {sizes}; {manifest.origin}")
     notes = manifest.notes
     for note in notes[:_NOTES]:
-        display.line(f"note: {note}")
+        display.line(terminal(f"note: {note}"))
     if len(notes) > _NOTES:
         display.line(f"and {len(notes) - _NOTES:,} more notes in the manifest")
 

@@ -184,6 +184,7 @@ def _open_array(
     wanted = (examples, *(shape[1:] if row is None else row))
     if shape != wanted or dtype.str not in [np.dtype(name).str for name in dtypes] or is_fortran:
         form = f"{dtype.name} {shape}{' in the order of Fortran' if is_fortran else ''}"
+        form += "" if dtype.isnative else " in another byte order"
         raise ValueError(f"{file.name} is {form}, must be {' or '.join(dtypes)} {wanted}")
     return np.memmap(file, dtype, "r", start, shape)
 

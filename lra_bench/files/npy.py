@@ -22,8 +22,11 @@ def npy_header(file: BufferedReader | BytesIO) -> "tuple[tuple[int, ...], bool, 
 
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     try:
+        version = npy.read_magic(file)
+        if version not in readers:
+            raise ValueError(f"format version {version[0]}.{version[1]}, must be 1.0 or 2.0")
         with warnings.catch_warnings(action="error"):  # numpy warns of headers that it has to mend
-            shape, is_fortran, dtype = readers[npy.read_magic(file)](file)
+            shape, is_fortran, dtype = readers[version](file)
         expected = math.prod(shape) * dtype.itemsize
     except MemoryError:
         raise ValueError("not a .npy file: its header is nested too deeply") from None
