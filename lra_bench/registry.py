@@ -142,9 +142,9 @@ class Registry(Generic[Traits]):
         self.package = package
         self._libraries, self._check = libraries, check
         self._entries: dict[str, Entry[Traits]] = {}
-        # Why files and plug-ins were left out, by label, and what `names` has still to tell of it.
+        # Why files and plug-ins were left out, by label, and what `names` has yet to report.
         self._problems: dict[str, str] = {}
-        self._untold: list[str] = []
+        self._unreported: list[str] = []
         # Files and plug-ins whose import has begun, and the names that imported ones registered.
         self._begun: set[tuple[str, str]] = set()
         self._kept: set[str] = set()
@@ -211,9 +211,9 @@ class Registry(Generic[Traits]):
         with self._lock:
             for source in self._sources():
                 self._load(source)
-            untold, self._untold = self._untold, []
+            unreported, self._unreported = self._unreported, []
             names = sorted(self._entries)
-        for text in untold:
+        for text in unreported:
             print(f"lra-bench: {text}", file=sys.stderr)
         return names
 
@@ -295,7 +295,7 @@ class Registry(Generic[Traits]):
         for name in self._entries.keys() - before - self._kept:
             del self._entries[name]
         self._problems[source.label] = problem
-        self._untold.append(f"{self.kind} {source} left out: {problem}")
+        self._unreported.append(f"{self.kind} {source} left out: {problem}")
 
 
 def _importing(module: str) -> Callable[[], object]:

@@ -103,7 +103,7 @@ def package(tmp_path, monkeypatch):
     """Make a package importable; afterwards both registries are as they were."""
     for registry in (ATTENTIONS, TASKS):
         registry.names()
-        for name in ("_entries", "_problems", "_untold", "_begun", "_kept"):
+        for name in ("_entries", "_problems", "_unreported", "_begun", "_kept"):
             monkeypatch.setattr(registry, name, copy.copy(getattr(registry, name)))
     monkeypatch.syspath_prepend(tmp_path)
     count = iter(range(99))

@@ -53,22 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     It is 0 if all is done, 1 if a run or a check failed, 2 if the call was wrong.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
-    args, paths, top = Namespace(), [], parser()
+    args, paths = Namespace(), []
     try:
         try:
-            top.parse_args(argv, args)
-            paths = given(top.leaf(argv).actions, args)
-            args.check_paths = partial(check, paths)
-            if args.command is not run:  # its processes, on several hosts, check together
-                args.check_paths()
-            if isinstance(sys.stdout, io.TextIOWrapper):
-                sys.stdout.reconfigure(errors="backslashreplace")  # examples hold any character
-            if args.command in _COMPUTING:
-                numerics.pin()
-                memory.require_address_space(memory.TO_COMPUTE, "to compute")
-            with _interruptible():
-                return args.command.main(args, argv)
+            return _do(list(sys.argv[1:] if argv is None else argv), args, paths)
         finally:
             sys.stdout.flush()  # a full disk behind it is noticed here, not when Python ends
     except UsageError as error:
@@ -88,6 +76,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_out_of_memory(error):
             return _complain(f"out of memory ({one_line(error)}); {_MORE_MEMORY}", 1)
         raise
+
+
+def _do(argv: list[str], args: Namespace, paths: Given) -> int:
+    """Do what the words ask for and return the exit status.
+
+    Args:
+        argv: the words.
+        args: gets the arguments.
+        paths: gets the paths among them, by which an error is named.
+    """
+    top = parser()
+    top.parse_args(argv, args)
+    paths += given(top.leaf(argv).actions, args)
+    args.check_paths = partial(check, paths)
+    if args.command is not run:  # its processes, on several hosts, check together
+        args.check_paths()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # examples hold any character
+    if args.command in _COMPUTING:
+        numerics.pin()
+        memory.require_address_space(memory.TO_COMPUTE, "to compute")
+    with _interruptible():
+        return args.command.main(args, argv)
 
 
 @contextlib.contextmanager

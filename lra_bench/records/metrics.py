@@ -120,11 +120,11 @@ class Metrics:
         kept = [line for line in lines if saved.has(line)]
         if saved.lines is None:
             right = [line for line in kept if not saved.contradicts(line)]
-            self.restored = _told_lost(path, damaged + len(kept) - len(right))
+            self.restored = _lost_text(path, damaged + len(kept) - len(right))
             kept = right
         else:
             whole, _ = parse(saved.lines)
-            self.restored = _told_restored(path, kept, whole)
+            self.restored = _restored_text(path, kept, whole)
             kept = whole
         self.text = "".join(line.as_text() for line in kept)
         write_atomically(path, self.text)
@@ -153,14 +153,14 @@ class Metrics:
         self._file.close()
 
 
-def _told_lost(path: Path, damaged: int) -> str:
+def _lost_text(path: Path, damaged: int) -> str:
     if not damaged:
         return ""
     lines = f"{damaged} line{' is' if damaged == 1 else 's are'}"
     return f"{path}: {lines} damaged and left out; the latest checkpoint holds no copy of them"
 
 
-def _told_restored(path: Path, lines: Sequence[MetricsLine], whole: Sequence[MetricsLine]) -> str:
+def _restored_text(path: Path, lines: Sequence[MetricsLine], whole: Sequence[MetricsLine]) -> str:
     present = set(lines)
     lost = [f"{line.split} at step {line.step}" for line in whole if line not in present]
     if not lost and list(lines) == list(whole):

@@ -60,8 +60,8 @@ def status(key: str) -> int | None:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
         return None
-    found = [line.split()[1] for line in lines if line.startswith(f"{key}:")]
-    return int(found[0]) * 1024 if found else None
+    figures = [line.split()[1] for line in lines if line.startswith(f"{key}:")]
+    return int(figures[0]) * 1024 if figures else None
 
 
 def resident() -> int:
@@ -111,13 +111,13 @@ def give_back_at_once(*, yes: bool) -> None:
 def settled() -> int:
     """Return VmData in bytes once it has stopped falling: arrays are freed with a delay."""
     gc.collect()  # jaxlib frees NumPy's arrays only then
-    found, still = status("VmData") or 0, 0
+    least, still = status("VmData") or 0, 0
     while still < _STILL:
         time.sleep(_LOOK_SECONDS)
         now = status("VmData") or 0
-        still = 0 if now < found else still + 1
-        found = min(found, now)
-    return found
+        still = 0 if now < least else still + 1
+        least = min(least, now)
+    return least
 
 
 def cap(budget: int | None) -> None:
@@ -155,8 +155,8 @@ def limit_allocator(limit: int) -> None:
     """Let JAX take at most so many bytes of a GPU. Call it before JAX touches a device."""
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits", "-i", "0"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-        total = int(found.stdout.split()[0]) * 2**20
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        total = int(answer.stdout.split()[0]) * 2**20
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return
     os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{min(limit / total, 1):.6f}"
@@ -164,8 +164,8 @@ def limit_allocator(limit: int) -> None:
 
 def bytes_asked(message: str) -> int | None:
     """Return the bytes that a failed allocation asked for, if the message says so."""
-    found = _ASKED.search(message)
-    return round(float(found[1]) * _UNITS[found[2]]) if found else None
+    match = _ASKED.search(message)
+    return round(float(match[1]) * _UNITS[match[2]]) if match else None
 
 
 def die_first() -> None:

@@ -141,10 +141,10 @@ class _Watch:
         self.asked: BaseException | None = None
         self._seconds, self._module = seconds, module
         self._late: _TookTooLong | None = None
-        self._works = threading.current_thread() is threading.main_thread()
+        self._in_main_thread = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> None:
-        if not self._works:
+        if not self._in_main_thread:
             return
         self._handlers = {
             number: signal.signal(number, self._noting(handler) if callable(handler) else handler)
@@ -161,7 +161,7 @@ class _Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if not self._works:
+        if not self._in_main_thread:
             return
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._last.cancel()
@@ -211,12 +211,12 @@ class _Watch:
 def describe(error: BaseException, module: str) -> str:
     """Return one line: file and line of that module where the error arose, type and message."""
     place = _place(error, module)
-    text = str(error) if isinstance(error, _TookTooLong) else _said(error)
+    text = str(error) if isinstance(error, _TookTooLong) else _message_of(error)
     text = terminal(f"{place}: {text}" if place else text)
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
 
 
-def _said(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
     """Return type and message of an exception, whose own code may be broken too."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg}"
