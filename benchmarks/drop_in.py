@@ -18,7 +18,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lra_bench.config import make_settings
-from lra_bench.files import write_atomically
+from lra_bench.files.atomic import write_atomically
 from lra_bench.records import metrics, record
 from lra_bench.records.run_folder import RunFolder
 

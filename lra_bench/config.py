@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from lra_bench.conformance import presets_of
 from lra_bench.display.escape import terminal
 from lra_bench.errors import UsageError, one_line, unknown
 from lra_bench.ranges import checked, frozen, hints_of, mapping, parse, valid
-from lra_bench.registry import ATTENTIONS, TASKS, data_types, make_task, presets_of
+from lra_bench.registry import ATTENTIONS, TASKS, data_types, make_task
 from lra_bench.settings import ModelSettings, Origin, RunSettings, TrainSettings
 from lra_bench.suggest import did_you_mean, quoted
 
@@ -23,8 +24,9 @@ def presets(task: str) -> Mapping[str, Callable[[], Any]]:
     Raises:
         UsageError: unknown task, or one whose presets are broken.
     """
+    entry = TASKS.get(task)
     try:
-        return presets_of(TASKS.get(task))
+        return presets_of(task, entry.module)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

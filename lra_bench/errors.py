@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from lra_bench.suggest import did_you_mean, quoted
 from lra_bench.suggest import suggestions as suggestions
 
+# How the operating system says that a user may not read or write somewhere.
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _DISK_FULL_SIGNS = ("No space left on device", "Disk quota exceeded")
 # How Python, the C++ library, XLA and TensorStore say that memory ran out.

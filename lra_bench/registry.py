@@ -19,12 +19,20 @@ from dataclasses import astuple, dataclass, fields
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from lra_bench.contracts import AttentionTraits, Source, Task
+from lra_bench.conformance import (
+    built_by,
+    check_mechanism,
+    check_name,
+    check_task,
+    check_usable,
+    options_of,
+    quoted_value,
+)
+from lra_bench.contracts import AttentionTraits, Task
 from lra_bench.display.escape import terminal
 from lra_bench.errors import UsageError, unknown
-from lra_bench.ranges import COUNT, is_setting, type_of
+from lra_bench.ranges import COUNT, type_of
 from lra_bench.runtime.plugins import SECONDS, Broken, guarded, limit
-from lra_bench.suggest import quoted
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 Traits = TypeVar("Traits")
@@ -33,11 +41,6 @@ Traits = TypeVar("Traits")
 REFERENCE = "softmax"
 # The attention that returns the values unmixed: "X (OPT)" in the Performer paper, the cheapest.
 IDENTITY = "identity"
-
-# A name is a part of folder names and of tables.
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_LONGEST_NAME = 64
-_PRESET_NAME = re.compile(r"[a-z0-9]+([-_.][a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
@@ -67,15 +70,13 @@ class Entry(Generic[Traits]):
         return "causal" in self.options()
 
     def options(self) -> dict[str, Any]:
-        """Return the options that a user may set, with their defaults: keyword-only parameters."""
-        parameters = inspect.signature(self._built_by).parameters.values()
-        named = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "rngs"]
-        return {p.name: p.default for p in named}
+        """Return the options that a user may set, with their defaults; see `options_of`."""
+        return options_of(self.target)
 
     def _hints(self) -> dict[str, Any]:
         """Return the types of the parameters; {} if an annotation cannot be evaluated."""
         try:
-            return get_type_hints(self._built_by, include_extras=True)
+            return get_type_hints(built_by(self.target), include_extras=True)
         except Exception:  # an annotation may name what is imported for type checkers only
             return {}
 
@@ -90,10 +91,6 @@ class Entry(Generic[Traits]):
         """Return the valid values of each option that is annotated as a `Literal`."""
         types = self.types()
         return {name: get_args(types[name]) for name in types if get_origin(types[name]) is Literal}
-
-    @property
-    def _built_by(self) -> Callable[..., Any]:
-        return self.target.__init__ if isinstance(self.target, type) else self.target
 
 
 @dataclass(frozen=True)
@@ -160,11 +157,7 @@ class Registry(Generic[Traits]):
         Raises:
             ValueError: the name is malformed, or another module has it already.
         """
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
-            raise ValueError(
-                f"{self.kind} name {_quoted(name)}: must be lower-case words joined by hyphens, "
-                f"at most {_LONGEST_NAME} characters"
-            )
+        check_name(self.kind, name)
         module = target.__module__
         owner = self._owner(name, target)
         if owner is not None:
@@ -314,99 +307,9 @@ def _plugin(point: EntryPoint) -> _Source:
     return _Source(point.name, module, point.load, True)
 
 
-def _check_mechanism(name: str, target: Any) -> None:
-    """Check that a mechanism can be built, called and configured, as far as its signature tells.
-
-    Raises:
-        ValueError: it can't.
-    """
-    if not callable(target) or not hasattr(target, "__qualname__"):
-        raise ValueError(f"attention {name!r} is no function and no class")
-    is_class = isinstance(target, type)
-    if is_class and not any("__call__" in vars(each) for each in target.__mro__):
-        raise ValueError(f"attention {name!r}: its class has no __call__(q, k, v, mask)")
-    if is_class and target.__init__ is object.__init__:
-        raise ValueError(f"attention {name!r} can't be built as cls(dims, rngs=rngs)")
-    built = inspect.signature(target.__init__ if is_class else target)
-    call = inspect.signature(target.__call__) if is_class else built
-    try:
-        call.bind(*("self" for _ in range(is_class)), "q", "k", "v", "mask")
-        if is_class:
-            built.bind("self", "dims", rngs="rngs")
-    except TypeError as error:
-        form = "built as cls(dims, rngs=rngs) and " if is_class else ""
-        raise ValueError(
-            f"attention {name!r} can't be {form}called with (q, k, v, mask): {error}"
-        ) from None
-    for option, default in Entry(name, target, "", None).options().items():
-        if not is_setting(default):
-            raise ValueError(
-                f"attention {name!r}: the default of its option {option!r} is no JSON value: "
-                f"{type(default).__name__}; use numbers, strings, bools, None, or tuples of them"
-            )
-
-
-def _check_task(name: str, target: Any) -> None:
-    """Check that a task is a class with everything that a `Task` has.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not isinstance(target, type):
-        raise ValueError(f"task {name!r} is no class")
-    lacking = [
-        each for each in vars(Task) if not each.startswith("_") and not hasattr(target, each)
-    ]
-    if lacking:
-        raise ValueError(f"task {name!r} lacks {', '.join(lacking)}")
-
-
 def _check_usable(entry: Entry[None]) -> None:
-    """Check that a task can be made with its defaults and has presets.
-
-    Raises:
-        ValueError: it can't, or has none.
-    """
-    task: Any = entry.target()
-    if task.name != entry.name:
-        raise ValueError(f"task {entry.name!r} calls itself {_quoted(task.name)}")
-    if not task.sources or not all(isinstance(source, Source) for source in task.sources):
-        raise ValueError(f"task {entry.name!r} has no sources")
-    for option in fields(task):
-        if not is_setting(value := getattr(task, option.name)):
-            raise ValueError(
-                f"task {entry.name!r}: the default of its option {option.name!r} is no JSON value: "
-                f"{type(value).__name__}"
-            )
-    presets_of(entry)
-
-
-def presets_of(entry: Entry[None]) -> Mapping[str, Callable[[], Any]]:
-    """Return the presets of a task, from `lra_bench.configs` or from the task's own module.
-
-    Raises:
-        ValueError: there are none, or they are no mapping of names to functions.
-    """
-    module = f"lra_bench.configs.{entry.name.replace('-', '_')}"
-    if importlib.util.find_spec(module) is None:
-        module = entry.module
-    presets = getattr(importlib.import_module(module), "PRESETS", None)
-    if not isinstance(presets, Mapping) or not presets:
-        raise ValueError(
-            f"task {entry.name!r} has no presets: {module} must have a dict PRESETS of functions"
-        )
-    for name, preset in presets.items():
-        if not isinstance(name, str) or not _PRESET_NAME.fullmatch(name) or not callable(preset):
-            raise ValueError(
-                f"task {entry.name!r}: PRESETS of {module} holds {_quoted(name)}, which is no name "
-                "of lower-case words and digits with a function"
-            )
-    return presets
-
-
-def _quoted(value: object) -> str:
-    """Return a value in quotes, on one line and not too long."""
-    return quoted(value) if isinstance(value, str) else f"of type {type(value).__name__}"
+    """Check that a task can be made with its defaults and has presets."""
+    check_usable(entry.name, entry.target, entry.module)
 
 
 ATTENTIONS: Registry[AttentionTraits] = Registry(
@@ -434,10 +337,10 @@ def register_attention(
         raise ValueError('needs a name: @register_attention("my-name")')
     traits = AttentionTraits(exact, equivariant, shares_query_key)
     if not all(isinstance(promise, bool) for promise in astuple(traits)):
-        raise ValueError(f"attention {_quoted(name)}: a promise is neither True nor False")
+        raise ValueError(f"attention {quoted_value(name)}: a promise is neither True nor False")
 
     def register(target: Target) -> Target:
-        _check_mechanism(name, target)
+        check_mechanism(name, target)
         return ATTENTIONS.add(name, target, traits)
 
     return register
@@ -453,7 +356,7 @@ def register_task(name: str) -> Callable[[Target], Target]:
         raise ValueError('needs a name: @register_task("my-name")')
 
     def register(target: Target) -> Target:
-        _check_task(name, target)
+        check_task(name, target)
         return TASKS.add(name, target, None)
 
     return register

@@ -118,12 +118,12 @@ def _share(asked: str, text: str) -> float:
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return "did you mean 'a' or 'b'? ", with a space at its end; empty if no name is near."""
     near = [repr(each) for each in suggestions(name, valid)]
-    return f"did you mean {either(near)}? " if near else ""
+    return f"did you mean {listed(near, 'or')}? " if near else ""
 
 
-def either(words: Sequence[str]) -> str:
-    """Return the words as "a, b or c"."""
-    return " or ".join([*([", ".join(words[:-1])] if words[1:] else []), *words[-1:]])
+def listed(words: Sequence[str], last: str) -> str:
+    """Return the words as "a, b and c", where `last` is "and"."""
+    return f" {last} ".join([*([", ".join(words[:-1])] if words[1:] else []), *words[-1:]])
 
 
 def quoted(name: str) -> str:

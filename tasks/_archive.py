@@ -11,7 +11,7 @@ from typing import Any, Self, cast
 
 from lra_bench.contracts import Source
 from lra_bench.errors import RunError, one_line
-from lra_bench.files import open_regular
+from lra_bench.files.regular import open_regular
 
 # The official archives have 100,000 members at most, none above 42 MB, and unpack to 500 MB.
 _MOST_MEMBERS, _MOST_OTHER, _MOST_BYTES = 500_000, 256 * 2**20, 2 * 2**30
@@ -111,9 +111,10 @@ class _Member(tarfile.TarInfo):
         try:
             header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
-            if not buf.strip(b"\0"):
+            if len(buf) == tarfile.BLOCKSIZE and not buf.strip(b"\0"):
                 raise  # the end of the archive
-            raise tarfile.ReadError(str(error)) from None  # tarfile would take it for the end
+            text = str(error) if buf else "its end mark is missing"
+            raise tarfile.ReadError(text) from None  # tarfile would take it for the end
         if header.type in _EXTENDED and header.size > _MOST_HEADER:
             text = f"an extended header of {header.size:,} bytes, more than {_MOST_HEADER:,}"
             raise tarfile.ReadError(text)

@@ -18,6 +18,9 @@ from lra_bench.tasks._listops_values import INVALID, evaluate
 
 _BLOCK = 1024
 _LINES = 4096
+# The bytes of a line of the release: at most 8 a symbol, with its space and its parentheses. Lines
+# without an end would fill the memory.
+_LONGEST_LINE, _LONGEST_SYMBOL = 2**20, 16
 _STALE_BLOCKS = 50
 _RELEASE_FILES = {
     "train": "basic_train.tsv",
@@ -182,23 +185,38 @@ def _add(seen: set[bytes], item: bytes) -> bool:
 
 def _read_release(file: Path, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield blocks of (tokens, values) of a TSV file with the columns Source and Target."""
-    with file.open("rb") as lines:
+    longest = max(_LONGEST_LINE, _LONGEST_SYMBOL * width)
+    with file.open("rb") as stream:
+        lines = iter(lambda: stream.readline(longest), b"")
         if next(lines, b"").split() != [b"Source", b"Target"]:
             raise RunError(f"{file}:1: the header is not Source<TAB>Target")
+        numbered = enumerate(lines, 2)
+        rows = (_row(file, number, line, width, longest) for number, line in numbered)
         for first in itertools.count(2, _LINES):
-            block = list(itertools.islice(lines, _LINES))
+            block = list(itertools.islice(rows, _LINES))
             if not block:
                 return
             tokens = np.zeros((len(block), width), np.uint8)
-            values = np.empty(len(block), np.int64)
-            for row, line in enumerate(block):
-                try:
-                    ids, values[row] = _parse(line, width)
-                except ValueError as error:
-                    raise RunError(f"{file}:{first + row}: {error}") from None
+            for row, (ids, _) in enumerate(block):
                 tokens[row, : len(ids)] = ids
+            values = np.array([value for _, value in block], np.int64)
             _refuse_wrong_values(file, first, evaluate(tokens), values)
             yield tokens, values
+
+
+def _row(file: Path, number: int, line: bytes, width: int, longest: int) -> tuple[np.ndarray, int]:
+    """Return the token ids, uint8 (l,), and the value of a line of at most `longest` bytes.
+
+    Raises:
+        RunError: the line is malformed; the message names file and line.
+    """
+    try:
+        if len(line) >= longest:
+            raise ValueError(f"no line end in {longest:,} bytes")
+        ids, value = _parse(line, width)
+    except ValueError as error:
+        raise RunError(f"{file}:{number}: {error}") from None
+    return np.array(ids, np.uint8), value
 
 
 def _refuse_wrong_values(file: Path, first: int, right: np.ndarray, values: np.ndarray) -> None:

@@ -118,18 +118,24 @@ def _rows(
     with file.open("rb") as lines:
         every = iter(lambda: lines.readline(_LONGEST_ROW), b"")
         numbered = enumerate(itertools.islice(every, size or None), 1)
-        while block := list(itertools.islice(numbered, _BLOCK)):
-            documents, labels = [], []
-            for number, line in block:
-                try:
-                    label, *pair = _parse(line, width)
-                except ValueError as error:
-                    raise RunError(f"{file}:{number}: {error}") from None
-                labels.append(label)
-                documents += pair
-                if not line.endswith(b"\n"):
-                    note(f"{file}:{number}: the last row has no line end: is the file cut off?")
-            yield documents, labels
+        # Each row is cut to the width at once: rows may be long, and a block has many.
+        rows = (_row(file, number, line, width, note) for number, line in numbered)
+        while block := list(itertools.islice(rows, _BLOCK)):
+            labels = [label for label, *_ in block]
+            yield [document for _, *pair in block for document in pair], labels
+
+
+def _row(
+    file: Path, number: int, line: bytes, width: int, note: Callable[[str], None]
+) -> tuple[int, bytes, bytes]:
+    """Return what `_parse` does; the error of a malformed row names its file and number."""
+    try:
+        row = _parse(line, width)
+    except ValueError as error:
+        raise RunError(f"{file}:{number}: {error}") from None
+    if not line.endswith(b"\n"):
+        note(f"{file}:{number}: the last row has no line end: is the file cut off?")
+    return row
 
 
 def _parse(line: bytes, width: int) -> tuple[int, bytes, bytes]:

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
-from common import PATIENCE, refused
+from common import PATIENCE, ROOT, refused
 from plugin_cases import GOOD, HEAD, TASK, make_package
 
 from lra_bench.config import make_settings
@@ -36,6 +37,14 @@ BROKEN = {
     "unprintable": (
         "class E(Exception):\n    def __str__(self): raise ValueError\nraise E\n",
         WHERE + "4: E",
+    ),
+    "exits-in-its-message": (
+        "class E(BaseException):\n    def __str__(self): raise SystemExit(5)\nraise E\n",
+        WHERE + "4: E",
+    ),
+    "closes-the-streams": (
+        "import sys\nsys.stdout.close()\nsys.stderr.close()\n1 / 0\n",
+        WHERE + "5: ZeroDivisionError",
     ),
     "hostile-message": ("raise ValueError('\\x1b[31mred\\nmore')\n", r"ValueError: \x1b[31mred"),
     "long-message": ("raise ValueError('x' * 10**6)\n", "xxx..."),
@@ -176,6 +185,35 @@ def test_of_two_plugins_of_one_name_the_second_is_left_out(package, capsys):
     err = capsys.readouterr().err
     assert err.count("left out") == 1
     assert "'same' is registered twice: by third_party_" in err
+
+
+def test_a_plugin_changes_neither_where_the_command_writes_nor_what_stops_it(
+    package, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    ignored = "".join(f"signal.signal({number:d}, signal.SIG_IGN)\n" for number in numbers)
+    package(
+        "import os, signal, sys\nos.chdir('/')\nos.umask(0o777)\nsys.stdout = sys.stderr = None\n"
+        f"{ignored}{GOOD.format('good')}"
+    )
+    before = ([signal.getsignal(number) for number in numbers], sys.stdout, sys.stderr)
+    assert "good" in ATTENTIONS.names()
+    assert ([signal.getsignal(number) for number in numbers], sys.stdout, sys.stderr) == before
+    assert Path.cwd() == tmp_path
+    file = tmp_path / "file"
+    file.touch()
+    assert file.stat().st_mode & 0o600 == 0o600
+
+
+def test_a_plugin_that_forks_does_not_do_the_command_twice(tmp_path):
+    make_package(tmp_path, "forks", f"{HEAD}import os\nos.fork()\n{GOOD.format('good')}",
+                 {"good": "forks.plugin"})  # fmt: skip
+    command = [sys.executable, "-m", "lra_bench", "list", "attentions", "--json"]
+    path = os.pathsep.join([str(ROOT), str(tmp_path)])
+    out = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True,
+                         check=True, timeout=PATIENCE).stdout  # fmt: skip
+    assert "good" in json.loads(out)["attentions"]
 
 
 def test_a_run_of_another_attention_does_not_import_a_plugin(package, capsys):

@@ -17,7 +17,8 @@ from lra_bench.analysis import plots
 from lra_bench.attentions.performer_softmax import PerformerSoftmax
 from lra_bench.contracts import Dims
 from lra_bench.display.progress import Display
-from lra_bench.files import sha256, write_json
+from lra_bench.files.json_files import write_json
+from lra_bench.files.regular import sha256
 
 # The options of `PerformerSoftmax` for each line; the first four lines are the paper's.
 VARIANTS: dict[str, dict[str, Any]] = {

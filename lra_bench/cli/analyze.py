@@ -90,9 +90,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     import importlib
 
     from lra_bench.display.progress import Display
-    from lra_bench.files import refuse_file
 
-    refuse_file(args.out)
     study: Any = importlib.import_module(f"lra_bench.analysis.{args.study}")
     setup, display = study.Setup(**_SETUPS[args.study](args)), Display()
     agrees = study.run(setup, args.out, display)

@@ -1,15 +1,18 @@
 """The command lra-bench data: prepare, check and show the data of a task."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import add_data_dir, add_preset, add_set, one_of
 from lra_bench.cli.paths import output_file, problem
+from lra_bench.display.escape import terminal
 
 if TYPE_CHECKING:
     from lra_bench.contracts import Task
     from lra_bench.data.location import Location
+    from lra_bench.data.need import Need
     from lra_bench.data.store import Store
     from lra_bench.display.progress import Display
 
@@ -48,7 +51,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do the action and return the exit status."""
     del argv
     from lra_bench.config import make_settings
-    from lra_bench.data.location import data_root, locate
+    from lra_bench.data.location import data_root
+    from lra_bench.data.need import need
     from lra_bench.data.store import open_store
     from lra_bench.display.progress import Display
     from lra_bench.errors import UsageError
@@ -58,16 +62,20 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     task = make_task(args.task, settings.data)
     source, path = _source(task, args.source, settings.data_source)
     args.source_files = path
-    download = args.source == "download"
-    location, display = locate(data_root(args.data_dir), task, source), Display()
+    data = need(task, replace(settings, data_source=source), data_root(args.data_dir), args.set)
+    display, download = Display(), args.source == "download"
+    if download and not data.source.sha256:
+        raise UsageError(f"can't download {task.name} by itself; {data.remedy()}")
     if args.action == "prepare":
-        _prepare(task, location, path, display, download=download)
+        if path is None:
+            data.require_files()
+        _prepare(task, data.location, path, display, download=download)
         usual = source == task.sources[0].name
         display.line(f"to run on these data: {_run_command(args, None if usual else source)}")
         return 0
-    if not location.exists():
-        raise UsageError(_not_prepared(args, task, location))
-    store = open_store(location)
+    if not data.is_there:
+        raise UsageError(_not_prepared(data))
+    store = open_store(data.location)
     if args.action == "show":
         return _show(task, store, args.out, display)
     return _check(task, store, display)
@@ -85,7 +93,7 @@ def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path |
         UsageError: the task has no such source.
     """
     from lra_bench.errors import UsageError
-    from lra_bench.files import expanded
+    from lra_bench.files.paths import expanded
 
     if argument is None or argument in (source.name for source in task.sources):
         return argument or usual, None
@@ -108,21 +116,18 @@ def _choices(task: "Task") -> str:
 
 
 def _downloadable(task: "Task") -> str:
-    """Return the name of the source that can be downloaded by itself.
+    """Return the name of the source that can be downloaded by itself, else of one with files.
 
     Raises:
-        UsageError: there is none; the message says where to get the files.
+        UsageError: there is neither.
     """
-    from lra_bench.data.obtain import missing
     from lra_bench.errors import UsageError
 
-    for source in task.sources:
-        if source.sha256:
-            return source.name
-    source = next((source for source in task.sources if source.url), None)
-    if source is None:
+    sources = sorted(task.sources, key=lambda source: not source.sha256)
+    name = next((source.name for source in sources if source.url), None)
+    if name is None:
         raise UsageError(f"{task.name} can't be downloaded; {_choices(task)}")
-    raise UsageError(f"can't download {task.name} by itself; {missing(task, source)}")
+    return name
 
 
 def _prepare(
@@ -136,7 +141,7 @@ def _prepare(
     display.line(f"examples: {sizes}; {manifest.origin}")
     notes = manifest.notes
     for note in notes[:_NOTES]:
-        display.line(f"note: {note}")
+        display.line(terminal(f"note: {note}"))
     if len(notes) > _NOTES:
         display.line(f"and {len(notes) - _NOTES:,} more notes in the manifest")
 
@@ -150,35 +155,24 @@ def _run_command(args: argparse.Namespace, source: str | None) -> str:
     """
     from lra_bench.display import command
 
-    words = ["run", "--task", args.task, *_repeated(args)]
-    return command.command(*words, *command.settings([f"data.source={source}"] if source else []))
-
-
-def _not_prepared(args: argparse.Namespace, task: "Task", location: "Location") -> str:
-    """Return the message that there is no store, with the command that prepares it."""
-    from lra_bench.contracts import source_of
-    from lra_bench.data.location import locate
-    from lra_bench.display import command
-
-    source = source_of(task, location.source)
-    given_files = source.files and not source.sha256
-    word = "download" if source.sha256 else "PATH" if given_files else source.name
-    prepare = command.command("data", "prepare", args.task, "--source", word, *_repeated(args))
-    names = (other.name for other in task.sources if other.name != source.name)
-    others = [name for name in names if locate(location.root, task, name).exists()]
-    hint = f"; there are data of --source {' and '.join(others)}" if others else ""
-    return f"no data at {location.path}; prepare them with {prepare}{hint}"
-
-
-def _repeated(args: argparse.Namespace) -> list[str]:
-    """Return the words by which another command takes the same data, except for their source."""
-    from lra_bench.display import command
-
-    words = command.option("--preset", args.preset)
+    words = ["run", "--task", args.task, *command.option("--preset", args.preset)]
     if args.data_dir is not None:
         words += command.option("--data-dir", args.data_dir)
     overrides = [item for item in args.set if item.partition("=")[0] != "data.source"]
-    return words + command.settings(overrides)
+    if source:
+        overrides.append(f"data.source={source}")
+    return command.command(*words, *command.settings(overrides))
+
+
+def _not_prepared(data: "Need") -> str:
+    """Return the message that there is no store, with the command that prepares it."""
+    from lra_bench.data.location import locate
+
+    location, task = data.location, data.task
+    names = (source.name for source in task.sources if source.name != location.source)
+    others = [name for name in names if locate(location.root, task, name).exists()]
+    hint = f"; there are data of --source {' and '.join(others)}" if others else ""
+    return f"no data at {location.path}; prepare them with {data.prepare_command()}{hint}"
 
 
 def _check(task: "Task", store: "Store", display: "Display") -> int:

@@ -97,9 +97,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.efficiency.measure import Effort, Measuring, machine
     from lra_bench.efficiency.plan import cells
     from lra_bench.errors import UsageError
-    from lra_bench.files import locked, refuse_file
+    from lra_bench.files.locks import locked
 
-    refuse_file(args.out)
     targets.check(args.target)
     choice = _choice(args, None)
     cells(choice)  # refuses a wrong choice before anything starts

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lra_bench.errors import UsageError
-from lra_bench.files import expanded
+from lra_bench.errors import NOT_ALLOWED, UsageError
+from lra_bench.files.paths import expanded
 
 # Errors of the operating system that another path would not have.
 _OF_THE_PATH = {
@@ -24,7 +24,6 @@ _OF_THE_PATH = {
     errno.ELOOP: "links that lead in a circle",
     errno.EINVAL: "not a name that this file system takes",
 }
-_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def reason(error: OSError) -> str:
@@ -147,7 +146,7 @@ def blame(error: OSError, paths: Given, args: argparse.Namespace) -> str | None:
         if _related(failed, str(path.absolute())):
             at = "" if failed == str(path.absolute()) else f" (at {failed})"
             return f"{option}{path}: can't be used: {reason(error)}{at}"
-    if error.errno in _NOT_ALLOWED:
+    if error.errno in NOT_ALLOWED:
         return f"{failed}: can't be used: {reason(error)}"
     return None
 

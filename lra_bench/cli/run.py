@@ -193,10 +193,13 @@ def _execute(
 ) -> "Record":
     """Do the run and return its record."""
     from lra_bench.data.location import data_root
+    from lra_bench.data.need import need
+    from lra_bench.registry import make_task
     from lra_bench.training.run import execute
 
     root = data_root(args.data_dir)
-    stop.processes.together(lambda: _check_data(settings, root, args.set))
+    data = need(make_task(settings.task, settings.data), settings, root, args.set)
+    stop.processes.together(data.require_files)
     return execute(
         settings,
         folder,
@@ -206,21 +209,6 @@ def _execute(
         resume=args.resume,
         memory_limit=args.memory_limit,
     )
-
-
-def _check_data(settings: "RunSettings", root: Path, overrides: list[str]) -> None:
-    """Check that the data are there or can be prepared.
-
-    Raises:
-        UsageError: the user has to give files; the message has the command for it.
-    """
-    from lra_bench.data.need import need
-    from lra_bench.errors import UsageError
-    from lra_bench.registry import make_task
-
-    data = need(make_task(settings.task, settings.data), settings, root, overrides)
-    if data.is_missing:
-        raise UsageError(f"no data for {settings.task} yet: {data.remedy()}")
 
 
 def _show(record: "Record", folder: Path, display: "Display") -> None:

@@ -24,7 +24,7 @@ def main() -> int:
     threading.Thread(target=_stop_at_end, args=(from_sweep,), daemon=True).start()
 
     from lra_bench.cli import main as lra_bench
-    from lra_bench.files import locked
+    from lra_bench.files.locks import locked
     from lra_bench.records.run_folder import RunFolder
 
     folder = Path(request["folder"])

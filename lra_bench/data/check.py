@@ -39,7 +39,7 @@ def check(task: Task, store: Store) -> Iterator[Finding]:
     """Yield all findings on a store whose checksums match."""
     manifest = store.manifest
     yield Finding("checksums", True, "all files are as they were written")
-    if manifest.sha256 is None:
+    if manifest.checksum is None:
         yield Finding("manifest", None, "it has no checksum, so a change of it would not show")
     path = f" from {manifest.path}" if manifest.path else ""
     yield Finding("source", True, f"{manifest.source}{path}: {manifest.origin}")

@@ -10,7 +10,8 @@ from pathlib import Path
 from lra_bench.contracts import Source, Task
 from lra_bench.display.progress import Display
 from lra_bench.errors import RunError, is_disk_full, one_line
-from lra_bench.files import locked, sha256
+from lra_bench.files.locks import locked
+from lra_bench.files.regular import sha256
 
 _PROBE_SECONDS = 4.0
 _AGENT = {"User-Agent": "lra-bench"}

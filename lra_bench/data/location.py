@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lra_bench.contracts import Task
 from lra_bench.errors import UsageError
-from lra_bench.files import expanded
+from lra_bench.files.paths import expanded
 
 # The version of the store's format; part of the fingerprint.
 SCHEMA = 2

@@ -1,7 +1,5 @@
 """The manifest of a token store: its contents, their source, and the checksums of its files."""
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -11,7 +9,13 @@ from typing import Any, TypeVar
 from lra_bench.contracts import SPLITS
 from lra_bench.data.location import SCHEMA, Location
 from lra_bench.errors import RunError
-from lra_bench.files import read_json, write_json
+from lra_bench.files.json_files import (
+    CHECKSUM,
+    read_json,
+    with_checksum,
+    without_checksum,
+    write_json,
+)
 
 Value = TypeVar("Value")
 
@@ -52,8 +56,8 @@ class Manifest:
         splits: by name of the split.
         notes: remarks of the task, such as a file that was skipped.
         official: whether these are the benchmark's published data.
-        sha256: the checksum of all other keys; None in a manifest of version 0.2.0 or earlier, in
-            which a change isn't noticed.
+        checksum: SHA-256 of the other keys; None in a manifest of version 0.2.0 or earlier, in
+            which a change is not noticed.
     """
 
     schema: int
@@ -67,7 +71,7 @@ class Manifest:
     splits: dict[str, SplitManifest]
     notes: list[str]
     official: bool
-    sha256: str | None = None
+    checksum: str | None = None
 
     @property
     def origin(self) -> str:
@@ -83,7 +87,8 @@ class Manifest:
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write the manifest with its checksum as JSON, atomically."""
     fields = asdict(manifest)
-    write_json(path, {**fields, "sha256": _checksum(fields)})
+    del fields[CHECKSUM]
+    write_json(path, with_checksum(fields))
 
 
 def read_manifest(location: Location) -> Manifest:
@@ -101,22 +106,13 @@ def read_manifest(location: Location) -> Manifest:
     raise RunError(f"{location.manifest} is damaged ({reason}); {location.remedy}") from None
 
 
-def _checksum(fields: dict[str, Any]) -> str:
-    """Return the SHA-256 of all keys but the checksum itself."""
-    content = {key: value for key, value in fields.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def _manifest(value: Any) -> Manifest:
     """Build a manifest from JSON.
 
     Raises:
         TypeError, ValueError, KeyError: a value is of the wrong type, impossible or missing.
     """
-    fields = _typed(value, dict, "the file")
-    sha256 = fields.get("sha256")
-    if sha256 is not None and sha256 != _checksum(fields):
-        raise ValueError("it doesn't match its own checksum: it was changed by hand")
+    fields = without_checksum(_typed(value, dict, "the file"))
     path = fields["path"]
     splits = _typed(fields["splits"], dict, "splits")
     _require_keys(splits, SPLITS, "splits")
@@ -134,7 +130,7 @@ def _manifest(value: Any) -> Manifest:
         splits={name: _split(name, split) for name, split in splits.items()},
         notes=[_typed(note, str, "a note") for note in _typed(fields["notes"], list, "notes")],
         official=_typed(fields["official"], bool, "official"),
-        sha256=sha256,
+        checksum=value.get(CHECKSUM),
     )
 
 

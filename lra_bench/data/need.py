@@ -14,6 +14,7 @@ from lra_bench.data.manifest import read_manifest
 from lra_bench.data.prepare import remembered
 from lra_bench.display import command
 from lra_bench.display.units import size_text
+from lra_bench.errors import UsageError
 from lra_bench.settings import RunSettings
 
 _LABEL_BYTES = 4
@@ -90,9 +91,20 @@ class Need:
         sizes = self.sizes()
         return sum(sizes.values()) * (self.task.max_len * token_bytes + _LABEL_BYTES) or None
 
+    def require_files(self) -> None:
+        """Check that the store is there or can be prepared.
+
+        Raises:
+            UsageError: the user has to give files; the message has the command for it.
+        """
+        if self.is_missing:
+            raise UsageError(f"no data for {self.task.name} yet: {self.remedy()}")
+
     def prepare_command(self) -> str:
-        """Return the command that prepares the store from files; PATH stands for theirs."""
-        words = ["data", "prepare", self.task.name, "--source", "PATH"]
+        """Return the command that prepares the store; PATH stands for that of the user's files."""
+        given = "PATH" if self.source.files else self.source.name
+        source = "download" if self.source.sha256 else given
+        words = ["data", "prepare", self.task.name, "--source", source]
         words += command.option("--preset", self.preset)
         if self.location.root != data_root(None):
             words += command.option("--data-dir", self.location.root)

@@ -77,13 +77,6 @@ def _find(task: Task, source: Source, location: Location, display: Display) -> P
     if path is not None:
         return path
     if not source.sha256:
-        raise UsageError(missing(task, source))
+        where = f"get {source.files} from {source.url}"
+        raise UsageError(f"no data for {task.name} yet: {where}, and name them by --source PATH")
     return fetch(task, source, location.downloads, display)
-
-
-def missing(task: Task, source: Source) -> str:
-    """Return what to do where the source's files are missing and have no download of their own."""
-    return (
-        f"no data for {task.name} yet: get {source.files} from {source.url}, then "
-        f"lra-bench data prepare {task.name} --source PATH"
-    )

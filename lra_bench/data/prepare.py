@@ -1,7 +1,6 @@
 """Make a token store from what a task reads."""
 
 import contextlib
-import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,11 +19,11 @@ from lra_bench.data.manifest import (
     write_manifest,
 )
 from lra_bench.data.store import Store, open_store
-from lra_bench.errors import RunError, UsageError, is_disk_full
-from lra_bench.files import locked, read_json, sha256, write_json
+from lra_bench.errors import NOT_ALLOWED, RunError, UsageError, is_disk_full
+from lra_bench.files.json_files import read_json, write_json
+from lra_bench.files.locks import locked
+from lra_bench.files.regular import sha256
 from lra_bench.runtime.memory import TO_READ_ARCHIVES, require_address_space
-
-_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def prepare(
@@ -82,7 +81,7 @@ def writable(location: Location) -> Iterator[None]:
     except OSError as error:
         place = error.filename or location.root
         inside = Path(os.fsdecode(place)).is_relative_to(location.root)
-        if error.errno in _NOT_WRITABLE and inside:
+        if error.errno in NOT_ALLOWED and inside:
             text = f"can't write to {place} ({error.strerror}); {OTHER_ROOT}"
             raise UsageError(text) from None
         _name_full_disk(location, error)
@@ -114,7 +113,7 @@ def remember(location: Location, path: Path) -> None:
     try:
         write_json(location.remembered, {"path": str(path.resolve())})
     except OSError as error:
-        if error.errno not in _NOT_WRITABLE:  # the data root may belong to another user
+        if error.errno not in NOT_ALLOWED:  # the data root may belong to another user
             raise
 
 

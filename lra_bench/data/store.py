@@ -21,7 +21,8 @@ from lra_bench.contracts import SPLITS, Task
 from lra_bench.data.location import Location
 from lra_bench.data.manifest import LABELS, TOKENS, Manifest, SplitManifest, read_manifest
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import npy_header, open_regular, sha256
+from lra_bench.files.npy import npy_header
+from lra_bench.files.regular import open_regular, sha256
 
 _BLOCK_BYTES = 8 * 2**20
 
@@ -111,7 +112,8 @@ def open_store(location: Location) -> Store:
             other data than the task's.
     """
     if not location.exists():
-        raise UsageError(_no_data(location))
+        command = f"lra-bench data prepare {location.task}"
+        raise UsageError(f"no data at {location.path}; prepare them with {command}")
     manifest = read_manifest(location)
     _require_same(location, manifest)
     splits = {name: _open_split(location, manifest, name) for name in SPLITS}
@@ -145,7 +147,7 @@ def _open_split(location: Location, manifest: Manifest, name: str) -> Split:
     except (OSError, ValueError) as error:
         raise RunError(f"{folder}: {error}; {location.remedy}") from None
     split = Split(tokens, labels)
-    wrong = _wrong_values(split, facts, task, is_sealed=manifest.sha256 is not None)
+    wrong = _wrong_values(split, facts, task, is_sealed=manifest.checksum is not None)
     if wrong:
         raise RunError(f"{folder} holds {wrong}; {location.remedy}")
     return split
@@ -182,6 +184,7 @@ def _open_array(
     wanted = (examples, *(shape[1:] if row is None else row))
     if shape != wanted or dtype.str not in [np.dtype(name).str for name in dtypes] or is_fortran:
         form = f"{dtype.name} {shape}{' in the order of Fortran' if is_fortran else ''}"
+        form += "" if dtype.isnative else " in another byte order"
         raise ValueError(f"{file.name} is {form}, must be {' or '.join(dtypes)} {wanted}")
     return np.memmap(file, dtype, "r", start, shape)
 
@@ -205,13 +208,3 @@ def largest_token(tokens: np.ndarray) -> int:
     """Return the largest id in the tokens, (n, ...); at most some megabytes are read at once."""
     rows = max(1, _BLOCK_BYTES // max(1, tokens[:1].nbytes))
     return max(int(tokens[start : start + rows].max()) for start in range(0, len(tokens), rows))
-
-
-def _no_data(location: Location) -> str:
-    """Return the message that says how to prepare the store, and which other sources have one."""
-    command = f"lra-bench data prepare {location.task} [--source PATH] [--preset PRESET]"
-    manifests = (location.root / location.task).glob("*/manifest.json")
-    sources = {path.parent.name.rpartition("-")[0] for path in manifests}
-    others = " and ".join(sorted(sources - {location.source}))
-    hint = f"; there are data of --source {others}" if others else ""
-    return f"no data at {location.path}; prepare them with {command}{hint}"

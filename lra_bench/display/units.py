@@ -69,10 +69,10 @@ def parse_size(text: str) -> int:
     """Parse "16GiB", "500MB", "1000000" or "1e6" into bytes; "16G" is 16 GiB.
 
     Raises:
-        ValueError: the text is no size.
+        ValueError: the text is no size, or one beyond all bounds.
     """
     match = _SIZE.fullmatch(text.strip())
-    if not match:
+    if not match or not math.isfinite(float(match[1])):
         raise ValueError(text)
     unit = (match[2] or "").lower()
     decimal = unit and not unit.endswith("i") and text.strip().lower().endswith("b")

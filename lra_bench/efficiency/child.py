@@ -109,9 +109,13 @@ class _Stages:
         import jax
 
         from lra_bench.efficiency import programs, targets
+        from lra_bench.registry import ATTENTIONS
+        from lra_bench.runtime import numerics
         from lra_bench.runtime.environment import environment
         from lra_bench.runtime.flops import count_flops
 
+        ATTENTIONS.get(self.cell.attention)
+        numerics.pin()  # a plug-in may have changed what results depend on
         # Otherwise a call could return before its work is done.
         jax.config.update("jax_cpu_enable_async_dispatch", False)
         cell, self.program = self.cell, programs.build(self.cell)

@@ -16,7 +16,8 @@ from lra_bench.efficiency import records, supervise
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell
 from lra_bench.efficiency.measurement import Clock, Measurement
 from lra_bench.efficiency.search import largest
-from lra_bench.files import append_line, private_folder
+from lra_bench.files.json_lines import append_line
+from lra_bench.files.private import private_folder
 from lra_bench.runtime.environment import Environment
 
 # A length that cannot be done for these reasons cannot be done longer.

@@ -17,7 +17,7 @@ from lra_bench.efficiency.measurement import (
     Timing,
 )
 from lra_bench.errors import UsageError, one_line
-from lra_bench.files import read_lines
+from lra_bench.files.json_lines import read_lines
 from lra_bench.records.find import files_below, leave_out, leave_out_lines
 from lra_bench.records.record import parse_environment
 from lra_bench.records.values import group, is_count, is_number, is_text, is_whole, kept, or_none

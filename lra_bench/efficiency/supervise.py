@@ -15,7 +15,7 @@ from lra_bench.efficiency import records
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell
 from lra_bench.efficiency.measurement import Measurement
 from lra_bench.errors import KILLED_FOR_MEMORY, RunError, UsageError, says_out_of_memory
-from lra_bench.files import parse_json
+from lra_bench.files.json_lines import parse_lines
 from lra_bench.records.record import parse_environment
 from lra_bench.runtime import memory
 from lra_bench.runtime.environment import Environment
@@ -160,12 +160,8 @@ def _content(file: IO[bytes]) -> str:
 
 def _last_result(text: str) -> dict[str, Any]:
     """Return the last whole result of a measuring process; {} if there is none."""
-    for line in reversed(text.splitlines()):
-        with contextlib.suppress(ValueError):
-            result = parse_json(line)
-            if isinstance(result, dict):
-                return result
-    return {}
+    results = [value for value in parse_lines(text)[0] if isinstance(value, dict)]
+    return results[-1] if results else {}
 
 
 def _wait(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from lra_bench.files import json_line, parse_lines, read_bytes, write_atomically
+from lra_bench.files.atomic import write_atomically
+from lra_bench.files.json_lines import LINE_CHECKSUM, json_line, parse_lines, text_of_lines
 from lra_bench.records import answers
 from lra_bench.records.record import Score
 from lra_bench.records.values import (
@@ -183,18 +184,22 @@ def read_counting(path: Path) -> tuple[list[MetricsLine], int]:
     Raises:
         OSError: the file cannot be read, is not a regular file, or is too large.
     """
-    if not os.path.lexists(path):
-        return [], 0
-    return parse(read_bytes(path).decode(errors="replace"))
+    return parse(text_of_lines(path))
 
 
 def parse(text: str) -> tuple[list[MetricsLine], int]:
-    """Return the lines in a text, and how many others are damaged; see `read_counting`."""
+    """Return the lines in a text, and how many others are damaged; see `read_counting`.
+
+    One version writes all lines of a file, so either all of them have a checksum or none.
+    """
+    sealed = f'"{LINE_CHECKSUM}"' in text
     whole, _, tail = text.rpartition("\n")
-    values, damaged = parse_lines(whole)
+    values, damaged = parse_lines(whole, sealed=sealed)
     lines = [MetricsLine(**value) for value in values if _is_line(value)]
     damaged += len(values) - len(lines)
-    last = [MetricsLine(**value) for value in parse_lines(tail)[0] if _is_line(value)]
+    last = [
+        MetricsLine(**value) for value in parse_lines(tail, sealed=sealed)[0] if _is_line(value)
+    ]
     return [*lines, *last], damaged
 
 

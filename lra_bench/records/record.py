@@ -11,7 +11,7 @@ from jaxtyping import Bool
 
 from lra_bench.data.store import Provenance
 from lra_bench.errors import RunError, one_line
-from lra_bench.files import read_json, with_checksum, without_checksum, write_json
+from lra_bench.files.json_files import read_json, with_checksum, without_checksum, write_json
 from lra_bench.records import answers
 from lra_bench.records.values import (
     group,

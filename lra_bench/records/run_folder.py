@@ -8,7 +8,9 @@ from typing import Any
 
 from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import locked, read_json, refuse_file, remove_leftovers, write_json
+from lra_bench.files.atomic import remove_leftovers
+from lra_bench.files.json_files import read_json, write_json
+from lra_bench.files.locks import locked
 from lra_bench.ranges import checked
 from lra_bench.records import record
 from lra_bench.records.record import Record
@@ -68,7 +70,8 @@ class RunFolder:
             UsageError: it holds something else.
             RunError: its contents cannot be read.
         """
-        refuse_file(self.path)
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"--out {self.path}: is a file, not a folder")
         if self.started:
             self._refuse_other(settings)
         else:

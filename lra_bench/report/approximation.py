@@ -11,9 +11,11 @@ from typing import Any
 import pandas as pd
 
 from lra_bench.analysis import plots
+from lra_bench.display.command import command
 from lra_bench.display.escape import terminal
 from lra_bench.errors import one_line
-from lra_bench.files import read_bytes, read_json
+from lra_bench.files.json_files import read_json
+from lra_bench.files.regular import read_bytes
 from lra_bench.records.find import files_below, leave_out
 from lra_bench.records.values import group, is_number, is_whole
 from lra_bench.report import figure
@@ -193,9 +195,9 @@ def _command(study: Study) -> Html | None:
     """Return the command that repeats a study; None if its setup is not known."""
     if not _FLAGS.keys() <= study.setup.keys():
         return None
-    words = ["lra-bench analyze approximation --out DIR"]
+    words = ["analyze", "approximation", "--out", "DIR"]
     for key, flag in _FLAGS.items():
         value = study.setup[key]
-        words.append(f"{flag} {','.join(map(str, value)) if isinstance(value, list) else value}")
+        words += [flag, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
     words += ["--redraw"] if study.setup.get("redraw") else []
-    return tag("pre", tag("code", terminal(" ".join(words))), class_="command")
+    return tag("pre", tag("code", command(*words)), class_="command")

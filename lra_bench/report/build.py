@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lra_bench.display import figures
-from lra_bench.files import refuse_file, write_atomically
+from lra_bench.files.atomic import write_atomically
 from lra_bench.report import (
     approximation,
     bubbles,
@@ -36,9 +36,8 @@ def write(folders: Sequence[Path], out: Path, *, with_published: bool) -> list[P
         The files that were written, the page first.
 
     Raises:
-        UsageError: `out` is a file, a folder is missing, or there is no record at all.
+        UsageError: a folder is missing, or there is no record at all.
     """
-    refuse_file(out)
     inputs = gather(folders)
     out.mkdir(parents=True, exist_ok=True)
     sections, drawn = compose(inputs, with_published=with_published)

@@ -1,11 +1,10 @@
 """Write the command that repeats a run or measures a group of efficiency cells again."""
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lra_bench.display.escape import terminal
+from lra_bench.display import command as shell
 from lra_bench.efficiency import plan
 from lra_bench.efficiency.measurement import Measurement
 from lra_bench.efficiency.plan import Choice
@@ -40,12 +39,12 @@ class Again:
 def again(run: Record) -> Again:
     """Return the command that repeats a run: its names, and where it departs from its preset."""
     names = {key: getattr(run, key) for key in ("task", "attention", "preset", "seed")}
-    words = ["lra-bench", "run", *(x for key, value in names.items() for x in (f"--{key}", value))]
+    words = ["run", *(x for key, value in names.items() for x in (f"--{key}", value))]
     for change in changes(run):
         words += ["--set", f"{change.key}={_argument(change.value)}"]
     if run.init_from is not None:
         words += ["--init-from", run.init_from.path or "CHECKPOINT"]
-    return Again(terminal(shlex.join(map(str, words))), _doubt(run))
+    return Again(shell.command(*words), _doubt(run))
 
 
 def changes(run: Record) -> list[Departure]:
@@ -126,10 +125,7 @@ def _kind(row: Measured) -> Any:
 
 def _shell(choice: Choice) -> str:
     """Return the command line that asks for a choice."""
-    words = ["lra-bench", "efficiency", *_flags(choice)]
-    for override in choice.overrides:
-        words += ["--set", override]
-    return terminal(shlex.join(words))
+    return shell.command("efficiency", *_flags(choice), *shell.settings(choice.overrides))
 
 
 def _flags(choice: Choice) -> Iterator[str]:

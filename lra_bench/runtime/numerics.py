@@ -1,22 +1,9 @@
-"""The settings of JAX and XLA that change results: they are pinned, or recorded with the run.
+"""Pin the settings of JAX that change results: each has one value, whatever variables say."""
 
-A setting of JAX has one value here, whatever the environment says. The flags of XLA and of the
-libraries below it have no fixed meaning from version to version, so they are left as they are: the
-run records them, and goes on only under the same ones.
-"""
-
-import contextlib
 import os
-import re
-import shlex
 import sys
-from collections.abc import Mapping
 from enum import Enum
-from pathlib import Path
 from typing import Any
-
-from lra_bench.errors import RunError, UsageError
-from lra_bench.files import read_json, read_text, write_json
 
 # JAX's own defaults of the settings that change numbers, or that end a run at other places.
 PINNED: dict[str, Any] = {
@@ -74,16 +61,7 @@ PINNED: dict[str, Any] = {
     "jax_use_shardy_partitioner": True,
     "jax_use_simplified_jaxpr_constants": False,
 }
-# Of these variables nothing can be pinned. A variable counts where its platform computes.
-_VARIABLES = {"XLA_FLAGS": None, "LIBTPU_INIT_ARGS": "tpu", "NVIDIA_TF32_OVERRIDE": "gpu"}
-# Flags that change no result: the number of devices, and what is written, shown, or waited for.
-_NEUTRAL = re.compile(
-    r"--xla_(force_host_platform_device_count|tpu_use_enhanced_launch_barrier"
-    r"|\w*(dump|timeout|cache_dir|data_dir|profil|log|print|alarm|parallel_codegen"
-    r"|compilation_parallelism)\w*)"
-)
 _TRUE, _FALSE = ("y", "yes", "t", "true", "on", "1"), ("n", "no", "f", "false", "off", "0")
-FILE = "flags.json"
 
 
 def pin() -> None:
@@ -137,84 +115,3 @@ def _says(text: str, value: Any) -> bool:
         except ValueError:
             return False
     return text.lower() == (value or "").lower()
-
-
-def flags(env: Mapping[str, str], platform: str) -> dict[str, str]:
-    """Return the flags of an environment that change results, by the name of their variable.
-
-    Args:
-        env: the environment variables.
-        platform: "cpu", "gpu" or "tpu"; flags of other platforms change nothing.
-    """
-    parts = {
-        variable: " ".join(_changing(env.get(variable, ""), platform))
-        for variable, where in _VARIABLES.items()
-        if where in (None, platform)
-    }
-    return {variable: text for variable, text in parts.items() if text}
-
-
-def _changing(text: str, platform: str) -> list[str]:
-    """Return the flags in a text that change results, in order of their names."""
-    values: dict[str, str] = {}
-    for flag in _words(text.strip()):
-        name, _, value = flag.partition("=")
-        values[name] = value  # of several the last counts
-    others = {"--xla_cpu_", "--xla_gpu_", "--xla_tpu_"} - {f"--xla_{platform}_"}
-    names = [name for name in sorted(values) if not name.startswith(tuple(others))]
-    return [
-        f"{name}={values[name]}" if values[name] else name
-        for name in names
-        if not _NEUTRAL.fullmatch(name)
-    ]
-
-
-def _words(text: str) -> list[str]:
-    """Return the flags in a variable, or in the file that it names instead."""
-    if not text.startswith("-"):
-        with contextlib.suppress(OSError, ValueError):
-            text = read_text(Path(text))
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()
-
-
-def check_flags(folder: Path, platform: str) -> None:
-    """Check that a run goes on under the flags that it began with.
-
-    Args:
-        folder: of the run.
-        platform: "cpu", "gpu" or "tpu".
-
-    Raises:
-        UsageError: a flag that changes results is different.
-        RunError: the file of flags cannot be read.
-    """
-    path, now = folder / FILE, flags(os.environ, platform)
-    if not path.exists():  # nothing has begun here, or an older version began it
-        return
-    try:
-        before = {str(name): str(text) for name, text in read_json(path).items()}
-    except (OSError, ValueError, AttributeError):
-        raise RunError(f"{path} can't be read; remove the folder of the run") from None
-    for name in sorted({*before, *now}):
-        if _normal(before.get(name, "")) != _normal(now.get(name, "")):
-            then, here = (f"{name}={shlex.quote(x.get(name, ''))}" for x in (before, now))
-            raise UsageError(
-                f"{folder} was begun with {then}, now there is {here}, which changes results; "
-                f"set {then} to go on, or choose another --out"
-            )
-
-
-def _normal(text: str) -> list[str]:
-    """Return flags in one spelling: true and 1, and false and 0, mean the same."""
-    spelling = {"true": "1", "True": "1", "false": "0", "False": "0"}
-    pairs = [flag.partition("=") for flag in text.split(" ")]
-    return [f"{name}={spelling.get(value, value)}" for name, _, value in pairs]
-
-
-def note_flags(folder: Path, platform: str) -> None:
-    """Write down the flags that a run begins with, unless that was done before."""
-    if not (folder / FILE).exists():
-        write_json(folder / FILE, flags(os.environ, platform))

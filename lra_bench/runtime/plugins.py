@@ -1,7 +1,9 @@
 """Import modules of other people, so that one that is broken in any way stops nothing else.
 
 A module may raise anything, `SystemExit` and `KeyboardInterrupt` too, may print, and may hang. A
-signal of the user still stops the command.
+signal of the user still stops the command. Streams, handlers of signals, the working folder and
+the mask of file modes are afterwards as they were: a module that changes them would change where
+the command writes, and whether it can be stopped.
 """
 
 import contextlib
@@ -12,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, TypeVar
@@ -70,14 +72,62 @@ def guarded(call: Callable[[], Result], module: str) -> Result:
         BaseException: what the handler of a signal raised, when the user asked to stop.
     """
     watch = _Watch(limit() or _USUAL_SECONDS, module)
+    messages: Any = _Messages(sys.stderr)
+    streams = contextlib.redirect_stdout(messages), contextlib.redirect_stderr(messages)
     try:
-        streams = contextlib.redirect_stdout(sys.stderr), contextlib.redirect_stderr(sys.stderr)
-        with watch, streams[0], streams[1]:  # afterwards both are as they were
-            return call()
+        with watch, streams[0], streams[1], _process_kept():
+            try:
+                return call()
+            except BaseException as error:  # its text is made by code of the module, too
+                raise Broken(describe(error, module)) from None
+    except Broken:
+        raise
     except BaseException as error:
         if error is watch.asked:
             raise
         raise Broken(describe(error, module)) from None
+
+
+class _Messages:
+    """Standard error, which a module can write to but not close."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def close(self) -> None:
+        """Leave it open: the command writes its messages there."""
+
+
+@contextlib.contextmanager
+def _process_kept() -> Iterator[None]:
+    """Keep the working folder and the mask of file modes; end a copy of the process."""
+    process, mask = os.getpid(), os.umask(0o077)
+    os.umask(mask)
+    with _folder_kept():
+        try:
+            yield
+        finally:
+            if os.getpid() != process:  # the module has forked; the copy would do all a second time
+                os._exit(0)
+            os.umask(mask)
+
+
+@contextlib.contextmanager
+def _folder_kept() -> Iterator[None]:
+    """Keep the working folder, unless it cannot be opened."""
+    try:
+        folder = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.fchdir(folder)
+        os.close(folder)
 
 
 class _Watch:
@@ -97,9 +147,9 @@ class _Watch:
         if not self._works:
             return
         self._handlers = {
-            number: signal.signal(number, self._noting(handler))
-            for number in (signal.SIGINT, signal.SIGTERM)
-            if callable(handler := signal.getsignal(number))
+            number: signal.signal(number, self._noting(handler) if callable(handler) else handler)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            if (handler := signal.getsignal(number)) is not None  # None: not one of Python's
         }
         self._handlers[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._interrupt)
         self._last = threading.Timer(self._seconds + _GRACE_SECONDS, self._give_up)
@@ -172,7 +222,9 @@ def _said(error: BaseException) -> str:
         return f"{type(error).__name__}: {error.msg}"
     try:
         return one_line(error)
-    except Exception:
+    except _TookTooLong:
+        raise
+    except BaseException:
         return type(error).__name__
 
 

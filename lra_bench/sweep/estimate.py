@@ -15,7 +15,7 @@ from lra_bench.display.progress import Display
 from lra_bench.efficiency import records, supervise
 from lra_bench.efficiency.cells import HERE, Cell
 from lra_bench.efficiency.measurement import Measurement
-from lra_bench.files import append_line
+from lra_bench.files.json_lines import append_line
 from lra_bench.registry import make_task
 from lra_bench.settings import RunSettings
 from lra_bench.sweep.history import Attempts

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-# The variable that names the folder of compiled programs.
-COMPILED = "JAX_COMPILATION_CACHE_DIR"
+# The variable that names the folder of compiled programs, and its name in the sweep's folder.
+COMPILED, COMPILED_FOLDER = "JAX_COMPILATION_CACHE_DIR", ".compiled"
 
 
 @dataclass(frozen=True)

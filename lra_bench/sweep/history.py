@@ -12,15 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench.errors import RunError
-from lra_bench.files import (
-    BrokenLine,
-    append_line,
-    each_line,
-    read_bytes,
-    read_json,
-    remove_leftovers,
-    write_json,
-)
+from lra_bench.files.atomic import remove_leftovers
+from lra_bench.files.json_files import read_json, write_json
+from lra_bench.files.json_lines import BrokenLine, append_line, each_line, text_of_lines
 from lra_bench.records.find import leave_out_lines
 from lra_bench.records.values import is_number, is_text
 from lra_bench.sweep.plan import Job
@@ -119,8 +113,7 @@ class History:
 
     def _events(self) -> list[Any]:
         path = self.folder / EVENTS
-        text = read_bytes(path).decode(errors="replace") if path.exists() else ""
-        events = list(each_line(text))
+        events = list(each_line(text_of_lines(path)))
         if broken := sum(isinstance(event, BrokenLine) for event in events):
             leave_out_lines(broken, path)
         return events

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lra_bench.errors import UsageError
-from lra_bench.files import private_folder
+from lra_bench.files.private import private_folder
 from lra_bench.runtime import memory
 from lra_bench.sweep.executor import COMPILED, Ending, Launch, Needs
 from lra_bench.sweep.process import Process

@@ -16,8 +16,10 @@ from typing import Any
 
 from lra_bench.data.location import data_root
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import locked, private_folder, write_atomically
-from lra_bench.sweep.executor import COMPILED, Ending, Launch, Needs
+from lra_bench.files.atomic import write_atomically
+from lra_bench.files.locks import locked
+from lra_bench.files.private import private_folder
+from lra_bench.sweep.executor import COMPILED, COMPILED_FOLDER, Ending, Launch, Needs
 from lra_bench.sweep.process import GRACE_SECONDS, Process
 
 _POLL_SECONDS = 0.2
@@ -246,12 +248,12 @@ def carry_out(launch: Launch, environment: dict[str, str], token: str, content: 
         content: text of that file, by which a worker recognises the folder as shared.
     """
     if _is_shared(Path(token), content):
-        compiled = _compiled(Path(token).parent / ".compiled", launch)
+        compiled = _compiled(Path(token).parent / COMPILED_FOLDER, launch)
         return Delivery(_wait(Process(launch, (), {**compiled, **environment})), "", {})
     root = _data_root(launch)
     with _work_folder(root / ".workers") as work:
         here = replace(launch, folder=work / launch.name, log=work / "log")
-        compiled = _compiled(root / f".compiled-{os.getuid()}", here)
+        compiled = _compiled(root / f"{COMPILED_FOLDER}-{os.getuid()}", here)
         ending = _wait(Process(here, (), {**compiled, **environment}))
         paths = {name: here.folder / name for name in _SMALL_FILES}
         files = {name: path.read_text() for name, path in paths.items() if path.exists()}

@@ -36,7 +36,17 @@ class RunState:
 
 
 def run_state(folder: Path, attempts: Attempts) -> RunState:
-    """Return the state of the run in a folder; nothing is written."""
+    """Return the state of the run in a folder; nothing is written.
+
+    A run whose folder is closed to this user has failed; it does not hide the others.
+    """
+    try:
+        return _run_state(folder, attempts)
+    except PermissionError:
+        return RunState("failed", error=f"{folder}: permission denied")
+
+
+def _run_state(folder: Path, attempts: Attempts) -> RunState:
     if attempts.is_running():
         return RunState("running", last_step(folder))
     if (folder / record.FILE).exists():

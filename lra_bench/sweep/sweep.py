@@ -15,12 +15,12 @@ from lra_bench.display.progress import Display
 from lra_bench.display.units import duration
 from lra_bench.efficiency import supervise
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import locked, refuse_file
+from lra_bench.files.locks import locked
 from lra_bench.records import record
 from lra_bench.runtime.stopping import StopRequest
 from lra_bench.sweep import sweep_data
 from lra_bench.sweep.estimate import Estimate, Resources, calibrate, from_ended_runs
-from lra_bench.sweep.executor import Executor, Needs
+from lra_bench.sweep.executor import COMPILED, COMPILED_FOLDER, Executor, Needs
 from lra_bench.sweep.history import Attempts, History
 from lra_bench.sweep.local_executor import LocalExecutor, slots
 from lra_bench.sweep.plan import Choice, Job, check_folders, jobs, tasks_without_preset
@@ -28,9 +28,6 @@ from lra_bench.sweep.run_state import RunState, run_state
 from lra_bench.sweep.schedule import Patience, Schedule
 from lra_bench.sweep.tables import number, plan_table
 from lra_bench.sweep.view import View
-
-# The folder, in the sweep's, of compiled programs: runs of other seeds use them again.
-_COMPILED = ".compiled"
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,6 @@ def execute(request: Request, display: Display) -> int:
         UsageError: it can't be done as requested; no run has begun.
     """
     planned = jobs(request.choice)
-    refuse_file(request.out)
     check_folders(planned, request.out)
     for task in tasks_without_preset(request.choice):
         display.line(f"left out: {task}, which has no preset {request.choice.preset}")
@@ -205,10 +201,10 @@ class _Sweep:
     def _environment(self) -> dict[str, str]:
         """Return the variables by which runs share compiled programs."""
         environment = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-        if "JAX_COMPILATION_CACHE_DIR" in os.environ or self.request.executor == "ray":
+        if COMPILED in os.environ or self.request.executor == "ray":
             return environment
-        compiled = (self.request.out / _COMPILED).resolve()
-        return {"JAX_COMPILATION_CACHE_DIR": str(compiled), **environment}
+        compiled = (self.request.out / COMPILED_FOLDER).resolve()
+        return {COMPILED: str(compiled), **environment}
 
     def _estimates(
         self, resources: Resources | None, sizes: Mapping[str, Mapping[str, int]]
@@ -321,7 +317,7 @@ class _Sweep:
             self.display.line("stopped; the same command continues the sweep")
             return 1
         if all(self._state(job).is_done for job in self.history.jobs()):
-            shutil.rmtree(out / _COMPILED, ignore_errors=True)
+            shutil.rmtree(out / COMPILED_FOLDER, ignore_errors=True)
         table = command.command("table", command.path(out))
         self.display.line(f"the records are in {out}; to see a table: {table}")
         return 1 if schedule.failed else 0

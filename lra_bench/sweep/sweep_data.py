@@ -11,6 +11,7 @@ from lra_bench.display.progress import Display
 from lra_bench.display.units import size_text
 from lra_bench.errors import RunError
 from lra_bench.registry import make_task
+from lra_bench.suggest import listed
 from lra_bench.sweep.plan import Job
 
 
@@ -38,8 +39,7 @@ def distinct(needs: Mapping[str, Need]) -> list[Need]:
 
 def names(needs: Iterable[Need]) -> str:
     """Return the tasks of some data, such as "retrieval and text"."""
-    tasks = sorted({each.task.name for each in needs})
-    return " and ".join([", ".join(tasks[:-1]), tasks[-1]] if tasks[1:] else tasks)
+    return listed(sorted({each.task.name for each in needs}), "and")
 
 
 def show(needs: Sequence[Need], display: Display) -> None:

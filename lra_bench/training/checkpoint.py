@@ -11,17 +11,18 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 from lra_bench.errors import RunError
-from lra_bench.files import read_text, remove_leftovers, write_atomically
+from lra_bench.files.atomic import remove_leftovers, write_atomically
+from lra_bench.files.regular import read_text
 from lra_bench.runtime.devices import place
 from lra_bench.runtime.processes import Processes
 from lra_bench.training.checkpoint_format import (
     FIRST_ONLY,
     LINES,
     NOT_EVALUATED,
+    array_differences,
     by_name,
     is_whole,
     selection,
-    shape_differences,
     steps,
     validation_accuracy,
     write_checksums,
@@ -167,7 +168,7 @@ class Checkpoints:
         if metadata is None:
             folder = self._folder(step)
             raise RunError(f"checkpoint {folder} can't be read by this version of orbax")
-        difference = next(shape_differences(dict(metadata.items()), wanted), None)
+        difference = next(array_differences(dict(metadata.items()), wanted), None)
         if difference is not None:
             raise RunError(f"checkpoint {self._folder(step)} is of another model: {difference}")
         restored = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))

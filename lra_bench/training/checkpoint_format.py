@@ -9,7 +9,6 @@ The list of checksums is written last. A checkpoint without it, or whose files d
 not whole.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ import orbax.checkpoint as ocp
 from jaxtyping import Array
 
 from lra_bench.errors import RunError
-from lra_bench.files import read_json, sha256, write_json
+from lra_bench.files.json_files import read_json, write_json
+from lra_bench.files.regular import sha256
 from lra_bench.training.learner import State
 
 CHECKSUMS, LINES = "checksums.json", "lines.jsonl"
@@ -76,8 +76,18 @@ def read_selection(folder: Path) -> float:
 
 
 def steps(directory: Path) -> list[int]:
-    """Return the steps of all checkpoints in a folder, whole or not, in order."""
-    return sorted(int(path.name) for path in directory.glob("*") if path.name.isdigit())
+    """Return the steps of all checkpoints in a folder, whole or not, in order.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    return sorted(int(name) for name in names if is_step(name))
+
+
+def is_step(name: str) -> bool:
+    """Return whether a name is that of a checkpoint: a step, as orbax writes it."""
+    return name.isascii() and name.isdigit() and name == str(int(name))
 
 
 def write_checksums(folder: Path) -> None:
@@ -88,7 +98,7 @@ def write_checksums(folder: Path) -> None:
 def is_whole(folder: Path) -> bool:
     """Return whether the files of a checkpoint are as they were written."""
     try:
-        return json.loads((folder / CHECKSUMS).read_text()) == _checksums(folder)
+        return read_json(folder / CHECKSUMS) == _checksums(folder)
     except (OSError, ValueError):  # killed before the checksums were written
         return False
 
@@ -115,9 +125,18 @@ def damaged(folder: Path) -> RunError:
     return RunError(f"checkpoint {folder} is damaged; lra-bench run --resume makes it again")
 
 
-def shape_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
-    """Yield where the shapes of named arrays differ, as "out.bias is (10,) there, (2,) here"."""
+def array_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where named arrays differ in shape or dtype: "out.bias is (10,) there, (2,) here".
+
+    Values of another dtype would be converted without a word: a run begun with 64 bits would go on
+    with 32.
+    """
     for name in dict.fromkeys([*here, *there]):
-        shapes = [tuple(x[name].shape) if name in x else "none" for x in (there, here)]
-        if shapes[0] != shapes[1]:
-            yield f"{name} is {shapes[0]} there, {shapes[1]} here"
+        forms = [_form(x[name]) if name in x else ("none", "none") for x in (there, here)]
+        for then, now in zip(*forms, strict=True):
+            if then != now:
+                yield f"{name} is {then} there, {now} here"
+
+
+def _form(array: Any) -> tuple[str, str]:
+    return str(tuple(array.shape)), str(array.dtype)

@@ -14,7 +14,7 @@ from lra_bench.records import record
 from lra_bench.records.run_folder import differences
 from lra_bench.settings import Origin, RunSettings
 from lra_bench.training import restore
-from lra_bench.training.checkpoint_format import fingerprint, shape_differences
+from lra_bench.training.checkpoint_format import array_differences, fingerprint
 from lra_bench.training.learner import Arrays, make_learner
 
 
@@ -86,7 +86,7 @@ def load(settings: RunSettings, like: Arrays) -> Arrays:
     if identify(Path(origin.path)).sha256 != origin.sha256:
         raise RunError(f"{origin.path} has another checkpoint by now than the one to start with")
     _, params, _, _ = restore.load_state(Path(origin.path))
-    difference = next(shape_differences(params, like), None)
+    difference = next(array_differences(params, like), None)
     if difference is not None:
         raise UsageError(
             f"--init-from {origin.path}: {origin.attention} on {origin.task} there and "

@@ -10,7 +10,7 @@ from lra_bench.config import validate
 from lra_bench.contracts import Task
 from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files import read_json
+from lra_bench.files.json_files import read_json
 from lra_bench.model import Classifier
 from lra_bench.records.run_folder import CONFIG, RunFolder
 from lra_bench.registry import make_task
@@ -22,6 +22,7 @@ from lra_bench.training.checkpoint_format import (
     PARAMS,
     SAMPLED,
     damaged,
+    is_step,
     is_whole,
     part,
     read_selection,
@@ -77,7 +78,7 @@ def locate(folder: Path) -> tuple[Path, Path]:
         problem = "it is a file" if folder.exists() else "no such folder"
         raise UsageError(f"{folder} holds no run: {problem}")
     path = folder.absolute()
-    if path == RunFolder(path.parent.parent).checkpoints / path.name and path.name.isdigit():
+    if path == RunFolder(path.parent.parent).checkpoints / path.name and is_step(path.name):
         return path.parent.parent, path
     if not (folder / CONFIG).is_file():
         raise UsageError(f"{folder} holds no run: there is no {CONFIG}")

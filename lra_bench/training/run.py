@@ -22,7 +22,7 @@ from lra_bench.records.metrics import Metrics, Saved
 from lra_bench.records.record import Record
 from lra_bench.records.run_folder import RunFolder
 from lra_bench.registry import REFERENCE, make_task
-from lra_bench.runtime import memory, numerics
+from lra_bench.runtime import memory, numerics, xla_flags
 from lra_bench.runtime.compile_cache import mended
 from lra_bench.runtime.devices import Devices, choose_devices, left_out
 from lra_bench.runtime.environment import environment
@@ -112,9 +112,9 @@ def _held(
 
         def hold() -> None:
             stack.enter_context(folder.held(settings, resume=resume))
-            numerics.check_flags(folder.path, platform)
+            xla_flags.check(folder.path, platform)
             folder.start(settings)
-            numerics.note_flags(folder.path, platform)
+            xla_flags.note(folder.path, platform)
 
         processes.on_first(hold)
         yield

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from lra_bench.errors import RunError
-from lra_bench.files import npy_header, read_bytes
+from lra_bench.files.npy import npy_header
+from lra_bench.files.regular import read_bytes
 from lra_bench.tasks import _png, _release
 
 Label = tuple[str, int]

@@ -81,7 +81,7 @@ SEEDS = "write 0,1,2 or 0-2"
         ),
         *(
             ((*RUN, "--memory-limit", text), SIZE)
-            for text in ("80%", "16gigs", "1k", "16,5G", "-1", "half", "9e99G", "")
+            for text in ("80%", "16gigs", "1k", "16,5G", "-1", "half", "9e99G", "", "9" * 400)
         ),
         ((*EFFICIENCY, "--lengths", "1k,2k"), WHOLE),
         ((*EFFICIENCY, "--lengths", "512-2048"), WHOLE),

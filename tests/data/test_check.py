@@ -63,7 +63,7 @@ def in_memory(tokens, labels, sizes):
         name: Split(tokens[a:b], labels[a:b].astype(np.int32))
         for name, a, b in zip(names, edges, edges[1:], strict=False)
     }
-    manifest = Manifest(2, "x", "x", None, {}, {}, 1, "x", {}, [], official=False, sha256="")
+    manifest = Manifest(2, "x", "x", None, {}, {}, 1, "x", {}, [], official=False, checksum="")
     return Store(splits, manifest)
 
 

@@ -88,7 +88,7 @@ class TestPrefetch:
 
 KEYS = [
     "schema", "task", "source", "path", "inputs", "options", "version", "split_rule", "splits",
-    "notes", "official", "sha256",
+    "notes", "official", "checksum",
 ]  # fmt: skip
 SPLIT_KEYS = ["examples", "label_histogram", "files"]
 

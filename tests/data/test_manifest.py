@@ -103,7 +103,7 @@ def test_any_edit_is_noticed_by_the_checksum(location, key):
     other = {"notes": ["x"], "path": "/x", "official": True, "split_rule": "x", "inputs": {}}
     fields[key] = other[key] if fields[key] != other[key] else {"a": "0" * 64}
     location.manifest.write_text(json.dumps(fields))
-    with pytest.raises(RunError, match="doesn't match its own checksum: it was changed by hand"):
+    with pytest.raises(RunError, match="does not match its checksum: changed after it was written"):
         open_store(location)
 
 
@@ -129,8 +129,9 @@ ARRAYS = {
     "paired": ("tokens.npy", np.stack([TOKENS, TOKENS], 1), r"\(8, 2, 40\)"),
     "fewer": ("tokens.npy", TOKENS[:7], r"\(7, 40\)"),
     "order": ("tokens.npy", np.asfortranarray(TOKENS), "in the order of Fortran"),
-    "other bytes' order": ("tokens.npy", TOKENS.astype(">u2"), "is uint16"),
+    "other bytes' order": ("tokens.npy", TOKENS.astype(">u2"), "in another byte order, must"),
     "no array": ("tokens.npy", b"words", "not a .npy file"),
+    "version 3": ("tokens.npy", b"\x93NUMPY\3\0", r"format version 3\.0, must be 1\.0 or 2\.0"),
     "objects": ("tokens.npy", TOKENS.astype(object), "holds Python objects, which are not read"),
     "int64 labels": ("labels.npy", LABELS.astype(np.int64), "is int64"),
     "label 10": ("labels.npy", LABELS + 3, r"a label outside 0\.\.9"),
@@ -204,7 +205,7 @@ HALVES = [
 @pytest.mark.parametrize(("half", "seal"), HALVES)
 def test_junk_anywhere_in_a_manifest_is_a_line(location, original, half, seal):
     fields = json.loads(location.manifest.read_text())
-    del fields["sha256"]
+    del fields["checksum"]
     refused = []
     for changed in with_junk(fields, half):
         shutil.copy(original.manifest, location.manifest)
@@ -285,3 +286,11 @@ def test_hostile_headers(location, header):
     content = b"\x93NUMPY\x01\0" + len(text).to_bytes(2, "little") + text + b"\0" * 320
     replace_array(location, "test", "tokens.npy", content)
     assert only_a_line(location)
+
+
+def test_a_note_of_a_store_is_one_line(location, cli):
+    edit(location, lambda fields: fields.update(notes=["x\nok    forged\x1b[2J"]), seal=True)
+    options = [f"--set=data.{k}={v}" for k, v in TASK.data_options("generate").items()]
+    for action in ("prepare", "check"):
+        out = cli("data", action, "listops", "--data-dir", location.root, *options)[1]
+        assert r"x\nok    forged\x1b[2J" in out

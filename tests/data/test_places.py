@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lra_bench import files
-from lra_bench.files import locked
+from lra_bench.files import locks
+from lra_bench.files.locks import locked
 
 OPTIONS = ("--preset", "smoke")
 
@@ -122,7 +122,7 @@ class TestNoLocks:
             raise OSError(request.param, os.strerror(request.param))
 
         monkeypatch.setattr(fcntl, "flock", flock)
-        monkeypatch.setattr(files, "_warned", set())
+        monkeypatch.setattr(locks, "_warned", set())
         return request.param
 
     @pytest.mark.parametrize("wait", [True, False])

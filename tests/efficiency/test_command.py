@@ -18,7 +18,7 @@ from lra_bench.cli import main
 from lra_bench.display.progress import Display
 from lra_bench.efficiency import programs, records, supervise
 from lra_bench.efficiency.measure import Effort, Measuring
-from lra_bench.files import locked
+from lra_bench.files.locks import locked
 from lra_bench.runtime.flops import count_flops
 
 EFFICIENCY = ("efficiency", "--budget", "0.05", "--size", "small", "--pass", "forward")

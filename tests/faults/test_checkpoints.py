@@ -6,11 +6,14 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from common import read_record
+from hostile import no_hang
 from runs import arguments, assert_equal_runs, lines
 
 from lra_bench.records import metrics, record
+from lra_bench.training import checkpoint_format
 from lra_bench.training.checkpoint_format import LINES, write_checksums
 
 
@@ -94,6 +97,32 @@ def test_damage_of_any_file_is_seen(unfinished):
     assert not is_whole(last)
     empty(last / "more")
     assert not is_whole(last)
+
+
+def test_what_is_no_checkpoint_is_left_alone(tmp_path):
+    """Names that are no step, and a list of checksums that is a pipe or that nothing can read."""
+    names = ("²", "٣", "007", "-1", "1e3", "aside-2", "5")
+    for name in names:
+        (tmp_path / name).mkdir()
+    assert checkpoint_format.steps(tmp_path) == [5]
+    assert checkpoint_format.steps(tmp_path / "none") == []
+    listed = tmp_path / "5" / checkpoint_format.CHECKSUMS
+    for content in ("[" * 100_000, '{"a": "' + "\\ud800" + '"}'):
+        listed.write_text(content)
+        assert not checkpoint_format.is_whole(tmp_path / "5")
+    listed.unlink()
+    os.mkfifo(listed)
+    with no_hang():
+        assert not checkpoint_format.is_whole(tmp_path / "5")
+
+
+def test_a_checkpoint_with_64_bits_is_not_converted():
+    """A run of an old version under JAX_ENABLE_X64 would go on with other numbers."""
+    there = {"a": np.zeros(3, np.float64), "b": np.zeros((2, 3), np.float32)}
+    here = {"a": np.zeros(3, np.float32), "b": np.zeros((3, 2), np.float32)}
+    found = list(checkpoint_format.array_differences(there, here))
+    assert found == ["a is float64 there, float32 here", "b is (2, 3) there, (3, 2) here"]
+    assert list(checkpoint_format.array_differences(there, there)) == []
 
 
 def test_the_first_is_damaged(cli, undisturbed, unfinished):
@@ -229,6 +258,17 @@ def test_lines_after_a_damaged_one_are_kept(tmp_path):
     lines, count = metrics.read_counting(file)
     assert (len(lines), count) == (9, 1)
     assert lines[-1].step == 35
+
+
+def test_a_line_without_the_checksum_that_others_have_is_damaged(tmp_path):
+    file = tmp_path / metrics.FILE
+    lines = whole_lines([7, 14]).splitlines(keepends=True)
+    bare = [re.sub(', "crc32": "[0-9a-f]{8}"', "", line) for line in lines]
+    for number, line in enumerate(bare):
+        file.write_text("".join([*lines[:number], line, *lines[number + 1 :]]))
+        assert metrics.read_counting(file)[1] == 1
+    file.write_text("".join(bare))  # of an old version
+    assert metrics.read_counting(file)[1] == 0
 
 
 def test_a_line_that_was_cut_off_is_no_damage(tmp_path):

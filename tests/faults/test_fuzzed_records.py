@@ -23,7 +23,7 @@ from hostile import (
 )
 
 from lra_bench.efficiency import records
-from lra_bench.files import json_line
+from lra_bench.files.json_lines import json_line
 from lra_bench.records import metrics, record
 from lra_bench.report import approximation, build, inputs, leaderboard, mechanisms, provenance
 

@@ -4,7 +4,7 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
-from lra_bench.files import read_json, without_checksum, write_json
+from lra_bench.files.json_files import read_json, without_checksum, write_json
 from lra_bench.records import record
 
 HELPERS = Path(__file__).resolve().parent

@@ -9,7 +9,7 @@ import orbax.checkpoint as ocp
 from common import PATIENCE, SMOKE, read_record
 from started import popen
 
-from lra_bench.files import read_lines
+from lra_bench.files.json_lines import read_lines
 from lra_bench.records import record
 
 # Enough evaluations, redrawings and dropout that a wrong key or order would show.

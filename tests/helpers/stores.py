@@ -1,6 +1,5 @@
 """Token stores for tests."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,8 @@ import numpy as np
 from lra_bench.contracts import Task
 from lra_bench.data.location import Location, locate
 from lra_bench.data.prepare import prepare
-from lra_bench.files import sha256
+from lra_bench.files.json_files import with_checksum
+from lra_bench.files.regular import sha256
 
 
 def prepared(root: Path, task: Task, source: str, path: Path | None = None) -> Location:
@@ -24,11 +24,10 @@ def prepared(root: Path, task: Task, source: str, path: Path | None = None) -> L
 def edit(location: Location, change: Callable[[dict[str, Any]], None], *, seal: bool) -> None:
     """Change a store's manifest; leave it without a checksum, or with a new one that fits."""
     fields = json.loads(location.manifest.read_text())
-    del fields["sha256"]
+    del fields["checksum"]
     change(fields)
-    text = json.dumps(fields, sort_keys=True)
     if seal:
-        fields["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        fields = with_checksum(fields)
     location.manifest.write_text(json.dumps(fields))
 
 

@@ -8,7 +8,8 @@ import pytest
 from hostile import check_messages, no_hang
 from leaderboard_cases import make
 
-from lra_bench.files import MOST_BYTES, with_checksum
+from lra_bench.files.json_files import with_checksum
+from lra_bench.files.regular import MOST_BYTES
 from lra_bench.records import metrics, record
 from lra_bench.records.find import files_below, leave_out, naming
 from lra_bench.report import build
@@ -174,3 +175,17 @@ def test_a_checksum_protects_every_value(tmp_path):
     path.write_text(json.dumps({**sealed, "seed": 1}))
     with pytest.raises(RunError, match="does not match its checksum: changed after it was written"):
         record.read(path)
+
+
+def test_a_key_that_is_there_twice_is_refused(cli, results):
+    """Readers differ in which of the two they take; the checksum is right for the second."""
+    file = results / "good" / record.FILE
+    text = json.dumps(with_checksum(make()))
+    for twice in (
+        text.replace('"test": {', '"test": {"accuracy": 0.99, '),
+        text[:-1] + ', "seed": 0}',
+    ):
+        file.write_text(twice)
+        status, _, err = cli("table", results)
+        assert status == 2
+        assert "an object has one key twice" in err

@@ -14,6 +14,7 @@ FLOORS = (
     ("errors", "ranges"),
     ("files", "settings", "published", "display"),
     ("contracts", "runtime"),
+    ("conformance",),
     ("registry", "data"),
     ("config", "model"),
     ("records",),

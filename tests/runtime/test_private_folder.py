@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from lra_bench.errors import RunError
-from lra_bench.files import private_folder
+from lra_bench.files.private import private_folder
 from lra_bench.sweep import ray_executor
 from lra_bench.sweep.executor import COMPILED, Launch
 

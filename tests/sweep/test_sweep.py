@@ -4,6 +4,7 @@ import json
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from common import PATIENCE, read_record, unsealed_lines
@@ -201,6 +202,15 @@ def test_the_state_of_a_run(tmp_path):
     broken = run_state(tmp_path, Attempts())
     assert broken.status == "failed"
     assert "unreadable" in broken.error
+
+
+def test_a_run_whose_folder_is_closed_does_not_hide_the_others(tmp_path, monkeypatch):
+    def closed(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "exists", closed)
+    state = run_state(tmp_path, Attempts())
+    assert (state.status, state.error) == ("failed", f"{tmp_path}: permission denied")
 
 
 def test_slots_of_a_cpu():

@@ -76,6 +76,7 @@ HOSTILE = {
     "twice in two folders": ([member(), member("other/train/pos/0_9.txt")], "is in it twice"),
     "twice by a dot": ([member(), member("./aclImdb/./train/pos//0_9.txt")], "is in it twice"),
     "cut off in a member": ([member(content=b"x" * 2_000)[:900]], "is broken or cut off"),
+    "no end mark": ([member()], "is broken or cut off: ReadError: its end mark is missing"),
     "two archives": ([member(), b"\0" * 1024, member()], "something follows the end"),
     "flat": ([member("train/pos/0_9.txt")], r"holds 'train/pos/0_9\.txt' \.\.\. but no aclImdb"),
     "nothing": ([], "is broken or cut off: .*; get it from URL|holds no file"),
@@ -86,10 +87,11 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_one_line_in_little_memory(tmp_path, kind):
     parts, message = HOSTILE[kind]
+    packed = gzip.compress(b"".join(parts)) if kind == "no end mark" else None
     tracemalloc.start()
     try:
         with pytest.raises(RunError, match=message) as caught:
-            read(tmp_path, *parts)
+            read(tmp_path, *parts, packed=packed)
         assert tracemalloc.get_traced_memory()[1] < 30e6
     finally:
         tracemalloc.stop()

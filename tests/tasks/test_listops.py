@@ -308,6 +308,8 @@ BROKEN = {
     "two expressions": (lambda text: text + "1 2\t2\n", r"tsv:22: not one whole expression"),
     "too long": (lambda text: text + "1 " * 200 + "\t1\n", "200 symbols, must be 1 to 100"),
     "empty": (lambda text: "", "tsv:1: the header"),
+    "no line end": (lambda text: text + "1 " * 2**20, "tsv:22: no line end in 1,048,576 bytes"),
+    "no line end at all": (lambda text: "\0" * 2**21, "tsv:1: the header"),
     "not text": (lambda text: "Source\tTarget\n\udcff\udcfe\t1\n", "tsv:2: unknown symbol"),
 }
 

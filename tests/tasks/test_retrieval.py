@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 
 import layouts
 import numpy as np
@@ -96,6 +97,18 @@ def test_a_file_without_line_ends_is_refused_before_memory_is_full(tmp_path, mon
     (folder / "new_aan_pairs.train.tsv").write_bytes(b"x" * 5000)
     with pytest.raises(RunError, match="no line end in 64 MB"):
         read(folder)
+
+
+def test_long_rows_are_not_kept_as_a_whole(tmp_path):
+    folder = layouts.aan(tmp_path / "tsv_data", (4, 4, 4))
+    row = GOOD[:-1] + b"x" * 2**20 + b"\n"
+    (folder / "new_aan_pairs.train.tsv").write_bytes(row * 20)
+    tracemalloc.start()
+    try:
+        read(folder)
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", ["new_aan_pairs.train.tsv", "new_aan_pairs.test.tsv"])

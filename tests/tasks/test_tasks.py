@@ -208,7 +208,7 @@ class TestDownload:
         import http.server
         import threading
 
-        from lra_bench.files import sha256
+        from lra_bench.files.regular import sha256
         from lra_bench.tasks.text import Text
 
         handler = functools.partial(Quiet, directory=given["text"])

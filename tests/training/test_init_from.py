@@ -11,7 +11,7 @@ import pytest
 from common import PATIENCE, SMOKE, read_record
 
 from lra_bench.config import make_settings
-from lra_bench.files import sha256
+from lra_bench.files.regular import sha256
 from lra_bench.leaderboard.results import results
 from lra_bench.leaderboard.tables import render
 from lra_bench.records import record

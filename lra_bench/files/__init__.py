@@ -1,0 +1,1 @@
+"""Read, write and lock files; a reader never sees half of one."""
