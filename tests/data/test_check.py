@@ -99,6 +99,7 @@ def test_pathfinder_passes_and_noise_does_not(path):
     assert wrong(task, noisy(store)) == ["canary"]
 
 
+@pytest.mark.slow
 def test_the_broken_pathfinder_128_fails_the_canary():
     """Images as they should be, labels that don't belong to them."""
     images, labels = generator.generate(generator.spec(128, 6), 2, 0, 600)

@@ -155,6 +155,7 @@ class TestReport:
 class TestWhole:
     """Pages of a sweep, and of the records that this repository keeps."""
 
+    @pytest.mark.slow
     def test_two_hundred_records(self, tmp_path, cli):
         assert cases.sweep(tmp_path / "in") == 200
         status, _, err = cli("report", tmp_path / "in", "--out", tmp_path / "out", "--published")

@@ -126,6 +126,7 @@ def plain():
     return measure(np.array(images)), np.array(attempts), np.array(distractors)
 
 
+@pytest.mark.slow
 def test_plain_drawing_has_the_same_distribution(plain):
     """The other contour length, which the reference's statistics don't cover."""
     images, _, came = trace(spec(32, 6), 0, 0, 1024)

@@ -85,7 +85,7 @@ def test_from_the_official_layout_to_a_record(task, given, cli, tmp_path):
 GENERATED = [name for name in TASKS.names() if not TASKS.get(name).target().sources[0].files]
 
 
-@pytest.mark.parametrize("task", rare(GENERATED, "pathfinder"))
+@pytest.mark.parametrize("task", rare(GENERATED, "pathfinder", "pathx"))
 def test_generators_need_nobody(task, cli, tmp_path):
     run = ("run", "--task", task, "--preset", "smoke", "--attention", "identity", ONCE)
     assert cli(*run, "--out", tmp_path / "run")[0] == 0

@@ -250,6 +250,7 @@ def test_kill_and_resume_without_the_source(spawn, source, tmp_path):
             np.testing.assert_array_equal(value, states[1][part][name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_stop_before_the_first_step_leaves_no_half_of_it(cli, source, tmp_path, monkeypatch):
     """Stopped between validation and test: both are done, and written, on going on."""
     from lra_bench.training.evaluator import Evaluator

@@ -205,6 +205,7 @@ def on_devices(environment, data_dir):
     return gathers
 
 
+@pytest.mark.slow
 def test_accumulated_parts_stay_on_their_devices(on_devices):
     """Each device has its share of every part: nothing but gradients is exchanged."""
     gathered = on_devices("identity", "train.accumulate=2", "train.batch_size=32")
