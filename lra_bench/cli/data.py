@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import add_data_dir, add_preset, add_set, one_of
 from lra_bench.cli.paths import output_file, problem
+from lra_bench.display import command
 from lra_bench.display.escape import terminal
 
 if TYPE_CHECKING:
@@ -57,10 +58,11 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
 
     settings = make_settings(args.task, "identity", args.preset, 0, args.set)
     task = make_task(args.task, settings.data)
-    source, path = _source(task, args.source, settings.data_source)
+    source, path = _source(task, args, settings.data_source)
     args.source_files = path
     download = args.source == "download"
-    location, display = locate(data_root(args.data_dir), task, source), Display()
+    from_files = command.from_files(args.task, *_repeated(args))
+    location, display = locate(data_root(args.data_dir), task, source, from_files), Display()
     if args.action == "prepare":
         _prepare(task, location, path, display, download=download)
         usual = source == task.sources[0].name
@@ -74,12 +76,12 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     return _check(task, store, display)
 
 
-def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path | None]:
-    """Return the name of the source that an argument means, and the path of its files, if any.
+def _source(task: "Task", args: argparse.Namespace, usual: str) -> tuple[str, Path | None]:
+    """Return the name of the source that --source means, and the path of its files, if any.
 
     Args:
         task: the task.
-        argument: value of --source; None if it is not given.
+        args: the arguments of this command.
         usual: name of the source in the settings.
 
     Raises:
@@ -88,12 +90,13 @@ def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path |
     from lra_bench.errors import UsageError
     from lra_bench.files import expanded
 
+    argument: str | None = args.source
     if argument is None or argument in (source.name for source in task.sources):
         return argument or usual, None
     if argument == "generate":
         raise UsageError(f"{task.name} has no generator; {_choices(task)}")
     if argument == "download":
-        return _downloadable(task), None
+        return _downloadable(task, args), None
     path = expanded(argument)
     if trouble := problem(path, exists=True, folder=None):
         raise UsageError(f"--source {argument}: {trouble}; {_choices(task)}")
@@ -108,7 +111,7 @@ def _choices(task: "Task") -> str:
     return f"valid: {', '.join(words)}"
 
 
-def _downloadable(task: "Task") -> str:
+def _downloadable(task: "Task", args: argparse.Namespace) -> str:
     """Return the name of the source that can be downloaded by itself.
 
     Raises:
@@ -123,7 +126,8 @@ def _downloadable(task: "Task") -> str:
     source = next((source for source in task.sources if source.url), None)
     if source is None:
         raise UsageError(f"{task.name} can't be downloaded; {_choices(task)}")
-    raise UsageError(f"can't download {task.name} by itself; {missing(task, source)}")
+    text = missing(task, source, command.from_files(args.task, *_repeated(args)))
+    raise UsageError(f"can't download {task.name} by itself; {text}")
 
 
 def _prepare(
@@ -149,8 +153,6 @@ def _run_command(args: argparse.Namespace, source: str | None) -> str:
         args: the arguments of this command.
         source: name of the source; None for the task's first one, which is the default.
     """
-    from lra_bench.display import command
-
     words = ["run", "--task", args.task, *_repeated(args)]
     return command.command(*words, *command.settings([f"data.source={source}"] if source else []))
 
@@ -159,7 +161,6 @@ def _not_prepared(args: argparse.Namespace, task: "Task", location: "Location") 
     """Return the message that there is no store, with the command that prepares it."""
     from lra_bench.contracts import source_of
     from lra_bench.data.location import locate
-    from lra_bench.display import command
 
     source = source_of(task, location.source)
     given_files = source.files and not source.sha256
@@ -173,8 +174,6 @@ def _not_prepared(args: argparse.Namespace, task: "Task", location: "Location") 
 
 def _repeated(args: argparse.Namespace) -> list[str]:
     """Return the words by which another command takes the same data, except for their source."""
-    from lra_bench.display import command
-
     words = command.option("--preset", args.preset)
     if args.data_dir is not None:
         words += command.option("--data-dir", args.data_dir)

@@ -195,7 +195,7 @@ def _execute(
     from lra_bench.training.run import execute
 
     root = data_root(args.data_dir)
-    stop.processes.together(lambda: _check_data(settings, root, args.set))
+    prepare_command = stop.processes.together(lambda: _check_data(settings, root, args.set))
     return execute(
         settings,
         folder,
@@ -204,11 +204,12 @@ def _execute(
         stop,
         resume=args.resume,
         memory_limit=args.memory_limit,
+        prepare_command=prepare_command,
     )
 
 
-def _check_data(settings: "RunSettings", root: Path, overrides: list[str]) -> None:
-    """Check that the data are there or can be prepared.
+def _check_data(settings: "RunSettings", root: Path, overrides: list[str]) -> str:
+    """Check that the data are there or can be prepared; return the command that prepares them.
 
     Raises:
         UsageError: the user has to give files; the message has the command for it.
@@ -220,6 +221,7 @@ def _check_data(settings: "RunSettings", root: Path, overrides: list[str]) -> No
     data = need(make_task(settings.task, settings.data), settings, root, overrides)
     if data.is_missing:
         raise UsageError(f"no data for {settings.task} yet: {data.remedy()}")
+    return data.prepare_command()
 
 
 def _show(record: "Record", folder: Path, display: "Display") -> None:

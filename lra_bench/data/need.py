@@ -27,15 +27,11 @@ class Need:
         task: the task.
         location: where its store is, or would be.
         source: where the data come from.
-        preset: the preset of the runs.
-        overrides: their "data.key=value" overrides.
     """
 
     task: Task
     location: Location
     source: Source
-    preset: str
-    overrides: tuple[str, ...]
 
     @cached_property
     def is_there(self) -> bool:
@@ -92,11 +88,7 @@ class Need:
 
     def prepare_command(self) -> str:
         """Return the command that prepares the store from files; PATH stands for theirs."""
-        words = ["data", "prepare", self.task.name, "--source", "PATH"]
-        words += command.option("--preset", self.preset)
-        if self.location.root != data_root(None):
-            words += command.option("--data-dir", self.location.root)
-        return command.command(*words, *command.settings(self.overrides))
+        return self.location.prepared_by
 
     def remedy(self) -> str:
         """Return what the user has to do if files are missing."""
@@ -125,8 +117,12 @@ def need(task: Task, settings: RunSettings, root: Path, overrides: Sequence[str]
         root: the root of all data.
         overrides: the "group.key=value" overrides of the run.
     """
-    location = locate(root, task, settings.data_source)
     source = source_of(task, settings.data_source)
     of_data = [item for item in overrides if item.startswith("data.")]
     of_data = [item for item in of_data if not item.startswith("data.source=")]
-    return Need(task, location, source, settings.preset, tuple(of_data))
+    words = command.option("--preset", settings.preset)
+    if root != data_root(None):
+        words += command.option("--data-dir", root)
+    prepare = command.from_files(task.name, *words, *command.settings(of_data))
+    location = locate(root, task, settings.data_source, prepare)
+    return Need(task, location, source)

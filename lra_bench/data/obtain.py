@@ -52,7 +52,7 @@ def prepare_data(
         display.line(f"{why.partition('; ')[0]}; preparing the data again")
     with writable(location):
         if download:
-            path = fetch(task, source, location.downloads, display)
+            path = fetch(task, source, location, display)
         elif store is None and path is None and source.files:
             path = _find(task, source, location, display)
     verb = "prepared" if store is None else "already prepared:"
@@ -77,13 +77,16 @@ def _find(task: Task, source: Source, location: Location, display: Display) -> P
     if path is not None:
         return path
     if not source.sha256:
-        raise UsageError(missing(task, source))
-    return fetch(task, source, location.downloads, display)
+        raise UsageError(missing(task, source, location.prepared_by))
+    return fetch(task, source, location, display)
 
 
-def missing(task: Task, source: Source) -> str:
-    """Return what to do where the source's files are missing and have no download of their own."""
-    return (
-        f"no data for {task.name} yet: get {source.files} from {source.url}, then "
-        f"lra-bench data prepare {task.name} --source PATH"
-    )
+def missing(task: Task, source: Source, prepare: str) -> str:
+    """Return what to do where the source's files are missing and have no download of their own.
+
+    Args:
+        task: the task.
+        source: whose files are missing.
+        prepare: the command that prepares the data from the files.
+    """
+    return f"no data for {task.name} yet: get {source.files} from {source.url}, then {prepare}"
