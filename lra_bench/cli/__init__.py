@@ -1,11 +1,13 @@
 """The command line. A command imports JAX, pandas and the like only once it has been chosen."""
 
 import contextlib
+import errno
 import io
 import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from lra_bench import __version__
 from lra_bench.cli import (
@@ -57,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         try:
             top.parse_args(argv, args)
+            _require_working_folder()
             paths = given(top.leaf(argv).actions, args)
             check(paths)
             if isinstance(sys.stdout, io.TextIOWrapper):
@@ -87,6 +90,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise
 
 
+def _require_working_folder() -> None:
+    """Raise UsageError if the working folder was removed: relative paths lead nowhere then."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the working folder was removed; change to another with cd") from None
+
+
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Raise KeyboardInterrupt at a request to stop, whatever a library makes of it."""
@@ -112,6 +123,9 @@ def _of_the_system(error: OSError, paths: Given, args: Namespace) -> int:
     if is_disk_full(error):
         where = f"of {path}" if path else "that is written to"
         return _complain(f"no space left on the disk {where}", 1)
+    if error.errno == errno.EFBIG:
+        text = "a file would be larger than the shell's limit (ulimit -f) or its disk allows"
+        return _complain(f"{path}: {text}" if path else text, 1)
     return _complain(f"{path}: {reason(error)}" if path else reason(error), 1)
 
 
