@@ -1,12 +1,14 @@
 """The command line. A command imports JAX, pandas and the like only once it has been chosen."""
 
 import contextlib
+import errno
 import io
 import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from lra_bench import __version__
 from lra_bench.cli import (
@@ -88,6 +90,7 @@ def _do(argv: list[str], args: Namespace, paths: Given) -> int:
     """
     top = parser()
     top.parse_args(argv, args)
+    _require_working_folder()
     paths += given(top.leaf(argv).actions, args)
     args.check_paths = partial(check, paths)
     if args.command is not run:  # its processes, on several hosts, check together
@@ -99,6 +102,14 @@ def _do(argv: list[str], args: Namespace, paths: Given) -> int:
         memory.require_address_space(memory.TO_COMPUTE, "to compute")
     with _interruptible():
         return args.command.main(args, argv)
+
+
+def _require_working_folder() -> None:
+    """Raise UsageError if the working folder was removed: relative paths lead nowhere then."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the working folder was removed; change to another with cd") from None
 
 
 @contextlib.contextmanager
@@ -126,6 +137,9 @@ def _of_the_system(error: OSError, paths: Given, args: Namespace) -> int:
     if is_disk_full(error):
         where = f"of {path}" if path else "that is written to"
         return _complain(f"no space left on the disk {where}", 1)
+    if error.errno == errno.EFBIG:
+        text = "a file would be larger than the shell's limit (ulimit -f) or its disk allows"
+        return _complain(f"{path}: {text}" if path else text, 1)
     return _complain(f"{path}: {reason(error)}" if path else reason(error), 1)
 
 

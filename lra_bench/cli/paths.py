@@ -147,7 +147,9 @@ def blame(error: OSError, paths: Given, args: argparse.Namespace) -> str | None:
             at = "" if failed == str(path.absolute()) else f" (at {failed})"
             return f"{option}{path}: can't be used: {reason(error)}{at}"
     if error.errno in NOT_ALLOWED:
-        return f"{failed}: can't be used: {reason(error)}"
+        # Without --out, results go below the working folder.
+        remedy = "; choose another place with --out" if getattr(args, "out", "") is None else ""
+        return f"{failed}: can't be used: {reason(error)}{remedy}"
     return None
 
 

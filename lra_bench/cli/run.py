@@ -208,6 +208,7 @@ def _execute(
         stop,
         resume=args.resume,
         memory_limit=args.memory_limit,
+        prepare_command=data.location.prepared_by,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lra_bench.contracts import Task
+from lra_bench.display import command
 from lra_bench.errors import UsageError
 from lra_bench.files.paths import expanded
 
@@ -39,6 +40,8 @@ class Location:
         fingerprint: 12 hexadecimal digits of a hash of the options that the data depend on.
         definition: the task itself, with which a store is compared when it is opened; None to
             believe the store.
+        prepared_by: the command that prepares the store from files, in which PATH stands for
+            theirs, as messages show it.
     """
 
     root: Path
@@ -46,6 +49,7 @@ class Location:
     source: str
     fingerprint: str
     definition: Task | None = field(default=None, compare=False, repr=False)
+    prepared_by: str = field(default="", compare=False, repr=False)
 
     @property
     def path(self) -> Path:
@@ -99,8 +103,16 @@ class Location:
         return self.path.with_name(f".{self.path.name}.{suffix}")
 
 
-def locate(root: Path, task: Task, source: str) -> Location:
-    """Return the location of the task's data from `source`, for the task's options."""
+def locate(root: Path, task: Task, source: str, prepared_by: str = "") -> Location:
+    """Return the location of the task's data from `source`, for the task's options.
+
+    Args:
+        root: the root of all data.
+        task: the task, with its options.
+        source: the name of the source.
+        prepared_by: see `Location`; without it, that for the usual options.
+    """
     options = {"schema": SCHEMA, "version": task.version, **task.data_options(source)}
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
-    return Location(root, task.name, source, digest[:12], task)
+    prepared_by = prepared_by or command.from_files(task.name, "--data-dir", str(root))
+    return Location(root, task.name, source, digest[:12], task, prepared_by)

@@ -28,15 +28,13 @@ class Need:
         task: the task.
         location: where its store is, or would be.
         source: where the data come from.
-        preset: the preset of the runs.
-        overrides: their "data.key=value" overrides.
+        words: the options of a command that choose the data.
     """
 
     task: Task
     location: Location
     source: Source
-    preset: str
-    overrides: tuple[str, ...]
+    words: tuple[str, ...]
 
     @cached_property
     def is_there(self) -> bool:
@@ -104,15 +102,11 @@ class Need:
         """Return the command that prepares the store; PATH stands for that of the user's files."""
         given = "PATH" if self.source.files else self.source.name
         source = "download" if self.source.sha256 else given
-        words = ["data", "prepare", self.task.name, "--source", source]
-        words += command.option("--preset", self.preset)
-        if self.location.root != data_root(None):
-            words += command.option("--data-dir", self.location.root)
-        return command.command(*words, *command.settings(self.overrides))
+        return command.command("data", "prepare", self.task.name, "--source", source, *self.words)
 
     def remedy(self) -> str:
         """Return what the user has to do if files are missing."""
-        return f"get {self.source.files} from {self.source.url}, then {self.prepare_command()}"
+        return f"get {self.source.files} from {self.source.url}, then {self.location.prepared_by}"
 
     def describe(self) -> str:
         """Return in a line how the store is prepared and how large it will be."""
@@ -137,8 +131,12 @@ def need(task: Task, settings: RunSettings, root: Path, overrides: Sequence[str]
         root: the root of all data.
         overrides: the "group.key=value" overrides of the run.
     """
-    location = locate(root, task, settings.data_source)
     source = source_of(task, settings.data_source)
     of_data = [item for item in overrides if item.startswith("data.")]
     of_data = [item for item in of_data if not item.startswith("data.source=")]
-    return Need(task, location, source, settings.preset, tuple(of_data))
+    words = command.option("--preset", settings.preset)
+    if root != data_root(None):
+        words += command.option("--data-dir", root)
+    words += command.settings(of_data)
+    location = locate(root, task, source.name, command.from_files(task.name, *words))
+    return Need(task, location, source, tuple(words))

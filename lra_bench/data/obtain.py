@@ -52,7 +52,7 @@ def prepare_data(
         display.line(f"{why.partition('; ')[0]}; preparing the data again")
     with writable(location):
         if download:
-            path = fetch(task, source, location.downloads, display)
+            path = fetch(task, source, location, display)
         elif store is None and path is None and source.files:
             path = _find(task, source, location, display)
     verb = "prepared" if store is None else "already prepared:"
@@ -78,5 +78,5 @@ def _find(task: Task, source: Source, location: Location, display: Display) -> P
         return path
     if not source.sha256:
         where = f"get {source.files} from {source.url}"
-        raise UsageError(f"no data for {task.name} yet: {where}, and name them by --source PATH")
-    return fetch(task, source, location.downloads, display)
+        raise UsageError(f"no data for {task.name} yet: {where}, then {location.prepared_by}")
+    return fetch(task, source, location, display)

@@ -9,6 +9,16 @@ def command(*words: object) -> str:
     return " ".join(["lra-bench", *(_quoted(str(word)) for word in words)])
 
 
+def from_files(task: str, *words: str) -> str:
+    """Return the command that prepares a task's data from files; PATH stands for theirs.
+
+    Args:
+        task: the name of the task.
+        words: the options that choose the data.
+    """
+    return command("data", "prepare", task, "--source", "PATH", *words)
+
+
 def settings(overrides: Iterable[str]) -> list[str]:
     """Return the words that pass on "group.key=value" overrides."""
     return [word for override in overrides for word in ("--set", override)]

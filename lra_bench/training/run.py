@@ -47,6 +47,7 @@ def execute(
     *,
     resume: bool,
     memory_limit: int | None = None,
+    prepare_command: str = "",
 ) -> Record:
     """Do one run, or what is left of it, and write its record, however it ends.
 
@@ -60,6 +61,7 @@ def execute(
         stop: is asked whether to stop.
         resume: whether to go on with a run that the folder holds.
         memory_limit: bytes that arrays may take on CPU; elsewhere the allocator knows the limit.
+        prepare_command: prepares the data from files, for messages.
 
     Raises:
         UsageError: the devices do not fit the settings, or the data are not there.
@@ -73,7 +75,7 @@ def execute(
     task = make_task(settings.task, settings.data)
     if settings.init_from is not None:
         processes.on_first(lambda: folder.started or init_from.check(settings, task, display))
-    location = locate(data_root, task, settings.data_source)
+    location = locate(data_root, task, settings.data_source, prepare_command)
     store = processes.together(lambda: load_data(task, location, display))
     _check_same_data(store, processes)
     numerics.pin()  # a plug-in may have changed what results depend on

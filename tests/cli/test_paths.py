@@ -169,6 +169,7 @@ def test_every_argument_that_takes_a_path_is_checked():
         (errno.EDQUOT, 1, "no space left on the disk of x/y"),
         (errno.EIO, 1, "x/y: Input/output error"),
         (errno.EMFILE, 1, "x/y: Too many open files"),
+        (errno.EFBIG, 1, "x/y: a file would be larger than the shell's limit (ulimit -f)"),
     ],
 )
 def test_errors_of_the_system(cli, here, monkeypatch, code, status, words):
@@ -179,6 +180,23 @@ def test_errors_of_the_system(cli, here, monkeypatch, code, status, words):
     result = cli(*SMOKE, "--out", "x")
     refused(result, status, words)
     assert "Errno" not in result[2]
+
+
+def test_a_closed_working_folder_is_left_by_out(cli, here, monkeypatch):
+    def fail(*_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "runs")
+
+    monkeypatch.setattr(command_line.run, "main", fail)
+    words = f"{here}/runs: can't be used: permission denied; choose another place with --out"
+    refused(cli(*SMOKE), 2, words)
+
+
+def test_a_removed_working_folder_is_named(cli, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    refused(cli(*SMOKE), 2, "the working folder was removed; change to another with cd")
 
 
 def test_a_file_of_the_program_is_not_blamed_on_the_user(cli, here, monkeypatch):

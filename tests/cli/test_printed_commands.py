@@ -135,3 +135,23 @@ def test_a_word_reaches_the_command_unchanged(word):
     call = line.removeprefix("lra-bench ")
     done = subprocess.run(["bash", "-c", f"printf '%s\\0' {call}"], capture_output=True, check=True)
     assert done.stdout.split(b"\0")[:-1] == [word.encode(errors="surrogateescape"), b"next"]
+
+
+@pytest.mark.parametrize("words", [("data", "prepare", "text"), ("run", "--task", "text")])
+def test_a_failed_download_says_how_to_prepare_from_a_file(cli, tmp_path, monkeypatch, words):
+    monkeypatch.setattr("lra_bench.data.download._ask", lambda _: OSError("no network"))
+    monkeypatch.chdir(tmp_path)
+    options = ("--preset", "smoke", "--data-dir", "my data", "--set", "data.max_length=40")
+    status, _, err = cli(*words, *options)
+    assert status == 1
+    assert "can't be downloaded (no network)" in err
+    assert printed(err, "elsewhere, then ") == [
+        "data", "prepare", "text", "--source", "PATH", *options
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_downloaded_says_how_to_prepare_it(cli):
+    options = ("--preset", "smoke", "--data-dir", "d", "--set", "data.max_length=40")
+    status, _, err = cli("data", "prepare", "listops", "--source", "download", *options)
+    assert status == 2
+    assert err.rstrip().endswith(f"listops --source PATH {' '.join(options)}")
