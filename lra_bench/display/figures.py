@@ -1,9 +1,10 @@
 """The style of all figures: colours, markers and axes; and writing them to files."""
 
+import contextlib
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,17 @@ def save(figure: Figure, path: Path) -> None:
     if path.suffix == ".svg":
         path.write_text(_svg(figure), encoding="utf-8")
         return
+    with _any_text():
+        figure.savefig(path, dpi=DPI)
+
+
+@contextlib.contextmanager
+def _any_text() -> Iterator[None]:
+    """Draw what there is room and a glyph for, without warnings: labels may be any text."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a box is drawn in its place
-        figure.savefig(path, dpi=DPI)
+        warnings.filterwarnings("ignore", "constrained_layout not applied")  # no room is left
+        yield
 
 
 def _svg(figure: Figure) -> str:
@@ -88,9 +97,8 @@ def _svg(figure: Figure) -> str:
     # Text stays text; ids depend on the contents only, and no date is written.
     with (
         rc_context({"svg.fonttype": "none", "svg.hashsalt": "lra-bench"}),
-        warnings.catch_warnings(),
+        _any_text(),
     ):
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # its width is a guess
         figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()
 

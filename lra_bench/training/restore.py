@@ -14,6 +14,7 @@ from lra_bench.files.json_files import read_json
 from lra_bench.model import Classifier
 from lra_bench.records.run_folder import CONFIG, RunFolder
 from lra_bench.registry import make_task
+from lra_bench.runtime import numerics
 from lra_bench.settings import RunSettings, from_dict
 from lra_bench.training.checkpoint_format import (
     ARRAYS,
@@ -39,6 +40,7 @@ def load_model(folder: Path) -> tuple[RunSettings, Task, Classifier]:
         RunError: its contents are damaged, or of another version.
     """
     settings, params, sampled, step = load_state(folder)
+    numerics.pin()  # a plug-in may have changed what results depend on
     task = make_task(settings.task, settings.data)
     learner = make_learner(task, settings)
     try:

@@ -4,8 +4,9 @@ import pytest
 import report_cases
 from efficiency_cases import line
 from hostile import CHECKS, TEXTS, check_html, controls
+from matplotlib.figure import Figure
 
-from lra_bench.display import escape, progress
+from lra_bench.display import escape, figures, progress
 from lra_bench.efficiency import records
 from lra_bench.leaderboard import tables
 from lra_bench.records import record
@@ -124,8 +125,16 @@ def test_a_figure_draws_every_label():
             values["cell"]["attention"] = text
             lines.append(records.parse(values))
     drawn = plots.plots(groups.groups(rows.from_lines(lines), mix_machines=True))
-    from lra_bench.display.figures import inline_svg
-
     assert drawn
     for plot in drawn:
-        assert "<script" not in inline_svg(plot.figure, plot.name, plot.title)
+        assert "<script" not in figures.inline_svg(plot.figure, plot.name, plot.title)
+
+
+def test_a_label_that_leaves_no_room_is_no_warning(tmp_path):
+    """Tests take warnings as errors; a user would see two lines of Python."""
+    figure = Figure(figsize=(2, 1), layout="constrained")
+    figure.subplots().set_ylabel("x" * 200)
+    figure.subplots().legend([], [], title="y" * 300)
+    for name in ("a.png", "a.svg"):
+        figures.save(figure, tmp_path / name)
+        assert (tmp_path / name).stat().st_size

@@ -9,8 +9,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 from common import SMOKE, read_record
+from efficiency_cases import cell
 
+import lra_bench.cli as cli_module
+from lra_bench.config import make_settings
+from lra_bench.efficiency import child, programs
+from lra_bench.errors import UsageError
+from lra_bench.registry import ATTENTIONS
 from lra_bench.runtime import numerics
+from lra_bench.training import restore, run
 
 QUICK_RUN = (*SMOKE, "--attention", "performer-softmax", "--set", "train.num_steps=4",
              "--set", "attention.num_features=8")  # fmt: skip
@@ -101,3 +108,67 @@ def test_variables_change_no_result(cli, monkeypatch, tmp_path):
     usual, other = (read_record(tmp_path / name / "record.json") for name in ("usual", "other"))
     for part in ("validation", "test", "best_step", "parameters"):
         assert usual[part] == other[part]
+
+
+@pytest.mark.parametrize("command", cli_module._COMPUTING, ids=lambda command: command.NAME)
+def test_every_command_that_computes_overrides_them_first(cli, monkeypatch, tmp_path, command):
+    """Also for the processes that a sweep or a measurement starts, which get the variables."""
+    left = []
+    monkeypatch.setattr(
+        command, "main", lambda *_: left.append("JAX_ENABLE_X64" in os.environ) or 0
+    )
+    monkeypatch.setenv("JAX_ENABLE_X64", "1")
+    study = ["approximation"] * (command.NAME == "analyze")
+    assert cli(command.NAME, *study, "--out", tmp_path / "out")[0] == 0
+    assert left == [False]
+
+
+class _Enough(UsageError):
+    """Ends a call where the test has seen what it wants."""
+
+
+@pytest.fixture
+def late(monkeypatch):
+    """A plug-in that switches to 64 bits when it is imported, and what a call computes with."""
+    get, seen = ATTENTIONS.get, []
+
+    def changing(name):
+        jax.config.update("jax_enable_x64", True)
+        return get(name)
+
+    def enough(*_, **__):
+        seen.append(jnp.ones(1).dtype)
+        raise _Enough("enough")
+
+    monkeypatch.setattr(ATTENTIONS, "get", changing)
+    yield enough, seen
+    jax.config.update("jax_enable_x64", False)
+
+
+def test_a_run_overrides_what_its_plugin_has_changed(cli, monkeypatch, tmp_path, late):
+    enough, seen = late
+    monkeypatch.setattr(run, "_held", enough)
+    assert cli(*QUICK_RUN, "--out", tmp_path / "run")[0] == 2
+    assert seen == [jnp.float32]
+
+
+def test_a_measurement_overrides_what_its_plugin_has_changed(monkeypatch, tmp_path, late):
+    enough, seen = late
+    monkeypatch.setattr(programs, "build", enough)
+    with pytest.raises(_Enough):
+        child._Stages(cell(), tmp_path / "results")._compile()
+    assert seen == [jnp.float32]
+
+
+def test_a_model_that_is_read_overrides_what_its_plugin_has_changed(monkeypatch, tmp_path, late):
+    enough, seen = late
+
+    def load_state(_):
+        ATTENTIONS.get("linear")
+        return make_settings("listops", "linear", "smoke", 0), {}, {}, 0
+
+    monkeypatch.setattr(restore, "load_state", load_state)
+    monkeypatch.setattr(restore, "make_learner", enough)
+    with pytest.raises(_Enough):
+        restore.load_model(tmp_path)
+    assert seen == [jnp.float32]
