@@ -184,3 +184,13 @@ def _mended(content):
         parts.append(chunk(content[start + 4 : start + 8], content[start + 8 : start + 8 + size]))
         start += 12 + size
     return b"".join(parts)
+
+
+def test_pillow_may_decode_png_only(monkeypatch):
+    """Should a check of the content have a gap, no other decoder of Pillow is tried."""
+    opened, formats = Image.open, []
+    monkeypatch.setattr(
+        Image, "open", lambda file, **options: formats.append(options) or opened(file, **options)
+    )
+    _png.read(png(rows_of(GREY)), SIDE)
+    assert formats == [{"formats": ("PNG",)}]
