@@ -120,7 +120,7 @@ def percent(mean: float, sd: float | None = None) -> str:
 
 def percent_parts(mean: float, sd: float | None) -> tuple[str, str]:
     """Return the two parts of `percent`, such as "36.2" and " ± 0.4"; the second may be ""."""
-    return f"{100 * mean:z.1f}", "" if sd is None else f" ± {100 * sd:.1f}"
+    return f"{100 * mean:z.1f}", "" if sd is None else f" ± {100 * sd:z.1f}"
 
 
 def results(records: Iterable[Record]) -> list[Result]:

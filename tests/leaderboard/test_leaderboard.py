@@ -17,7 +17,7 @@ from lra_bench.errors import RunError, UsageError
 from lra_bench.leaderboard import published_table
 from lra_bench.leaderboard.board import ORDER, board
 from lra_bench.leaderboard.comparable import by_setting
-from lra_bench.leaderboard.results import Result
+from lra_bench.leaderboard.results import Result, percent
 from lra_bench.leaderboard.tables import render
 from lra_bench.records import record
 from lra_bench.records.find import collect
@@ -40,6 +40,10 @@ def test_mean_and_sd_over_seeds():
     text = table([make(seed=seed, accuracy=a) for seed, a in enumerate((0.40, 0.42, 0.44))])
     assert row(text, "softmax") == ["softmax", "42.0 ± 2.0", "3", "1,000", "1.00", "5.00"]
     assert row(text, "chance")[1] == "17.0"
+
+
+def test_nothing_has_no_sign():
+    assert percent(-0.0, -0.0) == "0.0 ± 0.0"
 
 
 def test_one_seed_has_no_spread():
@@ -163,8 +167,8 @@ def test_the_averages_of_the_papers_table_1_come_out():
     rows = [row for row in published.results() if row.source == "LRA paper"]
     runs = []
     for index, published_row in enumerate(rows):
-        for task, percent in published_row.accuracy.items():
-            run = make("identity", accuracy=percent / 100, task=task)
+        for task, figure in published_row.accuracy.items():
+            run = make("identity", accuracy=figure / 100, task=task)
             runs.append({**run, "attention": f"m{index}"})
     means = averages(the_board(runs))
     assert len(means) == 11
