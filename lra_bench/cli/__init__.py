@@ -23,9 +23,10 @@ from lra_bench.cli import (
     table,
 )
 from lra_bench.cli.parser import Parser
-from lra_bench.cli.paths import Given, blame, check, given, reason
+from lra_bench.cli.paths import Given, blame, check, given
 from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError, is_disk_full, is_out_of_memory, one_line
+from lra_bench.files.paths import reason
 from lra_bench.runtime import memory, numerics, signals
 
 COMMANDS = (run, sweep, efficiency, table, report, submit_check, analyze, data, listing)

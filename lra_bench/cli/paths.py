@@ -1,7 +1,6 @@
 """Arguments that are paths: they are checked before any work begins, and named in errors."""
 
 import argparse
-import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -9,27 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lra_bench.errors import NOT_ALLOWED, UsageError
-from lra_bench.files.paths import expanded
-
-# Errors of the operating system that another path would not have.
-_OF_THE_PATH = {
-    errno.ENOENT: "no such file or folder",
-    errno.ENOTDIR: "a part of it is a file, not a folder",
-    errno.EISDIR: "a folder, not a file",
-    errno.EEXIST: "something else is there",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.EROFS: "on a file system that can only be read",
-    errno.ENAMETOOLONG: "too long a name",
-    errno.ELOOP: "links that lead in a circle",
-    errno.EINVAL: "not a name that this file system takes",
-}
-
-
-def reason(error: OSError) -> str:
-    """Return in words what an error of the operating system says, without its path."""
-    text = error.strerror or str(error)
-    return _OF_THE_PATH.get(error.errno or 0, text)
+from lra_bench.files.paths import OF_THE_PATH, expanded, reason
 
 
 def problem(path: Path, *, exists: bool, folder: bool | None) -> str | None:
@@ -139,7 +118,7 @@ def blame(error: OSError, paths: Given, args: argparse.Namespace) -> str | None:
         paths: the paths among the arguments.
         args: all arguments.
     """
-    if error.errno not in _OF_THE_PATH or error.filename is None:
+    if error.errno not in OF_THE_PATH or error.filename is None:
         return None
     failed = str(Path(os.fsdecode(error.filename)).absolute())
     for option, path in [*((_named(action), path) for action, path in paths), *_others(args)]:

@@ -16,8 +16,9 @@ from lra_bench.efficiency.measurement import (
     Spread,
     Timing,
 )
-from lra_bench.errors import UsageError, one_line
+from lra_bench.errors import UsageError
 from lra_bench.files.json_lines import read_lines
+from lra_bench.files.paths import unreadable
 from lra_bench.records.find import files_below, leave_out, leave_out_lines
 from lra_bench.records.record import parse_environment
 from lra_bench.records.values import group, is_count, is_number, is_text, is_whole, kept, or_none
@@ -50,7 +51,7 @@ def readable(path: Path) -> list[Measurement]:
     try:
         return read(path)
     except OSError as error:
-        leave_out(f"{path}: unreadable: {one_line(error)}")
+        leave_out(f"{path}: unreadable: {unreadable(error)}")
         return []
 
 

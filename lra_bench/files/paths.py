@@ -1,9 +1,35 @@
-"""Paths that users write."""
+"""Paths that users write, and why the system refuses them."""
 
+import errno
 import os
 from pathlib import Path
 
-from lra_bench.errors import UsageError
+from lra_bench.errors import UsageError, one_line
+
+# Errors of the operating system that another path would not have.
+OF_THE_PATH = {
+    errno.ENOENT: "no such file or folder",
+    errno.ENOTDIR: "a part of it is a file, not a folder",
+    errno.EISDIR: "a folder, not a file",
+    errno.EEXIST: "something else is there",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "on a file system that can only be read",
+    errno.ENAMETOOLONG: "too long a name",
+    errno.ELOOP: "links that lead in a circle",
+    errno.EINVAL: "not a name that this file system takes",
+}
+
+
+def reason(error: OSError) -> str:
+    """Return in words what an error of the operating system says, without its path."""
+    text = error.strerror or str(error)
+    return OF_THE_PATH.get(error.errno or 0, text)
+
+
+def unreadable(error: OSError | ValueError) -> str:
+    """Return why the contents of a file cannot be used, in words and without its path."""
+    return reason(error) if isinstance(error, OSError) else one_line(error)
 
 
 def expanded(text: str) -> Path:

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from lra_bench.data.store import Provenance
-from lra_bench.errors import RunError, one_line
+from lra_bench.errors import RunError
 from lra_bench.files.json_files import read_json, with_checksum, without_checksum, write_json
+from lra_bench.files.paths import unreadable
 from lra_bench.records import answers
 from lra_bench.records.values import (
     group,
@@ -225,7 +226,7 @@ def read(path: Path) -> Record:
     try:
         value = read_json(path, MOST_BYTES)
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: unreadable: {one_line(error)}") from None
+        raise RunError(f"{path}: unreadable: {unreadable(error)}") from None
     try:
         return parse(value, path)
     except ValueError as error:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lra_bench.display import escape
-from lra_bench.errors import one_line
+from lra_bench.files.paths import unreadable
 from lra_bench.leaderboard.results import Result
 from lra_bench.records import metrics
 from lra_bench.records.find import leave_out, leave_out_lines
@@ -67,7 +67,7 @@ def _accuracies(record: Path) -> dict[int, float]:
     try:
         lines, damaged = metrics.read_counting(path)
     except OSError as error:
-        leave_out(f"{path}: unreadable: {one_line(error)}")
+        leave_out(f"{path}: unreadable: {unreadable(error)}")
         return {}
     if damaged:
         leave_out_lines(damaged, path)
