@@ -1,5 +1,6 @@
 """Read one archive: find it, stream its members, and choose its splits."""
 
+import contextlib
 import gzip
 import hashlib
 import re
@@ -7,7 +8,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from lra_bench.contracts import Source
 from lra_bench.errors import RunError, one_line
@@ -16,11 +17,7 @@ from lra_bench.files.regular import open_regular
 # The official archives have 100,000 members at most, none above 42 MB, and unpack to 500 MB.
 _MOST_MEMBERS, _MOST_OTHER, _MOST_BYTES = 500_000, 256 * 2**20, 2 * 2**30
 _MOST_HEADER = 2**16
-_EXTENDED = (
-    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-)  # fmt: skip
-_BLOCK = 1 << 20
+_BLOCK = _MOST_HEADER
 _SHOWN, _LONGEST_SHOWN = 3, 100
 _HELD_OUT = 10
 RULE = "train: a tenth of the archive's train set, the first by SHA-256 of the id, is validation"
@@ -84,13 +81,15 @@ def _read(archive: Path, expected: Expected, remedy: str) -> Iterator[tuple[str,
     others: list[str] = []
     with open_regular(archive) as packed, gzip.open(packed) as unpacked:
         stream = _Stream(archive, unpacked)
-        with tarfile.open(fileobj=cast(Any, stream), mode="r:", tarinfo=_Member) as tar:
+        with tarfile.open(fileobj=cast(Any, stream), mode="r:") as tar:
             for number, member in enumerate(iter(tar.next, None)):
                 cast(Any, tar).members.clear()  # it would keep all of them
                 _check(archive, member, number)
                 name = "/".join(PurePosixPath(member.name).parts[1:])
                 if re.fullmatch(expected.wanted, name):
-                    yield name, _content(archive, tar, member, expected.most, seen)
+                    with stream.unlimited():
+                        content = _content(archive, tar, member, expected.most, seen)
+                    yield name, content
                 elif member.isfile() and len(others) < _SHOWN:
                     others.append(repr(member.name))
             stream.check_end()
@@ -99,37 +98,26 @@ def _read(archive: Path, expected: Expected, remedy: str) -> Iterator[tuple[str,
         raise RunError(f"{archive} holds {shown} but no {expected.form}; {remedy}")
 
 
-class _Member(tarfile.TarInfo):
-    """A member with a valid header; its extended headers are short.
-
-    tarfile reads extended headers into memory at once.
-    """
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Parse a header; see `tarfile.TarInfo.frombuf`."""
-        try:
-            header = super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            if len(buf) == tarfile.BLOCKSIZE and not buf.strip(b"\0"):
-                raise  # the end of the archive
-            text = str(error) if buf else "its end mark is missing"
-            raise tarfile.ReadError(text) from None  # tarfile would take it for the end
-        if header.type in _EXTENDED and header.size > _MOST_HEADER:
-            text = f"an extended header of {header.size:,} bytes, more than {_MOST_HEADER:,}"
-            raise tarfile.ReadError(text)
-        return header
-
-
 class _Stream:
-    """The unpacked archive, read from its start to its end; its size is limited."""
+    """The unpacked archive, read from its start to its end; its size is limited.
+
+    tarfile reads a header at once, however large, and takes a damaged one for the end.
+
+    Attributes:
+        most: bytes that one read may return; a header is short.
+        last: the last bytes that were read.
+    """
 
     def __init__(self, archive: Path, unpacked: gzip.GzipFile) -> None:
         self.archive, self.unpacked, self.position = archive, unpacked, 0
+        self.most, self.last = _MOST_HEADER, b""
 
     def read(self, size: int) -> bytes:
         """Return up to `size` bytes."""
-        content = self.unpacked.read(size)
+        if size > self.most:
+            text = f"an extended header of {size:,} bytes, more than {self.most:,}"
+            raise RunError(f"{self.archive}: {text}: refused")
+        self.last = content = self.unpacked.read(size)
         self.position += len(content)
         if self.position > _MOST_BYTES:
             raise RunError(f"{self.archive} unpacks to more than {_MOST_BYTES:,} bytes: refused")
@@ -139,6 +127,13 @@ class _Stream:
         """Return how many bytes were read."""
         return self.position
 
+    @contextlib.contextmanager
+    def unlimited(self) -> Iterator[None]:
+        """Allow reads of any size within the block, of members whose size was checked."""
+        self.most = _MOST_BYTES
+        yield
+        self.most = _MOST_HEADER
+
     def seek(self, position: int) -> int:
         """Read on to a later position."""
         while self.position < position and self.read(min(position - self.position, _BLOCK)):
@@ -146,7 +141,14 @@ class _Stream:
         return self.position
 
     def check_end(self) -> None:
-        """Read to the end, where gzip compares its checksum; only zeros may follow the archive."""
+        """Check what tarfile took for the end, and read on to where gzip compares its checksum.
+
+        Raises:
+            tarfile.ReadError: it was no end mark.
+            RunError: something else than zeros follows.
+        """
+        if len(self.last) != tarfile.BLOCKSIZE or self.last.strip(b"\0"):
+            raise tarfile.ReadError("a header is damaged" if self.last else "no end mark")
         while content := self.read(_BLOCK):
             if content.strip(b"\0"):
                 raise RunError(f"{self.archive}: something follows the end of the archive: refused")

@@ -73,7 +73,7 @@ BROKEN = {
     ),
     "option-none": (
         "@register_attention('it')\ndef f(q, k, v, mask, *, o): return v\n",
-        "missing a required argument: 'o'",
+        "argument: 'o'",
     ),
     **{
         f"name-{number}": (f"register_attention({name!r})(lambda q, k, v, mask: v)\n", "name ")

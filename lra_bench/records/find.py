@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError
+from lra_bench.files.paths import reason
 from lra_bench.records import record
 from lra_bench.records.record import Record
 
@@ -90,7 +91,13 @@ def readable(folders: Sequence[Path]) -> Iterator[Record]:
 
 
 def leave_out(what: object) -> None:
-    """Print on standard error what is left out; within `naming`, each thing once."""
+    """Print on standard error what is left out; within `naming`, each thing once.
+
+    Args:
+        what: a text, or the error of the system about a folder.
+    """
+    if isinstance(what, OSError) and what.filename is not None:
+        what = f"{os.fsdecode(what.filename)}: {reason(what)}"
     text, named = terminal(what), _NAMED.get()
     if named is None or text not in named:
         print(f"lra-bench: left out: {text}", file=sys.stderr)

@@ -76,7 +76,7 @@ HOSTILE = {
     "twice in two folders": ([member(), member("other/train/pos/0_9.txt")], "is in it twice"),
     "twice by a dot": ([member(), member("./aclImdb/./train/pos//0_9.txt")], "is in it twice"),
     "cut off in a member": ([member(content=b"x" * 2_000)[:900]], "is broken or cut off"),
-    "no end mark": ([member()], "is broken or cut off: ReadError: its end mark is missing"),
+    "no end mark": ([member()], "is broken or cut off: ReadError: no end mark"),
     "two archives": ([member(), b"\0" * 1024, member()], "something follows the end"),
     "flat": ([member("train/pos/0_9.txt")], r"holds 'train/pos/0_9\.txt' \.\.\. but no aclImdb"),
     "nothing": ([], "is broken or cut off: .*; get it from URL|holds no file"),
