@@ -50,7 +50,7 @@ def test_1_200_folders_in_each_other(cli, results):
     assert "softmax" in out
     check_messages(err)
     assert len(err.splitlines()) == 1
-    assert "File name too long" in err
+    assert "too long a name" in err
     _remove_nested(results, depth, before)
 
 
