@@ -83,7 +83,10 @@ def test_causal(check, name, dtype):
 
 @pytest.mark.parametrize(("name", "options"), CAUSAL_VARIANTS)
 @float32
-@checks(contract.check_finite_at_extremes, contract.check_never_looks_ahead)
+@checks(
+    pytest.param(contract.check_finite_at_extremes, marks=pytest.mark.slow),
+    contract.check_never_looks_ahead,
+)
 def test_causal_options(check, name, options, dtype):
     check(built(name, **options, causal=True), dtype)
 
@@ -107,7 +110,7 @@ ONE_CHUNK = {"reformer": {"bucket_size": contract.LONG}}
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("causal", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_bfloat16_sums(name, causal):
     if causal and name not in CAUSAL:
         pytest.skip("can't be causal")
@@ -159,7 +162,7 @@ def test_products_of_bfloat16_are_summed_in_float32(name, causal):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("causal", [False, pytest.param(True, marks=pytest.mark.slow)])
 @float32
 def test_every_kernel_is_finite(kernel, causal, dtype):
     mechanism = built("performer-generalized", kernel=kernel, causal=causal)

@@ -71,9 +71,14 @@ def hostile_record(text, seed=0, status="ok"):
 
 # Half of a surrogate pair is refused by the reader.
 SHOWN = [text for text in TEXTS if text != "\ud800"]
+EACH = [
+    "".join(SHOWN),
+    *SHOWN[::5],
+    *(pytest.param(text, marks=pytest.mark.slow) for n, text in enumerate(SHOWN) if n % 5),
+]
 
 
-@pytest.mark.parametrize("text", SHOWN, ids=lambda text: ascii(text[:20]))
+@pytest.mark.parametrize("text", EACH, ids=lambda text: ascii(text[:20]))
 def test_every_text_of_a_record_is_harmless_everywhere(text):
     runs = [hostile_record(text), hostile_record(text, 1), hostile_record(text, 2, "failed")]
     for style in STYLES:
@@ -84,7 +89,7 @@ def test_every_text_of_a_record_is_harmless_everywhere(text):
     check_html(provenance.section(page))
 
 
-@pytest.mark.parametrize("text", SHOWN, ids=lambda text: ascii(text[:20]))
+@pytest.mark.parametrize("text", EACH, ids=lambda text: ascii(text[:20]))
 def test_every_text_of_efficiency_is_harmless_everywhere(text):
     texts = ("attention", "scope", "size", "direction", "dtype", "target", "preset", "machine")
     values = []

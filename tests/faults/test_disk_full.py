@@ -87,8 +87,10 @@ def test_in_a_later_line_and_in_the_record(mounting, undisturbed, tmp_path, kept
     "task",
     [
         "text",
-        "pathfinder",
-        *(pytest.param(task, marks=pytest.mark.slow) for task in ("image", "listops")),
+        *(
+            pytest.param(task, marks=pytest.mark.slow)
+            for task in ("pathfinder", "image", "listops")
+        ),
     ],
 )
 def test_data(mounting, tmp_path, task):

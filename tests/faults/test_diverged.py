@@ -42,6 +42,7 @@ def test_resume_shows_it(cli, diverged):
     assert (out / record.FILE).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_it_shows_at_a_validation_only(cli, tmp_path, monkeypatch):
     """The training loss is finite, that of the validation isn't."""
     from lra_bench.training.programs import Programs

@@ -198,7 +198,7 @@ def test_report_without_figures(fuzzed, capsys, tries):
 
 
 @pytest.mark.parametrize(
-    "tries", [pytest.param(2), pytest.param(max(MANY // 25, 1), marks=pytest.mark.slow)]
+    "tries", [pytest.param(1), pytest.param(max(MANY // 25, 1), marks=pytest.mark.slow)]
 )
 def test_report(cli, fuzzed, tmp_path, tries):
     names = (record.FILE, records.FILE, metrics.FILE, approximation.FILE, approximation.CLAIMS,

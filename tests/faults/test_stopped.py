@@ -131,7 +131,7 @@ def test_stops_while_workers_start(environment, tmp_path, number):
         wait_for_end(process.pid)
 
 
-@pytest.mark.parametrize("task", ["listops", "pathfinder"])
+@pytest.mark.parametrize("task", ["listops", pytest.param("pathfinder", marks=pytest.mark.slow)])
 def test_a_stop_while_data_are_prepared(environment, tmp_path, task):
     """By this process, and by several that must not outlive it; of a preset that takes minutes."""
     data = tmp_path / "data"

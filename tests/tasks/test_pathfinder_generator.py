@@ -145,6 +145,7 @@ class Roomy(Plain):
         return found
 
 
+@pytest.mark.slow
 def test_attempts_last_as_long_as_plainly():
     """How many paddles are tried in an attempt at the two long snakes."""
     maker = Roomy(spec(32, 14), 1)

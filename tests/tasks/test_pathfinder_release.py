@@ -281,6 +281,7 @@ class TestProbe:
         assert probe.fit(found, labels) > 5
         assert abs(probe.fit(found, noise)) < 3
 
+    @pytest.mark.slow
     def test_of_two_folders_the_one_with_fitting_labels_is_taken(self, probed, tmp_path):
         """The release has a second pathfinder128 on which nothing learns more than chance."""
         images, labels = probed
