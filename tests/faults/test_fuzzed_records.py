@@ -129,37 +129,37 @@ def each(fuzzed, tries, names):
         fuzzed.restore()
 
 
-@pytest.mark.parametrize("tries", TRIES)
-def test_table(cli, fuzzed, tries):
-    for number, chance in each(fuzzed, tries, (record.FILE,)):
+def tables(cli, fuzzed, tries, name, options):
+    """Make a table at each try and check what it prints; yield its status and its messages."""
+    for number, chance in each(fuzzed, tries, (name,)):
         style = FORMATS[number % len(FORMATS)]
-        published = ["--published"] * chance.randrange(2)
-        status, out, err = cli("table", fuzzed.folder, "--format", style, *published, "--strict")
-        assert status == (1 if err else 0)
+        status, out, err = cli("table", fuzzed.folder, "--format", style, *options(chance))
         check_messages(err)
         CHECKS[style](out)
+        yield status, err
+
+
+@pytest.mark.parametrize("tries", TRIES)
+def test_table(cli, fuzzed, tries):
+    def options(chance):
+        return ["--strict", *["--published"] * chance.randrange(2)]
+
+    for status, err in tables(cli, fuzzed, tries, record.FILE, options):
+        assert status == (1 if err else 0)
 
 
 @pytest.mark.parametrize("tries", TRIES)
 def test_table_of_efficiency(cli, fuzzed, tries):
-    for number, _ in each(fuzzed, tries, (records.FILE,)):
-        style = FORMATS[number % len(FORMATS)]
-        command = ("table", fuzzed.folder, "--kind", "efficiency", "--format", style, "--strict")
-        status, out, err = cli(*command)
+    options = ["--kind", "efficiency", "--strict"]
+    for status, err in tables(cli, fuzzed, tries, records.FILE, lambda _: options):
         assert status == (2 if "no efficiency records" in err else 1 if err else 0)
-        check_messages(err)
-        CHECKS[style](out)
 
 
 @pytest.mark.parametrize("tries", TRIES)
 def test_compare(cli, fuzzed, tries):
-    for number, _ in each(fuzzed, tries, (record.FILE,)):
-        style = FORMATS[number % len(FORMATS)]
-        command = ("table", fuzzed.folder, "--compare", "softmax", "linear", "--format", style)
-        status, out, err = cli(*command)
+    options = ["--compare", "softmax", "linear"]
+    for status, _ in tables(cli, fuzzed, tries, record.FILE, lambda _: options):
         assert status in (0, 2)
-        check_messages(err)
-        CHECKS[style](out)
 
 
 @pytest.mark.parametrize("tries", TRIES)
