@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-import numpy as np
+import layouts
 import pytest
 from common import PATIENCE, SMOKE, read_record, refused
 
@@ -202,15 +202,7 @@ class TestRun:
 class TestReleaseFiles:
     @pytest.fixture
     def release(self, tmp_path):
-        from lra_bench.tasks._listops_trees import Limits, generate, to_source
-
-        rng = np.random.default_rng(0)
-        for name, count in (("train", 64), ("val", 32), ("test", 32)):
-            tokens, arities, values = generate(rng, count, Limits(4, 40))
-            rows = zip(tokens, arities, values, strict=True)
-            text = "".join(f"{to_source(*x)}\t{value}\n" for *x, value in rows)
-            (tmp_path / f"basic_{name}.tsv").write_text("Source\tTarget\n" + text)
-        return tmp_path
+        return layouts.listops(tmp_path)
 
     def test_prepare_check_show_and_run(self, cli, release, tmp_path):
         where = ("--data-dir", tmp_path / "store")

@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 
-import numpy as np
+import layouts
 import pytest
 from common import read_record
 
@@ -19,16 +19,7 @@ SHORT = ("train.num_steps=2", "train.eval_every=2", "train.log_every=1")
 @pytest.fixture(scope="module")
 def release(tmp_path_factory):
     """A folder with spaces and quotes in its name, in the layout of the ListOps release."""
-    from lra_bench.tasks._listops_trees import Limits, generate, to_source
-
-    folder = tmp_path_factory.mktemp("a user's $HOME")
-    rng = np.random.default_rng(0)
-    for name, count in (("train", 64), ("val", 32), ("test", 32)):
-        tokens, arities, values = generate(rng, count, Limits(4, 40))
-        rows = zip(tokens, arities, values, strict=True)
-        text = "".join(f"{to_source(*x)}\t{value}\n" for *x, value in rows)
-        (folder / f"basic_{name}.tsv").write_text("Source\tTarget\n" + text)
-    return folder
+    return layouts.listops(tmp_path_factory.mktemp("a user's $HOME"))
 
 
 def printed(out, before):

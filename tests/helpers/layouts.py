@@ -6,6 +6,8 @@ import tarfile
 import numpy as np
 from PIL import Image
 
+from lra_bench.tasks._listops_trees import Limits, generate, to_source
+
 GOOD = b"a wonderful film with a superb cast, moving and brilliant. <br /><br />See it! "
 BAD = b"a dreadful bore with awful acting, stupid and a waste of time. <br />Avoid it! "
 TOPICS = (b"parsing grammar treebank syntax ", b"speech acoustic phoneme audio ")
@@ -53,6 +55,17 @@ def cifar(path, train=60, test=200, extra=()):
         for name, content in (files | dict(extra)).items():
             add(tar, name, content)
     return path
+
+
+def listops(folder):
+    """The files of the ListOps release, with few rows; return the folder."""
+    rng = np.random.default_rng(0)
+    for name, count in (("train", 64), ("val", 32), ("test", 32)):
+        tokens, arities, values = generate(rng, count, Limits(4, 40))
+        rows = zip(tokens, arities, values, strict=True)
+        text = "".join(f"{to_source(*x)}\t{value}\n" for *x, value in rows)
+        (folder / f"basic_{name}.tsv").write_text("Source\tTarget\n" + text)
+    return folder
 
 
 def aan(folder, sizes=(256, 64, 64)):
