@@ -239,7 +239,7 @@ def _compiled(cell: Cell) -> Callable[[], object]:
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     program, layout = programs.build(cell), programs.Layout(targets.devices(HERE, 1))
-    compiled = layout.compile(program, layout.specs(program))
+    compiled = layout.trace(program).lower().compile()
     state, inputs = layout.arrays(program, layout.compile_init(program))
     _bare(call := lambda: jax.block_until_ready(compiled(state, *inputs)), 3)
     return call

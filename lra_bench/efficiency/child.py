@@ -112,7 +112,7 @@ class _Stages:
         from lra_bench.registry import ATTENTIONS
         from lra_bench.runtime import numerics
         from lra_bench.runtime.environment import environment
-        from lra_bench.runtime.flops import count_flops
+        from lra_bench.runtime.flops import flops_of
 
         ATTENTIONS.get(self.cell.attention)
         numerics.pin()  # a plug-in may have changed what results depend on
@@ -123,10 +123,10 @@ class _Stages:
         where = environment(self.devices, cell.dtype)
         self._note(environment=where, parameters=self.program.count_parameters())
         self.layout = programs.Layout(self.devices)
-        specs = self.layout.specs(self.program)
-        self._note(flops=count_flops(self.program.function, *specs))
         started = time.perf_counter()
-        self.compiled = self.layout.compile(self.program, specs)
+        traced = self.layout.trace(self.program)
+        self._note(flops=flops_of(traced.jaxpr))
+        self.compiled = traced.lower().compile()
         seconds, planned = time.perf_counter() - started, _plan(self.compiled)
         self._note(compile_seconds=seconds, memory=planned, **_costs(self.compiled))
         return planned

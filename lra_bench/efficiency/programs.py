@@ -16,6 +16,7 @@ from lra_bench.efficiency.cells import Cell
 from lra_bench.model import attended, build_attention
 from lra_bench.registry import make_task
 from lra_bench.runtime.devices import sharing
+from lra_bench.runtime.mesh import on_mesh
 from lra_bench.settings import RunSettings, from_dict
 from lra_bench.training.learner import Learner, make_learner
 
@@ -172,17 +173,18 @@ class Layout:
     def __init__(self, devices: list[Any]) -> None:
         self._devices = sharing(devices)
 
-    def specs(self, program: Program) -> tuple[Any, ...]:
+    def _specs(self, program: Program) -> tuple[Any, ...]:
         """Return shapes, types and placement of the state and the inputs."""
         state = self._devices.replicated_shapes(program.state)
         struct = functools.partial(jax.ShapeDtypeStruct, sharding=self._devices.by_example)
         return state, *(struct(x.shape, jax.numpy.dtype(x.dtype)) for x in program.inputs)
 
-    def compile(self, program: Program, specs: tuple[Any, ...]) -> Any:
-        """Return the program compiled for these devices; it keeps inputs that it does not use."""
+    def trace(self, program: Program) -> Any:
+        """Return the program traced for these devices; it keeps inputs that it does not use."""
+        function = on_mesh(self._devices.replicated.mesh, program.function)
         donated = (0,) if program.updates else ()
-        jitted = jax.jit(program.function, donate_argnums=donated, keep_unused=True)
-        return jitted.lower(*specs).compile()
+        jitted = jax.jit(function, donate_argnums=donated, keep_unused=True)
+        return jitted.trace(*self._specs(program))
 
     def compile_init(self, program: Program) -> Callable[[], Any]:
         """Return a function that makes the state on these devices."""

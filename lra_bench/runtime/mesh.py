@@ -12,15 +12,23 @@ DATA, SEQUENCE = "data", "sequence"
 
 
 def on_mesh(mesh: Mesh | AbstractMesh, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function, made to know the mesh while it is traced."""
-    if SEQUENCE not in mesh.shape:
-        return function
+    """Return the function, made to know the mesh and its kind of device while it is traced."""
 
     def call(*args: Any) -> Any:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return function(*args)
 
     return call
+
+
+def platform() -> str:
+    """Return "cpu", "gpu" or "tpu": what the program that is being traced is compiled for.
+
+    Without a mesh it is what JAX uses here. A program may be compiled for a device that is not
+    here, so the mesh counts.
+    """
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
 
 
 def sequence_shards() -> int:

@@ -19,7 +19,7 @@ from lra_bench.display.progress import Display
 from lra_bench.efficiency import programs, records, supervise
 from lra_bench.efficiency.measure import Effort, Measuring
 from lra_bench.files.locks import locked
-from lra_bench.runtime.flops import count_flops
+from lra_bench.runtime.flops import flops_of
 
 EFFICIENCY = ("efficiency", "--budget", "0.05", "--size", "small", "--pass", "forward")
 ONE_ROUND = (*EFFICIENCY, "--rounds", "1")
@@ -119,7 +119,7 @@ class TestSweep:
         assert ok.memory.measured_bytes > 0
         program = programs.build(ok.cell)
         layout = programs.Layout(jax.local_devices()[:1])
-        assert ok.flops == count_flops(program.function, *layout.specs(program))
+        assert ok.flops == flops_of(layout.trace(program).jaxpr)
 
     def test_it_shows_tables(self, done):
         _, said, _ = done

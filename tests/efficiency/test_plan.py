@@ -100,9 +100,8 @@ class TestPrograms:
         ):
             layers = () if scope == "attention" else (1,)
             program = programs.build(cell(name, 32, scope, direction, layers=layers))
-            specs = programs.Layout(jax.local_devices()[:1]).specs(program)
-            out = jax.eval_shape(program.function, *specs)
-            shapes = jax.tree.map(lambda x: x.shape, program.params(specs[0]))
+            out = programs.Layout(jax.local_devices()[:1]).trace(program).out_info
+            shapes = jax.tree.map(lambda x: x.shape, program.params(program.state))
             if direction == "backward":
                 gradient = out[1]
                 of_params = gradient[0] if scope == "attention" else gradient
@@ -140,5 +139,5 @@ class TestPrograms:
         """Identity reads neither q nor k, but its memory includes them."""
         layout = programs.Layout(jax.local_devices()[:1])
         program = programs.build(cell("identity"))
-        found = child._plan(layout.compile(program, layout.specs(program)))
+        found = child._plan(layout.trace(program).lower().compile())
         assert found.argument_bytes >= 3 * 48 * 64 * 4

@@ -62,7 +62,7 @@ class TestProcesses:
         """Inputs are in memory once: the arrays they were copied from are freed before the call."""
         one = cell("identity", 2**19, direction="backward")
         program, layout = programs.build(one), programs.Layout(jax.local_devices()[:1])
-        plan = layout.compile(program, layout.specs(program)).memory_analysis()
+        plan = layout.trace(program).lower().compile().memory_analysis()
         assert plan.alias_size_in_bytes == 0
         predicted = plan.argument_size_in_bytes + plan.output_size_in_bytes
         predicted += plan.temp_size_in_bytes

@@ -41,7 +41,7 @@ def program(task, attention, step):
 def main(task, attention, step):
     one, layout = program(task, attention, step), Layout(targets.devices("tpu-v5e", CHIPS))
     try:
-        layout.compile(one, layout.specs(one))
+        layout.trace(one).lower().compile()
     except Exception as error:
         if not is_out_of_memory(error):
             raise

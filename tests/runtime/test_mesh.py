@@ -1,0 +1,31 @@
+"""A program knows, while it is traced, what it will be compiled for."""
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AbstractMesh, AxisType
+
+from lra_bench.runtime import mesh
+from lra_bench.runtime.devices import sharing
+
+
+def platform_seen(over):
+    seen = []
+
+    def program(x):
+        seen.append(mesh.platform())
+        return jax.lax.scan(lambda carry, _: (carry + x, seen.append(mesh.platform())), x, None, 2)
+
+    jax.jit(mesh.on_mesh(over, program)).trace(jnp.zeros(()))
+    return set(seen)
+
+
+def test_the_platform_is_that_of_the_mesh():
+    abstract = sharing(jax.devices()[:1]).replicated.mesh.abstract_mesh
+    device = type(abstract.abstract_device)("H100", None, "gpu")
+    auto = AbstractMesh((1,), ("data",), axis_types=(AxisType.Auto,), abstract_device=device)
+    assert platform_seen(auto) == {"gpu"}
+    assert platform_seen(abstract) == {"cpu"}
+
+
+def test_without_a_mesh_it_is_that_of_jax():
+    assert mesh.platform() == jax.default_backend()
