@@ -33,7 +33,11 @@ class Classifier(nnx.Module):
     ) -> Float[Array, "b classes"]:
         """Return class logits in float32; without `rngs` there is no dropout."""
         encoded = self.encoder(tokens.reshape(-1, tokens.shape[-1]), rngs)
-        if tokens.ndim == 3:
-            x1, x2 = encoded.reshape(tokens.shape[0], 2, -1).swapaxes(0, 1)
+        return self.classify(encoded, tokens.shape[0])
+
+    def classify(self, encoded: Float[Array, "n e"], examples: int) -> Float[Array, "b classes"]:
+        """Return class logits from one vector an example, or from two that follow each other."""
+        if len(encoded) > examples:
+            x1, x2 = encoded.reshape(examples, 2, -1).swapaxes(0, 1)
             encoded = jnp.concatenate([x1, x2, x1 * x2, x1 - x2], axis=1)
         return self.out(jax.nn.relu(self.hidden(encoded)))

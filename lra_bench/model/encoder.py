@@ -109,12 +109,14 @@ class Encoder(nnx.Module):
     def __call__(self, tokens: Int[Array, "b l"], rngs: nnx.Rngs | None) -> Float[Array, "b e"]:
         """Return one vector an example; tokens at padding change nothing."""
         tokens, mask = self._with_mask(tokens)
-        x = (self.embed(tokens) + self._positions(tokens.shape[1])).astype(self.dtype)
-        x = by_token(x)
-        x = self.dropout(x, rngs)
+        x = self.dropout(by_token(self.embedded(tokens)), rngs)
         for block in self.blocks:
             x = block(x, mask, rngs)
-        return self._pool(self.norm(x), mask)
+        return self.pooled(self.norm(x), mask)
+
+    def embedded(self, tokens: Int[Array, "b l"]) -> Float[Array, "b l e"]:
+        """Return the vectors of tokens and positions, added."""
+        return (self.embed(tokens) + self._positions(tokens.shape[1])).astype(self.dtype)
 
     def _with_mask(self, tokens: Int[Array, "b l"]) -> tuple[Int[Array, "b m"], Bool[Array, "b m"]]:
         tokens = tokens.astype(jnp.int32)
@@ -132,7 +134,8 @@ class Encoder(nnx.Module):
             return self.positions(jnp.arange(length))
         return jnp.asarray(sinusoids(length, self.embed.features))
 
-    def _pool(self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]) -> Float[Array, "b e"]:
+    def pooled(self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]) -> Float[Array, "b e"]:
+        """Return the mean over the real tokens, or the vector of the first token."""
         x = x.astype(jnp.float32)
         if self.cls_id is not None:
             return x[:, 0]

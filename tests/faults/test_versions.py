@@ -63,6 +63,21 @@ def test_config(cli, folder, changes, words, finished):
     assert contents(folder) == before
 
 
+@pytest.mark.parametrize("finished", [True, False])
+def test_config_from_before_the_bits_of_dropout_were_a_setting(cli, folder, finished):
+    """Its steps were rounded otherwise, so the run can't go on; its weights are of use."""
+    if not finished:
+        (folder / record.FILE).unlink()
+    change(folder / "config.json", **{"model.dropout_bits": None})
+    before = contents(folder)
+    words = 'another version of lra-bench: model.dropout_bits is missing there, "threefry" here'
+    refused(cli(*arguments(folder), "--resume"), 2, words)
+    status, out, err = cli(*arguments(folder / "../other"), "--init-from", folder)
+    assert (status, err) == (0, "")
+    assert "of another setting" not in out
+    assert contents(folder) == before
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", "\0", "[" * 100_000])
 def test_config_unreadable(cli, folder, content):
     (folder / "config.json").write_text(content)
