@@ -45,9 +45,10 @@ def kind(environment: Mapping[str, str]) -> str | None:
     mode = _mode()
     if mode in (None, "always"):
         return mode
-    settings = dict(x.partition("=")[::2] for x in environment.get(_VARIABLE, "").split(":"))
-    asked = settings.get(_TUNABLE, "0") != "0" and _has_tunable()
-    return "malloc" if asked and mode == "madvise" else "none"
+    settings = environment.get(_VARIABLE, "").split(":")
+    asked = [text for text in settings if text.startswith(f"{_TUNABLE}=")]
+    effective = asked and asked[-1] != f"{_TUNABLE}=0" and _has_tunable()
+    return "malloc" if effective and mode == "madvise" else "none"
 
 
 def _mode() -> str | None:

@@ -46,7 +46,8 @@ def test_malloc_is_made_to_ask_for_them(system):
     added = huge_pages.variables(others)
     assert added == {"GLIBC_TUNABLES": f"{others['GLIBC_TUNABLES']}:glibc.malloc.hugetlb=1"}
     assert huge_pages.kind(added) == huge_pages.kind(ASKED) == "malloc"
-    assert huge_pages.kind({}) == huge_pages.kind(others) == "none"
+    off = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}
+    assert {huge_pages.kind(x) for x in ({}, others, off)} == {"none"}
 
 
 @pytest.mark.parametrize("value", ["hugetlb=0", "hugetlb=1", "hugetlb=2", "arena_max=1"])
