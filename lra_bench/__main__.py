@@ -2,10 +2,17 @@
 
 import sys
 
+# The commands that compute in their own process; others start processes that do.
+_COMPUTING = ("run", "analyze")
+
 
 def main() -> int:
     """Run the command line and return its exit status, also if it is interrupted as it starts."""
     try:
+        if sys.argv[1:2] and sys.argv[1] in _COMPUTING:
+            from lra_bench.runtime import huge_pages
+
+            huge_pages.restart()
         from lra_bench.cli import main as run
 
         return run()

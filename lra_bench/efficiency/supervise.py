@@ -17,7 +17,7 @@ from lra_bench.efficiency.measurement import Measurement
 from lra_bench.errors import KILLED_FOR_MEMORY, RunError, UsageError, says_out_of_memory
 from lra_bench.files.json_lines import parse_lines
 from lra_bench.records.record import parse_environment
-from lra_bench.runtime import memory
+from lra_bench.runtime import huge_pages, memory
 from lra_bench.runtime.environment import Environment
 
 # With these fusions XLA's plan does not contain all memory that the program takes, and exact
@@ -106,6 +106,7 @@ def _environment(target: str, xla_flags: str, programs: Path | None = None) -> d
         environment["JAX_COMPILATION_CACHE_DIR"] = str(programs)
         environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {xla_flags}".strip()
+    environment.update(huge_pages.variables(environment))
     if target != HERE:  # compiled only: an accelerator of this machine must not be touched
         environment["JAX_PLATFORMS"] = "cpu"
     if target not in (HERE, ESTIMATE):

@@ -324,7 +324,7 @@ def parse_environment(value: Any) -> Environment | None:
         return None
     versions = {k: v for k, v in group(value.get("versions")).items() if is_text(v)}
     texts = ("device_kind", "platform", "dtype", "git_commit", "host", "host_cpu", "xla_flags",
-             "libtpu_init_args", "memory_method")  # fmt: skip
+             "libtpu_init_args", "memory_method", "huge_pages")  # fmt: skip
     counts = ("device_count", "processes", "host_cpu_count")
     return Environment(
         versions=versions,

@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import re
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -13,22 +14,34 @@ import jax
 
 _HIT = "/jax/compilation_cache/cache_hits"
 _UNREADABLE = "Error reading persistent compilation cache entry for '(.*?)'"
-_hits = 0
+
+
+class _Count(threading.local):
+    """The programs that each thread has read."""
+
+    hits = 0
+
+
+_count = _Count()
+_lock = threading.Lock()
 _listening = False
 
 
 def programs_read() -> int:
-    """Return how many programs this process has read from the cache since the first call."""
+    """Return how many programs this thread has read from the cache since any thread's first call.
+
+    Threads that compile at the same time do not count each other's programs.
+    """
     global _listening
-    if not _listening:
-        _listening = True
-        jax.monitoring.register_event_listener(_count)
-    return _hits
+    with _lock:
+        if not _listening:
+            _listening = True
+            jax.monitoring.register_event_listener(_note)
+    return _count.hits
 
 
-def _count(event: str, **_: str | int) -> None:
-    global _hits
-    _hits += event == _HIT
+def _note(event: str, **_: str | int) -> None:
+    _count.hits += event == _HIT
 
 
 @contextlib.contextmanager

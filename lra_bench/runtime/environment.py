@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench import __version__
-from lra_bench.runtime import memory
+from lra_bench.runtime import huge_pages, memory
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -33,6 +33,8 @@ class Environment:
         memory_method: how the peak memory of the process is read: "VmHWM" or "ru_maxrss", which may
             be that of the process that started it. Old records lack it; theirs is "ru_maxrss".
         libtpu_init_args: the variable LIBTPU_INIT_ARGS; None if it is not set.
+        huge_pages: who asks for pages of 2 MiB: "malloc"; "always" if the system gives them without
+            being asked; "none". None if the system is not Linux, and in old records.
     """
 
     versions: dict[str, str] = field(default_factory=dict)
@@ -48,6 +50,7 @@ class Environment:
     memory_method: str | None = None
     xla_flags: str | None = None
     libtpu_init_args: str | None = None
+    huge_pages: str | None = None
 
     @property
     def processor(self) -> str:
@@ -64,7 +67,7 @@ class Environment:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         values = asdict(self)
-        for name in ("memory_method", "xla_flags", "libtpu_init_args"):
+        for name in ("memory_method", "xla_flags", "libtpu_init_args", "huge_pages"):
             if values[name] is None:
                 del values[name]
         return values
@@ -90,6 +93,7 @@ def environment(devices: list[Any], dtype: str) -> Environment:
         memory_method=memory.peak_method(),
         xla_flags=os.environ.get("XLA_FLAGS", ""),
         libtpu_init_args=os.environ.get("LIBTPU_INIT_ARGS"),
+        huge_pages=huge_pages.kind(os.environ),
     )
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from lra_bench.runtime import memory
+from lra_bench.runtime import huge_pages, memory
 from lra_bench.sweep.executor import Ending, Launch
 
 # Seconds that a run may take to save its state when it is asked to stop.
@@ -37,13 +37,14 @@ class Process:
         self._timed_out = False
         request = {"cores": list(cores), "folder": str(launch.folder)}
         request["arguments"] = list(launch.arguments)
+        variables = {**os.environ, **environment}
         with launch.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "lra_bench.cli.sweep_child"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **environment},
+                env={**variables, **huge_pages.variables(variables)},
                 start_new_session=True,
             )
         self._send(json.dumps(request) + "\n")

@@ -1,7 +1,9 @@
 """The compiled functions of a run, and the batches they take."""
 
+import contextlib
 import functools
 import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,6 +14,7 @@ from jaxtyping import Array
 from lra_bench.data.batches import Batches, padded_batches
 from lra_bench.data.store import Split, Store
 from lra_bench.runtime.compile_cache import programs_read
+from lra_bench.runtime.compile_options import quick, threads
 from lra_bench.runtime.devices import Devices, place
 from lra_bench.runtime.flops import flops_of
 from lra_bench.runtime.mesh import on_mesh
@@ -37,8 +40,9 @@ class Programs:
         self, learner: Learner, settings: RunSettings, store: Store, devices: Devices
     ) -> None:
         self._devices = devices
-        keys = functools.partial(_keys, settings.seed)
-        self._init_key, self._key, self._resample_key = self._jit(keys)()
+        self._keys = self._jit(functools.partial(_keys, settings.seed)).trace()
+        keys = devices.replicated_shapes(self._keys.out_info)
+        self._init_key, self._key, self._resample_key = keys
         self._train, self._validation = store.splits["train"], store.splits["validation"]
         self._eval_size = settings.train.eval_batch_size
         self._batches = Batches(len(self._train), settings.train.batch_size, settings.seed)
@@ -49,6 +53,7 @@ class Programs:
         self._resample = self._jit(learner.resample, donate_argnums=0)
         self._resamples = settings.train.resample_every > 0 and bool(self.shapes.sampled)
         self._empty_window = self._jit(empty_window)
+        self._quick = quick(devices.all[0].platform)
         # On CPUs, processes could otherwise start the exchanges of two steps in different orders.
         on_cpu = devices.all[0].platform == "cpu"
         self._one_at_a_time = on_cpu and jax.process_count() > 1
@@ -64,19 +69,25 @@ class Programs:
 
         No step is billed for it, and nothing is lost if it is interrupted. The limit of memory for
         arrays does not hold yet: the compiler ends the process if it is refused memory.
+
+        While XLA compiles one function, Python traces the next, and other cores compile others.
         """
-        with ThreadPoolExecutor(1) as beside:  # Python traces the step while XLA compiles init
-            init = beside.submit(self._init.lower().compile)
+        once = functools.partial(_compile, options=self._quick)
+        with _beside(threads(jax.process_count())) as submit:
+            keys = submit(once, self._keys.lower())
+            init = submit(once, self._init.lower())
             lowered, seconds = self._lower_train_step()
-            self._init = init.result()
-        started, read = time.perf_counter(), programs_read()
-        self._train_step = lowered.compile()
-        if programs_read() == read:
-            self.compile_seconds = seconds + time.perf_counter() - started
-        self._eval_step = self._eval_step.lower(*self._first_evaluation()).compile()
-        self._empty_window = self._empty_window.lower().compile()
-        if self._resamples:
-            self._resample = self._resample.lower(self.shapes, self._resample_key).compile()
+            step = submit(_compile_timed, lowered)
+            evaluation = submit(_compile, self._eval_step.lower(*self._first_evaluation()))
+            window = submit(once, self._empty_window.lower())
+            if self._resamples:
+                resample = self._resample.lower(self.shapes, self._resample_key)
+                self._resample = submit(_compile, resample).result()
+            self._init_key, self._key, self._resample_key = keys.result()()
+            self._init, self._empty_window = init.result(), window.result()
+            self._eval_step = evaluation.result()
+            self._train_step, compiling = step.result()
+        self.compile_seconds = None if compiling is None else seconds + compiling
 
     def _lower_train_step(self) -> tuple[Any, float]:
         started = time.perf_counter()
@@ -141,3 +152,27 @@ class Programs:
 def _keys(seed: int) -> tuple[Array, ...]:
     """Return the keys of the parameters, of dropout, and of redrawing."""
     return tuple(jax.random.split(jax.random.key(seed), 3))
+
+
+@contextlib.contextmanager
+def _beside(threads: int) -> Iterator[Callable[..., Any]]:
+    """Within the block, let threads do what is submitted, in this order.
+
+    What has not begun at the end of the block is not done, so that an exception ends it soon.
+    """
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield pool.submit
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _compile(lowered: Any, options: Mapping[str, int] | None = None) -> Any:
+    return lowered.compile(compiler_options=dict(options or {}))
+
+
+def _compile_timed(lowered: Any) -> tuple[Any, float | None]:
+    """Return the compiled function, and the seconds; None if JAX's cache had it."""
+    started, read = time.perf_counter(), programs_read()
+    compiled = lowered.compile()
+    return compiled, time.perf_counter() - started if programs_read() == read else None

@@ -5,6 +5,7 @@ from common import PATIENCE, read_record
 from runs import arguments, start
 
 from lra_bench.records import record
+from lra_bench.runtime import huge_pages
 
 LARGE = {
     "model.emb_dim": 256,
@@ -31,6 +32,8 @@ def test_a_run_that_exceeds_it(environment, tmp_path, limit):
     assert found["error"].endswith(f"(--memory-limit {limit} MiB)")
     assert f"out of memory: {found['error']}" in printed
     assert found["parameters"] > 1e6
+    restarted = {**environment, **huge_pages.variables(environment)}
+    assert found["environment"].get("huge_pages") == huge_pages.kind(restarted)
     assert not (tmp_path / "run/error.log").exists()
 
 

@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from lra_bench.runtime import compile_cache
 
 # Compile a program, break its entry in each way, and compile it again.
 CODE = """
@@ -46,3 +49,13 @@ def test_programs_run_and_their_entries_are_written_again(done):
 def test_nothing_is_said_about_it(done):
     """Only the last compilation, outside the block, shows JAX's own warning."""
     assert done.stderr.count("Error reading persistent compilation cache entry") == 1
+
+
+def test_a_thread_does_not_count_the_programs_of_another():
+    before = compile_cache.programs_read()
+    reader = threading.Thread(target=compile_cache._note, args=(compile_cache._HIT,))
+    reader.start()
+    reader.join()
+    assert compile_cache.programs_read() == before
+    compile_cache._note(compile_cache._HIT)
+    assert compile_cache.programs_read() == before + 1
