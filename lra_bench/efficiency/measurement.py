@@ -73,6 +73,23 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """The time of a call by the compiler's estimate, for a program that was not run.
+
+    Attributes:
+        seconds: of a call; None where operations without an estimate matter.
+        cycles: the same in cycles of the device.
+        without: how many operations of the program have no estimate.
+        hertz: the device's cycles a second.
+    """
+
+    seconds: float | None
+    cycles: int | None = None
+    without: int | None = None
+    hertz: float | None = None
+
+
+@dataclass(frozen=True)
 class Memory:
     """The memory of a program, in bytes of one device.
 
@@ -118,6 +135,7 @@ class Measurement:
         flops: operations of a call, on all devices together, loops as often as they run.
         xla_flops, xla_bytes: XLA's own counts of a device; it counts the body of a loop once.
         memory: bytes of a device.
+        estimate: the time by the compiler's estimate; never a measured time.
         environment: where it was measured.
         finished: when, in UTC, as ISO 8601.
     """
@@ -136,6 +154,7 @@ class Measurement:
     xla_flops: float | None = None
     xla_bytes: float | None = None
     memory: Memory | None = None
+    estimate: Estimate | None = None
     environment: Environment | None = None
     finished: str | None = None
 
@@ -147,6 +166,6 @@ class Measurement:
 
 def _plain(value: Any) -> Any:
     """Return a part of a measurement as plain values."""
-    if isinstance(value, Memory):
+    if isinstance(value, Memory | Estimate):
         return asdict(value)
     return value.as_dict() if isinstance(value, Cell | Timing | Environment) else value

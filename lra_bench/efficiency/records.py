@@ -10,6 +10,7 @@ from lra_bench.efficiency.measurement import (
     CLOCKS,
     SCHEMA,
     STATUSES,
+    Estimate,
     Measurement,
     Memory,
     Samples,
@@ -120,6 +121,7 @@ def _typed(value: dict[str, Any]) -> dict[str, Any]:
         "cell": _cell(value["cell"]),
         "timing": _timing(value["timing"]),
         "memory": _memory(value["memory"]),
+        "estimate": _estimate(value.get("estimate")),
         "environment": parse_environment(value.get("environment")),
         **{name: kept(value.get(name), is_number) for name in figures},
         **{name: kept(value.get(name), is_whole) for name in ("bytes_asked", "parameters")},
@@ -160,6 +162,19 @@ def _memory(value: dict[str, Any] | None) -> Memory | None:
         if field.name != "method"
     }
     return Memory(**numbers, method=kept(value.get("method"), is_text))
+
+
+def _estimate(value: Any) -> Estimate | None:
+    """Return the estimate; figures in it that are no positive numbers are None."""
+    if not isinstance(value, dict):
+        return None
+    numbers = {name: kept(value.get(name), _is_positive) for name in ("seconds", "hertz")}
+    counts = {name: kept(value.get(name), is_whole) for name in ("cycles", "without")}
+    return Estimate(**numbers, **counts)
+
+
+def _is_positive(value: Any) -> bool:
+    return is_number(value) and value > 0
 
 
 _SPREAD = ("median", "q1", "q3")
