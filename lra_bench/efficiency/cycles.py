@@ -159,5 +159,7 @@ def _is_free(operation: Operation) -> bool:
     """Return whether an operation makes no work to speak of, such as one on a single number."""
     if operation.opcode == "custom-call":
         return operation.attribute("custom_call_target") == "AllocateBuffer"
+    if operation.opcode in _FREE:
+        return True
     is_scalar = all(count <= 1 for _, count in operation.arrays)
-    return operation.opcode in _FREE or (is_scalar and not _CYCLES.search(operation.rest))
+    return is_scalar and operation.opcode not in _OPAQUE and not _CYCLES.search(operation.rest)

@@ -135,7 +135,8 @@ class Measurement:
         flops: operations of a call, on all devices together, loops as often as they run.
         xla_flops, xla_bytes: XLA's own counts of a device; it counts the body of a loop once.
         memory: bytes of a device.
-        estimate: the time by the compiler's estimate; never a measured time.
+        estimate: the time by the compiler's estimate; never a measured time. Lines of programs that
+            have none lack the key.
         environment: where it was measured.
         finished: when, in UTC, as ISO 8601.
     """
@@ -161,6 +162,8 @@ class Measurement:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values in the order of a line, ready for JSON."""
         values = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        if self.estimate is None:
+            del values["estimate"]
         return {"schema": SCHEMA, **values}
 
 

@@ -22,7 +22,16 @@ from lra_bench.files.json_lines import read_lines
 from lra_bench.files.paths import unreadable
 from lra_bench.records.find import files_below, leave_out, leave_out_lines
 from lra_bench.records.record import parse_environment
-from lra_bench.records.values import group, is_count, is_number, is_text, is_whole, kept, or_none
+from lra_bench.records.values import (
+    group,
+    is_count,
+    is_number,
+    is_positive,
+    is_text,
+    is_whole,
+    kept,
+    or_none,
+)
 
 FILE = "efficiency.jsonl"
 # Groups of a cell's configuration that readers rely on.
@@ -168,13 +177,9 @@ def _estimate(value: Any) -> Estimate | None:
     """Return the estimate; figures in it that are no positive numbers are None."""
     if not isinstance(value, dict):
         return None
-    numbers = {name: kept(value.get(name), _is_positive) for name in ("seconds", "hertz")}
+    numbers = {name: kept(value.get(name), is_positive) for name in ("seconds", "hertz")}
     counts = {name: kept(value.get(name), is_whole) for name in ("cycles", "without")}
     return Estimate(**numbers, **counts)
-
-
-def _is_positive(value: Any) -> bool:
-    return is_number(value) and value > 0
 
 
 _SPREAD = ("median", "q1", "q3")

@@ -29,6 +29,21 @@ def test_samples_come_back():
     assert records.parse(back.as_dict() | {"timing": made["timing"]}) == back
 
 
+def test_an_estimate_comes_back_and_is_no_measured_time():
+    given = {"seconds": 0.5, "cycles": 7, "without": 2, "hertz": 14.0}
+    made = line(seconds=None, estimate=given)
+    back = records.parse(made)
+    assert back.as_dict()["estimate"] == given
+    assert back.timing is None
+    assert "estimate" not in records.parse(line()).as_dict()
+
+
+@pytest.mark.parametrize("broken", [{"seconds": 0}, {"seconds": -1.0}, {"seconds": "fast"}, 5, []])
+def test_a_broken_estimate_is_none(broken):
+    read = records.parse(line(seconds=None, estimate=broken)).estimate
+    assert read is None or read.seconds is None
+
+
 @pytest.mark.parametrize(
     ("group", "key", "value"),
     [
