@@ -18,13 +18,15 @@ _FREE = {
     "replica-id", "opt-barrier", "copy-start", "copy-done", "slice-start", "slice-done",
     "async-update", "async-done",
 }  # fmt: skip
+_FREE_CALLS = {"AllocateBuffer", "ConcatBitcast"}
 # Their time has little to do with how many bytes they touch.
 _OPAQUE = {"sort", "custom-call", "while", "unread"}
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 # The compiler writes 2^63 where it knows no better.
 _UNKNOWN = 2**62
-# Operations without an estimate may take this share of the cycles, by the bytes that they touch.
-NEGLIGIBLE = 0.05
+# Operations without an estimate may take this share of the cycles, by the bytes that they touch. The
+# compiler gives none to changes of layout, embedding look-ups and exchanges between devices.
+NEGLIGIBLE = 0.1
 
 
 @dataclass(frozen=True)
@@ -102,14 +104,14 @@ def estimate(text: str, clock: Clock) -> Estimate:
     Returns:
         `cycles` and `seconds` are None where operations without an estimate matter: a sort, a
         kernel of its own, a loop of unknown length, or such that touch so many bytes that these
-        alone would take more than 5 % of the cycles known, at the speed of the main memory.
+        alone would take more than a tenth of the cycles known, at the speed of the main memory.
 
     Raises:
         ValueError: the text is not that of a program.
     """
     program = read(text)
     cost = _of_all(Scope(program, program.computations[program.entry], {}))
-    waiting = cost.touched / clock.bytes_per_second * clock.hertz
+    waiting = cost.touched / clock.bytes_per_second * clock.hertz  # in cycles
     matters = cost.opaque or not cost.cycles or waiting > NEGLIGIBLE * cost.cycles
     cycles = None if matters else cost.cycles
     seconds = None if cycles is None else cycles / clock.hertz
@@ -158,7 +160,7 @@ def _of_one(computation: Computation, operation: Operation) -> _Cost:
 def _is_free(operation: Operation) -> bool:
     """Return whether an operation makes no work to speak of, such as one on a single number."""
     if operation.opcode == "custom-call":
-        return operation.attribute("custom_call_target") == "AllocateBuffer"
+        return operation.attribute("custom_call_target") in _FREE_CALLS
     if operation.opcode in _FREE:
         return True
     is_scalar = all(count <= 1 for _, count in operation.arrays)
