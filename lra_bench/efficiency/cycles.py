@@ -24,8 +24,8 @@ _OPAQUE = {"sort", "custom-call", "while", "unread"}
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 # The compiler writes 2^63 where it knows no better.
 _UNKNOWN = 2**62
-# Operations without an estimate may take this share of the cycles, by the bytes that they touch. The
-# compiler gives none to changes of layout, embedding look-ups and exchanges between devices.
+# Operations without an estimate may take this share of the cycles, by the bytes that they touch.
+# The compiler gives none to changes of layout, embedding look-ups and exchanges between devices.
 NEGLIGIBLE = 0.1
 
 
