@@ -13,9 +13,9 @@ FILE = Path(os.environ["PASSED"])
 
 def pytest_collection_modifyitems(config, items):
     lines = FILE.read_text().splitlines() if FILE.exists() else []
-    passed = {line.removeprefix("passed ") for line in lines if line.startswith("passed ")}
-    # Those that failed are tried again.
-    FILE.write_text("".join(f"passed {name}\n" for name in sorted(passed)))
+    kept = [line for line in lines if line.startswith("passed ")]
+    FILE.write_text("".join(f"{line}\n" for line in kept))  # those that failed are tried again
+    passed = {line.removeprefix("passed ") for line in kept}
     done = [item for item in items if item.nodeid in passed]
     config.hook.pytest_deselected(items=done)
     items[:] = [item for item in items if item.nodeid not in passed]

@@ -91,6 +91,10 @@ def test_every_stage(tmp_path, bare):
     cells = {(x["cell"]["length"], x["cell"]["dtype"], x["cell"]["direction"]) for x in lines}
     assert len(cells) == 8
     assert "largest length" in (tmp_path / "summary.md").read_text()
+
+
+@pytest.mark.slow
+def test_contract_tests_that_passed_are_not_run_again(tmp_path):
     here = {**os.environ, "XLA_FLAGS": ""}
     assert "contract tests: 2 passed, 0 failed" in call(tmp_path, env=here, STAGES="contract")
     before = (tmp_path / "contract.txt").read_text()

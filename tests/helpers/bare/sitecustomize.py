@@ -1,4 +1,4 @@
-"""Makes Python processes see a machine that lacks packages; lra-bench itself is not installed there.
+"""Makes Python processes see a machine that lacks packages, lra-bench itself among them.
 
 With this folder on PYTHONPATH, the modules in BLOCKED, names separated by commas, do not exist.
 """
