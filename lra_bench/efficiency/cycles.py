@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from lra_bench.efficiency.hlo import Computation, Operation, Scope, read, trips
-from lra_bench.efficiency.measurement import Estimate
+from lra_bench.efficiency.measurement import EstimatedTime
 
 # They make no work, or start and end a copy that runs beside other work.
 _FREE = {
@@ -94,7 +94,7 @@ class _Cost:
         return _Cost(self.cycles * turns, self.missing, self.touched * turns, self.opaque)
 
 
-def estimate(text: str, clock: Clock) -> Estimate:
+def estimate(text: str, clock: Clock) -> EstimatedTime:
     """Return the time of a call by the compiler's estimate.
 
     Args:
@@ -115,7 +115,7 @@ def estimate(text: str, clock: Clock) -> Estimate:
     matters = cost.opaque or not cost.cycles or waiting > NEGLIGIBLE * cost.cycles
     cycles = None if matters else cost.cycles
     seconds = None if cycles is None else cycles / clock.hertz
-    return Estimate(seconds=seconds, cycles=cycles, without=cost.missing, hertz=clock.hertz)
+    return EstimatedTime(seconds=seconds, cycles=cycles, without=cost.missing, hertz=clock.hertz)
 
 
 def _of_all(scope: Scope) -> _Cost:
@@ -153,8 +153,18 @@ def _of_one(computation: Computation, operation: Operation) -> _Cost:
     found = _CYCLES.search(operation.rest)
     if found and int(found[1]) < _UNKNOWN:
         return _Cost(int(found[1]))
-    touched = operation.size + sum(each.size for each in computation.operands(operation))
+    touched = _touched(computation, operation)
     return _Cost(missing=1, touched=touched, opaque=operation.opcode in _OPAQUE)
+
+
+def _touched(computation: Computation, operation: Operation) -> int:
+    """Return the bytes that an operation reads and writes; slices touch only their own part."""
+    sizes = [each.size for each in computation.operands(operation)]
+    if operation.opcode == "dynamic-slice":
+        return 2 * operation.size
+    if operation.opcode == "dynamic-update-slice":  # in place
+        return 2 * sizes[1]
+    return operation.size + sum(sizes)
 
 
 def _is_free(operation: Operation) -> bool:

@@ -75,7 +75,7 @@ class Computation:
 
 
 @dataclass(frozen=True)
-class Text:
+class ProgramText:
     """The computations of a compiled program.
 
     Attributes:
@@ -87,7 +87,7 @@ class Text:
     entry: str
 
 
-def read(text: str) -> Text:
+def read(text: str) -> ProgramText:
     """Return the computations in the text of a compiled program.
 
     Raises:
@@ -108,7 +108,7 @@ def read(text: str) -> Text:
             root = operation.name if line.lstrip().startswith("ROOT ") else root
     if entry not in computations:
         raise ValueError("no entry computation in the text of the program")
-    return Text(computations, entry)
+    return ProgramText(computations, entry)
 
 
 def _operation(line: str) -> Operation | None:
@@ -144,7 +144,7 @@ class Scope:
         parts: whole numbers in the tuple that it takes, by their index.
     """
 
-    text: Text
+    text: ProgramText
     computation: Computation
     parts: Mapping[int, int]
 

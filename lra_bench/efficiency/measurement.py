@@ -73,7 +73,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class EstimatedTime:
     """The time of a call by the compiler's estimate, for a program that was not run.
 
     Attributes:
@@ -155,7 +155,7 @@ class Measurement:
     xla_flops: float | None = None
     xla_bytes: float | None = None
     memory: Memory | None = None
-    estimate: Estimate | None = None
+    estimate: EstimatedTime | None = None
     environment: Environment | None = None
     finished: str | None = None
 
@@ -169,6 +169,6 @@ class Measurement:
 
 def _plain(value: Any) -> Any:
     """Return a part of a measurement as plain values."""
-    if isinstance(value, Memory | Estimate):
+    if isinstance(value, Memory | EstimatedTime):
         return asdict(value)
     return value.as_dict() if isinstance(value, Cell | Timing | Environment) else value

@@ -10,7 +10,7 @@ from lra_bench.efficiency.measurement import (
     CLOCKS,
     SCHEMA,
     STATUSES,
-    Estimate,
+    EstimatedTime,
     Measurement,
     Memory,
     Samples,
@@ -173,13 +173,13 @@ def _memory(value: dict[str, Any] | None) -> Memory | None:
     return Memory(**numbers, method=kept(value.get("method"), is_text))
 
 
-def _estimate(value: Any) -> Estimate | None:
+def _estimate(value: Any) -> EstimatedTime | None:
     """Return the estimate; figures in it that are no positive numbers are None."""
     if not isinstance(value, dict):
         return None
     numbers = {name: kept(value.get(name), is_positive) for name in ("seconds", "hertz")}
     counts = {name: kept(value.get(name), is_whole) for name in ("cycles", "without")}
-    return Estimate(**numbers, **counts)
+    return EstimatedTime(**numbers, **counts)
 
 
 _SPREAD = ("median", "q1", "q3")

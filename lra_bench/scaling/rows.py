@@ -14,7 +14,7 @@ import pandas as pd
 from lra_bench.efficiency.cells import Cell
 from lra_bench.efficiency.measurement import (
     Clock,
-    Estimate,
+    EstimatedTime,
     Measurement,
     Memory,
     Spread,
@@ -193,7 +193,7 @@ def _row(setting: Setting, name: str, lines: list[Measurement]) -> Measured:
     timed = visits(lines)
     line = (timed or lines)[-1]
     timing, memory = _timing(timed), _memory([*lines, line]) or Memory(None)
-    where, estimate = line.environment or Environment(), line.estimate or Estimate(None)
+    where, estimate = line.environment or Environment(), line.estimate or EstimatedTime(None)
     return Measured(
         setting=setting,
         attention=line.cell.attention,

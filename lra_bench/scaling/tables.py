@@ -97,7 +97,8 @@ def tables(group: Comparable, *, with_published: bool = False) -> list[Table]:
     else:
         made = [_memory(group), _estimates(group), *_counts(group)]
         if group.first.scope == "train" and any(row.estimated_seconds for row in group.rows):
-            made += _as_in_the_paper(group, with_published=with_published)
+            steps, memory = _as_in_the_paper(group, with_published=with_published)
+            made += [steps, memory] if with_published else [steps]
     return [table for table in (*made, _growth(group)) if table is not None]
 
 
@@ -219,7 +220,7 @@ _SIGNS = {
     "failed": "failed: an error of another kind; it is in the csv.",
     "fits": "fits: ran, but was not timed.",
     "~": "~: predicted by the compiler, not measured.",
-    "no estimate": "no estimate: the compiler tells no time for operations that matter.",
+    "left out": "left out: the compiler gives no time for operations that matter.",
     "no": "no: doesn't fit.",
     "(time)": "(time): what ends it is time, not memory.",
     ">= ": ">=: nothing longer was seen to fail.",
@@ -323,7 +324,7 @@ def _estimates(group: Comparable) -> Table | None:
 
 
 def _unestimated(row: Measured) -> str:
-    return "no estimate" if row.ran else _status(row)
+    return "left out" if row.ran else _status(row)
 
 
 def _asked(row: Measured) -> str:

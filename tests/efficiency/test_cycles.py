@@ -190,6 +190,19 @@ def test_bytes_tell_whether_a_missing_estimate_matters(unknown):
         assert (found.cycles, found.without) == (known, 1)
 
 
+def test_slices_touch_only_their_own_part():
+    lines = (
+        "%x = f32[9999] parameter(0)",
+        "%k = s32[] constant(3)",
+        "%part = f32[2] dynamic-slice(%x, %k), dynamic_slice_sizes={2}",
+        "%whole = f32[9999] dynamic-update-slice(%x, %part, %k)",
+        f"ROOT %a = {OP}",
+    )
+    found = estimate(program(*lines), CLOCK)
+    assert (found.cycles, found.without) == (1_000, 2)
+    assert cycles(program(*lines[:3], "%m = f32[9999] negate(%x)", lines[4])) is None
+
+
 def test_a_program_without_any_estimate_has_none():
     assert cycles(program("ROOT %x = f32[8] parameter(0)")) is None
 

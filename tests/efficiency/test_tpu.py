@@ -10,6 +10,7 @@ import importlib.util
 import compile_ahead
 import pytest
 
+from lra_bench.efficiency import records
 from lra_bench.registry import ATTENTIONS
 
 pytestmark = [
@@ -19,6 +20,18 @@ pytestmark = [
     ),
 ]
 TARGET, COMPILER = "tpu-v5e", "libtpu"
+
+
+def test_the_time_is_estimated(cli, tmp_path):
+    """Two lengths of a loop over chunks: twice as long takes about twice as long."""
+    arguments = ("--attentions", "linear", "--pass", "forward", "--lengths", "2048,4096")
+    status, out, err = cli("efficiency", *arguments, "--target", TARGET, "--out", tmp_path)
+    assert status == 0, err
+    assert "by the compiler's estimate" in out
+    lines = records.read(tmp_path / records.FILE)
+    assert not any(line.timing for line in lines)
+    first, second = [x.estimate.seconds for x in lines if x.cell.attention == "linear"]
+    assert 1.5 < second / first < 3
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS.names())
