@@ -72,9 +72,9 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | No
     """
     if len(one) < _FEWEST or len(set(one)) == 1 or len(set(other)) == 1:
         return None
-    from scipy.stats import spearmanr
+    from scipy.stats import rankdata
 
-    return float(spearmanr(one, other).statistic)
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
 
 
 @dataclass(frozen=True)

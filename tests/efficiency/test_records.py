@@ -16,6 +16,7 @@ def test_a_line_comes_back_as_it_was(repository):
     lines = [json.loads(text) for path in paths for text in path.read_text().splitlines()]
     assert lines
     for old in lines:
+        old.pop("crc32", None)
         head = {key: old[key] for key in ("schema", "cell", "machine")}
         whole = {**head, "round": None, **old}
         assert json.dumps(records.parse(old).as_dict()) == json.dumps(whole)
