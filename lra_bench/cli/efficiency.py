@@ -39,10 +39,11 @@ DIR gets efficiency.jsonl, with a line for each cell and round. The same command
 that was stopped. Without arguments it measures every attention alone, 8 heads of 64, L = 512 to
 32,768; that takes about an hour and a half on two CPU cores.
 
-With --target tpu-v4, tpu-v5e or tpu-v6e cells are compiled ahead of time for a TPU that this
-machine may lack (pip install 'lra-bench[tpu]'); the compiler tells how much memory a device needs,
-and whether it has that much. --target estimate does the same with the CPU's compiler and
---memory-limit: an estimate for devices whose compiler is not installed.
+With --target tpu-v2, tpu-v3, tpu-v4, tpu-v5e, tpu-v5p or tpu-v6e cells are compiled ahead of time
+for a TPU that this machine may lack (pip install 'lra-bench[tpu]'); the compiler tells how much
+memory a device needs, whether it has that much, and its estimate of the time. --target estimate
+compiles for this machine's CPU, with --memory-limit: an estimate for devices whose compiler is not
+installed; it tells no time.
 """
 
 
@@ -72,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="devices that share a batch; default: 1",
     )
-    target = "here, estimate, tpu-v4, tpu-v5e or tpu-v6e; default: %(default)s"
+    target = "here, estimate, or a TPU such as tpu-v5e; default: %(default)s"
     add("--target", default="here", help=target)
     limit = "such as 16GiB, enforced; default: 80%% of the machine's on CPU, else the device's"
     add("--memory-limit", type=size, metavar="SIZE", help=limit)

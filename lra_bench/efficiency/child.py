@@ -108,7 +108,7 @@ class _Stages:
         """Compile the program; return the memory that the compiler plans."""
         import jax
 
-        from lra_bench.efficiency import programs, targets
+        from lra_bench.efficiency import cycles, programs, targets
         from lra_bench.registry import ATTENTIONS
         from lra_bench.runtime import numerics
         from lra_bench.runtime.environment import environment
@@ -129,6 +129,8 @@ class _Stages:
         self.compiled = traced.lower().compile()
         seconds, planned = time.perf_counter() - started, _plan(self.compiled)
         self._note(compile_seconds=seconds, memory=planned, **_costs(self.compiled))
+        if clock := cycles.CLOCKS.get(cell.target):
+            self._note(estimate=cycles.estimate(self.compiled.as_text(), clock))
         return planned
 
     def _execute(self, planned: Memory, budget: float | None) -> None:

@@ -240,7 +240,16 @@ def _outcome(line: Measurement) -> str:
     peak = line.memory.peak_bytes if line.memory else None
     size = f"{'' if peak is None else size_text(peak):>10}"
     if line.timing is None:
-        return f"{'fits:':>19} {size}"
+        return f"{'fits:':>19} {size}{_estimated(line)}"
     on_cpu = line.environment is not None and line.environment.platform == "cpu"
     clock: Clock = "cpu" if on_cpu else "wall"
     return f"{time_text(line.timing.spread(clock).median):>10} {clock.upper()} time {size}"
+
+
+def _estimated(line: Measurement) -> str:
+    """Return the time by the compiler's estimate, in words; "" if there is none to be had."""
+    if line.estimate is None:
+        return ""
+    if line.estimate.seconds is None:
+        return "   no estimate of the time"
+    return f"{time_text(line.estimate.seconds):>10} by the compiler's estimate"

@@ -73,6 +73,23 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class EstimatedTime:
+    """The time of a call by the compiler's estimate, for a program that was not run.
+
+    Attributes:
+        seconds: of a call; None where operations without an estimate matter.
+        cycles: the same in cycles of the device.
+        without: how many operations of the program have no estimate.
+        hertz: the device's cycles a second.
+    """
+
+    seconds: float | None
+    cycles: int | None = None
+    without: int | None = None
+    hertz: float | None = None
+
+
+@dataclass(frozen=True)
 class Memory:
     """The memory of a program, in bytes of one device.
 
@@ -118,6 +135,8 @@ class Measurement:
         flops: operations of a call, on all devices together, loops as often as they run.
         xla_flops, xla_bytes: XLA's own counts of a device; it counts the body of a loop once.
         memory: bytes of a device.
+        estimate: the time by the compiler's estimate; never a measured time. Lines of programs that
+            have none lack the key.
         environment: where it was measured.
         finished: when, in UTC, as ISO 8601.
     """
@@ -136,17 +155,20 @@ class Measurement:
     xla_flops: float | None = None
     xla_bytes: float | None = None
     memory: Memory | None = None
+    estimate: EstimatedTime | None = None
     environment: Environment | None = None
     finished: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values in the order of a line, ready for JSON."""
         values = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        if self.estimate is None:
+            del values["estimate"]
         return {"schema": SCHEMA, **values}
 
 
 def _plain(value: Any) -> Any:
     """Return a part of a measurement as plain values."""
-    if isinstance(value, Memory):
+    if isinstance(value, Memory | EstimatedTime):
         return asdict(value)
     return value.as_dict() if isinstance(value, Cell | Timing | Environment) else value

@@ -10,6 +10,7 @@ from lra_bench.efficiency.measurement import (
     CLOCKS,
     SCHEMA,
     STATUSES,
+    EstimatedTime,
     Measurement,
     Memory,
     Samples,
@@ -21,7 +22,16 @@ from lra_bench.files.json_lines import read_lines
 from lra_bench.files.paths import unreadable
 from lra_bench.records.find import files_below, leave_out, leave_out_lines
 from lra_bench.records.record import parse_environment
-from lra_bench.records.values import group, is_count, is_number, is_text, is_whole, kept, or_none
+from lra_bench.records.values import (
+    group,
+    is_count,
+    is_number,
+    is_positive,
+    is_text,
+    is_whole,
+    kept,
+    or_none,
+)
 from lra_bench.settings import completed
 
 FILE = "efficiency.jsonl"
@@ -121,6 +131,7 @@ def _typed(value: dict[str, Any]) -> dict[str, Any]:
         "cell": _cell(value["cell"]),
         "timing": _timing(value["timing"]),
         "memory": _memory(value["memory"]),
+        "estimate": _estimate(value.get("estimate")),
         "environment": parse_environment(value.get("environment")),
         **{name: kept(value.get(name), is_number) for name in figures},
         **{name: kept(value.get(name), is_whole) for name in ("bytes_asked", "parameters")},
@@ -162,6 +173,15 @@ def _memory(value: dict[str, Any] | None) -> Memory | None:
         if field.name != "method"
     }
     return Memory(**numbers, method=kept(value.get("method"), is_text))
+
+
+def _estimate(value: Any) -> EstimatedTime | None:
+    """Return the estimate; figures in it that are no positive numbers are None."""
+    if not isinstance(value, dict):
+        return None
+    numbers = {name: kept(value.get(name), is_positive) for name in ("seconds", "hertz")}
+    counts = {name: kept(value.get(name), is_whole) for name in ("cycles", "without")}
+    return EstimatedTime(**numbers, **counts)
 
 
 _SPREAD = ("median", "q1", "q3")

@@ -24,6 +24,14 @@ from lra_bench.runtime.environment import Environment
 # softmax is a fifth slower with them.
 PLANNED = "--xla_cpu_experimental_ynn_fusion_type="
 _START_SECONDS = 300.0
+# The compiler for TPUs, which touches none here: it shall write no logs, ask no server what this
+# machine is, and let other processes compile at the same time.
+_COMPILER = {
+    "TPU_LOG_DIR": "disabled",
+    "TPU_STDERR_LOG_LEVEL": "3",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 # The folder in which a process finds its open files by their numbers.
 _OPEN_FILES = "/proc/self/fd" if Path("/proc/self/fd").is_dir() else "/dev/fd"
 
@@ -111,8 +119,8 @@ def _environment(target: str, xla_flags: str, programs: Path | None = None) -> d
         environment["JAX_PLATFORMS"] = "cpu"
     if target not in (HERE, ESTIMATE):
         environment["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "")
-        environment.setdefault("TPU_LOG_DIR", "disabled")
-        environment.setdefault("TPU_STDERR_LOG_LEVEL", "3")
+        for name, value in _COMPILER.items():
+            environment.setdefault(name, value)
     return environment
 
 

@@ -7,7 +7,14 @@ from lra_bench.efficiency.cells import ESTIMATE, HERE
 from lra_bench.errors import UsageError, unknown
 
 # The smallest topology of each kind that the compiler knows: a host with four chips.
-TOPOLOGIES = {"tpu-v4": "v4:2x2x1", "tpu-v5e": "v5e:2x2", "tpu-v6e": "v6e:2x2"}
+TOPOLOGIES = {
+    "tpu-v2": "v2:2x2",
+    "tpu-v3": "v3:2x2",
+    "tpu-v4": "v4:2x2x1",
+    "tpu-v5e": "v5e:2x2",
+    "tpu-v5p": "v5p:2x2x1",
+    "tpu-v6e": "v6e:2x2",
+}
 NAMES = (HERE, ESTIMATE, *TOPOLOGIES)
 
 

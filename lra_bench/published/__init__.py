@@ -97,6 +97,12 @@ def speeds() -> tuple[Speed, ...]:
     )
 
 
+def speed_of(attention: str) -> Speed | None:
+    """Return the row of Table 2 of the LRA paper for a mechanism; None if it has none."""
+    names = _NAMES.get(attention, ())
+    return next((row for row in speeds() if row.model in names), None)
+
+
 def _by_length(row: dict, name: str) -> dict[int, float]:
     return {thousands: float(row[f"{name}_{thousands}k"]) for thousands in (1, 2, 3, 4)}
 

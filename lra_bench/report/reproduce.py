@@ -1,7 +1,8 @@
 """Write the command that repeats a run or measures a group of efficiency cells again."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from lra_bench.display import command as shell
@@ -15,6 +16,7 @@ from lra_bench.registry import IDENTITY
 from lra_bench.scaling import rows
 from lra_bench.scaling.groups import Comparable
 from lra_bench.scaling.rows import Measured
+from lra_bench.settings import TrainSettings
 
 _USUAL = Choice()
 _FLAGS = {"attentions": "--attentions", "lengths": "--lengths", "scopes": "--scope",
@@ -73,9 +75,27 @@ def _argument(value: Any) -> str:
 
 def command(group: Comparable) -> str | None:
     """Return the shell command that measures a group again; None if no single command does."""
-    choice = _choice(group)
-    wanted = {_kind(row) for row in group.rows}
-    return _shell(choice) if wanted <= _kinds(choice, group.first.machine) else None
+    wanted, machine = {_kind(row) for row in group.rows}, group.first.machine
+    usual = _choice(group)
+    changed = replace(usual, overrides=(*usual.overrides, *_changes(group, usual)))
+    for choice in (usual, changed):
+        if wanted <= _kinds(choice, machine):
+            return _shell(choice)
+    return None
+
+
+def _changes(group: Comparable, choice: Choice) -> list[str]:
+    """Return the settings in which a group differs from its preset, as `--set` takes them."""
+    if group.first.preset is None or group.by == "size":
+        return []
+    usual = next((row.setting.model for row in _rows(choice, group.first.machine)), "{}")
+    mine, presets = json.loads(group.first.model), json.loads(usual)
+    of_training = {field.name for field in fields(TrainSettings)}
+    return [
+        f"{'train' if key in of_training else 'model'}.{key}={_argument(value)}"
+        for key, value in mine.items()
+        if key in presets and presets[key] != value
+    ]
 
 
 def _choice(group: Comparable) -> Choice:
@@ -111,12 +131,17 @@ def _overrides(group: Comparable) -> list[str]:
 
 def _kinds(choice: Choice, machine: str) -> set[Any]:
     """Return what a choice would measure at one length; an empty set if it is invalid here."""
+    return {_kind(row) for row in _rows(choice, machine)}
+
+
+def _rows(choice: Choice, machine: str) -> list[Measured]:
+    """Return the rows of a choice at its shortest length; none if it is invalid here."""
     shortest = replace(choice, lengths=choice.lengths[:1])
     try:
         lines = [Measurement(cell, machine) for cell in plan.cells(shortest)]
     except (UsageError, TypeError, ValueError):
-        return set()
-    return {_kind(row) for row in rows.from_lines(lines)}
+        return []
+    return rows.from_lines(lines)
 
 
 def _kind(row: Measured) -> Any:

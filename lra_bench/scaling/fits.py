@@ -64,6 +64,19 @@ def fit_exponent(lengths: Sequence[float], values: Sequence[float]) -> Fit | Non
     return Fit(exponent, _T[min(freedom, len(_T)) - 1] * error, len(chosen))
 
 
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Return Spearman's rank correlation; ties share their mean rank.
+
+    Returns:
+        None for fewer than three pairs, or where all values of one side are equal.
+    """
+    if len(one) < _FEWEST or len(set(one)) == 1 or len(set(other)) == 1:
+        return None
+    from scipy.stats import rankdata
+
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+
+
 @dataclass(frozen=True)
 class Crossover:
     """The length from which one thing takes less than another.

@@ -12,7 +12,14 @@ from typing import Any
 import pandas as pd
 
 from lra_bench.efficiency.cells import Cell
-from lra_bench.efficiency.measurement import Clock, Measurement, Memory, Spread, Timing
+from lra_bench.efficiency.measurement import (
+    Clock,
+    EstimatedTime,
+    Measurement,
+    Memory,
+    Spread,
+    Timing,
+)
 from lra_bench.efficiency.records import visits
 from lra_bench.efficiency.timing import pooled
 from lra_bench.records.labels import attention_label, changed_options
@@ -60,6 +67,8 @@ class Measured:
         measured_bytes: peak memory of a device.
         predicted_bytes: by the compiler; it can be known where the cell did not run.
         memory_method: how `measured_bytes` was measured.
+        estimated_seconds, estimated_cycles: of a call that was not made, by the compiler.
+        without_estimate: operations that have none; `estimated_seconds` is None if they matter.
         flops, xla_flops, xla_bytes, parameters: see `Measurement`.
         compile_seconds: time to compile.
         platform, versions, git_commit: where the cell was measured, and by which code.
@@ -84,6 +93,9 @@ class Measured:
     measured_bytes: int | None
     predicted_bytes: int | None
     memory_method: str | None
+    estimated_seconds: float | None
+    estimated_cycles: int | None
+    without_estimate: int | None
     bytes_asked: int | None
     flops: float | None
     xla_flops: float | None
@@ -144,7 +156,8 @@ def frame(rows: Iterable[Measured]) -> pd.DataFrame:
     """Return the rows for programs: SI units, a column for each figure, unknown ones empty."""
     table = pd.DataFrame([_flat(row) for row in rows])
     whole = ("layers", "memory_limit", "inferred_from", "rounds", "repeats", "calls_per_repeat",
-             "measured_bytes", "predicted_bytes", "bytes_asked", "parameters")  # fmt: skip
+             "measured_bytes", "predicted_bytes", "bytes_asked", "parameters", "estimated_cycles",
+             "without_estimate")  # fmt: skip
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
@@ -180,7 +193,7 @@ def _row(setting: Setting, name: str, lines: list[Measurement]) -> Measured:
     timed = visits(lines)
     line = (timed or lines)[-1]
     timing, memory = _timing(timed), _memory([*lines, line]) or Memory(None)
-    where = line.environment or Environment()
+    where, estimate = line.environment or Environment(), line.estimate or EstimatedTime(None)
     return Measured(
         setting=setting,
         attention=line.cell.attention,
@@ -198,6 +211,9 @@ def _row(setting: Setting, name: str, lines: list[Measurement]) -> Measured:
         measured_bytes=memory.measured_bytes,
         predicted_bytes=memory.predicted_bytes,
         memory_method=memory.method,
+        estimated_seconds=estimate.seconds,
+        estimated_cycles=estimate.cycles,
+        without_estimate=estimate.without,
         bytes_asked=line.bytes_asked,
         flops=line.flops,
         xla_flops=line.xla_flops,

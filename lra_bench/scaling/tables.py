@@ -14,7 +14,7 @@ from lra_bench.display.tables import render as render_table
 from lra_bench.display.units import size_text
 from lra_bench.efficiency.measurement import Measurement
 from lra_bench.registry import IDENTITY, REFERENCE
-from lra_bench.scaling.fits import largest
+from lra_bench.scaling.fits import largest, rank_correlation
 from lra_bench.scaling.groups import Comparable, column_order, groups
 from lra_bench.scaling.rows import Measured, frame, from_lines
 
@@ -95,7 +95,10 @@ def tables(group: Comparable, *, with_published: bool = False) -> list[Table]:
     elif group.runs:
         made = [_memory(group)]
     else:
-        made = [_memory(group), *_counts(group)]
+        made = [_memory(group), _estimates(group), *_counts(group)]
+        if group.first.scope == "train" and any(row.estimated_seconds for row in group.rows):
+            steps, memory = _as_in_the_paper(group, with_published=with_published)
+            made += [steps, memory] if with_published else [steps]
     return [table for table in (*made, _growth(group)) if table is not None]
 
 
@@ -217,6 +220,7 @@ _SIGNS = {
     "failed": "failed: an error of another kind; it is in the csv.",
     "fits": "fits: ran, but was not timed.",
     "~": "~: predicted by the compiler, not measured.",
+    "left out": "left out: the compiler gives no time for operations that matter.",
     "no": "no: doesn't fit.",
     "(time)": "(time): what ends it is time, not memory.",
     ">= ": ">=: nothing longer was seen to fail.",
@@ -308,6 +312,21 @@ def _tried_columns(group: Comparable) -> dict[Any, str]:
     return _columns(group, lambda row: tried[_key(group, row)] >= enough)
 
 
+def _estimates(group: Comparable) -> Table | None:
+    """Return the table of times that the compiler estimates, for cells that were not run."""
+    columns = _columns(group, lambda row: row.estimated_seconds)
+    if not columns:
+        return None
+    cells = _scaled(
+        group, columns, _TIMES, lambda row: row.estimated_seconds, _unestimated, lambda _: "~"
+    )
+    return _table("time of a call, by the compiler's estimate", cells, "")
+
+
+def _unestimated(row: Measured) -> str:
+    return "left out" if row.ran else _status(row)
+
+
 def _asked(row: Measured) -> str:
     """Return why a program compiled for another machine would not run there."""
     if row.status != "out_of_memory":
@@ -396,7 +415,7 @@ _PAPER_NOTE = (
 def _as_in_the_paper(group: Comparable, *, with_published: bool) -> list[Table]:
     """Return steps a second and peak memory in the form of the Long Range Arena's Table 2."""
     paper = published.speeds() if with_published and group.by == "length" else ()
-    columns, shared = _paper_columns(group) if paper else (_timed_columns(group), {})
+    columns, shared = _paper_columns(group) if paper else (_stepped_columns(group), {})
 
     def with_paper(text: Text, printed: Callable[[Any, int], str]) -> pd.DataFrame:
         rows = [
@@ -412,8 +431,11 @@ def _as_in_the_paper(group: Comparable, *, with_published: bool) -> list[Table]:
     steps = with_paper(_steps(group), speed)
     memory = with_paper(_gigabytes, lambda row, k: f"{row.gigabytes[k]:.2f}")
     note = _PAPER_NOTE if paper else ""
+    how = "By the median wall time." if group.runs else "By the compiler's estimate of the time."
     return [
-        _table("steps a second (over softmax's)", steps, f"By the median wall time. {note}"),
+        _table(
+            "steps a second (over softmax's)", steps, f"{how} {note} {_agreement(group, shared)}"
+        ),
         _table("peak memory of a device, GB", memory, f"GB are 10^9 bytes. {note}"),
     ]
 
@@ -423,29 +445,73 @@ def _paper_columns(group: Comparable) -> tuple[dict[Any, str], dict[int, int]]:
 
     The paper says 1K, which may be 1,000 or 1,024.
     """
-    columns = _timed_columns(group)
+    columns = _stepped_columns(group)
     near = {k: [x for x in (1024 * k, 1000 * k) if x in columns] for k in _THOUSANDS}
     shared = {k: lengths[0] if lengths else 1000 * k for k, lengths in near.items()}
     columns |= {length: f"{length:,}" for length in shared.values()}
     return dict(sorted(columns.items())), shared
 
 
+def _stepped_columns(group: Comparable) -> dict[Any, str]:
+    return _columns(group, _step_seconds)
+
+
+def _step_seconds(row: Measured) -> float | None:
+    """Return the seconds of a step: measured by the wall clock, else by the compiler's estimate.
+
+    A table has rows of one kind only.
+    """
+    return row.wall.median if row.wall else row.estimated_seconds
+
+
+def _over_softmax(group: Comparable, row: Measured) -> float | None:
+    """Return how many times as fast as softmax a step is; None if one of the two is unknown."""
+    seconds, key = _step_seconds(row), (row.setting.machine, _key(group, row))
+    softmax = (
+        _step_seconds(other)
+        for other in group.rows
+        if other.name == REFERENCE and (other.setting.machine, _key(group, other)) == key
+    )
+    base = next(softmax, None)
+    return base / seconds if base and seconds else None
+
+
 def _steps(group: Comparable) -> Text:
     """Return a text of steps a second, with their ratio to those of softmax where that ran."""
-    softmax = {
-        (row.setting.machine, _key(group, row)): row.wall.median
-        for row in group.rows
-        if row.name == REFERENCE and row.wall
-    }
+    mark = "" if group.runs else "~"
 
     def text(row: Measured) -> str:
-        if not row.wall:
-            return _untimed(row)
-        other = softmax.get((row.setting.machine, _key(group, row)))
-        ratio = f" ({_digits(other / row.wall.median)})" if other else ""
-        return _digits(1 / row.wall.median) + ratio
+        seconds, ratio = _step_seconds(row), _over_softmax(group, row)
+        if not seconds:
+            return _untimed(row) if group.runs else _unestimated(row)
+        return mark + _digits(1 / seconds) + (f" ({_digits(ratio)})" if ratio else "")
 
     return text
+
+
+def _agreement(group: Comparable, shared: dict[int, int]) -> str:
+    """Return how the ratios to softmax correlate in rank with the paper's, in words.
+
+    The paper's steps a second have the ranks of its ratios before they were rounded.
+
+    Args:
+        group: the cells.
+        shared: the length that stands for each of the paper's, by thousands of tokens.
+    """
+    parts = []
+    for thousands, length in shared.items():
+        pairs = {
+            row.name: (ratio, paper.steps_per_second[thousands])
+            for row in group.rows
+            if row.length == length
+            and (paper := published.speed_of(row.name))
+            and (ratio := _over_softmax(group, row))
+        }
+        ours, theirs = zip(*pairs.values(), strict=True) if pairs else ((), ())
+        if (value := rank_correlation(ours, theirs)) is not None:
+            parts.append(f"{value:.2f} at {length:,} tokens ({', '.join(sorted(pairs))})")
+    what = "Spearman's rank correlation of the ratios to softmax with the paper's"
+    return f"{what}: {'; '.join(parts)}." if parts else ""
 
 
 def _gigabytes(row: Measured) -> str:

@@ -177,7 +177,7 @@ class TestCommand:
             (("--lengths", "4k"), "'4k' is not a whole number"),
             (("--memory-limit", "lots"), "not a size"),
             (("--memory-limit", "12"), "not a size from 1MiB on"),
-            (("--target", "tpu-v9"), "valid: here, estimate, tpu-v4"),
+            (("--target", "tpu-v9"), "valid: here, estimate, tpu-v2"),
             (("--budget", "0"), "not a time"),
             (("--out", "README.md"), "is a file"),
             (("--batch", "0"), "not a whole number from 1 to"),

@@ -16,6 +16,7 @@ def test_a_line_comes_back_as_it_was(repository):
     lines = [json.loads(text) for path in paths for text in path.read_text().splitlines()]
     assert lines
     for old in lines:
+        old.pop("crc32", None)
         head = {key: old[key] for key in ("schema", "cell", "machine")}
         whole = {**head, "round": None, **old}
         assert json.dumps(records.parse(old).as_dict()) == json.dumps(whole)
@@ -27,6 +28,21 @@ def test_samples_come_back():
     assert (back.round, back.timing.samples.cpu) == (2, (1.0, 2.0))
     assert back.timing.as_dict()["samples"] == {"wall": (0.5, 1.0), "cpu": (1.0, 2.0)}
     assert records.parse(back.as_dict() | {"timing": made["timing"]}) == back
+
+
+def test_an_estimate_comes_back_and_is_no_measured_time():
+    given = {"seconds": 0.5, "cycles": 7, "without": 2, "hertz": 14.0}
+    made = line(seconds=None, estimate=given)
+    back = records.parse(made)
+    assert back.as_dict()["estimate"] == given
+    assert back.timing is None
+    assert "estimate" not in records.parse(line()).as_dict()
+
+
+@pytest.mark.parametrize("broken", [{"seconds": 0}, {"seconds": -1.0}, {"seconds": "fast"}, 5, []])
+def test_a_broken_estimate_is_none(broken):
+    read = records.parse(line(seconds=None, estimate=broken)).estimate
+    assert read is None or read.seconds is None
 
 
 @pytest.mark.parametrize(

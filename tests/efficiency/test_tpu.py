@@ -1,21 +1,17 @@
-"""Every training and evaluation step of preset `paper` compiles for a TPU v5e that is not here.
+"""Every mechanism, and every step of the presets, compiles for a TPU v5e that is not here.
 
-    pytest -m tpu_aot -n 0 [-k "text and linear"]
+    pytest -m "tpu_aot and not slow" -n 0 [-k "text and paper"]
 
-A step takes minutes. Those that compiled before, with the same code, are skipped.
+What compiled before, with the same code, is skipped.
 """
 
-import hashlib
 import importlib.util
-import os
-import subprocess
-import sys
-from importlib.metadata import version
 
+import compile_ahead
 import pytest
-from common import HELPERS
 
-from lra_bench.registry import ATTENTIONS, TASKS
+from lra_bench.efficiency import records
+from lra_bench.registry import ATTENTIONS
 
 pytestmark = [
     pytest.mark.tpu_aot,
@@ -23,41 +19,29 @@ pytestmark = [
         importlib.util.find_spec("libtpu") is None, reason="needs the compiler: lra-bench[tpu]"
     ),
 ]
-SCRIPT = HELPERS / "compile_for_tpu.py"
-# Their weights of all pairs of tokens may be too many for a chip.
-QUADRATIC = {"softmax", "softmax-fused"}
-# A TPU of this machine must not be touched.
-ENVIRONMENT = {
-    "JAX_PLATFORMS": "cpu",
-    "TPU_LOG_DIR": "disabled",
-    "TPU_STDERR_LOG_LEVEL": "3",
-    "TPU_SKIP_MDS_QUERY": "1",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-}
-SECONDS = 1800
+TARGET, COMPILER = "tpu-v5e", "libtpu"
 
 
-@pytest.fixture(scope="module")
-def code(repository):
-    """Return a checksum of all that the outcome depends on."""
-    digest = hashlib.sha256(f"{version('jax')} {version('libtpu')}".encode())
-    for folder in ("attentions", "configs", "tasks", "lra_bench"):
-        for file in sorted((repository / folder).rglob("*.py")):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+def test_the_time_is_estimated(cli, tmp_path):
+    """Two lengths of a loop over chunks: twice as long takes about twice as long."""
+    arguments = ("--attentions", "linear", "--pass", "forward", "--lengths", "2048,4096")
+    status, out, err = cli("efficiency", *arguments, "--target", TARGET, "--out", tmp_path)
+    assert status == 0, err
+    assert "by the compiler's estimate" in out
+    lines = records.read(tmp_path / records.FILE)
+    assert not any(line.timing for line in lines)
+    first, second = [x.estimate.seconds for x in lines if x.cell.attention == "linear"]
+    assert 1.5 < second / first < 3
 
 
-@pytest.mark.parametrize("step", ["train", "eval"])
 @pytest.mark.parametrize("attention", ATTENTIONS.names())
-@pytest.mark.parametrize("task", TASKS.names())
-def test_it_compiles(task, attention, step, code, request):
-    key = f"tpu_aot/{task}-{attention}-{step}"
-    if request.config.cache.get(key, None) == code:
-        pytest.skip("compiled before, with this code")
-    command = [sys.executable, str(SCRIPT), task, attention, step]
-    env = {**os.environ, **ENVIRONMENT}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=SECONDS)
-    assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()[-1]
-    assert said == "compiled" or (attention in QUADRATIC and said.startswith("out of memory"))
-    request.config.cache.set(key, code)
+def test_a_mechanism_compiles(attention, request):
+    """In both types, forward and backward, bidirectional and causal."""
+    cases = compile_ahead.of_attention(attention)
+    compile_ahead.check(TARGET, COMPILER, cases, request.config.cache)
+
+
+@pytest.mark.parametrize("case", compile_ahead.of_runs("paper") + compile_ahead.of_runs("small"))
+def test_a_step_compiles(case, request):
+    """Of a run, on a host's four chips where they divide the batch."""
+    compile_ahead.check(TARGET, COMPILER, [case], request.config.cache)

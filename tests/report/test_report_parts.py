@@ -126,6 +126,16 @@ class TestEfficiencyCommands:
         for group in groups.groups(rows.from_lines(lines)):
             assert "--set attention.num_features=8" in reproduce.command(group)
 
+    def test_settings_that_are_not_the_presets(self):
+        changes = ("model.dropout=0.0", "train.clip_norm=0.5")
+        asked = plan.Choice(
+            ("linear",), (64,), scopes=("train",), sizes=("text",), overrides=changes
+        )
+        lines = [Measurement(cell, "here") for cell in plan.cells(asked)]
+        (group,) = groups.groups(rows.from_lines(lines))
+        for change in changes:
+            assert f"--set {change}" in reproduce.command(group)
+
     def test_settings_that_no_command_can_ask_for(self):
         other = {**CONFIG, "model": {**CONFIG["model"], "num_heads": 3}}
         for lines in (law("theirs", 0.01, 1.0), law("linear", 0.01, 1.0, config=other)):

@@ -27,7 +27,7 @@ def test_submitted_rows_may_stand(repository):
     assert [fault for finding in rules for fault in finding.faults] == []
 
 
-EFFICIENCY = ("cpu-attention", "tpu-v5e-paper")
+EFFICIENCY = ("cpu-attention", "tpu-table2", "tpu-v5e-paper")
 
 
 @pytest.mark.parametrize("name", EFFICIENCY)

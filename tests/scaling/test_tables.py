@@ -202,6 +202,79 @@ class TestGroups:
         assert found["bytes read and written"]["512 (GiB)"].tolist() == ["1.00"]
 
 
+ESTIMATED = {
+    "target": "tpu-v5e", "machine": "tpu-v5e, not run", "seconds": None, "scope": "train",
+    "direction": "step", "size": "text", "preset": "paper", "layers": 4,
+}  # fmt: skip
+
+
+def estimated(attention, seconds, length=1_024):
+    """Return a line of a step that was compiled for a TPU; `seconds` None: no estimate."""
+    given = {"seconds": seconds, "cycles": None, "without": 3, "hertz": 1e9}
+    return line(attention, length, estimate=given, **ESTIMATED)
+
+
+class TestEstimates:
+    """The compiler's estimates of time stand in tables of their own, each figure marked."""
+
+    def test_times_are_marked_and_never_measured_ones(self):
+        lines = [estimated("softmax", 0.2), estimated("linear", 0.05), estimated("reformer", None)]
+        rows, it = table(lines, "time of a call, by the compiler's estimate")
+        assert [row["1,024 (ms)"] for row in rows.values()] == ["~200", "~50.0", "left out"]
+        assert "~: predicted by the compiler, not measured." in it.notes
+        assert "left out: the compiler gives no time" in it.notes
+        assert "doesn't fit" not in it.notes
+        titles = [it.title for it in tables.tables(the_group(lines))]
+        assert not [title for title in titles if "median" in title or "speed-up" in title]
+        assert "time exponent" not in tables.tables(the_group(lines))[-1].frame
+
+    def test_out_of_memory_has_no_time(self):
+        ended = line("softmax", 1_024, status="out_of_memory", memory=None, **ESTIMATED)
+        rows, _ = table([ended, estimated("linear", 0.05)], "time of a call")
+        assert rows["softmax"]["1,024 (ms)"] == "OOM"
+
+    def test_steps_in_the_form_of_the_paper(self):
+        lines = [estimated("softmax", 0.2), estimated("linear", 0.05), estimated("reformer", None)]
+        rows, it = table(lines, "steps a second", with_published=True)
+        assert rows["linear"]["1,024"] == "~20.0 (4.00)"
+        assert rows["reformer"]["1,024"] == "left out"
+        assert rows["Performer [LRA paper]"]["1,024"] == "9.5 (1.2)"
+        assert it.notes.startswith("By the compiler's estimate of the time.")
+
+    def test_the_figures_are_in_the_csv(self):
+        text = tables.render(parsed([estimated("linear", 0.05)]), "csv", with_published=False)
+        (row,) = pd.read_csv(io.StringIO(text)).to_dict("records")
+        assert (row["estimated_seconds"], row["without_estimate"]) == (0.05, 3)
+        assert math.isnan(row["wall_seconds"])
+
+
+class TestRankCorrelation:
+    """Of our ratios to softmax with the paper's, at the lengths that both have."""
+
+    def note(self, lines):
+        _, it = table(lines, "steps a second", with_published=True)
+        return re.findall(r"([-\d.]+) at ([\d,]+) tokens \(([^)]*)\)", it.notes)
+
+    def test_the_paper_agrees_with_itself(self):
+        names = "linear, linformer, reformer, softmax"
+        found = {length: (float(value), of) for value, length, of in self.note(paper_lines())}
+        assert found == dict.fromkeys(("1,024", "2,048", "3,072", "4,096"), (1.0, names))
+
+    def test_the_other_way_round(self):
+        """The paper's order at 1K: reformer, softmax, linear, linformer."""
+        seconds = {"reformer": 0.1, "softmax": 0.2, "linear": 0.3, "linformer": 0.4}
+        lines = [estimated(name, each) for name, each in seconds.items()]
+        assert self.note(lines) == [("-1.00", "1,024", "linear, linformer, reformer, softmax")]
+
+    def test_others_and_what_has_no_estimate_do_not_count(self):
+        some = {"softmax": 0.4, "linear": 0.3, "linformer": 0.2, "identity": 9.0, "reformer": None}
+        lines = [estimated(name, each) for name, each in some.items()]
+        assert self.note(lines) == [("1.00", "1,024", "linear, linformer, softmax")]
+
+    def test_two_say_nothing(self):
+        assert self.note([estimated("softmax", 0.4), estimated("linear", 0.3)]) == []
+
+
 def paper_lines():
     """Return the LRA paper's Table 2 as lines, with our names of its models where we have them."""
     ours = {"Transformer": "softmax", "Linear Trans.": "linear"}
