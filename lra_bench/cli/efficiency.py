@@ -41,7 +41,9 @@ that was stopped. Without arguments it measures every attention alone, 8 heads o
 
 With --target tpu-v4, tpu-v5e or tpu-v6e cells are compiled ahead of time for a TPU that this
 machine may lack (pip install 'lra-bench[tpu]'); the compiler tells how much memory a device needs,
-and whether it has that much. --target estimate does the same with the CPU's compiler and
+and whether it has that much. Targets v100-16gb, t4, a100-40gb, a100-80gb, l4, h100, h200 and b200
+do the same for GPUs (pip install 'lra-bench[cuda12]'), and so does the path of a file that
+describes one. --target estimate does the same with the CPU's compiler and
 --memory-limit: an estimate for devices whose compiler is not installed.
 """
 
@@ -72,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="devices that share a batch; default: 1",
     )
-    target = "here, estimate, tpu-v4, tpu-v5e or tpu-v6e; default: %(default)s"
+    target = "here, estimate, a TPU, a GPU, or a file that describes a GPU; default: %(default)s"
     add("--target", default="here", help=target)
     limit = "such as 16GiB, enforced; default: 80%% of the machine's on CPU, else the device's"
     add("--memory-limit", type=size, metavar="SIZE", help=limit)
@@ -102,6 +104,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     targets.check(args.target)
     choice = _choice(args, None)
     cells(choice)  # refuses a wrong choice before anything starts
+    if targets.is_gpu(args.target):
+        supervise.check_devices(args.target, args.devices)
     here = supervise.describe()
     todo = cells(_choice(args, here))
     display, path = Display(), args.out / records.FILE
@@ -141,10 +145,11 @@ def _show(lines: "list[Measurement]", path: Path, display: "Display") -> None:
 
 def _choice(args: argparse.Namespace, here: "Host | None") -> "Choice":
     """Return what the arguments ask for, with the default memory limit of this machine."""
+    from lra_bench.efficiency import targets
     from lra_bench.efficiency.cells import HERE
     from lra_bench.efficiency.plan import Choice
 
-    limit = args.memory_limit
+    limit = targets.memory_limit(args.target, args.memory_limit)
     if limit is None and here and args.target == HERE:
         on_cpu = here.environment.platform == "cpu"
         limit = here.device_bytes * 4 // 5 if on_cpu else None

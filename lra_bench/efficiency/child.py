@@ -28,10 +28,12 @@ def main() -> None:
     request, path = json.load(sys.stdin), Path(sys.argv[1])
     stages = None if request["cell"] is None else _Stages(Cell(**request["cell"]), path)
     try:
-        if stages is None:
-            append_result(path, describe())
-        else:
+        if stages is not None:
             stages.run(request["budget"])
+        elif request["wanted"] is not None:
+            append_result(path, describe_target(*request["wanted"]))
+        else:
+            append_result(path, describe())
     except Exception as error:
         known = {} if stages is None else stages.result.as_dict()
         append_result(path, {**known, **_failure(error)})
@@ -66,6 +68,17 @@ def describe() -> dict[str, Any]:
         "bytes": (stats or {}).get("bytes_limit") or memory.of_the_machine(),
         "environment": environment(devices, "float32").as_dict(),
     }
+
+
+def describe_target(target: str, count: int) -> dict[str, Any]:
+    """Return the name of a device that programs can be compiled for.
+
+    Raises:
+        UsageError: the target has fewer devices.
+    """
+    from lra_bench.efficiency import targets
+
+    return {"status": "ok", "device": targets.devices(target, count)[0].device_kind}
 
 
 class _Stages:
@@ -128,7 +141,9 @@ class _Stages:
         self._note(flops=flops_of(traced.jaxpr))
         self.compiled = traced.lower().compile()
         seconds, planned = time.perf_counter() - started, _plan(self.compiled)
-        self._note(compile_seconds=seconds, memory=planned, **_costs(self.compiled))
+        kernels = _kernels(self.compiled) if self.devices[0].platform == "gpu" else None
+        costs = _costs(self.compiled)
+        self._note(compile_seconds=seconds, memory=planned, kernels=kernels, **costs)
         return planned
 
     def _execute(self, planned: Memory, budget: float | None) -> None:
@@ -201,6 +216,13 @@ def _plan(compiled: Any) -> Memory:
         for name in ("argument", "output", "temp", "alias")
     )
     return Memory(argument + output + temp - alias, argument, output, temp, alias)
+
+
+def _kernels(compiled: Any) -> int | None:
+    """Return the kernels that a call launches; None if the program does not say."""
+    from lra_bench.efficiency.kernels import count_kernels
+
+    return count_kernels(compiled.as_text())
 
 
 def _costs(compiled: Any) -> dict[str, float | None]:

@@ -118,6 +118,8 @@ class Measurement:
         flops: operations of a call, on all devices together, loops as often as they run.
         xla_flops, xla_bytes: XLA's own counts of a device; it counts the body of a loop once.
         memory: bytes of a device.
+        kernels: that a call launches on a GPU, by the compiled program; see `count_kernels`. Lines
+            of other devices lack it.
         environment: where it was measured.
         finished: when, in UTC, as ISO 8601.
     """
@@ -136,12 +138,15 @@ class Measurement:
     xla_flops: float | None = None
     xla_bytes: float | None = None
     memory: Memory | None = None
+    kernels: int | None = None
     environment: Environment | None = None
     finished: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values in the order of a line, ready for JSON."""
         values = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        if self.kernels is None:
+            del values["kernels"]
         return {"schema": SCHEMA, **values}
 
 

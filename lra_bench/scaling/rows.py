@@ -60,7 +60,7 @@ class Measured:
         measured_bytes: peak memory of a device.
         predicted_bytes: by the compiler; it can be known where the cell did not run.
         memory_method: how `measured_bytes` was measured.
-        flops, xla_flops, xla_bytes, parameters: see `Measurement`.
+        flops, xla_flops, xla_bytes, parameters, kernels: see `Measurement`.
         compile_seconds: time to compile.
         platform, versions, git_commit: where the cell was measured, and by which code.
         finished: when, in UTC.
@@ -90,6 +90,7 @@ class Measured:
     xla_bytes: float | None
     compile_seconds: float | None
     parameters: int | None
+    kernels: int | None
     platform: str | None
     versions: str | None
     git_commit: str | None
@@ -144,7 +145,8 @@ def frame(rows: Iterable[Measured]) -> pd.DataFrame:
     """Return the rows for programs: SI units, a column for each figure, unknown ones empty."""
     table = pd.DataFrame([_flat(row) for row in rows])
     whole = ("layers", "memory_limit", "inferred_from", "rounds", "repeats", "calls_per_repeat",
-             "measured_bytes", "predicted_bytes", "bytes_asked", "parameters")  # fmt: skip
+             "measured_bytes", "predicted_bytes", "bytes_asked", "parameters",
+             "kernels")  # fmt: skip
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
@@ -204,6 +206,7 @@ def _row(setting: Setting, name: str, lines: list[Measurement]) -> Measured:
         xla_bytes=line.xla_bytes,
         compile_seconds=(timed or lines[-1:])[0].compile_seconds,
         parameters=line.parameters,
+        kernels=line.kernels,
         platform=where.platform,
         versions=_versions(where),
         git_commit=where.git_commit,
