@@ -5,15 +5,10 @@
 A step takes minutes. Those that compiled before, with the same code, are skipped.
 """
 
-import hashlib
 import importlib.util
-import os
-import subprocess
-import sys
-from importlib.metadata import version
 
+import ahead_of_time
 import pytest
-from common import HELPERS
 
 from lra_bench.registry import ATTENTIONS, TASKS
 
@@ -23,7 +18,7 @@ pytestmark = [
         importlib.util.find_spec("libtpu") is None, reason="needs the compiler: lra-bench[tpu]"
     ),
 ]
-SCRIPT = HELPERS / "compile_for_tpu.py"
+CHIPS = "4"  # a host's: the step's exchanges are compiled too
 # Their weights of all pairs of tokens may be too many for a chip.
 QUADRATIC = {"softmax", "softmax-fused"}
 # A TPU of this machine must not be touched.
@@ -34,30 +29,18 @@ ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
-SECONDS = 1800
 
 
 @pytest.fixture(scope="module")
 def code(repository):
-    """Return a checksum of all that the outcome depends on."""
-    digest = hashlib.sha256(f"{version('jax')} {version('libtpu')}".encode())
-    for folder in ("attentions", "configs", "tasks", "lra_bench"):
-        for file in sorted((repository / folder).rglob("*.py")):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return ahead_of_time.checksum(repository, "jax", "libtpu")
 
 
 @pytest.mark.parametrize("step", ["train", "eval"])
 @pytest.mark.parametrize("attention", ATTENTIONS.names())
 @pytest.mark.parametrize("task", TASKS.names())
 def test_it_compiles(task, attention, step, code, request):
-    key = f"tpu_aot/{task}-{attention}-{step}"
-    if request.config.cache.get(key, None) == code:
-        pytest.skip("compiled before, with this code")
-    command = [sys.executable, str(SCRIPT), task, attention, step]
-    env = {**os.environ, **ENVIRONMENT}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=SECONDS)
-    assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()[-1]
-    assert said == "compiled" or (attention in QUADRATIC and said.startswith("out of memory"))
-    request.config.cache.set(key, code)
+    wanted = ("tpu-v5e", CHIPS, "task", task, "paper", attention, step)
+    with ahead_of_time.outcomes(request, code, ENVIRONMENT, *wanted) as found:
+        said = found[step]
+        assert said == "compiled" or (attention in QUADRATIC and said.startswith("out of memory"))
