@@ -102,10 +102,10 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.files.locks import locked
 
     targets.check(args.target)
-    choice = _choice(args, None)
-    cells(choice)  # refuses a wrong choice before anything starts
     if targets.is_gpu(args.target):
         supervise.check_devices(args.target, args.devices)
+    choice = _choice(args, None)
+    cells(choice)  # refuses a wrong choice before anything starts
     here = supervise.describe()
     todo = cells(_choice(args, here))
     display, path = Display(), args.out / records.FILE

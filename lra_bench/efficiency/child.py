@@ -71,14 +71,20 @@ def describe() -> dict[str, Any]:
 
 
 def describe_target(target: str, count: int) -> dict[str, Any]:
-    """Return the name of a device that programs can be compiled for.
+    """Return the name of a device that a first small program was compiled for.
 
     Raises:
         UsageError: the target has fewer devices.
     """
+    import jax
+
     from lra_bench.efficiency import targets
 
-    return {"status": "ok", "device": targets.devices(target, count)[0].device_kind}
+    device, *_ = targets.devices(target, count)
+    place = jax.sharding.SingleDeviceSharding(device)
+    number = jax.ShapeDtypeStruct((8,), "float32", sharding=place)
+    jax.jit(lambda x: x + 1).trace(number).lower().compile()
+    return {"status": "ok", "device": device.device_kind}
 
 
 class _Stages:

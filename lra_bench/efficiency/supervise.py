@@ -66,8 +66,7 @@ def check_devices(target: str, count: int) -> None:
     """Check that programs can be compiled for `count` GPUs that this machine may lack.
 
     Raises:
-        UsageError: the compiler cannot read the description, or there are not so many in a host.
-        RunError: the compiler fails in another way.
+        UsageError: the compiler cannot use the description, or there are not so many in a host.
     """
     end = _run(None, None, _environment(target, ""), _START_SECONDS, (target, count))
     if end.result["status"] == "usage":
@@ -76,7 +75,7 @@ def check_devices(target: str, count: int) -> None:
         raise UsageError(f"--target {target}: {reason}")
     if end.result["status"] != "ok":
         error = {**end.result, **_explanation(end)}["error"]
-        raise RunError(f"the compiler for --target {target} can't start: {error}")
+        raise UsageError(f"--target {target}: the compiler installed here fails: {error}")
 
 
 def measure(

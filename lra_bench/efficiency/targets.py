@@ -17,7 +17,7 @@ def check(target: str) -> None:
 
     Raises:
         UsageError: no target has that name, its compiler is not installed, or a GPU's description
-            is incomplete.
+            cannot be read.
     """
     if target in TOPOLOGIES and importlib.util.find_spec("libtpu") is None:
         raise UsageError(f"--target {target} needs the compiler: pip install 'lra-bench[tpu]'")
