@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 # Operations that launch nothing themselves; some of them call other computations.
@@ -66,7 +67,7 @@ def _parse(text: str) -> tuple[str, dict[str, list[_Operation]]]:
     return entry, computations
 
 
-def _launched(operation: _Operation, count: "functools._lru_cache_wrapper") -> int | None:
+def _launched(operation: _Operation, count: Callable[[str], int | None]) -> int | None:
     """Return the kernels that an operation launches; `count` is of a computation's name."""
     if operation.name == "while":
         turns = _TURNS.search(operation.text)
