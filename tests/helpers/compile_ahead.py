@@ -4,6 +4,7 @@ python compile_ahead.py TARGET DEVICES task TASK PRESET ATTENTION train|eval...
 python compile_ahead.py TARGET DEVICES attention ATTENTION
 """
 
+import dataclasses
 import itertools
 import sys
 
@@ -46,12 +47,17 @@ def steps(task, preset, attention, *names):
 
 
 def attentions(attention):
-    """A mechanism alone in both types, forward and backward, bidirectional and causal."""
+    """A mechanism alone in each type, forward and backward, bidirectional and causal.
+
+    float16 is no type of the model, but cuDNN takes it.
+    """
+    dtypes = ("float32", "bfloat16", *(("float16",) if attention == "softmax-fused" else ()))
     kinds = (False, True) if ATTENTIONS.get(attention).supports_causal else (False,)
     passes = ("forward", "backward")
-    for dtype, direction, causal in itertools.product(("float32", "bfloat16"), passes, kinds):
+    for dtype, direction, causal in itertools.product(dtypes, passes, kinds):
         options = ("attention.causal=true",) if causal else ()
-        one = cell(attention, LENGTH, direction=direction, dtypes=(dtype,), overrides=options)
+        one = cell(attention, LENGTH, direction=direction, overrides=options)
+        one = dataclasses.replace(one, dtype=dtype)
         yield f"{dtype} {direction}{' causal' if causal else ''}", programs.build(one)
 
 
