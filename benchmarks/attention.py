@@ -37,7 +37,7 @@ def attention(name: str, length: int, options: dict[str, Any]) -> Call:
     from flax import nnx
 
     from lra_bench.contracts import Dims
-    from lra_bench.model import build_attention
+    from lra_bench.model.mechanism import build_attention
 
     call = build_attention(name, Dims(HEADS, HEAD_DIM, length), options, nnx.Rngs(0))
     return _gradient(lambda q, k, v, mask: call(q, k, v, mask), length)
@@ -67,7 +67,7 @@ def per_token(name: str, length: int, options: dict[str, Any]) -> Call:
     from flax import nnx
 
     from lra_bench.contracts import Dims
-    from lra_bench.model import build_attention
+    from lra_bench.model.mechanism import build_attention
 
     module: Any = build_attention(name, Dims(HEADS, HEAD_DIM, length), options, nnx.Rngs(0))
 
@@ -144,12 +144,12 @@ def transformer(name: str, length: int, options: dict[str, Any]) -> Call:
     from flax import nnx
 
     from lra_bench.contracts import Dims
-    from lra_bench.model import Block, SelfAttention
+    from lra_bench.model.encoder import Block, SelfAttention
     from lra_bench.settings import ModelSettings
 
     heads, ffn, width = {"regular": (8, 2_048, 512), "small": (1, 64, 64)}[options["size"]]
     settings = ModelSettings(
-        6, width, ffn, heads, width // heads, "learned", "mean", 0.0, "float32"
+        6, width, ffn, heads, width // heads, "learned", "mean", 0.0, "threefry", "float32"
     )
     rngs, dims = nnx.Rngs(0), Dims(heads, width // heads, length)
     registered = name.removesuffix("-with-qk")

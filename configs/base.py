@@ -25,6 +25,7 @@ def one_gpu() -> Any:
                 "positions": "learned",
                 "pooling": "mean",
                 "dropout": 0.1,
+                "dropout_bits": "threefry",
                 "dtype": "float32",
             },
             "train": {

@@ -1,5 +1,6 @@
 """The settings of a run, with their types and ranges. No heavy imports."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,8 @@ class ModelSettings:
         positions: "learned" or "sinusoidal".
         pooling: "mean" over the real tokens, or "cls": the vector of a token that is put first.
         dropout: share of the embedding and of each sublayer's output that is set to zero.
+        dropout_bits: the generator of dropout's random bits: "threefry", which gives the same bits
+            everywhere, or "rbg", the device's own, which is meant for TPUs.
         dtype: "float32" or "bfloat16", the type of computation; parameters are always float32.
     """
 
@@ -26,6 +29,7 @@ class ModelSettings:
     positions: Literal["learned", "sinusoidal"]
     pooling: Literal["mean", "cls"]
     dropout: Annotated[float, Range(0, 0.99)]
+    dropout_bits: Literal["threefry", "rbg"]
     dtype: Literal["float32", "bfloat16"]
 
 
@@ -114,6 +118,25 @@ class RunSettings:
         return plain(asdict(self))
 
 
+# Settings that were added later, with what runs did before there was a choice.
+_LATER = {"model": {"dropout_bits": "threefry"}}
+
+
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a run, maybe of an older version, with the settings added later.
+
+    The folder of an unfinished run is not read in this way: its steps were rounded otherwise, so
+    it would not go on to the same results.
+    """
+    groups = {name: config.get(name) for name in _LATER}
+    added = {
+        name: {**_LATER[name], **group}
+        for name, group in groups.items()
+        if isinstance(group, Mapping)
+    }
+    return {**config, **added}
+
+
 def from_dict(values: Any) -> RunSettings:
     """Return the settings that `RunSettings.as_dict` gave.
 
@@ -121,7 +144,7 @@ def from_dict(values: Any) -> RunSettings:
         ValueError: a key is missing or unknown, or a value has the wrong type or range; the message
             names key and value.
     """
-    settings = checked(RunSettings, {"init_from": None, **mapping("the config", values)})
+    settings = checked(RunSettings, {"init_from": None, **completed(mapping("the config", values))})
     parts = {"model": ModelSettings, "train": TrainSettings, "init_from": Origin}
     return replace(
         settings,

@@ -102,8 +102,8 @@ CHANGES = {
 }
 # Keys of the loop, whose effect is seen in a run's files: tests/cli/test_cli.py.
 LOOP = {"train.log_every", "train.eval_every", "train.eval_batch_size", "train.resample_every"}
-# Sources are tried in test_cli.py, device counts in test_train.py.
-ELSEWHERE = {"train.num_devices", "train.sequence_devices", "data.source"}
+# Sources are tried in test_cli.py, device counts in test_train.py. Bits need a rate of dropout.
+ELSEWHERE = {"train.num_devices", "train.sequence_devices", "data.source", "model.dropout_bits"}
 
 
 def keys():
@@ -133,6 +133,14 @@ def test_every_key_does_something(key, usual, data_dir):
     attention = "performer-softmax" if key.startswith("attention.") else "identity"
     changed = fingerprints(data_dir, attention, f"{key}={CHANGES[key]}")
     assert any(one != other for one, other in zip(usual[attention], changed, strict=True))
+
+
+def test_the_bits_of_dropout_come_from_the_generator_that_is_set(data_dir):
+    dropped, by_device = (
+        list(fingerprints(data_dir, "identity", "model.dropout=0.5", f"model.dropout_bits={name}"))
+        for name in ("threefry", "rbg")
+    )
+    assert dropped != by_device
 
 
 def test_a_key_of_the_loop_changes_none_of_it(usual, data_dir):

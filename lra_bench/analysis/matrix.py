@@ -17,7 +17,8 @@ from lra_bench.data.location import locate
 from lra_bench.data.obtain import load_data
 from lra_bench.display.progress import Display
 from lra_bench.errors import UsageError, unknown
-from lra_bench.model import AttentionFunction, Encoder
+from lra_bench.model.encoder import Encoder
+from lra_bench.model.mechanism import AttentionFunction
 from lra_bench.training.restore import load_model
 
 

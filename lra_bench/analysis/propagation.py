@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 from lra_bench.analysis import plots
 from lra_bench.contracts import Dims
 from lra_bench.display.progress import Display
-from lra_bench.model import Block, SelfAttention
+from lra_bench.model.encoder import Block, SelfAttention
 from lra_bench.registry import REFERENCE
 from lra_bench.settings import ModelSettings
 
@@ -134,6 +134,7 @@ def _block(setup: Setup, attention: str, options: dict[str, Any], key: Key[Array
         positions="learned",
         pooling="mean",
         dropout=0.0,
+        dropout_bits="threefry",
         dtype="float32",
     )
     rngs = nnx.Rngs(key)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Key
 
 from lra_bench.contracts import Dims, Task
 from lra_bench.efficiency.cells import SIZES, VOCABULARY, Cell
-from lra_bench.model import attended, build_attention
+from lra_bench.model.mechanism import attended, build_attention
 from lra_bench.registry import make_task
 from lra_bench.runtime.devices import sharing
 from lra_bench.runtime.mesh import on_mesh

@@ -22,6 +22,7 @@ from lra_bench.files.paths import unreadable
 from lra_bench.records.find import files_below, leave_out, leave_out_lines
 from lra_bench.records.record import parse_environment
 from lra_bench.records.values import group, is_count, is_number, is_text, is_whole, kept, or_none
+from lra_bench.settings import completed
 
 FILE = "efficiency.jsonl"
 # Groups of a cell's configuration that readers rely on.
@@ -132,7 +133,8 @@ def _typed(value: dict[str, Any]) -> dict[str, Any]:
 
 def _cell(value: dict[str, Any]) -> Cell:
     config = value["config"]
-    return Cell(**{**value, "config": {**config, **{g: group(config.get(g)) for g in _GROUPS}}})
+    groups = {name: group(config.get(name)) for name in _GROUPS}
+    return Cell(**{**value, "config": completed({**config, **groups})})
 
 
 def _timing(value: dict[str, Any] | None) -> Timing | None:

@@ -26,7 +26,7 @@ from lra_bench.records.values import (
     or_none,
 )
 from lra_bench.runtime.environment import Environment
-from lra_bench.settings import RunSettings
+from lra_bench.settings import RunSettings, completed
 
 SCHEMA = 1
 FILE = "record.json"
@@ -277,7 +277,7 @@ def _typed(value: dict[str, Any]) -> dict[str, Any]:
     """Return the parts that have types of their own, and figures that only people read."""
     figures = ("tokens_per_second", "flops_per_step", "peak_memory_bytes", "compile_seconds")
     return {
-        "config": {**value["config"], "data_source": value["config"].get("data_source")},
+        "config": {"data_source": None, **completed(value["config"])},
         "init_from": _start(value["init_from"]),
         "validation": _score(value["validation"]),
         "test": _score(value["test"]),

@@ -14,7 +14,7 @@ from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lra_bench.contracts import Task
-from lra_bench.model import Classifier
+from lra_bench.model.classifier import Classifier
 from lra_bench.settings import RunSettings, TrainSettings
 from lra_bench.training.optim import optimiser
 

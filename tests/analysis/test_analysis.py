@@ -19,7 +19,7 @@ from lra_bench.attentions.performer_softmax import PerformerSoftmax
 from lra_bench.contracts import Dims
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files.regular import sha256
-from lra_bench.model import build_attention
+from lra_bench.model.mechanism import build_attention
 from lra_bench.registry import ATTENTIONS
 from lra_bench.training.restore import load_model, load_settings, load_state
 

@@ -23,7 +23,7 @@ from lra_bench.attentions.performer_relu import PerformerRelu
 from lra_bench.attentions.performer_softmax import PerformerSoftmax
 from lra_bench.attentions.reformer import Reformer
 from lra_bench.contracts import Dims
-from lra_bench.model import build_attention
+from lra_bench.model.mechanism import build_attention
 
 
 def dense_kernel(phi_q, phi_k, v, mask, *, causal=False):

@@ -8,7 +8,7 @@ from contract import DIMS
 from flax import nnx
 
 from lra_bench.errors import UsageError
-from lra_bench.model import build_attention
+from lra_bench.model.mechanism import build_attention
 from lra_bench.registry import ATTENTIONS
 
 LONGER = DIMS.max_len + 1

@@ -6,7 +6,7 @@ import pytest
 from lra_bench.cli import main
 from lra_bench.contracts import AttentionTraits
 from lra_bench.errors import RunError
-from lra_bench.model import attended
+from lra_bench.model.mechanism import attended
 from lra_bench.registry import ATTENTIONS, Entry
 
 WRONG = {

@@ -7,7 +7,7 @@ from flax import nnx
 
 from lra_bench.attentions._favor.projections import PROJECTIONS
 from lra_bench.contracts import Dims
-from lra_bench.model import build_attention
+from lra_bench.model.mechanism import build_attention
 
 DIMS = Dims(num_heads=2, head_dim=6, max_len=40)
 CASES = [("linformer", {}), ("reformer", {}), ("performer-softmax", {}), ("performer-relu", {})]

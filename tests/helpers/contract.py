@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 from lra_bench.contracts import AttentionTraits, Dims
-from lra_bench.model import build_attention
+from lra_bench.model.mechanism import build_attention
 from lra_bench.registry import ATTENTIONS
 
 # All sizes differ, so that a swapped axis fails.

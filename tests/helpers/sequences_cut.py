@@ -13,7 +13,7 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lra_bench.contracts import Dims
-from lra_bench.model import build_attention
+from lra_bench.model.mechanism import build_attention
 from lra_bench.runtime.devices import sharing
 from lra_bench.runtime.mesh import on_mesh
 

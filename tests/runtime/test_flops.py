@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from lra_bench.contracts import Dims
-from lra_bench.model import build_attention
+from lra_bench.model.mechanism import build_attention
 from lra_bench.runtime.flops import count_flops, uncounted
 
 A, B = jnp.zeros((3, 5)), jnp.zeros((5, 7))

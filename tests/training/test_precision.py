@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lra_bench.config import make_settings
-from lra_bench.model import SelfAttention
+from lra_bench.model.encoder import SelfAttention
 from lra_bench.registry import ATTENTIONS, make_task
 from lra_bench.training.learner import make_learner
 

@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 from paired_task import Paired
 
-from lra_bench.model import Classifier, sinusoids
+from lra_bench.model.classifier import Classifier
+from lra_bench.model.encoder import sinusoids
 from lra_bench.registry import ATTENTIONS
 from lra_bench.settings import ModelSettings
 from lra_bench.tasks.listops import ListOps
@@ -19,8 +20,9 @@ SIZES = {"num_layers": 2, "emb_dim": 12, "ffn_dim": 20, "num_heads": 3, "head_di
 
 
 def settings(**changes):
-    usual = {"positions": "learned", "pooling": "mean", "dropout": 0.0, "dtype": "float32"}
-    return ModelSettings(**{**SIZES, **usual, **changes})
+    usual = {"positions": "learned", "pooling": "mean", "dtype": "float32"}
+    dropout = {"dropout": 0.0, "dropout_bits": "threefry"}
+    return ModelSettings(**{**SIZES, **usual, **dropout, **changes})
 
 
 @functools.cache

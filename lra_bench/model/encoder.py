@@ -1,62 +1,20 @@
 """The encoder that every task and every attention share."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from lra_bench.contracts import Dims, Task
-from lra_bench.errors import RunError, UsageError
+from lra_bench.model.dropout import Dropout
+from lra_bench.model.layers import Dense, LayerNorm, gelu
+from lra_bench.model.mechanism import attended, build_attention
 from lra_bench.registry import ATTENTIONS
 from lra_bench.runtime.mesh import by_token
 from lra_bench.settings import ModelSettings
-
-AttentionFunction = Callable[[Array, Array, Array, Array], Array]
-
-
-def build_attention(
-    name: str, dims: Dims, options: dict[str, Any], rngs: nnx.Rngs
-) -> AttentionFunction:
-    """Return the mechanism of that name as a function of (q, k, v, mask).
-
-    Raises:
-        UsageError: no mechanism has that name, or it refuses the value of an option.
-        TypeError: it has no such option.
-    """
-    entry = ATTENTIONS.get(name)
-    for option, choices in entry.choices().items():
-        if options.get(option, choices[0]) not in choices:
-            valid = ", ".join(choices)
-            raise UsageError(f"attention.{option}={options[option]!r}: valid: {valid}")
-    target = entry.target
-    if isinstance(target, type):
-        try:
-            return target(dims, rngs=rngs, **options)
-        except ValueError as error:
-            raise UsageError(f"attention {name}: {error}") from error
-    return functools.partial(target, **options) if options else target
-
-
-def attended(
-    name: str, attend: AttentionFunction, q: Array, k: Array, v: Array, mask: Array
-) -> Array:
-    """Return the output of a mechanism, which must have the shape and the dtype of `v`.
-
-    Raises:
-        RunError: it has not.
-    """
-    out = attend(q, k, v, mask)
-    if not isinstance(out, jax.Array):
-        raise RunError(f"{name}: returned {type(out).__name__}, expected an array {v.shape}")
-    for found, expected in ((out.shape, v.shape), (out.dtype, v.dtype)):
-        if found != expected:
-            raise RunError(f"{name}: returned {found}, expected {expected}")
-    return out
 
 
 def sinusoids(length: int, dim: int) -> Float[np.ndarray, "l e"]:
@@ -79,14 +37,12 @@ class SelfAttention(nnx.Module):
     ) -> None:
         inner = dims.num_heads * dims.head_dim
         self.name, self.heads = attention, (dims.num_heads, dims.head_dim)
-        linear = functools.partial(
-            nnx.Linear, settings.emb_dim, inner, dtype=settings.dtype, rngs=rngs
-        )
+        linear = functools.partial(Dense, settings.emb_dim, inner, dtype=settings.dtype, rngs=rngs)
         shared = ATTENTIONS.get(attention).traits.shares_query_key
         self.query = linear()
         self.key = None if shared else linear()
         self.value = linear()
-        self.out = nnx.Linear(inner, settings.emb_dim, dtype=settings.dtype, rngs=rngs)
+        self.out = Dense(inner, settings.emb_dim, dtype=settings.dtype, rngs=rngs)
         self.attend = build_attention(attention, dims, options, rngs)
 
     def __call__(self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]) -> Float[Array, "b l e"]:
@@ -103,22 +59,22 @@ class Block(nnx.Module):
     """A pre-LN Transformer block: x + attention(LN(x)), then x + FFN(LN(x))."""
 
     def __init__(self, settings: ModelSettings, attention: SelfAttention, rngs: nnx.Rngs) -> None:
-        norm = functools.partial(nnx.LayerNorm, settings.emb_dim, dtype=settings.dtype, rngs=rngs)
-        linear = functools.partial(nnx.Linear, dtype=settings.dtype, rngs=rngs)
+        norm = functools.partial(LayerNorm, settings.emb_dim, dtype=settings.dtype, rngs=rngs)
+        linear = functools.partial(Dense, dtype=settings.dtype, rngs=rngs)
         self.attention_norm = norm()
         self.attention = attention
         self.ffn_norm = norm()
         self.ffn_in = linear(settings.emb_dim, settings.ffn_dim)
         self.ffn_out = linear(settings.ffn_dim, settings.emb_dim)
-        self.dropout = nnx.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout, settings.dropout_bits)
 
     def __call__(
         self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"], rngs: nnx.Rngs | None
     ) -> Float[Array, "b l e"]:
         """Apply the block; without `rngs` there is no dropout."""
-        drop = functools.partial(self.dropout, deterministic=rngs is None, rngs=rngs)
+        drop = functools.partial(self.dropout, rngs=rngs)
         x += drop(self.attention(self.attention_norm(x), mask))
-        return x + drop(self.ffn_out(jax.nn.gelu(self.ffn_in(self.ffn_norm(x)))))
+        return x + drop(self.ffn_out(gelu(self.ffn_in(self.ffn_norm(x)))))
 
 
 class Encoder(nnx.Module):
@@ -147,15 +103,15 @@ class Encoder(nnx.Module):
             Block(settings, SelfAttention(settings, dims, attention, options, rngs), rngs)
             for _ in range(settings.num_layers)
         )
-        self.norm = nnx.LayerNorm(settings.emb_dim, dtype=settings.dtype, rngs=rngs)
-        self.dropout = nnx.Dropout(settings.dropout)
+        self.norm = LayerNorm(settings.emb_dim, dtype=settings.dtype, rngs=rngs)
+        self.dropout = Dropout(settings.dropout, settings.dropout_bits)
 
     def __call__(self, tokens: Int[Array, "b l"], rngs: nnx.Rngs | None) -> Float[Array, "b e"]:
         """Return one vector an example; tokens at padding change nothing."""
         tokens, mask = self._with_mask(tokens)
         x = (self.embed(tokens) + self._positions(tokens.shape[1])).astype(self.dtype)
         x = by_token(x)
-        x = self.dropout(x, deterministic=rngs is None, rngs=rngs)
+        x = self.dropout(x, rngs)
         for block in self.blocks:
             x = block(x, mask, rngs)
         return self._pool(self.norm(x), mask)
@@ -183,30 +139,3 @@ class Encoder(nnx.Module):
         weights = mask.astype(jnp.float32)
         weights /= jnp.maximum(jnp.sum(weights, axis=1, keepdims=True), 1)
         return jnp.einsum("bl,ble->be", weights, x)
-
-
-class Classifier(nnx.Module):
-    """Encoder and head; for paired tasks one encoder for both and [x1, x2, x1 * x2, x1 - x2]."""
-
-    def __init__(
-        self,
-        task: Task,
-        settings: ModelSettings,
-        attention: str,
-        options: dict[str, Any],
-        rngs: nnx.Rngs,
-    ) -> None:
-        self.encoder = Encoder(task, settings, attention, options, rngs)
-        features = settings.emb_dim * (4 if task.paired else 1)
-        self.hidden = nnx.Linear(features, settings.ffn_dim, rngs=rngs)
-        self.out = nnx.Linear(settings.ffn_dim, task.num_classes, rngs=rngs)
-
-    def __call__(
-        self, tokens: Int[Array, "b *two l"], rngs: nnx.Rngs | None = None
-    ) -> Float[Array, "b classes"]:
-        """Return class logits in float32; without `rngs` there is no dropout."""
-        encoded = self.encoder(tokens.reshape(-1, tokens.shape[-1]), rngs)
-        if tokens.ndim == 3:
-            x1, x2 = encoded.reshape(tokens.shape[0], 2, -1).swapaxes(0, 1)
-            encoded = jnp.concatenate([x1, x2, x1 * x2, x1 - x2], axis=1)
-        return self.out(jax.nn.relu(self.hidden(encoded)))

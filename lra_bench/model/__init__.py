@@ -1,0 +1,1 @@
+"""The model that every task and every attention share, and its layers."""
