@@ -41,9 +41,11 @@ that was stopped. Without arguments it measures every attention alone, 8 heads o
 
 With --target tpu-v2, tpu-v3, tpu-v4, tpu-v5e, tpu-v5p or tpu-v6e cells are compiled ahead of time
 for a TPU that this machine may lack (pip install 'lra-bench[tpu]'); the compiler tells how much
-memory a device needs, whether it has that much, and its estimate of the time. --target estimate
-compiles for this machine's CPU, with --memory-limit: an estimate for devices whose compiler is not
-installed; it tells no time.
+memory a device needs, whether it has that much, and its estimate of the time. Targets v100-16gb,
+t4, a100-40gb, a100-80gb, l4, h100, h200 and b200 tell the memory and the kernels of GPUs
+(pip install 'lra-bench[cuda12]'), and so does the path of a file that describes one. --target
+estimate compiles for this machine's CPU, with --memory-limit: an estimate for devices whose
+compiler is not installed; it tells no time.
 """
 
 
@@ -73,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="devices that share a batch; default: 1",
     )
-    target = "here, estimate, or a TPU such as tpu-v5e; default: %(default)s"
+    target = "here, estimate, a TPU, a GPU, or a file that describes a GPU; default: %(default)s"
     add("--target", default="here", help=target)
     limit = "such as 16GiB, enforced; default: 80%% of the machine's on CPU, else the device's"
     add("--memory-limit", type=size, metavar="SIZE", help=limit)
@@ -101,6 +103,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.files.locks import locked
 
     targets.check(args.target)
+    if targets.is_gpu(args.target):
+        supervise.check_devices(args.target, args.devices)
     choice = _choice(args, None)
     cells(choice)  # refuses a wrong choice before anything starts
     here = supervise.describe()
@@ -142,10 +146,11 @@ def _show(lines: "list[Measurement]", path: Path, display: "Display") -> None:
 
 def _choice(args: argparse.Namespace, here: "Host | None") -> "Choice":
     """Return what the arguments ask for, with the default memory limit of this machine."""
+    from lra_bench.efficiency import targets
     from lra_bench.efficiency.cells import HERE
     from lra_bench.efficiency.plan import Choice
 
-    limit = args.memory_limit
+    limit = targets.memory_limit(args.target, args.memory_limit)
     if limit is None and here and args.target == HERE:
         on_cpu = here.environment.platform == "cpu"
         limit = here.device_bytes * 4 // 5 if on_cpu else None

@@ -11,6 +11,8 @@ SIZES = {
     "regular": {"num_heads": 8, "num_layers": 6, "ffn_dim": 2_048, "emb_dim": 512, "head_dim": 64},
     "small": {"num_heads": 1, "num_layers": 6, "ffn_dim": 64, "emb_dim": 64, "head_dim": 64},
 }
+# Their tokens, as in the paper.
+VOCABULARY = 256
 HERE, ESTIMATE = "here", "estimate"
 
 
@@ -29,8 +31,8 @@ class Cell:
         dtype: the type in which the program computes.
         layers: of the model; None for the attention alone.
         devices: number of devices that share the batch.
-        target: "here"; "estimate", compiled for this machine's CPU and not run; or a TPU,
-            compiled for and not run.
+        target: "here"; "estimate", compiled for this machine's CPU and not run; or a TPU or
+            GPU, or the file that describes a GPU, compiled for and not run.
         memory_limit: bytes that a device may use; None for all that it has.
         config: the settings of a run, from which sizes and options are taken; the groups
             `attention_options`, `model` and `train` are always there.

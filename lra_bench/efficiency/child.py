@@ -28,10 +28,12 @@ def main() -> None:
     request, path = json.load(sys.stdin), Path(sys.argv[1])
     stages = None if request["cell"] is None else _Stages(Cell(**request["cell"]), path)
     try:
-        if stages is None:
-            append_result(path, describe())
-        else:
+        if stages is not None:
             stages.run(request["budget"])
+        elif request["wanted"] is not None:
+            append_result(path, describe_target(*request["wanted"]))
+        else:
+            append_result(path, describe())
     except Exception as error:
         known = {} if stages is None else stages.result.as_dict()
         append_result(path, {**known, **_failure(error)})
@@ -66,6 +68,23 @@ def describe() -> dict[str, Any]:
         "bytes": (stats or {}).get("bytes_limit") or memory.of_the_machine(),
         "environment": environment(devices, "float32").as_dict(),
     }
+
+
+def describe_target(target: str, count: int) -> dict[str, Any]:
+    """Return the name of a device that a first small program was compiled for.
+
+    Raises:
+        UsageError: the target has fewer devices.
+    """
+    import jax
+
+    from lra_bench.efficiency import targets
+
+    device, *_ = targets.devices(target, count)
+    place = jax.sharding.SingleDeviceSharding(device)
+    number = jax.ShapeDtypeStruct((8,), "float32", sharding=place)
+    jax.jit(lambda x: x + 1).trace(number).lower().compile()
+    return {"status": "ok", "device": device.device_kind}
 
 
 class _Stages:
@@ -128,7 +147,9 @@ class _Stages:
         self._note(flops=flops_of(traced.jaxpr))
         self.compiled = traced.lower().compile()
         seconds, planned = time.perf_counter() - started, _plan(self.compiled)
-        self._note(compile_seconds=seconds, memory=planned, **_costs(self.compiled))
+        kernels = _kernels(self.compiled) if self.devices[0].platform == "gpu" else None
+        costs = _costs(self.compiled)
+        self._note(compile_seconds=seconds, memory=planned, kernels=kernels, **costs)
         if clock := cycles.CLOCKS.get(cell.target):
             self._note(estimate=cycles.estimate(self.compiled.as_text(), clock))
         return planned
@@ -203,6 +224,13 @@ def _plan(compiled: Any) -> Memory:
         for name in ("argument", "output", "temp", "alias")
     )
     return Memory(argument + output + temp - alias, argument, output, temp, alias)
+
+
+def _kernels(compiled: Any) -> int | None:
+    """Return the kernels that a call launches; None if the program does not say."""
+    from lra_bench.efficiency.kernels import count_kernels
+
+    return count_kernels(compiled.as_text())
 
 
 def _costs(compiled: Any) -> dict[str, float | None]:

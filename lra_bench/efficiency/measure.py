@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lra_bench.display.progress import Display
 from lra_bench.display.units import size_text, time_text
-from lra_bench.efficiency import records, supervise
+from lra_bench.efficiency import records, supervise, targets
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell
 from lra_bench.efficiency.measurement import Clock, Measurement
 from lra_bench.efficiency.search import largest
@@ -215,7 +215,7 @@ def machine(target: str, environment: Environment) -> str:
     Lines of one machine may stand in one table.
     """
     if target not in (HERE, ESTIMATE):
-        return f"{target}, compiled for and not run"
+        return f"{targets.label(target)}, compiled for and not run"
     if target == ESTIMATE:
         return f"estimate by the compiler for {environment.processor}, not run"
     cores, host = environment.host_cpu_count, environment.host

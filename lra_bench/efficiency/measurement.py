@@ -137,6 +137,8 @@ class Measurement:
         memory: bytes of a device.
         estimate: the time by the compiler's estimate; never a measured time. Lines of programs that
             have none lack the key.
+        kernels: that a call launches on a GPU, by the compiled program; see `count_kernels`. Lines
+            of other devices lack it.
         environment: where it was measured.
         finished: when, in UTC, as ISO 8601.
     """
@@ -156,14 +158,16 @@ class Measurement:
     xla_bytes: float | None = None
     memory: Memory | None = None
     estimate: EstimatedTime | None = None
+    kernels: int | None = None
     environment: Environment | None = None
     finished: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values in the order of a line, ready for JSON."""
         values = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
-        if self.estimate is None:
-            del values["estimate"]
+        for name in ("estimate", "kernels"):
+            if values[name] is None:
+                del values[name]
         return {"schema": SCHEMA, **values}
 
 

@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Key
 
 from lra_bench.contracts import Dims, Task
-from lra_bench.efficiency.cells import Cell
+from lra_bench.efficiency.cells import SIZES, VOCABULARY, Cell
 from lra_bench.model.mechanism import attended, build_attention
 from lra_bench.registry import make_task
 from lra_bench.runtime.devices import sharing
@@ -124,10 +124,11 @@ def _attention(cell: Cell, settings: RunSettings) -> Program:
 
 @dataclass(frozen=True)
 class _Resized:
-    """A task with documents of another length."""
+    """A task with documents of another length, or with another vocabulary."""
 
     task: Task
     max_len: int
+    vocab_size: int
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.task, name)
@@ -135,7 +136,8 @@ class _Resized:
 
 def _whole(cell: Cell, settings: RunSettings) -> Program:
     """Return the classifier's program: logits, the gradient of the loss, or a training step."""
-    task: Any = _Resized(make_task(settings.task, settings.data), cell.length)
+    own = make_task(settings.task, settings.data)
+    task: Any = _Resized(own, cell.length, VOCABULARY if cell.size in SIZES else own.vocab_size)
     learner = make_learner(task, settings)
     pair = (2,) if task.paired else ()
     tokens = Input((cell.batch, *pair, cell.length), "int32", task.vocab_size)

@@ -134,7 +134,10 @@ def _typed(value: dict[str, Any]) -> dict[str, Any]:
         "estimate": _estimate(value.get("estimate")),
         "environment": parse_environment(value.get("environment")),
         **{name: kept(value.get(name), is_number) for name in figures},
-        **{name: kept(value.get(name), is_whole) for name in ("bytes_asked", "parameters")},
+        **{
+            name: kept(value.get(name), is_whole)
+            for name in ("bytes_asked", "parameters", "kernels")
+        },
         **{name: kept(value.get(name), is_text) for name in ("error", "finished")},
     }
 

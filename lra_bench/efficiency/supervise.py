@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from lra_bench.efficiency import records
+from lra_bench.efficiency import gpus, records, targets
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell
 from lra_bench.efficiency.measurement import Measurement
 from lra_bench.errors import KILLED_FOR_MEMORY, RunError, UsageError, says_out_of_memory
@@ -70,6 +70,22 @@ def describe() -> Host:
     raise RunError(f"JAX can't start: {error}")
 
 
+def check_devices(target: str, count: int) -> None:
+    """Check that programs can be compiled for `count` GPUs that this machine may lack.
+
+    Raises:
+        UsageError: the compiler cannot use the description, or there are not so many in a host.
+    """
+    end = _run(None, None, _environment(target, ""), _START_SECONDS, (target, count))
+    if end.result["status"] == "usage":
+        raise UsageError(end.result["error"])
+    if reason := gpus.reason(end.errors):
+        raise UsageError(f"--target {target}: {reason}")
+    if end.result["status"] != "ok":
+        error = {**end.result, **_explanation(end)}["error"]
+        raise UsageError(f"--target {target}: the compiler installed here fails: {error}")
+
+
 def measure(
     cell: Cell,
     budget: float | None,
@@ -119,6 +135,10 @@ def _environment(target: str, xla_flags: str, programs: Path | None = None) -> d
         environment["JAX_PLATFORMS"] = "cpu"
     if target not in (HERE, ESTIMATE):
         environment["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "")
+    if targets.is_gpu(target):
+        environment["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # the driver may be missing
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    elif target in targets.TOPOLOGIES:
         for name, value in _COMPILER.items():
             environment.setdefault(name, value)
     return environment
@@ -142,10 +162,23 @@ class _End:
 
 
 def _run(
-    cell: Cell | None, budget: float | None, environment: dict[str, str], time_limit: float
+    cell: Cell | None,
+    budget: float | None,
+    environment: dict[str, str],
+    time_limit: float,
+    wanted: tuple[str, int] | None = None,
 ) -> _End:
-    """Run a measuring process to its end, or for `time_limit` seconds."""
-    request = {"cell": None if cell is None else cell.as_dict(), "budget": budget}
+    """Run a measuring process to its end, or for `time_limit` seconds.
+
+    Args:
+        cell: what to measure; None to be told of the devices here, or of those that are wanted.
+        budget: seconds of timing.
+        environment: the environment variables of the process.
+        time_limit: seconds.
+        wanted: a target and how many of its devices.
+    """
+    plain = None if cell is None else cell.as_dict()
+    request = {"cell": plain, "budget": budget, "wanted": wanted}
     with _unnamed_file() as results, _unnamed_file() as errors:
         path = f"{_OPEN_FILES}/{results.fileno()}"
         command = [sys.executable, "-m", "lra_bench.efficiency.child", path]

@@ -3,6 +3,7 @@
 import importlib.util
 from typing import Any
 
+from lra_bench.efficiency import gpus
 from lra_bench.efficiency.cells import ESTIMATE, HERE
 from lra_bench.errors import UsageError, unknown
 
@@ -15,23 +16,49 @@ TOPOLOGIES = {
     "tpu-v5p": "v5p:2x2x1",
     "tpu-v6e": "v6e:2x2",
 }
-NAMES = (HERE, ESTIMATE, *TOPOLOGIES)
+NAMES = (HERE, ESTIMATE, *TOPOLOGIES, *gpus.NAMES)
 
 
 def check(target: str) -> None:
     """Check that cells can be measured on, or compiled for, a target.
 
     Raises:
-        UsageError: no target has that name, or its compiler is not installed.
+        UsageError: no target has that name, its compiler is not installed, or a GPU's description
+            cannot be read.
     """
-    if target not in NAMES:
-        raise unknown("--target", target, list(NAMES))
     if target in TOPOLOGIES and importlib.util.find_spec("libtpu") is None:
         raise UsageError(f"--target {target} needs the compiler: pip install 'lra-bench[tpu]'")
+    if is_gpu(target):
+        gpus.check(target)
+    elif target not in NAMES:
+        raise unknown("--target", target, [*NAMES, "path/to/gpu.txt"])
+
+
+def is_gpu(target: str) -> bool:
+    """Return whether programs are compiled for a GPU's description."""
+    return target not in (HERE, ESTIMATE, *TOPOLOGIES) and gpus.is_gpu(target)
+
+
+def label(target: str) -> str:
+    """Return the name of a target for people."""
+    return gpus.label(target) if is_gpu(target) else target
+
+
+def memory_limit(target: str, wanted: int | None) -> int | None:
+    """Return how many bytes of a device a program that is not run may take; None if unknown.
+
+    Args:
+        target: compiled for and not run. Of a TPU only its compiler knows the memory.
+        wanted: what the user allows; it cannot be more than the device has.
+    """
+    if not is_gpu(target):
+        return wanted
+    has = gpus.program_bytes(target)
+    return has if wanted is None else min(wanted, has)
 
 
 def devices(target: str, count: int) -> list[Any]:
-    """Return the first `count` devices of a target; those of a TPU are only descriptions.
+    """Return the first `count` devices of a target; those of a TPU or GPU are only descriptions.
 
     Raises:
         UsageError: the target has fewer.
@@ -39,6 +66,8 @@ def devices(target: str, count: int) -> list[Any]:
     import jax
     from jax.experimental import topologies
 
+    if is_gpu(target):
+        return gpus.devices(target, count)
     if target in TOPOLOGIES:
         name = TOPOLOGIES[target]
         known = list(topologies.get_topology_desc(platform="tpu", topology_name=name).devices)

@@ -13,6 +13,11 @@ _FREE = {
     "dynamic_slice", "dynamic_update_slice", "gather", "iota", "pad", "reshape", "rev", "select_n",
     "sharding_constraint", "slice", "split", "squeeze", "stack", "stop_gradient", "transpose",
 }  # fmt: skip
+# Products of matrices in cuDNN's attention; its gradient computes the logits a second time.
+_CUDNN_PRODUCTS = {
+    "dot_product_attention_fwd_wrapper": 2,
+    "dot_product_attention_bwd_wrapper": 5,
+}
 _UNCOUNTED = "uncounted_operations"
 
 
@@ -66,6 +71,9 @@ def _operations(equation: Any) -> float:
         (contracted, _), _ = params["dimension_numbers"]
         shape = equation.invars[0].aval.shape
         return 2.0 * out * math.prod(shape[axis] for axis in contracted)
+    if name in _CUDNN_PRODUCTS:
+        queries, keys = (x.aval.shape for x in equation.invars[:2])  # both are b l h d
+        return 2.0 * _CUDNN_PRODUCTS[name] * math.prod(queries) * keys[1]
     if name in _FREE:
         return 0.0
     return float(max(out, _size(equation.invars)) if name.startswith("reduce") else out)

@@ -28,7 +28,8 @@ _TITLES = {"time": "Time by length", "memory": "Memory by length", "layers": "Ti
 _NOTES = {
     "time": "Median of a call, bars from quartile to quartile. Broken lines are exact attention; "
     f"{_OPTIMUM} is identity, which mixes no tokens. A cross: memory ends beyond this length.",
-    "memory": "Markers are measured, thin lines what the compiler predicts.",
+    "memory": "Markers are measured, thin lines what the compiler predicts. "
+    "Where no program was run, all is predicted.",
     "layers": f"Median of a call. Broken lines are exact attention; {_OPTIMUM} is identity.",
 }
 
@@ -264,7 +265,7 @@ def _memory_lines(axes: Axes, group: Comparable, label: str, style: dict[str, An
     planned = [(r.length, r.predicted_bytes / 2**30) for r in rows if r.predicted_bytes]
     measured = [(r.length, r.measured_bytes / 2**30) for r in rows if r.measured_bytes]
     dots = {**style, "linestyle": "", "marker": style["marker"] or "_", "markersize": 6}
-    for points, look in ((planned, thin), (measured, dots)):
+    for points, look in ((planned, thin if group.runs else style), (measured, dots)):
         if points:
             axes.plot(*zip(*points, strict=True), **look)
     if measured or planned:
@@ -274,7 +275,10 @@ def _memory_lines(axes: Axes, group: Comparable, label: str, style: dict[str, An
 def _memory_signs(groups: list[Comparable]) -> list[Line2D]:
     """Return the legend's entries that explain how memory is drawn."""
     grey: dict[str, Any] = {"color": "grey"}
-    signs = [Line2D([], [], linestyle=(0, (2, 1.5)), linewidth=0.9, label="predicted", **grey)]
+    signs = []
+    if any(group.runs for group in groups):
+        thin = {"linestyle": (0, (2, 1.5)), "linewidth": 0.9}
+        signs.append(Line2D([], [], label="predicted", **thin, **grey))
     if any(row.measured_bytes for group in groups for row in group.rows):
         signs.append(Line2D([], [], linestyle="", marker="o", label="measured", **grey))
     if any(group.first.memory_limit for group in groups):

@@ -69,7 +69,7 @@ class Measured:
         memory_method: how `measured_bytes` was measured.
         estimated_seconds, estimated_cycles: of a call that was not made, by the compiler.
         without_estimate: operations that have none; `estimated_seconds` is None if they matter.
-        flops, xla_flops, xla_bytes, parameters: see `Measurement`.
+        flops, xla_flops, xla_bytes, parameters, kernels: see `Measurement`.
         compile_seconds: time to compile.
         platform, versions, git_commit: where the cell was measured, and by which code.
         finished: when, in UTC.
@@ -102,6 +102,7 @@ class Measured:
     xla_bytes: float | None
     compile_seconds: float | None
     parameters: int | None
+    kernels: int | None
     platform: str | None
     versions: str | None
     git_commit: str | None
@@ -157,7 +158,7 @@ def frame(rows: Iterable[Measured]) -> pd.DataFrame:
     table = pd.DataFrame([_flat(row) for row in rows])
     whole = ("layers", "memory_limit", "inferred_from", "rounds", "repeats", "calls_per_repeat",
              "measured_bytes", "predicted_bytes", "bytes_asked", "parameters", "estimated_cycles",
-             "without_estimate")  # fmt: skip
+             "without_estimate", "kernels")  # fmt: skip
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
@@ -220,6 +221,7 @@ def _row(setting: Setting, name: str, lines: list[Measurement]) -> Measured:
         xla_bytes=line.xla_bytes,
         compile_seconds=(timed or lines[-1:])[0].compile_seconds,
         parameters=line.parameters,
+        kernels=line.kernels,
         platform=where.platform,
         versions=_versions(where),
         git_commit=where.git_commit,

@@ -349,7 +349,26 @@ def _counts(group: Comparable) -> list[Table]:
         cells = _scaled(group, columns, _SIZES, lambda row: row.xla_bytes, _untimed)
         note = "The compiler's own count for a device; it counts the body of a loop once."
         made.append(_table("bytes read and written", cells, note))
-    return made
+    return made + (_of_kernels(group, columns) if any(row.kernels for row in group.rows) else [])
+
+
+def _of_kernels(group: Comparable, columns: dict[Any, str]) -> list[Table]:
+    """Return tables of what a GPU's program launches, and of how long it takes to compile."""
+
+    def count(row: Measured) -> str:
+        return _asked_short(row) if row.kernels is None else f"{row.kernels:,}"
+
+    def seconds(row: Measured) -> str:
+        known = row.compile_seconds
+        return _asked_short(row) if known is None else _digits(known)
+
+    note = "By the compiled program, loops as often as they run; a call of a library counts as one."
+    kernels = _table("kernels launched by a call", _grid(group, columns, count), note)
+    return [kernels, _table("seconds to compile", _grid(group, columns, seconds), "On this host.")]
+
+
+def _asked_short(row: Measured) -> str:
+    return "" if row.ran else _untimed(row)
 
 
 def _growth(group: Comparable) -> Table | None:

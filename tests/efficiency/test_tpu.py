@@ -19,7 +19,7 @@ pytestmark = [
         importlib.util.find_spec("libtpu") is None, reason="needs the compiler: lra-bench[tpu]"
     ),
 ]
-TARGET, COMPILER = "tpu-v5e", "libtpu"
+TARGET, COMPILERS = "tpu-v5e", ("libtpu",)
 
 
 def test_the_time_is_estimated(cli, tmp_path):
@@ -38,10 +38,10 @@ def test_the_time_is_estimated(cli, tmp_path):
 def test_a_mechanism_compiles(attention, request):
     """In both types, forward and backward, bidirectional and causal."""
     cases = compile_ahead.of_attention(attention)
-    compile_ahead.check(TARGET, COMPILER, cases, request.config.cache)
+    compile_ahead.check(TARGET, COMPILERS, cases, request.config.cache)
 
 
 @pytest.mark.parametrize("case", compile_ahead.of_runs("paper") + compile_ahead.of_runs("small"))
 def test_a_step_compiles(case, request):
     """Of a run, on a host's four chips where they divide the batch."""
-    compile_ahead.check(TARGET, COMPILER, [case], request.config.cache)
+    compile_ahead.check(TARGET, COMPILERS, [case], request.config.cache)

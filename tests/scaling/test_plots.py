@@ -36,6 +36,15 @@ class TestFigures:
                    if len(set(it.get_ydata())) == 1}  # fmt: skip
         assert 16.0 in heights
 
+    def test_what_was_only_compiled_has_lines_of_its_own(self):
+        changes = {"target": "h100", "machine": "h100, not run"}
+        lines = [line("linear", x, seconds=None, **changes) for x in (512, 1_024)]
+        (memory,) = plots.plots([the_group(lines)])
+        drawn = [it for it in memory.figure.axes[0].lines if len(it.get_xdata()) == 2]
+        assert "o" in {it.get_marker() for it in drawn}
+        names = [text.get_text() for text in memory.figure.legends[0].get_texts()]
+        assert names == ["linear", "memory limit"]
+
     def test_no_cross_where_something_longer_ran(self):
         lines = [*law("linear", 0.02, 1.0), line("linear", 1_500, status="out_of_memory")]
         time, _ = plots.plots([the_group(lines)])

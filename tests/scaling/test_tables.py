@@ -201,6 +201,21 @@ class TestGroups:
         assert found["operations"]["512 (TFLOP)"].tolist() == ["0.512"]
         assert found["bytes read and written"]["512 (GiB)"].tolist() == ["1.00"]
 
+    def test_what_was_compiled_for_a_gpu_has_kernels(self):
+        changes = {"target": "h100", "machine": "h100, not run", "seconds": None}
+        lines = [
+            line("linear", 512, kernels=1_234, compile_seconds=5.0, **changes),
+            line("softmax", 512, compile_seconds=12.5, **changes),
+            line("softmax", 1_024, status="out_of_memory", memory=None, **changes),
+        ]
+        found = {
+            it.title: it.frame.set_index("attention") for it in tables.tables(the_group(lines))
+        }
+        kernels, seconds = found["kernels launched by a call"], found["seconds to compile"]
+        assert kernels["512"].to_dict() == {"softmax": "", "linear": "1,234"}
+        assert seconds["512"].to_dict() == {"softmax": "12.5", "linear": "5.00"}
+        assert kernels["1,024"].to_dict() == {"softmax": "OOM", "linear": ""}
+
 
 ESTIMATED = {
     "target": "tpu-v5e", "machine": "tpu-v5e, not run", "seconds": None, "scope": "train",
