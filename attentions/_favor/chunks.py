@@ -12,14 +12,21 @@ from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._common import MASKED
 from lra_bench.attentions._favor.features import FeatureMap, Features
+from lra_bench.runtime.mesh import platform
 
-# The largest numbers of tokens in a chunk and in a block. With fewer than eight heads in the batch
-# chunks get longer in proportion, so that a chunk keeps all cores busy while its features stay in
-# a CPU's cache. A causal chunk is a row of blocks of t tokens, within which the products of all
-# pairs cost l t (m + d). The values were chosen by benchmarks/attention.py.
-_CHUNK, _CAUSAL_CHUNK, _BLOCK = 256, 256, 64
+# The largest numbers of tokens in a chunk and in a block, on CPUs. With fewer than eight heads in
+# the batch chunks get longer in proportion, so that a chunk keeps all cores busy while its features
+# stay in a CPU's cache. A causal chunk is a row of blocks of t tokens, within which the products of
+# all pairs cost l t (m + d). The values were chosen by benchmarks/attention.py.
+_CHUNK, _CAUSAL_CHUNK, _BLOCK = 256, 128, 64
 _HEADS = 8
 _ALIGNED = 8
+# On GPUs and TPUs the features of a chunk take this many bytes in float32, because each turn of a
+# loop launches some 40 kernels on a GPU. A chunk has at least `_CHUNK` tokens. A causal one has at
+# most `_LONGEST_CAUSAL`, as its blocks are added up one by one. docs/efficiency.md, "Chunks", has
+# the measurements.
+_FEATURE_BYTES = 32 * 2**20
+_LONGEST_CAUSAL = 1_024
 # A smaller normaliser has lost its digits to underflow, and its inverse would overflow gradients.
 _EMPTY = 1e-30
 # Values below 1e-38 are lost. A normaliser of at least this size has not noticed.
@@ -62,15 +69,13 @@ class Plan:
     ) -> "Plan":
         """Make the plan for queries of shape (b, l, h, d), with chunks of about equal length."""
         batch, length, heads, dim = shape
-        aligned, longest = (_BLOCK, _CAUSAL_CHUNK) if causal else (_ALIGNED, _CHUNK)
-        aligned = min(aligned, length)
-        longest *= max(1, _HEADS // (batch * heads))
-        count = -(-length // longest)
+        token = jax.ShapeDtypeStruct((1, dim), jnp.float32)
+        shapes = jax.eval_shape(features, token, drawn)
+        aligned = min(_BLOCK if causal else _ALIGNED, length)
+        count = -(-length // _longest(batch * heads, shapes.dim, causal=causal))
         chunk = -(-length // count)
         if count > 1 or causal:
             chunk = -(-chunk // aligned) * aligned
-        token = jax.ShapeDtypeStruct((1, dim), jnp.float32)
-        shapes = jax.eval_shape(features, token, drawn)
         exponential = shapes.exponent is not None
         return cls(length, chunk, aligned, shapes.dim, causal, renormalize, exponential, axis)
 
@@ -78,6 +83,21 @@ class Plan:
     def padding(self) -> int:
         """Return the number of tokens that the last chunk lacks."""
         return -self.length % self.chunk
+
+
+def _longest(heads: int, dim: int, *, causal: bool) -> int:
+    """Return the largest number of tokens in a chunk, for the device that is compiled for.
+
+    Args:
+        heads: the heads of the whole batch; those of one device would make rounding errors depend
+            on the number of devices.
+        dim: feature values per token.
+        causal: as in `kernel_attention`.
+    """
+    if platform() == "cpu":
+        return (_CAUSAL_CHUNK if causal else _CHUNK) * max(1, _HEADS // heads)
+    tokens = max(_CHUNK, _FEATURE_BYTES // (heads * dim * 4))
+    return min(tokens, _LONGEST_CAUSAL) if causal else tokens
 
 
 class Residuals(NamedTuple):
