@@ -4,10 +4,10 @@
 
 Sections: gemm, peers, crossover, causal, transformer, memory, slopes, causal-slopes; default: all.
 Peers and crossover need PyTorch: `pip install 'lra-bench[peers]'`. Every measurement has its own
-process. The attentions take turns, so that a drift of the machine affects all. Tables show medians over the
-rounds, of forward and backward pass together, in CPU time unless they name another unit. Batch 1,
-8 heads of 64, 256 features, float32, two threads; inputs N(0, 1). With --out, each measurement is
-kept as a JSON line, and a second call adds what is missing.
+process. The attentions take turns, so that a drift of the machine affects all. Tables show medians
+over the rounds, of forward and backward pass together, in CPU time unless they name another unit.
+Batch 1, 8 heads of 64, 256 features, float32, two threads; inputs N(0, 1). With --out, each
+measurement is kept as a JSON line, and a second call adds what is missing.
 """
 
 import argparse
