@@ -76,7 +76,7 @@ def _inputs(name: str, length: int, options: dict[str, Any]) -> Any:
     from flax import nnx
 
     from lra_bench.contracts import Dims
-    from lra_bench.model import build_attention
+    from lra_bench.model.mechanism import build_attention
 
     call = build_attention(name, Dims(HEADS, HEAD_DIM, length), options, nnx.Rngs(0))
     keys = jax.random.split(jax.random.key(0), 3)
