@@ -21,8 +21,8 @@ from lra_bench.runtime.mesh import platform
 _CHUNK, _CAUSAL_CHUNK, _BLOCK = 256, 128, 64
 _HEADS = 8
 _ALIGNED = 8
-# On GPUs and TPUs the features of a chunk take this many bytes in float32, because each turn of a
-# loop launches some 40 kernels on a GPU. A chunk has at least `_CHUNK` tokens. A causal one has at
+# On GPUs and TPUs the features of a chunk take this many bytes in float32, because a chunk costs
+# some 40 launches of kernels on a GPU, in all loops together. A chunk has at least `_CHUNK` tokens. A causal one has at
 # most `_LONGEST_CAUSAL`, as its blocks are added up one by one. docs/efficiency.md, "Chunks", has
 # the measurements.
 _FEATURE_BYTES = 32 * 2**20
