@@ -22,11 +22,11 @@ _CHUNK, _CAUSAL_CHUNK, _BLOCK = 256, 128, 64
 _HEADS = 8
 _ALIGNED = 8
 # On GPUs and TPUs the features of a chunk take this many bytes in float32, because a chunk costs
-# some 40 launches of kernels on a GPU, in all loops together. A chunk has at least `_CHUNK` tokens. A causal one has at
-# most `_LONGEST_CAUSAL`, as its blocks are added up one by one. docs/efficiency.md, "Chunks", has
-# the measurements.
+# some 40 launches of kernels on a GPU, in all loops together. A chunk has at least `_CHUNK` tokens.
+# A causal one has at most `_LONGEST_CAUSAL`, as its blocks are added up one by one.
+# docs/efficiency.md, "Chunks", has the measurements.
 _FEATURE_BYTES = 32 * 2**20
-_LONGEST_CAUSAL = 1_024
+_LONGEST_CAUSAL = {"gpu": 1_024, "tpu": 256}
 # A smaller normaliser has lost its digits to underflow, and its inverse would overflow gradients.
 _EMPTY = 1e-30
 # Values below 1e-38 are lost. A normaliser of at least this size has not noticed.
@@ -94,10 +94,11 @@ def _longest(heads: int, dim: int, *, causal: bool) -> int:
         dim: feature values per token.
         causal: as in `kernel_attention`.
     """
-    if platform() == "cpu":
+    device = platform()
+    if device == "cpu":
         return (_CAUSAL_CHUNK if causal else _CHUNK) * max(1, _HEADS // heads)
     tokens = max(_CHUNK, _FEATURE_BYTES // (heads * dim * 4))
-    return min(tokens, _LONGEST_CAUSAL) if causal else tokens
+    return min(tokens, _LONGEST_CAUSAL[device]) if causal else tokens
 
 
 class Residuals(NamedTuple):

@@ -123,6 +123,7 @@ def test_one_chunk_for_an_accelerator_gives_the_same(monkeypatch, causal):
         ("tpu", 4, False, 1_024),
         ("gpu", 64, False, 256),
         ("gpu", 1, True, 1_024),
+        ("tpu", 1, True, 256),
     ],
 )
 def test_chunks_follow_the_device(monkeypatch, platform, batch, causal, chunk):
