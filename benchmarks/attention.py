@@ -2,12 +2,12 @@
 
     python benchmarks/attention.py SECTION ... [--rounds 3] [--out FILE]
 
-Sections: peers, crossover, causal, transformer, memory, slopes, causal-slopes; default: all. Peers
-and crossover need PyTorch: `pip install 'lra-bench[peers]'`. Every measurement has its own process.
-The attentions take turns, so that a drift of the machine affects all. Tables show medians over the
-rounds, of forward and backward pass together, in CPU time unless they name another unit. Batch 1,
-8 heads of 64, 256 features, float32, two threads; inputs N(0, 1). With --out, each measurement is
-kept as a JSON line, and a second call adds what is missing.
+Sections: gemm, peers, crossover, causal, transformer, memory, slopes, causal-slopes; default: all.
+Peers and crossover need PyTorch: `pip install 'lra-bench[peers]'`. Every measurement has its own
+process. The attentions take turns, so that a drift of the machine affects all. Tables show medians
+over the rounds, of forward and backward pass together, in CPU time unless they name another unit.
+Batch 1, 8 heads of 64, 256 features, float32, two threads; inputs N(0, 1). With --out, each
+measurement is kept as a JSON line, and a second call adds what is missing.
 """
 
 import argparse
@@ -53,6 +53,56 @@ def _gradient(call: Any, length: int) -> Call:
     total = jax.grad(lambda *qkv: jnp.sum(jnp.sin(call(*qkv, mask))), argnums=(0, 1, 2))
     compiled = jax.jit(total).lower(*qkv).compile()
     return lambda: jax.block_until_ready(compiled(*qkv))
+
+
+def cotangents(name: str, length: int, options: dict[str, Any]) -> Call:
+    """Return a call of forward and backward pass alone, from given gradients of the output."""
+    import jax
+
+    apply, qkv = _inputs(name, length, options)
+
+    def both(*qkv: Any) -> Any:
+        out, pull = jax.vjp(apply, *qkv)
+        return out, pull(qkv[2])
+
+    compiled = jax.jit(both).lower(*qkv).compile()
+    return lambda: jax.block_until_ready(compiled(*qkv))
+
+
+def _inputs(name: str, length: int, options: dict[str, Any]) -> Any:
+    """Return a mechanism as a function of q, k and v, and these."""
+    import jax
+    import jax.numpy as jnp
+    from flax import nnx
+
+    from lra_bench.contracts import Dims
+    from lra_bench.model.mechanism import build_attention
+
+    call = build_attention(name, Dims(HEADS, HEAD_DIM, length), options, nnx.Rngs(0))
+    keys = jax.random.split(jax.random.key(0), 3)
+    qkv = [jax.random.normal(key, (1, length, HEADS, HEAD_DIM)) for key in keys]
+    return lambda q, k, v: call(q, k, v, jnp.ones((1, length), bool)), qkv
+
+
+def operations(name: str, length: int, options: dict[str, Any]) -> float:
+    """Return the floating-point operations of `cotangents`."""
+    import jax
+
+    from lra_bench.runtime.flops import count_flops
+
+    apply, qkv = _inputs(name, length, options)
+    return count_flops(lambda *qkv: jax.vjp(apply, *qkv)[1](qkv[2]), *qkv)
+
+
+def product(name: str, length: int, options: dict[str, Any]) -> Call:
+    """Return a call of one product of float32 matrices, of `options["shape"]` (n, k, m)."""
+    del name, length
+    import jax
+
+    n, k, m = options["shape"]
+    a, b = (jax.random.normal(jax.random.key(0), shape) for shape in ((n, k), (k, m)))
+    compiled = jax.jit(lambda a, b: a @ b).lower(a, b).compile()
+    return lambda: jax.block_until_ready(compiled(a, b))
 
 
 def per_token(name: str, length: int, options: dict[str, Any]) -> Call:
@@ -181,6 +231,8 @@ def _with_queries_and_keys(q: Any, k: Any, v: Any, mask: Any) -> Any:
 
 MAKERS = {
     "attention": attention,
+    "cotangents": cotangents,
+    "product": product,
     "per-token": per_token,
     "torch": torch_attention,
     "transformer": transformer,
@@ -250,6 +302,28 @@ class Bench:
         if self.out is not None:
             with self.out.open("a") as file:
                 file.write(json.dumps(line) + "\n")
+
+
+# Square, and the projection of a chunk of 256 tokens.
+PRODUCTS = ((2_048, 2_048, 2_048), (2_048, HEAD_DIM, FEATURES))
+
+
+def gemm(bench: Bench) -> None:
+    """Compare operations a CPU second with those of products of matrices."""
+    names = [(x, c) for x in ("performer-softmax", "performer-relu", "linear") for c in (0, 1)]
+    products = [spec("product", "x".join(map(str, x)), x[0], shape=x) for x in PRODUCTS]
+    calls = [spec("cotangents", x, 8_192, **({"causal": True} if c else {})) for x, c in names]
+    medians = bench.medians([*products, *calls])
+    work = [2 * n * k * m for n, k, m in PRODUCTS]
+    work += [operations(x["name"], x["length"], x["options"]) for x in calls]
+    rates = [count / m["cpu"] for count, m in zip(work, medians, strict=True)]
+    rows = []
+    for index, one in enumerate([*products, *calls]):
+        cpu, causal = medians[index]["cpu"], "causal" in one["options"]
+        row = {"call": one["name"] + (", causal" if causal else ""), "CPU s": cpu}
+        row |= {"GFLOP / CPU s": rates[index] / 1e9, "share of GEMM": rates[index] / rates[0]}
+        rows.append(row | ({"of bidirectional": cpu / medians[index - 1]["cpu"]} if causal else {}))
+    show(rows)
 
 
 def peers(bench: Bench) -> None:
@@ -394,6 +468,7 @@ def _exponents(lengths: tuple[int, ...], medians: list[dict[str, float]]) -> dic
 
 
 SECTIONS = {
+    "gemm": gemm,
     "peers": peers,
     "crossover": crossover,
     "causal": causal,

@@ -13,7 +13,7 @@ import jax
 from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._favor import bidirectional, sharded, unidirectional
-from lra_bench.attentions._favor.chunks import Plan, Residuals, join, padded
+from lra_bench.attentions._favor.chunks import Plan, Residuals, padded
 from lra_bench.attentions._favor.features import FeatureMap
 from lra_bench.runtime.mesh import SEQUENCE, sequence_shards
 
@@ -93,7 +93,6 @@ def _forward(
 ) -> tuple[Array, Residuals]:
     module = unidirectional if plan.causal else bidirectional
     out, gain, kept = module.forward(features, plan, q, k, v, mask, drawn)
-    out = join(out)
     return out, Residuals(q, k, v, mask, drawn, out, gain, kept)
 
 
@@ -101,7 +100,7 @@ def _backward(
     features: FeatureMap, plan: Plan, residuals: Residuals, gradient: Array
 ) -> tuple[Array, Array, Array, None, None]:
     module = unidirectional if plan.causal else bidirectional
-    dq, dk, dv = map(join, module.backward(features, plan, residuals, gradient))
+    dq, dk, dv = module.backward(features, plan, residuals, gradient)
     return dq, dk, dv, None, None
 
 

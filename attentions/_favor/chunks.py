@@ -1,5 +1,7 @@
 """Cut tokens into chunks, and compute the features of one chunk."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,14 +12,21 @@ from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._common import MASKED
 from lra_bench.attentions._favor.features import FeatureMap, Features
+from lra_bench.runtime.mesh import platform
 
-# The largest numbers of tokens in a chunk and in a block. With fewer than eight heads in the batch
-# chunks get longer in proportion, so that a chunk keeps all cores busy while its features stay in
-# a CPU's cache. A causal chunk is a row of blocks of t tokens, within which the products of all
-# pairs cost l t (m + d). The values were chosen by benchmarks/attention.py.
-_CHUNK, _CAUSAL_CHUNK, _BLOCK = 256, 512, 64
+# The largest numbers of tokens in a chunk and in a block, on CPUs. With fewer than eight heads in
+# the batch chunks get longer in proportion, so that a chunk keeps all cores busy while its features
+# stay in a CPU's cache. A causal chunk is a row of blocks of t tokens, within which the products of
+# all pairs cost l t (m + d). The values were chosen by benchmarks/attention.py.
+_CHUNK, _CAUSAL_CHUNK, _BLOCK = 256, 128, 64
 _HEADS = 8
 _ALIGNED = 8
+# On GPUs and TPUs the features of a chunk take this many bytes in float32, because a chunk costs
+# some 40 launches of kernels on a GPU, in all loops together. A chunk has at least `_CHUNK` tokens.
+# A causal one has at most `_LONGEST_CAUSAL`, as its blocks are added up one by one.
+# docs/efficiency.md, "Chunks", has the measurements.
+_FEATURE_BYTES = 32 * 2**20
+_LONGEST_CAUSAL = {"gpu": 1_024, "tpu": 256}
 # A smaller normaliser has lost its digits to underflow, and its inverse would overflow gradients.
 _EMPTY = 1e-30
 # Values below 1e-38 are lost. A normaliser of at least this size has not noticed.
@@ -60,15 +69,13 @@ class Plan:
     ) -> "Plan":
         """Make the plan for queries of shape (b, l, h, d), with chunks of about equal length."""
         batch, length, heads, dim = shape
-        aligned, longest = (_BLOCK, _CAUSAL_CHUNK) if causal else (_ALIGNED, _CHUNK)
-        aligned = min(aligned, length)
-        longest *= max(1, _HEADS // (batch * heads))
-        count = -(-length // longest)
+        token = jax.ShapeDtypeStruct((1, dim), jnp.float32)
+        shapes = jax.eval_shape(features, token, drawn)
+        aligned = min(_BLOCK if causal else _ALIGNED, length)
+        count = -(-length // _longest(batch * heads, shapes.dim, causal=causal))
         chunk = -(-length // count)
         if count > 1 or causal:
             chunk = -(-chunk // aligned) * aligned
-        token = jax.ShapeDtypeStruct((1, dim), jnp.float32)
-        shapes = jax.eval_shape(features, token, drawn)
         exponential = shapes.exponent is not None
         return cls(length, chunk, aligned, shapes.dim, causal, renormalize, exponential, axis)
 
@@ -76,6 +83,22 @@ class Plan:
     def padding(self) -> int:
         """Return the number of tokens that the last chunk lacks."""
         return -self.length % self.chunk
+
+
+def _longest(heads: int, dim: int, *, causal: bool) -> int:
+    """Return the largest number of tokens in a chunk, for the device that is compiled for.
+
+    Args:
+        heads: the heads of the whole batch; those of one device would make rounding errors depend
+            on the number of devices.
+        dim: feature values per token.
+        causal: as in `kernel_attention`.
+    """
+    device = platform()
+    if device == "cpu":
+        return (_CAUSAL_CHUNK if causal else _CHUNK) * max(1, _HEADS // heads)
+    tokens = max(_CHUNK, _FEATURE_BYTES // (heads * dim * 4))
+    return min(tokens, _LONGEST_CAUSAL[device]) if causal else tokens
 
 
 class Residuals(NamedTuple):
@@ -97,25 +120,62 @@ class Residuals(NamedTuple):
     gain: Float[Array, "n b h c 1"]
     kept: Any
 
-    def by_token(self, chunk: int) -> tuple[Array, Array, Array, Array, Array]:
-        """Return q, k, v, mask and out in chunks."""
-        q, k, v, mask, out = (cut(x, chunk) for x in (self.q, self.k, self.v, self.mask, self.out))
-        return q, k, v, mask, out
-
 
 def padded(x: Array, tokens: int) -> Array:
     """Append `tokens` tokens of zeros, or of False."""
     return jnp.pad(x, [(0, 0), (0, tokens)] + [(0, 0)] * (x.ndim - 2))
 
 
-def cut(x: Array, chunk: int) -> Array:
-    """Cut (b, n c, ...) into chunks (n, b, c, ...), for a loop over chunks."""
-    return jnp.swapaxes(x.reshape(x.shape[0], -1, chunk, *x.shape[2:]), 0, 1)
+def over_chunks(
+    step: Callable[..., tuple[Any, tuple[Array, ...], Any]],
+    carry: Any,
+    tokens: tuple[Array, ...],
+    chunk: int,
+    kept: Any = None,
+    *,
+    into: tuple[Array, ...] = (),
+    reverse: bool = False,
+) -> tuple[Any, list[Array], Any]:
+    """Call `step` on one chunk of tokens after the other, and put the chunks it returns together.
 
+    Chunks are read from and written to arrays of all tokens. Cutting these into a stack of chunks
+    first would copy them, and so would joining a stack of results.
 
-def join(x: Float[Array, "n b c h d"]) -> Float[Array, "b l h d"]:
-    """Undo `cut`."""
-    return jnp.swapaxes(x, 0, 1).reshape(x.shape[1], -1, *x.shape[3:])
+    Args:
+        step: maps the carry, a tuple of chunks (b, c, ...) and a chunk's part of `kept` to the
+            next carry, a tuple of chunks of results, and what to stack.
+        carry: the carry of the first chunk.
+        tokens: arrays (b, n c, ...).
+        chunk: c, the tokens of a chunk.
+        kept: arrays (n, ...), one part for each chunk.
+        into: arrays that are no longer needed and are overwritten by the results, so that no
+            memory is allocated; without them results start as zeros.
+        reverse: whether to begin with the last chunk.
+
+    Returns:
+        The last carry, the results as arrays (b, n c, ...), and the stacks.
+    """
+
+    def read(index: Array | int) -> tuple[Array, ...]:
+        return tuple(lax.dynamic_slice_in_dim(x, index * chunk, chunk, axis=1) for x in tokens)
+
+    def turn(state: Any, x: Any) -> Any:
+        carry, results = state
+        index, kept = x
+        carry, parts, stacked = step(carry, read(index), kept)
+        write = functools.partial(lax.dynamic_update_slice_in_dim, axis=1)
+        results = [write(a, b, index * chunk) for a, b in zip(results, parts, strict=True)]
+        return (carry, results), stacked
+
+    batch, length = tokens[0].shape[:2]
+    first = jax.tree.map(lambda x: x[0], kept)
+    parts = jax.eval_shape(lambda: step(carry, read(0), first)[1])
+    results = [jnp.zeros((batch, length, *x.shape[2:]), x.dtype) for x in parts]
+    if into:
+        results = [x.astype(zeros.dtype) for x, zeros in zip(into, results, strict=True)]
+    x = jnp.arange(length // chunk), kept
+    (carry, results), stacked = lax.scan(turn, (carry, results), x, reverse=reverse)
+    return carry, results, stacked
 
 
 def wide(x: Array) -> Array:
@@ -199,24 +259,30 @@ def rescaled(
 
 
 def queries_of(
-    features: FeatureMap, q: Float[Array, "b c h d"], shift: Array | None, drawn: Any
+    features: FeatureMap,
+    q: Float[Array, "b c h d"],
+    shift: Array | None,
+    drawn: Any,
+    largest: Array | None = None,
 ) -> tuple[Float[Array, "b h c m"], Float[Array, "b h c 1"]]:
     """Return the features of the queries, and each query's largest exponent.
 
-    Features are shifted by `shift`, then so that each query's largest exponent is 0.
+    Features are shifted by `shift`, then so that each query's largest exponent is 0. The backward
+    pass gives `largest`, which the forward pass found.
     """
-    return lifted(features(wide(jnp.swapaxes(q, 1, 2)), drawn), shift)
+    return lifted(features(wide(jnp.swapaxes(q, 1, 2)), drawn), shift, largest)
 
 
 def lifted(
-    queries: Features, shift: Array | None
+    queries: Features, shift: Array | None, largest: Array | None = None
 ) -> tuple[Float[Array, "*b m"], Float[Array, "*b 1"]]:
     """Return what `queries_of` returns, for features that are already computed."""
     queries = queries.shifted(shift)
     if queries.exponent is None:
         value = queries.value()
         return value, jnp.zeros((*value.shape[:-1], 1), value.dtype)
-    largest = lax.stop_gradient(jnp.max(queries.exponent, axis=-1, keepdims=True))
+    if largest is None:
+        largest = lax.stop_gradient(jnp.max(queries.exponent, axis=-1, keepdims=True))
     return queries.shifted(-largest).value(), largest
 
 

@@ -72,9 +72,11 @@ def softmax_features(estimator: str, projection: str, num_features: int) -> Feat
     features, apply = ESTIMATORS[estimator], PROJECTIONS[projection].apply
 
     def of(x: Array, drawn: Any) -> Features:
-        scaled = x * x.shape[-1] ** -0.25
+        # As one matrix of rows, which both operations read: XLA otherwise copies x for each.
+        scaled = (x * x.shape[-1] ** -0.25).reshape(-1, x.shape[-1])
         half = jnp.sum(jnp.square(scaled), axis=-1, keepdims=True) / 2
-        return features(apply(scaled, drawn)[..., :num_features], half)
+        projected = apply(scaled, drawn)[..., :num_features]
+        return features(*(part.reshape(*x.shape[:-1], -1) for part in (projected, half)))
 
     return of
 

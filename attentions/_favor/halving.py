@@ -22,12 +22,11 @@ from lra_bench.attentions._common import MASKED
 from lra_bench.attentions._favor.chunks import (
     Plan,
     PrefixSums,
-    cut,
     gain_of,
-    join,
     keys_of,
     lifted,
     opposite,
+    over_chunks,
     padded,
     product,
     raised,
@@ -65,23 +64,24 @@ def attend(
     """Return the sums after a chunk and its output, given the sums over the keys before it."""
     length = q.shape[1]
     block = 1 << (plan.block - 1).bit_length()
-    blocks = tuple(cut(padded(x, -length % block), block) for x in (q, k, v, mask))
-    after, out = lax.scan(functools.partial(_block, features, plan, drawn), before, blocks)
-    return after, join(out)[:, :length]
+    tokens = tuple(padded(x, -length % block) for x in (q, k, v, mask))
+    step = functools.partial(_block, features, plan, drawn)
+    after, (out,), _ = over_chunks(step, before, tokens, block)
+    return after, out[:, :length]
 
 
 def _block(
-    features: FeatureMap, plan: Plan, drawn: Any, before: PrefixSums, x: Any
-) -> tuple[PrefixSums, Array]:
+    features: FeatureMap, plan: Plan, drawn: Any, before: PrefixSums, tokens: Any, _: None
+) -> tuple[PrefixSums, tuple[Array], None]:
     """Return the sums after a block and its output."""
-    q, k, v, mask = x
+    q, k, v, mask = tokens
     queries = features(wide(jnp.swapaxes(q, 1, 2)), drawn)
     keys, values = keys_of(features, k, mask, drawn), values_of(v, mask)
     # The features of only one set are in memory at a time, also in the backward pass.
     add = jax.checkpoint(functools.partial(_add, queries, keys, values), prevent_cse=False)
     total, _ = lax.scan(add, _earlier(before, queries, v.dtype), _sets(q.shape[1]))
     out = total.numerator * gain_of(plan, total.normaliser, total.largest)
-    return _after(before, keys, values), jnp.swapaxes(out, 1, 2).astype(v.dtype)
+    return _after(before, keys, values), (jnp.swapaxes(out, 1, 2).astype(v.dtype),), None
 
 
 def _after(before: PrefixSums, keys: Features, values: Float[Array, "b h t d"]) -> PrefixSums:

@@ -17,13 +17,13 @@ from lra_bench.attentions._favor.chunks import (
     Plan,
     PrefixSums,
     Residuals,
-    cut,
     gain_of,
     gradient_of_parts,
     is_weak,
     keys_of,
     no_shift,
     opposite,
+    over_chunks,
     product,
     queries_of,
     raised,
@@ -42,18 +42,20 @@ class Kept(NamedTuple):
         before: the sums over the keys before each chunk.
         shift: the largest exponent of each feature up to the end of each chunk; None for features
             without exponents.
+        largest: each query's largest exponent.
         weak: whether this shift is too large for a query of its chunk, as in `is_weak`.
     """
 
     before: PrefixSums
     shift: Float[Array, "n b h 1 m"] | None
+    largest: Float[Array, "n b h c 1"]
     weak: Bool[Array, ""]
 
 
 def forward(
     features: FeatureMap, plan: Plan, q: Array, k: Array, v: Array, mask: Array, drawn: Any
 ) -> tuple[Array, Array, Kept]:
-    """Return the output in chunks, each query's gain, and what the backward pass needs.
+    """Return the output, each query's gain, and what the backward pass needs.
 
     Eq. (11): out_i = phi(q_i)^T G_i / phi(q_i)^T g_i with the prefix sums G_i = sum_{j <= i}
     phi(k_j) v_j^T, g_i = sum_{j <= i} phi(k_j). Prefix sums are formed only before each block.
@@ -63,26 +65,32 @@ def forward(
     batch, _, heads, dim = v.shape
     weighted = jnp.zeros((batch, heads, dim, plan.dim), jnp.promote_types(v.dtype, jnp.float32))
     start = PrefixSums(no_shift(plan, k.shape), weighted, weighted[:, :, 0])
-    chunks = tuple(cut(x, plan.chunk) for x in (q, k, v, mask))
     chunk = functools.partial(_forward_chunk, features, plan, drawn)
-    out, gain, before, shift, weak = lax.scan(chunk, start, chunks)[1]
-    kept = Kept(before, shift, jnp.any(weak))
+    _, (out,), stacked = over_chunks(chunk, start, (q, k, v, mask), plan.chunk)
+    gain, kept = stacked
+    kept = kept._replace(weak=jnp.any(kept.weak))
     if plan.exponential:
         halved = functools.partial(_halved, features, plan, drawn)
-        out = lax.cond(kept.weak, uncounted(halved), lambda x: x[0], (out, before, *chunks))
+        x = out, kept.before, q, k, v, mask
+        out = lax.cond(kept.weak, uncounted(halved), lambda x: x[0], x)
     return out, gain, kept
 
 
 def _halved(features: FeatureMap, plan: Plan, drawn: Any, x: Any) -> Array:
-    """Return the output in chunks, computed by `halving`."""
-    return lax.map(lambda chunk: halving.attend(features, plan, drawn, *chunk)[1], x[1:])
+    """Return the output, computed by `halving`."""
+    _, before, *tokens = x
+
+    def chunk(carry: None, chunk: Any, before: PrefixSums) -> Any:
+        return carry, (halving.attend(features, plan, drawn, before, *chunk)[1],), None
+
+    return over_chunks(chunk, None, tuple(tokens), plan.chunk, before)[1][0]
 
 
 def _forward_chunk(
-    features: FeatureMap, plan: Plan, drawn: Any, before: PrefixSums, x: Any
-) -> tuple[PrefixSums, Any]:
+    features: FeatureMap, plan: Plan, drawn: Any, before: PrefixSums, chunk: Any, _: None
+) -> tuple[PrefixSums, tuple[Array], Any]:
     """Return the sums after a chunk, and the chunk's output, gain and residuals."""
-    q, k, v, mask = x
+    q, k, v, mask = chunk
     key_features = keys_of(features, k, mask, drawn)
     shift = raised(before.shift, key_features)
     phi_k = _blocks(plan, key_features.shifted(opposite(usable(shift))).value())
@@ -97,52 +105,56 @@ def _forward_chunk(
     out = product("bhntm,bhndm->bhntd", phi_q, weighted, v.dtype)
     out += product("bhnts,bhnsd->bhntd", pairs, v, v.dtype)
     out = jnp.swapaxes(_tokens(out) * gain, 1, 2).astype(v.dtype)
-    return after, (out, gain, before, shift, is_weak(plan, normaliser[..., 0], mask))
+    weak = is_weak(plan, normaliser[..., 0], mask)
+    return after, (out,), (gain, Kept(before, shift, largest, weak))
 
 
 def backward(
     features: FeatureMap, plan: Plan, residuals: Residuals, gradient: Array
 ) -> tuple[Array, Array, Array]:
-    """Return the gradients of q, k and v in chunks, computed from the last chunk to the first.
+    """Return the gradients of q, k and v, computed from the last chunk to the first.
 
     The carry is the gradient of the sums after the chunk, over the queries of all later chunks.
     """
-    before, shift, weak = residuals.kept
+    q, k, v, mask, drawn, out, gain, kept = residuals
+    before = kept.before
     start = jnp.zeros_like(before.weighted[0]), jnp.zeros_like(before.totals[0])
-    x = (*residuals.by_token(plan.chunk), residuals.gain, cut(gradient, plan.chunk), before, shift)
+    x = (q, k, v, mask, out, gradient), (gain, kept._replace(weak=None))
 
     def by(chunk: Any) -> Any:
-        chunk = functools.partial(chunk, features, plan, residuals.drawn)
-        return lambda x: lax.scan(chunk, start, x, reverse=True)[1]
+        chunk = functools.partial(chunk, features, plan, drawn)
+        return lambda x: over_chunks(chunk, start, x[0], plan.chunk, x[1], reverse=True)[1]
 
     if not plan.exponential:
         return by(_backward_chunk)(x)
-    return lax.cond(weak, uncounted(by(_backward_halved)), by(_backward_chunk), x)
+    return lax.cond(kept.weak, uncounted(by(_backward_halved)), by(_backward_chunk), x)
 
 
 def _backward_halved(
-    features: FeatureMap, plan: Plan, drawn: Any, carry: tuple[Array, Array], x: Any
-) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+    features: FeatureMap, plan: Plan, drawn: Any, carry: Any, chunk: Any, kept: Any
+) -> tuple[tuple[Array, Array], tuple[Array, Array, Array], None]:
     """Return what `_backward_chunk` returns, for outputs that `halving` computed."""
-    q, k, v, mask, _, _, gradient, before, _ = x
+    q, k, v, mask, _, gradient = chunk
+    before = kept[1].before
 
-    def chunk(weighted: Array, totals: Array, q: Array, k: Array, v: Array) -> Any:
+    def attend(weighted: Array, totals: Array, q: Array, k: Array, v: Array) -> Any:
         sums = PrefixSums(before.shift, weighted, totals)
         after, out = halving.attend(features, plan, drawn, sums, q, k, v, mask)
         return (after.weighted, after.totals), out
 
-    pull = jax.vjp(chunk, before.weighted, before.totals, q, k, v)[1]
+    pull = jax.vjp(attend, before.weighted, before.totals, q, k, v)[1]
     d_weighted, d_totals, *gradients = pull((carry, gradient))
-    return (d_weighted, d_totals), tuple(gradients)
+    return (d_weighted, d_totals), tuple(gradients), None
 
 
 def _backward_chunk(
-    features: FeatureMap, plan: Plan, drawn: Any, carry: tuple[Array, Array], x: Any
-) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+    features: FeatureMap, plan: Plan, drawn: Any, carry: Any, chunk: Any, kept: Any
+) -> tuple[tuple[Array, Array], tuple[Array, Array, Array], None]:
     """Return the carry for the chunk before, and the gradients of q, k and v of this chunk."""
-    q, k, v, mask, out, gain, gradient, before, end = x
+    q, k, v, mask, out, gradient = chunk
+    gain, (before, end, largest, _) = kept
     shift = usable(end)
-    phi_q, pull_q, _ = jax.vjp(lambda q: queries_of(features, q, shift, drawn), q, has_aux=True)
+    phi_q, pull_q = jax.vjp(lambda q: queries_of(features, q, shift, drawn, largest)[0], q)
     phi_k, pull_k = jax.vjp(
         lambda k: keys_of(features, k, mask, drawn).shifted(opposite(shift)).value(), k
     )
@@ -159,7 +171,7 @@ def _backward_chunk(
     (dq,), (dk,) = pull_q(_tokens(d_phi_q)), pull_k(_tokens(d_phi_k))
     # The sums before the chunk were rescaled to its shift, so their gradients are too.
     earlier = rescaled(*first, before.shift, end)
-    return earlier, (dq, dk, jnp.swapaxes(_tokens(dv), 1, 2).astype(v.dtype))
+    return earlier, (dq, dk, jnp.swapaxes(_tokens(dv), 1, 2).astype(v.dtype)), None
 
 
 def _query_gradients(
@@ -186,7 +198,7 @@ def _key_gradients(
 ) -> Float[Array, "b h n t m"]:
     """Return the gradients of the key features, from later blocks and from the own block."""
     d_phi_k = product("bhnsd,bhndm->bhnsm", v, d_weighted, v.dtype)
-    d_phi_k += product("bhnts,bhntm->bhnsm", d_pairs, phi_q, v.dtype)
+    d_phi_k += product("bhnst,bhntm->bhnsm", jnp.swapaxes(d_pairs, 3, 4), phi_q, v.dtype)
     return d_phi_k + d_totals[:, :, :, None]
 
 
@@ -199,8 +211,9 @@ def _value_gradients(
 ) -> Float[Array, "b h n t d"]:
     """Return the gradients of the values, from later blocks and from the own block."""
     dv = product("bhnsm,bhndm->bhnsd", phi_k, d_weighted, dtype)
-    pairs = _pairs(phi_q, phi_k, dtype)
-    return dv + product("bhnts,bhntd->bhnsd", pairs, d_numerator, dtype)
+    pairs = product("bhnsm,bhntm->bhnst", phi_k, phi_q, dtype)
+    pairs = jnp.where(jnp.tri(pairs.shape[-1], dtype=bool).T, pairs, 0)
+    return dv + product("bhnst,bhntd->bhnsd", pairs, d_numerator, dtype)
 
 
 def _blocks(plan: Plan, x: Float[Array, "b h c m"]) -> Float[Array, "b h n t m"]:
@@ -229,7 +242,7 @@ def _before_blocks(
     before: PrefixSums, phi_k: Float[Array, "b h n t m"], v: Float[Array, "b h n t d"]
 ) -> tuple[Float[Array, "b h n d m"], Float[Array, "b h n m"], PrefixSums]:
     """Return the sums before each block, and those after the chunk."""
-    sums = product("bhntd,bhntm->bhndm", v, phi_k, v.dtype)
+    sums = product("bhndt,bhntm->bhndm", jnp.swapaxes(v, 3, 4), phi_k, v.dtype)
     weighted, last = _running(before.weighted, sums)
     totals, last_total = _running(before.totals, jnp.sum(phi_k, axis=3))
     return weighted, totals, PrefixSums(before.shift, last, last_total)
@@ -247,7 +260,7 @@ def _after_blocks(
     A key of a block is in the sums before every later block, so each block gets the gradients
     from all later queries.
     """
-    sums = product("bhntd,bhntm->bhndm", d_numerator, phi_q, dtype)
+    sums = product("bhndt,bhntm->bhndm", jnp.swapaxes(d_numerator, 3, 4), phi_q, dtype)
     totals = jnp.einsum("bhntm,bhnt->bhnm", phi_q, d_normaliser[..., 0])
     weighted, first = _running(later[0], sums[:, :, ::-1])
     totals, first_total = _running(later[1], totals[:, :, ::-1])

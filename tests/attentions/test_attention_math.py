@@ -101,6 +101,40 @@ def test_kernel_attention_equals_its_dense_form(kind, options):
         np.testing.assert_allclose(one / scale, other / scale, rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.usefixtures("short_chunks")
+def test_one_chunk_for_an_accelerator_gives_the_same(monkeypatch, causal):
+    """Longer chunks than a CPU's change rounding only."""
+    module = PerformerSoftmax(DIMS, num_features=24, causal=causal, rngs=nnx.Rngs(0))
+    qkv = inputs(scale=0.7)
+    expected = outcome(lambda *qkv: module(*qkv, MASK), *qkv)
+    monkeypatch.setattr(chunks, "platform", lambda: "gpu")
+    found = outcome(lambda *qkv: module(*qkv, MASK), *qkv)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=2e-5 * np.abs(other).max())
+
+
+@pytest.mark.parametrize(
+    ("platform", "batch", "causal", "chunk"),
+    [
+        ("cpu", 1, False, 256),
+        ("cpu", 8, True, 128),
+        ("gpu", 1, False, 4_096),
+        ("tpu", 4, False, 1_024),
+        ("gpu", 64, False, 256),
+        ("gpu", 1, True, 1_024),
+        ("tpu", 1, True, 256),
+    ],
+)
+def test_chunks_follow_the_device(monkeypatch, platform, batch, causal, chunk):
+    """The features of a chunk take 32 MiB on accelerators: 4,096 tokens of 8 heads."""
+    monkeypatch.setattr(chunks, "platform", lambda: platform)
+    drawn = jax.ShapeDtypeStruct((256, 64), np.float32)
+    features = softmax_features("positive", "orthogonal", 256)
+    options = {"causal": causal, "renormalize": True, "axis": None}
+    assert chunks.Plan.of((batch, 32_768, 8, 64), features, drawn, **options).chunk == chunk
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_kernels_are_what_their_names_say(kernel):
     """Against numpy, Appendix D.3's list of them."""
