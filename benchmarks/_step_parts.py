@@ -59,7 +59,7 @@ class Parts:
     def dense(self) -> Program:
         """Return the dense layers of the blocks; identity needs no queries and keys."""
         layers = [layer for block in self.blocks for layer in self._dense_of(block)]
-        inputs = [(self._random(layer.kernel.shape[0]),) for layer in layers]
+        inputs = [(self._random(len(layer.kernel[...])),) for layer in layers]
         return _layers(layers, lambda one, x: one(x), inputs)
 
     def _dense_of(self, block: Any) -> list[Any]:

@@ -1,5 +1,8 @@
 """The model of `lra_bench.model` in PyTorch, with PyTorch's or performer-pytorch's attention."""
 
+# pyright: reportMissingImports=false
+# PyTorch comes with an extra of its own.
+
 import importlib
 from collections.abc import Callable
 from typing import Any

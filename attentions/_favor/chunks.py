@@ -98,7 +98,7 @@ def _longest(heads: int, dim: int, *, causal: bool) -> int:
     if device == "cpu":
         return (_CAUSAL_CHUNK if causal else _CHUNK) * max(1, _HEADS // heads)
     tokens = max(_CHUNK, _FEATURE_BYTES // (heads * dim * 4))
-    return min(tokens, _LONGEST_CAUSAL[device]) if causal else tokens
+    return min(tokens, _LONGEST_CAUSAL.get(device, _CHUNK)) if causal else tokens
 
 
 class Residuals(NamedTuple):

@@ -21,7 +21,8 @@ class Dropout(nnx.Module):
     """Set a share of the numbers to zero, and divide the others by the share that is kept."""
 
     def __init__(self, rate: float, generator: Generator) -> None:
-        self.rate, self.generator = rate, generator
+        self.rate = rate
+        self.generator: Generator = generator
 
     def __call__(self, x: Array, rngs: nnx.Rngs | None) -> Array:
         """Return `x` with dropout; without `rngs`, or at rate 0, return `x` itself."""
@@ -80,7 +81,8 @@ def _places(shape: tuple[int, ...]) -> UInt32[Array, "*shape"]:
     """Return the place of each number in the array, row by row."""
     steps = (np.uint32(math.prod(shape[axis + 1 :])) for axis in range(len(shape)))
     places = (jax.lax.broadcasted_iota(np.uint32, shape, axis) for axis in range(len(shape)))
-    return sum((place * step for place, step in zip(places, steps, strict=True)), np.uint32(0))
+    terms = (place * step for place, step in zip(places, steps, strict=True))
+    return sum(terms, jnp.zeros(shape, np.uint32))
 
 
 def _rotated(x: Array, distance: int) -> Array:

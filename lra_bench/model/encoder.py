@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lra_bench.contracts import Dims, Task
 from lra_bench.model.dropout import Dropout
-from lra_bench.model.layers import Dense, LayerNorm, gelu
+from lra_bench.model.layers import Dense, LayerNorm, gelu, plus_positions
 from lra_bench.model.mechanism import attended, build_attention
 from lra_bench.registry import ATTENTIONS
 from lra_bench.runtime.mesh import by_token
@@ -116,7 +116,8 @@ class Encoder(nnx.Module):
 
     def embedded(self, tokens: Int[Array, "b l"]) -> Float[Array, "b l e"]:
         """Return the vectors of tokens and positions, added."""
-        return (self.embed(tokens) + self._positions(tokens.shape[1])).astype(self.dtype)
+        x = plus_positions(self.embed(tokens), self._positions(tokens.shape[1]))
+        return x.astype(self.dtype)
 
     def _with_mask(self, tokens: Int[Array, "b l"]) -> tuple[Int[Array, "b m"], Bool[Array, "b m"]]:
         tokens = tokens.astype(jnp.int32)
@@ -131,7 +132,7 @@ class Encoder(nnx.Module):
 
     def _positions(self, length: int) -> Float[Array, "l e"]:
         if self.positions is not None:
-            return self.positions(jnp.arange(length))
+            return self.positions.embedding[...][:length]
         return jnp.asarray(sinusoids(length, self.embed.features))
 
     def pooled(self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]) -> Float[Array, "b e"]:
