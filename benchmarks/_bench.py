@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from lra_bench.runtime import huge_pages
 from lra_bench.runtime.memory import peak, resident
 
 THREADS = 2
@@ -66,6 +67,8 @@ class Bench:
 
     def _measure(self, spec: dict[str, Any], number: int) -> None:
         env = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
+        if spec["maker"] != "torch":  # as the commands of lra-bench start, and PyTorch does not
+            env |= huge_pages.variables(env)
         command = [sys.executable, self.script, "--child", json.dumps(spec)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -72,8 +72,8 @@ class Parts:
         """Return the mechanism of each block, without the dense layers around it."""
         model, name = self.settings.model, self.settings.attention
 
-        def attend(one: Any, *qkv: Array) -> Array:
-            return attended(name, one.attend, *qkv, self.mask)
+        def attend(one: Any, q: Array, k: Array, v: Array) -> Array:
+            return attended(name, one.attend, q, k, v, self.mask)
 
         heads = (model.num_heads, model.head_dim)
         inputs = [tuple(self._random(*heads) for _ in range(3)) for _ in self.blocks]

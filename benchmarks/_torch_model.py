@@ -25,7 +25,7 @@ def training_step(task: Task, settings: RunSettings, length: int) -> Callable[[]
         LookupError: there is no PyTorch implementation of the attention here.
     """
     torch.manual_seed(settings.seed)
-    model, train = Classifier(task, settings.model, settings.attention, length), settings.train
+    model, train = TorchClassifier(task, settings.model, settings.attention, length), settings.train
     optimiser = torch.optim.AdamW(
         model.parameters(),
         lr=train.learning_rate,
@@ -46,7 +46,7 @@ def training_step(task: Task, settings: RunSettings, length: int) -> Callable[[]
     return step
 
 
-class Classifier(nn.Module):
+class TorchClassifier(nn.Module):
     """Embedding, positions, pre-LN blocks, mean over the real tokens, hidden layer, classes."""
 
     def __init__(self, task: Task, settings: ModelSettings, name: str, length: int) -> None:
@@ -57,7 +57,8 @@ class Classifier(nn.Module):
         self.positions = nn.Parameter(torch.randn(length, width) * width**-0.5)
         self.dropout = nn.Dropout(settings.dropout)
         self.blocks = nn.ModuleList(
-            Block(settings, attention(name, settings, length)) for _ in range(settings.num_layers)
+            TorchBlock(settings, attention(name, settings, length))
+            for _ in range(settings.num_layers)
         )
         self.norm = nn.LayerNorm(width, eps=_EPSILON)
         self.hidden = nn.Linear(width, settings.ffn_dim)
@@ -74,7 +75,7 @@ class Classifier(nn.Module):
         return self.out(functional.relu(self.hidden(pooled)))
 
 
-class Block(nn.Module):
+class TorchBlock(nn.Module):
     """A pre-LN Transformer block; identity computes no queries and keys."""
 
     def __init__(self, settings: ModelSettings, attend: Attention | None) -> None:
@@ -117,7 +118,7 @@ def attention(name: str, settings: ModelSettings, length: int) -> Attention | No
     makers: dict[str, Callable[[], Attention | None]] = {
         "identity": lambda: None,
         "linear": lambda: _linear,
-        "linformer": lambda: Linformer(length, min(256, length)),
+        "linformer": lambda: TorchLinformer(length, min(256, length)),
         "performer-softmax": lambda: _favor(settings.head_dim),
         "performer-relu": lambda: _favor(settings.head_dim, generalized_attention=True),
         "performer-generalized": lambda: _favor(
@@ -143,7 +144,7 @@ def _linear(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (q @ (k.transpose(-1, -2) @ v)) / normaliser
 
 
-class Linformer(nn.Module):
+class TorchLinformer(nn.Module):
     """Softmax attention over keys and values projected along the length: Wang et al. 2020."""
 
     def __init__(self, length: int, projected: int) -> None:

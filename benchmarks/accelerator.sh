@@ -44,6 +44,9 @@ if [[ ${TINY:-} ]]; then
     tests=("${tests[0]}" -k "test_always and linear and float32 and padding")
 fi
 
+steps=("$python" "$root/benchmarks/step.py" peers parts --preset $preset --attentions "$names"
+    --rounds 1 --out "$out/step.jsonl")
+
 say() { printf '%s\n' "$*" | tee -a "$out/log.txt"; }
 
 # share PERCENT: the second at which a stage that starts now must end.
@@ -113,10 +116,8 @@ efficiency() {
 }
 
 step() {
-    [[ -f $root/benchmarks/step.py ]] || { say "no benchmarks/step.py: skipped"; return; }
     [[ ! -f $out/step.done ]] || return
-    limited "$(share 15)" "$python" "$root/benchmarks/step.py" --rounds 1 --out "$out/step.jsonl" \
-        --attentions "$names" && touch "$out/step.done"
+    limited "$(share 15)" "${steps[@]}" && touch "$out/step.done"
 }
 
 runs() {
@@ -137,6 +138,7 @@ summary() {
     for folder in "$out/runs" "$out/efficiency"; do
         [[ -d $folder ]] && "${lra_bench[@]}" table "$folder" 2>> "$out/log.txt"
     done
+    [[ ! -f $out/step.done ]] || "${steps[@]}" 2>> "$out/log.txt"
     for folder in "$out"/runs/*; do
         [[ -f $folder/record.json || ! -f $folder/metrics.jsonl ]] ||
             printf '%s, not finished: %s\n' "${folder##*/}" "$(tail -n 1 "$folder/metrics.jsonl")"

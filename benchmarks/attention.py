@@ -13,23 +13,15 @@ measurement is kept as a JSON line, and a second call adds what is missing.
 import argparse
 import importlib
 import json
-import os
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from _bench import THREADS, Bench, Call, measure
 from _sections import command_line, run_sections, show
 
-from lra_bench.runtime.memory import peak, resident
 from lra_bench.scaling import fits
 
 HEADS, HEAD_DIM, FEATURES = 8, 64, 256
-THREADS = 2
-Call = Callable[[], object]
 
 
 def attention(name: str, length: int, options: dict[str, Any]) -> Call:
@@ -239,69 +231,9 @@ MAKERS = {
 }
 
 
-def measure(spec: dict[str, Any]) -> dict[str, float]:
-    """Return medians of a call's CPU and wall seconds, and the growth of peak RSS in bytes."""
-    run = MAKERS[spec["maker"]](spec["name"], spec["length"], spec["options"])
-    before = resident()
-    run()
-    grown = max(peak() - before, 0)
-    cpu, wall = [], []
-    started = time.perf_counter()
-    while len(cpu) < 3 or (len(cpu) < 7 and time.perf_counter() - started < 4):
-        clocks = time.process_time(), time.perf_counter()
-        run()
-        cpu.append(time.process_time() - clocks[0])
-        wall.append(time.perf_counter() - clocks[1])
-        if cpu[0] > 20:
-            break
-    return {"cpu": statistics.median(cpu), "wall": statistics.median(wall), "peak": grown}
-
-
 def spec(maker: str, name: str, length: int, **options: Any) -> dict[str, Any]:
     """Return what a measuring process reads from its command line."""
     return {"maker": maker, "name": name, "length": length, "options": options}
-
-
-class Bench:
-    """Measure specs in turns and keep the results.
-
-    Args:
-        rounds: the number of measurements of each spec.
-        out: the file of JSON lines; None to keep none.
-    """
-
-    def __init__(self, rounds: int, out: Path | None) -> None:
-        self.rounds, self.out = rounds, out
-        lines = out.read_text().splitlines() if out is not None and out.exists() else []
-        self.measured = [json.loads(line) for line in lines]
-
-    def medians(self, specs: Iterable[dict[str, Any]]) -> list[dict[str, float]]:
-        """Measure what is missing; return the medians over the rounds for each spec."""
-        specs = list(specs)
-        for number in range(self.rounds):
-            for spec in specs:
-                if not any(x["spec"] == spec and x["round"] == number for x in self.measured):
-                    self._measure(spec, number)
-        return [self._median(spec) for spec in specs]
-
-    def _median(self, spec: dict[str, Any]) -> dict[str, float]:
-        results = [line["result"] for line in self.measured if line["spec"] == spec]
-        return {key: statistics.median(x[key] for x in results) for key in results[0]}
-
-    def _measure(self, spec: dict[str, Any], number: int) -> None:
-        env = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
-        command = [sys.executable, __file__, "--child", json.dumps(spec)]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"{spec}: {done.stderr.strip().splitlines()[-1]}")
-        line = {"spec": spec, "round": number, "result": json.loads(done.stdout.splitlines()[-1])}
-        print(
-            f"  {spec['name']} {spec['length']} {line['result']['cpu']:.3f} s CPU", file=sys.stderr
-        )
-        self.measured.append(line)
-        if self.out is not None:
-            with self.out.open("a") as file:
-                file.write(json.dumps(line) + "\n")
 
 
 # Square, and the projection of a chunk of 256 tokens.
@@ -487,9 +419,10 @@ def main() -> None:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        print(json.dumps(measure(json.loads(args.child))))
+        one = json.loads(args.child)
+        print(json.dumps(measure(MAKERS[one["maker"]](one["name"], one["length"], one["options"]))))
         return
-    run_sections(SECTIONS, args.sections, Bench(args.rounds, args.out))
+    run_sections(SECTIONS, args.sections, Bench(__file__, args.rounds, args.out))
 
 
 if __name__ == "__main__":

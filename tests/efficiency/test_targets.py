@@ -65,13 +65,13 @@ def test_a_wrong_share_is_named(share, monkeypatch):
 @pytest.mark.parametrize(
     ("target", "nearest"),
     [("h10", "'h100'"), ("a100", "'a100-40gb' or 'a100-80gb'"), ("V100", "'v100-16gb'"),
-     ("tpu-v5", "'tpu-v5e'")],
+     ("tpu-v5", "'tpu-v5e' or 'tpu-v5p'")],
 )  # fmt: skip
 def test_an_unknown_target_costs_one_line(target, nearest, cli):
     status, _, err = cli("efficiency", "--target", target)
     assert (status, err.count("\n")) == (2, 1)
     assert f"did you mean {nearest}" in err
-    assert "valid: here, estimate, tpu-v4" in err
+    assert "valid: here, estimate, tpu-v2" in err
 
 
 def test_a_file_that_cannot_be_read(cli, tmp_path):

@@ -94,6 +94,15 @@ def test_every_stage(tmp_path, bare):
 
 
 @pytest.mark.slow
+def test_steps_are_measured_and_their_parts(tmp_path, bare):
+    said = call(tmp_path, "30", env=bare, STAGES="device step")
+    assert "stopped" not in said
+    summary = (tmp_path / "summary.md").read_text()
+    assert "| linear" in summary
+    assert "| sum of the parts" in summary
+
+
+@pytest.mark.slow
 def test_contract_tests_that_passed_are_not_run_again(tmp_path):
     here = {**os.environ, "XLA_FLAGS": ""}
     assert "contract tests: 2 passed, 0 failed" in call(tmp_path, env=here, STAGES="contract")
