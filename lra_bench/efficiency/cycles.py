@@ -129,9 +129,8 @@ def _of(scope: Scope, operation: Operation) -> _Cost:
     if operation.opcode == "while":
         return _of_loop(scope, operation)
     if operation.opcode == "conditional":
-        names = [*operation.called("branch_computations"), *operation.called("true_computation"),
-                 *operation.called("false_computation")]  # fmt: skip
-        return functools.reduce(_Cost.either, (_of_all(scope.called(name)) for name in names))
+        branches = (_of_all(scope.called(name)) for name in operation.branches())
+        return functools.reduce(_Cost.either, branches)
     if operation.opcode == "call":
         return _of_all(scope.called(operation.called("to_apply")[0]))
     if operation.opcode == "async-start":

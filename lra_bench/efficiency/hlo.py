@@ -40,6 +40,11 @@ class Operation:
         found = re.search(rf"\b{attribute}=(\{{[^}}]*\}}|%[^ ,]+)", self.rest)
         return _NAME.findall(found[1]) if found else []
 
+    def branches(self) -> list[str]:
+        """Return the names of the computations of which a conditional runs one."""
+        roles = ("branch_computations", "true_computation", "false_computation")
+        return [name for role in roles for name in self.called(role)]
+
     def attribute(self, name: str) -> str:
         """Return the word that an attribute holds; "" if there is none."""
         found = re.search(rf"\b{name}=\"?(\w+)", self.rest)
