@@ -26,23 +26,36 @@ HEADS, HEAD_DIM, FEATURES = 8, 64, 256
 
 def attention(name: str, length: int, options: dict[str, Any]) -> Call:
     """Return a call of forward and backward pass of a registered mechanism."""
+    return _gradient(_mechanism(name, length, options), length)
+
+
+def _mechanism(name: str, length: int, options: dict[str, Any]) -> Any:
+    """Return a registered mechanism as a function of q, k and v without padding."""
+    import jax.numpy as jnp
     from flax import nnx
 
     from lra_bench.contracts import Dims
     from lra_bench.model.mechanism import build_attention
 
     call = build_attention(name, Dims(HEADS, HEAD_DIM, length), options, nnx.Rngs(0))
-    return _gradient(lambda q, k, v, mask: call(q, k, v, mask), length)
+    mask = jnp.ones((1, length), bool)
+    return lambda q, k, v: call(q, k, v, mask)
+
+
+def _qkv(length: int) -> list[Any]:
+    """Return queries, keys and values of N(0, 1)."""
+    import jax
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    return [jax.random.normal(key, (1, length, HEADS, HEAD_DIM)) for key in keys]
 
 
 def _gradient(call: Any, length: int) -> Call:
     import jax
     import jax.numpy as jnp
 
-    keys = jax.random.split(jax.random.key(0), 3)
-    qkv = [jax.random.normal(key, (1, length, HEADS, HEAD_DIM)) for key in keys]
-    mask = jnp.ones((1, length), bool)
-    total = jax.grad(lambda *qkv: jnp.sum(jnp.sin(call(*qkv, mask))), argnums=(0, 1, 2))
+    qkv = _qkv(length)
+    total = jax.grad(lambda *qkv: jnp.sum(jnp.sin(call(*qkv))), argnums=(0, 1, 2))
     compiled = jax.jit(total).lower(*qkv).compile()
     return lambda: jax.block_until_ready(compiled(*qkv))
 
@@ -51,29 +64,14 @@ def cotangents(name: str, length: int, options: dict[str, Any]) -> Call:
     """Return a call of forward and backward pass alone, from given gradients of the output."""
     import jax
 
-    apply, qkv = _inputs(name, length, options)
+    call, qkv = _mechanism(name, length, options), _qkv(length)
 
     def both(*qkv: Any) -> Any:
-        out, pull = jax.vjp(apply, *qkv)
+        out, pull = jax.vjp(call, *qkv)
         return out, pull(qkv[2])
 
     compiled = jax.jit(both).lower(*qkv).compile()
     return lambda: jax.block_until_ready(compiled(*qkv))
-
-
-def _inputs(name: str, length: int, options: dict[str, Any]) -> Any:
-    """Return a mechanism as a function of q, k and v, and these."""
-    import jax
-    import jax.numpy as jnp
-    from flax import nnx
-
-    from lra_bench.contracts import Dims
-    from lra_bench.model.mechanism import build_attention
-
-    call = build_attention(name, Dims(HEADS, HEAD_DIM, length), options, nnx.Rngs(0))
-    keys = jax.random.split(jax.random.key(0), 3)
-    qkv = [jax.random.normal(key, (1, length, HEADS, HEAD_DIM)) for key in keys]
-    return lambda q, k, v: call(q, k, v, jnp.ones((1, length), bool)), qkv
 
 
 def operations(name: str, length: int, options: dict[str, Any]) -> float:
@@ -82,8 +80,8 @@ def operations(name: str, length: int, options: dict[str, Any]) -> float:
 
     from lra_bench.runtime.flops import count_flops
 
-    apply, qkv = _inputs(name, length, options)
-    return count_flops(lambda *qkv: jax.vjp(apply, *qkv)[1](qkv[2]), *qkv)
+    call, qkv = _mechanism(name, length, options), _qkv(length)
+    return count_flops(lambda *qkv: jax.vjp(call, *qkv)[1](qkv[2]), *qkv)
 
 
 def product(name: str, length: int, options: dict[str, Any]) -> Call:
@@ -141,8 +139,7 @@ def per_token(name: str, length: int, options: dict[str, Any]) -> Call:
     sums: Any = jax.custom_vjp(lambda *x: forward(*x)[0])
     sums.defvjp(forward, backward)
 
-    def call(q: Any, k: Any, v: Any, mask: Any) -> Any:
-        del mask
+    def call(q: Any, k: Any, v: Any) -> Any:
         phi_q, phi_k = (
             module.features(jnp.swapaxes(x, 1, 2), module.projection[...]).value() for x in (q, k)
         )

@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from _bench import Bench, Call, measure
+from _bench import THREADS, Bench, Call, measure
 from _sections import command_line, run_sections, show
 
 from lra_bench.config import make_settings
@@ -26,16 +26,6 @@ from lra_bench.settings import RunSettings
 # Exact attentions keep the scores of all pairs for the backward pass, in some of these libraries.
 EXACT_BATCH = 8
 GEMM = 2_048
-PARTS = (
-    "embedding",
-    "dense layers",
-    "attention",
-    "LayerNorm",
-    "GELU",
-    "dropout",
-    "pooling, head and loss",
-    "optimiser",
-)
 # The attentions that PyTorch or performer-pytorch has, or that take a few lines there.
 PEERS = (
     "identity",
@@ -92,7 +82,7 @@ def _batch(task: Any, settings: RunSettings) -> tuple[Any, Any]:
 def torch_step(spec: dict[str, Any]) -> Call:
     """Return a training step of the equal model in PyTorch."""
     torch: Any = importlib.import_module("torch")
-    torch.set_num_threads(importlib.import_module("_bench").THREADS)
+    torch.set_num_threads(THREADS)
     settings, task = settings_of(spec)
     return importlib.import_module("_torch_model").training_step(task, settings, task.max_len)
 
@@ -110,11 +100,11 @@ def gemm(spec: dict[str, Any]) -> Call:
 def part(spec: dict[str, Any]) -> Call:
     """Return the forward and backward pass of all layers of one kind in a step."""
     import jax
+    from _step_parts import PARTS, Parts
 
     settings, task = settings_of(spec)
-    parts = importlib.import_module("_step_parts")
-    every = parts.Parts(task, settings, *_batch(task, settings))
-    function, arguments = parts.PARTS[spec["part"]](every)
+    every = Parts(task, settings, *_batch(task, settings))
+    function, arguments = PARTS[spec["part"]](every)
     compiled = jax.jit(function).lower(*arguments).compile()
     return lambda: jax.block_until_ready(compiled(*arguments))
 
@@ -172,6 +162,8 @@ def parts(args: argparse.Namespace) -> None:
 
 def _column(args: argparse.Namespace, name: str) -> dict[str, Any]:
     """Return the figures of an attention by the names of their rows."""
+    from _step_parts import PARTS
+
     whole = spec_of(args, "own", name)
     alone = [spec_of(args, "part", name, part=part) for part in PARTS]
     product, step, *times = (x["cpu"] for x in args.bench.medians([PRODUCT, whole, *alone]))

@@ -17,7 +17,6 @@ _DEVICE: ContextVar[Any] = ContextVar("device", default=None)
 
 def on_mesh(mesh: Mesh | AbstractMesh, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function, made to know the mesh and its kind of device while it is traced."""
-
     device = mesh.devices.flat[0] if isinstance(mesh, Mesh) else None
 
     def call(*args: Any) -> Any:
