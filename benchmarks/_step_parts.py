@@ -11,13 +11,15 @@ from flax import nnx
 from jaxtyping import Array
 
 from lra_bench.contracts import Task
+from lra_bench.layers import gelu
 from lra_bench.model.classifier import Classifier
-from lra_bench.model.layers import gelu
 from lra_bench.model.mechanism import attended
+from lra_bench.registry import ATTENTIONS, IDENTITY
 from lra_bench.settings import RunSettings
 from lra_bench.training.optim import optimiser
 
 Program = tuple[Callable[..., Any], tuple[Any, ...]]
+_PROJECTIONS = ("query", "key", "value", "out")
 
 
 class Parts:
@@ -64,19 +66,21 @@ class Parts:
 
     def _dense_of(self, block: Any) -> list[Any]:
         attention = block.attention
-        used = () if self.settings.attention == "identity" else (attention.query, attention.key)
-        every = (*used, attention.value, attention.out, block.ffn_in, block.ffn_out)
+        names = _PROJECTIONS[2 if self.settings.attention == IDENTITY else 0 :]
+        used = [getattr(attention, name, None) for name in names]  # a mixer has none of them
+        every = (*used, block.ffn_in, block.ffn_out)
         return [layer for layer in every if layer is not None]
 
     def attention(self) -> Program:
         """Return the mechanism of each block, without the dense layers around it."""
         model, name = self.settings.model, self.settings.attention
+        mixer = ATTENTIONS.get(name).traits.mixer
 
-        def attend(one: Any, q: Array, k: Array, v: Array) -> Array:
-            return attended(name, one.attend, q, k, v, self.mask)
+        def attend(one: Any, *arrays: Array) -> Array:
+            return attended(name, one.attend, *arrays, self.mask)
 
-        heads = (model.num_heads, model.head_dim)
-        inputs = [tuple(self._random(*heads) for _ in range(3)) for _ in self.blocks]
+        sizes = ((model.emb_dim,),) if mixer else 3 * ((model.num_heads, model.head_dim),)
+        inputs = [tuple(self._random(*size) for size in sizes) for _ in self.blocks]
         return _layers([block.attention for block in self.blocks], attend, inputs)
 
     def layer_norm(self) -> Program:

@@ -47,8 +47,13 @@ def check_name(kind: str, name: Any) -> None:
         )
 
 
-def check_mechanism(name: str, target: Any) -> None:
+def check_mechanism(name: str, target: Any, arrays: tuple[str, ...]) -> None:
     """Check that a mechanism can be built, called and configured, as far as its signature tells.
+
+    Args:
+        name: of the mechanism.
+        target: the function or class.
+        arrays: the names of the arrays that it is called with.
 
     Raises:
         ValueError: it can't.
@@ -56,33 +61,33 @@ def check_mechanism(name: str, target: Any) -> None:
     if not callable(target) or not hasattr(target, "__qualname__"):
         raise ValueError(f"attention {name!r} is no function and no class")
     if isinstance(target, type):
-        _check_class(name, target)
-    _check_signatures(name, target)
+        _check_class(name, target, arrays)
+    _check_signatures(name, target, arrays)
     for option, default in options_of(target).items():
         _check_default(f"attention {name!r}", option, default)
 
 
-def _check_class(name: str, target: type) -> None:
+def _check_class(name: str, target: type, arrays: tuple[str, ...]) -> None:
     """Raise ValueError for a class that lacks a method of a mechanism."""
     if not any("__call__" in vars(each) for each in target.__mro__):
-        raise ValueError(f"attention {name!r}: its class has no __call__(q, k, v, mask)")
+        raise ValueError(f"attention {name!r}: its class has no __call__({', '.join(arrays)})")
     if target.__init__ is object.__init__:
         raise ValueError(f"attention {name!r} can't be built as cls(dims, rngs=rngs)")
 
 
-def _check_signatures(name: str, target: Callable[..., Any]) -> None:
+def _check_signatures(name: str, target: Callable[..., Any], arrays: tuple[str, ...]) -> None:
     """Raise ValueError for a mechanism that takes other arguments."""
     is_class = isinstance(target, type)
     built = inspect.signature(built_by(target))
     call = inspect.signature(target.__call__) if is_class else built
     try:
-        call.bind(*("self" for _ in range(is_class)), "q", "k", "v", "mask")
+        call.bind(*("self" for _ in range(is_class)), *arrays)
         if is_class:
             built.bind("self", "dims", rngs="rngs")
     except TypeError as error:
         form = "built as cls(dims, rngs=rngs) and " if is_class else ""
         raise ValueError(
-            f"attention {name!r} can't be {form}called with (q, k, v, mask): {error}"
+            f"attention {name!r} can't be {form}called with ({', '.join(arrays)}): {error}"
         ) from None
 
 

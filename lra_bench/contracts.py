@@ -22,11 +22,17 @@ class Dims:
         num_heads: heads, `h` in shapes.
         head_dim: features of a head, `d` in shapes.
         max_len: tokens of the longest sequence; calls may be shorter.
+        emb_dim: features of a token outside the heads, `e` in shapes; h d if it is 0.
     """
 
     num_heads: int
     head_dim: int
     max_len: int
+    emb_dim: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.emb_dim:
+            object.__setattr__(self, "emb_dim", self.num_heads * self.head_dim)
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,35 @@ class AttentionTraits:
         exact: the output equals softmax attention, Eq. (1) of the Performer paper.
         equivariant: permuting the real tokens permutes the output.
         shares_query_key: queries and keys have one projection; `q` and `k` are the same array.
+        mixer: it is a function of (x, mask) with x (b, l, e), the input of the block, and takes the
+            place of the whole self-attention; others are functions of (q, k, v, mask).
     """
 
     exact: bool = False
     equivariant: bool = False
     shares_query_key: bool = False
+    mixer: bool = False
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Return the names of the arrays that a call takes."""
+        return ("x", "mask") if self.mixer else ("q", "k", "v", "mask")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How the training loop changes a learned array: `nnx.Param(value, rule=Rule(rate=0.1))`.
+
+    Attributes:
+        rate: factor of the learning rate.
+        decay: whether weight decay applies.
+        average: if given, the optimiser leaves the array alone, and after each step it becomes
+            `average * value + (1 - average) * observed`. Its "gradient" must be value - observed.
+    """
+
+    rate: float = 1.0
+    decay: bool = True
+    average: float | None = None
 
 
 @dataclass(frozen=True)

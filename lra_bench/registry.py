@@ -324,23 +324,26 @@ def register_attention(
     exact: bool = False,
     equivariant: bool = False,
     shares_query_key: bool = False,
+    mixer: bool = False,
 ) -> Callable[[Target], Target]:
     """Register a mechanism: a function of (q, k, v, mask), or an `nnx.Module` class.
 
     A class is built as `cls(dims, rngs=rngs, **options)` and called with (q, k, v, mask). Its
-    other keyword-only parameters are its options. See `AttentionTraits` for the promises.
+    other keyword-only parameters are its options. A mixer is called with (x, mask). A mechanism
+    whose call also has the parameter `rngs=None` gets the random keys of the training there. See
+    `AttentionTraits` for the promises.
 
     Raises:
         ValueError: the name is malformed or taken, or the mechanism cannot be called like this.
     """
     if not isinstance(name, str):
         raise ValueError('needs a name: @register_attention("my-name")')
-    traits = AttentionTraits(exact, equivariant, shares_query_key)
+    traits = AttentionTraits(exact, equivariant, shares_query_key, mixer)
     if not all(isinstance(promise, bool) for promise in astuple(traits)):
         raise ValueError(f"attention {quoted_value(name)}: a promise is neither True nor False")
 
     def register(target: Target) -> Target:
-        check_mechanism(name, target)
+        check_mechanism(name, target, traits.arrays)
         return ATTENTIONS.add(name, target, traits)
 
     return register

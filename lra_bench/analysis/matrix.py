@@ -1,4 +1,7 @@
-"""Draw the attention matrices of a trained model with any mechanism: Appendix C.4."""
+"""Draw the attention matrices of a trained model with any mechanism: Appendix C.4.
+
+A mixer has no attention matrix; its influences among tokens are drawn instead.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +52,13 @@ class Call(NamedTuple):
     mask: Bool[Array, "b l"]
 
 
+class MixerCall(NamedTuple):
+    """The arguments of one call of a mixer."""
+
+    x: Float[Array, "b l e"]
+    mask: Bool[Array, "b l"]
+
+
 def run(setup: Setup, out: Path, display: Display) -> bool:
     """Write matrices.npz, matrix.csv and the heat maps; show a table."""
     settings, task, model = load_model(setup.run_dir)
@@ -90,21 +100,30 @@ def real_tokens(
 def layer_matrices(
     encoder: Encoder, tokens: Int[np.ndarray, " l"]
 ) -> list[Float[np.ndarray, "h l l"]]:
-    """Return each layer's matrices, one per head, for one example without padding."""
+    """Return each layer's matrices, one per head, for one example without padding.
+
+    A mixer gives one matrix a layer, of influences.
+    """
     calls = captured(encoder, jnp.asarray(tokens)[None])
     return [
-        np.asarray(one_hot_matrix(block.attention.attend, call)[0], np.float32)
+        np.asarray(_matrix(block.attention.attend, call)[0], np.float32)
         for block, call in zip(encoder.blocks, calls, strict=True)
     ]
 
 
-def captured(encoder: Encoder, tokens: Int[Array, "b l"]) -> list[Call]:
+def _matrix(attend: AttentionFunction, call: Call | MixerCall) -> Float[Array, "b h l l"]:
+    if isinstance(call, MixerCall):
+        return influences(attend, call)
+    return one_hot_matrix(attend, call)
+
+
+def captured(encoder: Encoder, tokens: Int[Array, "b l"]) -> list[Call | MixerCall]:
     """Return the arguments that each layer's mechanism gets when `tokens` are encoded."""
     graph, state = nnx.split(encoder)
 
     @jax.jit
-    def calls(state: nnx.State, tokens: Array) -> list[Call]:
-        recorded: list[Call] = []
+    def calls(state: nnx.State, tokens: Array) -> list[Call | MixerCall]:
+        recorded: list[Call | MixerCall] = []
         model = nnx.merge(graph, state)
         for block in model.blocks:
             block.attention.attend = _recording(block.attention.attend, recorded)
@@ -114,10 +133,10 @@ def captured(encoder: Encoder, tokens: Int[Array, "b l"]) -> list[Call]:
     return calls(state, tokens)
 
 
-def _recording(attend: AttentionFunction, calls: list[Call]) -> AttentionFunction:
-    def recorded(q: Array, k: Array, v: Array, mask: Array) -> Array:
-        calls.append(Call(q, k, v, mask))
-        return attend(q, k, v, mask)
+def _recording(attend: AttentionFunction, calls: list[Call | MixerCall]) -> AttentionFunction:
+    def recorded(*arrays: Array) -> Array:
+        calls.append(MixerCall(*arrays) if len(arrays) == 2 else Call(*arrays))
+        return attend(*arrays)
 
     return recorded
 
@@ -138,6 +157,28 @@ def one_hot_matrix(attend: AttentionFunction, call: Call) -> Float[Array, "b h l
 
     parts = jax.lax.map(part, columns)
     return jnp.moveaxis(parts, 0, 3).reshape(batch, length, heads, -1)[..., :length].swapaxes(1, 2)
+
+
+def influences(mix: AttentionFunction, call: MixerCall) -> Float[Array, "b 1 l l"]:
+    """Return how much each token of the input moves each token of the output; rows sum to 1.
+
+    Entry i, j is the Frobenius norm of the derivative of output i by input j, (e, e), divided by
+    the sum of its row.
+    """
+    batch, length, features = call.x.shape
+
+    def row(token: Int[Array, ""]) -> Float[Array, "b l"]:
+        def out(x: Float[Array, "b l e"]) -> Float[Array, "b e"]:
+            return mix(x, call.mask)[:, token].astype(jnp.float32)
+
+        # Backward, since what has a gradient of its own cannot be differentiated forward.
+        _, derivative = jax.vjp(out, call.x)
+        units = jnp.broadcast_to(jnp.eye(features)[:, None], (features, batch, features))
+        (moved,) = jax.vmap(derivative)(units)
+        return jnp.sqrt(jnp.sum(jnp.square(moved.astype(jnp.float32)), axis=(0, 3)))
+
+    norms = jnp.moveaxis(jax.lax.map(row, jnp.arange(length)), 0, 1)
+    return (norms / jnp.maximum(jnp.sum(norms, axis=-1, keepdims=True), 1e-30))[:, None]
 
 
 def summarise(layers: list[Float[np.ndarray, "h l l"]]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Key
 from lra_bench.contracts import Dims, Task
 from lra_bench.efficiency.cells import SIZES, VOCABULARY, Cell
 from lra_bench.model.mechanism import attended, build_attention
-from lra_bench.registry import make_task
+from lra_bench.registry import ATTENTIONS, make_task
 from lra_bench.runtime.devices import sharing
 from lra_bench.runtime.mesh import on_mesh
 from lra_bench.settings import RunSettings, from_dict
@@ -95,6 +95,7 @@ def _attention(cell: Cell, settings: RunSettings) -> Program:
 
     Forward it maps q, k, v (b l h d) and mask (b l) to the output (b l h d). Backward it takes the
     gradient at the output too, and returns the output and the gradients of parameters, q, k, v.
+    For a mixer x (b l e) takes the place of q, k, v, and e is h d.
     """
     dims = Dims(settings.model.num_heads, settings.model.head_dim, cell.length)
     make = functools.partial(_Holder, settings, dims)
@@ -103,23 +104,31 @@ def _attention(cell: Cell, settings: RunSettings) -> Program:
     def init(key: Key) -> Any:
         return nnx.split(make(key), nnx.Param, ...)[1:]
 
-    def forward(state: Any, q: Array, k: Array, v: Array, mask: Array) -> Array:
-        return attended(settings.attention, nnx.merge(graph, *state).attend, q, k, v, mask)
+    def forward(state: Any, *arrays: Array) -> Array:
+        return attended(settings.attention, nnx.merge(graph, *state).attend, *arrays)
 
-    def backward(state: Any, q: Array, k: Array, v: Array, mask: Array, given: Array) -> Any:
+    def backward(state: Any, *arrays: Array) -> Any:
         params, sampled = state
+        *tokens, mask, given = arrays
 
-        def call(params: Any, q: Array, k: Array, v: Array) -> Array:
-            return forward((params, sampled), q, k, v, mask)
+        def call(params: Any, *tokens: Array) -> Array:
+            return forward((params, sampled), *tokens, mask)
 
-        out, gradient = jax.vjp(call, params, q, k, v)
+        out, gradient = jax.vjp(call, params, *tokens)
         return out, gradient(given)
 
-    heads = Input((cell.batch, cell.length, dims.num_heads, dims.head_dim), cell.dtype)
-    inputs = (heads, heads, heads, Input((cell.batch, cell.length), "bool"))
+    inputs = _attention_inputs(cell, dims, mixer=ATTENTIONS.get(settings.attention).traits.mixer)
     if cell.direction == "forward":
         return Program(forward, init, lambda state: state[0], inputs)
-    return Program(backward, init, lambda state: state[0], (*inputs, heads))
+    return Program(backward, init, lambda state: state[0], (*inputs, inputs[0]))
+
+
+def _attention_inputs(cell: Cell, dims: Dims, *, mixer: bool) -> tuple[Input, ...]:
+    """Return x and mask for a mixer, else q, k, v and mask."""
+    sizes = (dims.emb_dim,) if mixer else (dims.num_heads, dims.head_dim)
+    tokens = Input((cell.batch, cell.length, *sizes), cell.dtype)
+    mask = Input((cell.batch, cell.length), "bool")
+    return (*(1 if mixer else 3) * (tokens,), mask)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from lra_bench.contracts import Dims, Task
+from lra_bench.layers import Dense, LayerNorm, gelu, plus_positions
 from lra_bench.model.dropout import Dropout
-from lra_bench.model.layers import Dense, LayerNorm, gelu, plus_positions
 from lra_bench.model.mechanism import attended, build_attention
 from lra_bench.registry import ATTENTIONS
 from lra_bench.runtime.mesh import by_token
@@ -45,20 +45,47 @@ class SelfAttention(nnx.Module):
         self.out = Dense(inner, settings.emb_dim, dtype=settings.dtype, rngs=rngs)
         self.attend = build_attention(attention, dims, options, rngs)
 
-    def __call__(self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]) -> Float[Array, "b l e"]:
-        """Return self-attention over the real tokens."""
+    def __call__(
+        self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"], rngs: nnx.Rngs | None
+    ) -> Float[Array, "b l e"]:
+        """Return self-attention over the real tokens; without `rngs` nothing is random."""
         shape = (*x.shape[:2], *self.heads)
         q = self.query(x).reshape(shape)
         k = q if self.key is None else self.key(x).reshape(shape)
         v = self.value(x).reshape(shape)
-        attention = attended(self.name, self.attend, q, k, v, mask)
+        attention = attended(self.name, self.attend, q, k, v, mask, rngs=rngs)
         return self.out(attention.reshape(*x.shape[:2], -1))
+
+
+class Mixer(nnx.Module):
+    """A mechanism that takes the place of the whole self-attention: a function of (x, mask)."""
+
+    def __init__(self, dims: Dims, attention: str, options: dict[str, Any], rngs: nnx.Rngs) -> None:
+        self.name, self.attend = attention, build_attention(attention, dims, options, rngs)
+
+    def __call__(
+        self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"], rngs: nnx.Rngs | None
+    ) -> Float[Array, "b l e"]:
+        """Return the mixed tokens; without `rngs` nothing is random."""
+        return attended(self.name, self.attend, x, mask, rngs=rngs)
+
+
+def token_mixing(
+    settings: ModelSettings, length: int, attention: str, options: dict[str, Any], rngs: nnx.Rngs
+) -> SelfAttention | Mixer:
+    """Return the part of a block in which tokens see each other, for sequences of that length."""
+    dims = Dims(settings.num_heads, settings.head_dim, length, settings.emb_dim)
+    if ATTENTIONS.get(attention).traits.mixer:
+        return Mixer(dims, attention, options, rngs)
+    return SelfAttention(settings, dims, attention, options, rngs)
 
 
 class Block(nnx.Module):
     """A pre-LN Transformer block: x + attention(LN(x)), then x + FFN(LN(x))."""
 
-    def __init__(self, settings: ModelSettings, attention: SelfAttention, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, settings: ModelSettings, attention: SelfAttention | Mixer, rngs: nnx.Rngs
+    ) -> None:
         norm = functools.partial(LayerNorm, settings.emb_dim, dtype=settings.dtype, rngs=rngs)
         linear = functools.partial(Dense, dtype=settings.dtype, rngs=rngs)
         self.attention_norm = norm()
@@ -73,7 +100,7 @@ class Block(nnx.Module):
     ) -> Float[Array, "b l e"]:
         """Apply the block; without `rngs` there is no dropout."""
         drop = functools.partial(self.dropout, rngs=rngs)
-        x += drop(self.attention(self.attention_norm(x), mask))
+        x += drop(self.attention(self.attention_norm(x), mask, rngs))
         return x + drop(self.ffn_out(gelu(self.ffn_in(self.ffn_norm(x)))))
 
 
@@ -98,9 +125,8 @@ class Encoder(nnx.Module):
         self.positions = (
             embed(length, embedding_init=init) if settings.positions == "learned" else None
         )
-        dims = Dims(settings.num_heads, settings.head_dim, length)
         self.blocks = nnx.List(
-            Block(settings, SelfAttention(settings, dims, attention, options, rngs), rngs)
+            Block(settings, token_mixing(settings, length, attention, options, rngs), rngs)
             for _ in range(settings.num_layers)
         )
         self.norm = LayerNorm(settings.emb_dim, dtype=settings.dtype, rngs=rngs)

@@ -1,6 +1,7 @@
 """The mechanism of a model: made by name from the registry, its output checked."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +13,14 @@ from lra_bench.contracts import Dims
 from lra_bench.errors import RunError, UsageError
 from lra_bench.registry import ATTENTIONS
 
-AttentionFunction = Callable[[Array, Array, Array, Array], Array]
+# Of (q, k, v, mask), or of (x, mask) if it is a mixer.
+AttentionFunction = Callable[..., Array]
 
 
 def build_attention(
     name: str, dims: Dims, options: dict[str, Any], rngs: nnx.Rngs
 ) -> AttentionFunction:
-    """Return the mechanism of that name as a function of (q, k, v, mask).
+    """Return the mechanism of that name as a function of (q, k, v, mask), or of (x, mask).
 
     Raises:
         UsageError: no mechanism has that name, or it refuses the value of an option.
@@ -39,17 +41,29 @@ def build_attention(
 
 
 def attended(
-    name: str, attend: AttentionFunction, q: Array, k: Array, v: Array, mask: Array
+    name: str, attend: AttentionFunction, *arrays: Array, rngs: nnx.Rngs | None = None
 ) -> Array:
-    """Return the output of a mechanism, which must have the shape and the dtype of `v`.
+    """Return the output of a mechanism, which must have the shape and the dtype of `v` or `x`.
+
+    Args:
+        name: of the mechanism.
+        attend: the mechanism.
+        arrays: q, k, v and mask, or x and mask.
+        rngs: the random keys of the training, for a mechanism that takes them; None in evaluation.
 
     Raises:
         RunError: it has not.
     """
-    out = attend(q, k, v, mask)
+    like = arrays[-2]
+    out = attend(*arrays, **({"rngs": rngs} if _is_random(attend) else {}))
     if not isinstance(out, jax.Array):
-        raise RunError(f"{name}: returned {type(out).__name__}, expected an array {v.shape}")
-    for found, expected in ((out.shape, v.shape), (out.dtype, v.dtype)):
+        raise RunError(f"{name}: returned {type(out).__name__}, expected an array {like.shape}")
+    for found, expected in ((out.shape, like.shape), (out.dtype, like.dtype)):
         if found != expected:
             raise RunError(f"{name}: returned {found}, expected {expected}")
     return out
+
+
+def _is_random(attend: AttentionFunction) -> bool:
+    """Return whether a mechanism draws random numbers in training."""
+    return "rngs" in inspect.signature(attend).parameters

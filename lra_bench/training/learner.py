@@ -13,7 +13,7 @@ from flax import nnx
 from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from lra_bench.contracts import Task
+from lra_bench.contracts import Rule, Task
 from lra_bench.model.classifier import Classifier
 from lra_bench.settings import RunSettings, TrainSettings
 from lra_bench.training.optim import optimiser
@@ -189,7 +189,7 @@ def make_learner(task: Task, settings: RunSettings) -> Learner:
     """
     graph, (params, sampled), draw = _traced(task, settings)
     merge = functools.partial(_merge, graph, _paths(params), _paths(sampled))
-    return Learner(draw, merge, optimiser(settings.train), settings.train)
+    return Learner(draw, merge, optimiser(settings.train, _rules(params)), settings.train)
 
 
 def count_parameters(task: Task, settings: RunSettings) -> int:
@@ -216,6 +216,13 @@ def _traced(task: Task, settings: RunSettings) -> tuple[Any, Any, Callable[[Key]
     program, shapes = jax.make_jaxpr(build, return_shape=True)(jax.random.key(0))
     replay, tree = jaxpr_as_fun(program), jax.tree.structure(shapes)
     return graphs[0], shapes, lambda key: tree.unflatten(replay(key))
+
+
+def _rules(params: Any) -> dict[str, Rule]:
+    """Return the rules of the arrays that have one, by name."""
+    leaves = {".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(params)}
+    rules = {name: leaf.get_metadata().get("rule") for name, leaf in leaves.items()}
+    return {name: rule for name, rule in rules.items() if rule is not None}
 
 
 def _paths(state: Any) -> list[tuple]:

@@ -1,9 +1,14 @@
 """Learning-rate schedules and the optimiser."""
 
+import functools
+from collections.abc import Mapping
+from typing import Any
+
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from lra_bench.contracts import Rule
 from lra_bench.settings import TrainSettings
 
 
@@ -52,14 +57,50 @@ def learning_rate(step: Array, settings: TrainSettings) -> Array:
     return settings.learning_rate * factor
 
 
-def optimiser(settings: TrainSettings) -> optax.GradientTransformation:
-    """Return AdamW with the schedule; gradients are clipped to `clip_norm` first if it is not 0."""
+def optimiser(
+    settings: TrainSettings, rules: Mapping[str, Rule] | None = None
+) -> optax.GradientTransformation:
+    """Return AdamW with the schedule; gradients are clipped to `clip_norm` first if it is not 0.
+
+    Args:
+        settings: of the training.
+        rules: of the arrays that are changed in another way, by name.
+    """
+    rules = rules or {}
     adamw = optax.adamw(
         lambda step: learning_rate(jnp.asarray(step), settings),
         b2=settings.beta2,
         eps=settings.epsilon,
         weight_decay=settings.weight_decay,
+        mask=functools.partial(_decayed, rules) if rules else None,
     )
-    if not settings.clip_norm:
-        return adamw
-    return optax.chain(optax.clip_by_global_norm(settings.clip_norm), adamw)
+    clip = [optax.clip_by_global_norm(settings.clip_norm)] if settings.clip_norm else []
+    learned = optax.chain(*clip, adamw) if clip else adamw
+    return _with_rules(learned, rules) if rules else learned
+
+
+def _rule(rules: Mapping[str, Rule], name: str) -> Rule:
+    return rules.get(name, Rule())
+
+
+def _decayed(rules: Mapping[str, Rule], params: Any) -> Any:
+    return {name: _rule(rules, name).decay for name in params}
+
+
+def _with_rules(
+    learned: optax.GradientTransformation, rules: Mapping[str, Rule]
+) -> optax.GradientTransformation:
+    """Return the optimiser with factors of the learning rate, and with averages beside it."""
+    averages = {name: rule.average for name, rule in rules.items() if rule.average is not None}
+
+    def rest(arrays: Any) -> Any:
+        return {name: x for name, x in arrays.items() if name not in averages}
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        moved = {name: (average - 1) * updates[name] for name, average in averages.items()}
+        changes: Any
+        changes, state = learned.update(rest(updates), state, rest(params))
+        scaled = {name: _rule(rules, name).rate * x for name, x in changes.items()}
+        return scaled | moved, state
+
+    return optax.GradientTransformation(lambda params: learned.init(rest(params)), update)

@@ -82,8 +82,18 @@ class Mechanism:
 
 @functools.cache
 def registered(name: str, dims: Dims = DIMS, **options: Any) -> Mechanism:
-    call = build_attention(name, dims, options, nnx.Rngs(0))
-    return Mechanism(lambda *args: call(*args), ATTENTIONS.get(name).traits)
+    call, traits = build_attention(name, dims, options, nnx.Rngs(0)), ATTENTIONS.get(name).traits
+    return Mechanism(of_values(call) if traits.mixer else lambda *args: call(*args), traits)
+
+
+def of_values(mix):
+    """A mixer as a function of q, k, v and mask, so that the same checks hold: v is its input."""
+
+    def call(q, k, v, mask):
+        del q, k
+        return mix(v.reshape(*v.shape[:2], -1), mask).reshape(v.shape)
+
+    return call
 
 
 def inputs(dtype="float32", length=LENGTH, scale=1.0, seed=0, batch=BATCH):
@@ -184,6 +194,8 @@ def check_finite_at_extremes(mechanism, dtype):
     for norm in (0.0, 1e-3, 1.0, 10.0, 100.0):
         q, k, v = inputs(dtype)
         q, k = ((norm * unit(x.astype(np.float32))).astype(x.dtype) for x in (q, k))
+        if mechanism.traits.mixer:  # of all heads together, since that is a token of its input
+            v = (norm * unit(v.astype(np.float32)) / HEADS**0.5).astype(v.dtype)
         found = [mechanism.alone(q, k, v, lengths_mask(LENGTH, 1))]
         for mask in (lengths_mask(LENGTH, 1), lengths_mask(REAL, 0)):
             out, gradients = mechanism.with_gradients(q, k, v, mask)

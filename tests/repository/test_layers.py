@@ -14,7 +14,7 @@ FLOORS = (
     ("errors", "ranges"),
     ("files", "settings", "published", "display"),
     ("contracts", "runtime"),
-    ("conformance",),
+    ("conformance", "layers"),
     ("registry", "data"),
     ("config", "model"),
     ("records",),
@@ -26,7 +26,7 @@ FLOORS = (
 )
 # What stands at the top of the repository, and all that it may import.
 EXTENSIONS = {
-    "attentions": {"contracts", "registry", "runtime"},
+    "attentions": {"contracts", "layers", "registry", "runtime"},
     "tasks": {"contracts", "errors", "files", "registry"},
     "configs": {"tasks"},
 }

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lra_bench.model import layers
-from lra_bench.model.layers import Dense, LayerNorm
+from lra_bench import layers
+from lra_bench.layers import Dense, LayerNorm
 
 B, L, E, F = 3, 11, 5, 7
 
