@@ -234,12 +234,23 @@ def validate(settings: RunSettings) -> None:
         raise UsageError(f"data: {terminal(problem)}") from None
     if settings.data_source not in sources:
         raise unknown(f"data source of {settings.task}", settings.data_source, sources)
-    train = settings.train
+    _check_together(settings)
+
+
+def _check_together(settings: RunSettings) -> None:
+    """Raise UsageError for settings that exclude each other."""
+    train, model = settings.train, settings.model
     if train.batch_size % train.accumulate:
         raise UsageError(
             f"train.accumulate={train.accumulate} does not divide "
             f"train.batch_size={train.batch_size}"
         )
+    if model.positions == "rotary" and ATTENTIONS.get(settings.attention).traits.mixer:
+        raise UsageError(
+            f"model.positions=rotary turns queries and keys; {settings.attention} has none"
+        )
+    if model.positions == "rotary" and model.head_dim % 2:
+        raise UsageError(f"model.positions=rotary: model.head_dim={model.head_dim} must be even")
 
 
 def _check_group(group: str, values: Mapping[str, Any], types: Mapping[str, Any]) -> None:

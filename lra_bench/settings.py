@@ -13,7 +13,8 @@ class ModelSettings:
 
     Attributes:
         num_layers, emb_dim, ffn_dim, num_heads, head_dim: sizes.
-        positions: "learned" or "sinusoidal".
+        positions: "learned" or "sinusoidal", added to the embeddings; or "rotary": queries and keys
+            are turned by angles that grow with the place (RoPE).
         pooling: "mean" over the real tokens, or "cls": the vector of a token that is put first.
         dropout: share of the embedding and of each sublayer's output that is set to zero.
         dropout_bits: the generator of dropout's random bits: "threefry", which gives the same bits
@@ -26,7 +27,7 @@ class ModelSettings:
     ffn_dim: Annotated[int, Range(1, 2**20)]
     num_heads: Annotated[int, Range(1, 2**12)]
     head_dim: Annotated[int, Range(1, 2**12)]
-    positions: Literal["learned", "sinusoidal"]
+    positions: Literal["learned", "sinusoidal", "rotary"]
     pooling: Literal["mean", "cls"]
     dropout: Annotated[float, Range(0, 0.99)]
     dropout_bits: Literal["threefry", "rbg"]

@@ -4,7 +4,6 @@ import functools
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
@@ -12,16 +11,10 @@ from lra_bench.contracts import Dims, Task
 from lra_bench.layers import Dense, LayerNorm, gelu, plus_positions
 from lra_bench.model.dropout import Dropout
 from lra_bench.model.mechanism import attended, build_attention
+from lra_bench.model.positions import rotated, sinusoids
 from lra_bench.registry import ATTENTIONS
 from lra_bench.runtime.mesh import by_token
 from lra_bench.settings import ModelSettings
-
-
-def sinusoids(length: int, dim: int) -> Float[np.ndarray, "l e"]:
-    """Return the positions of Vaswani et al. 2017: sines, then cosines, of geometric periods."""
-    rates = 1e4 ** (-np.arange(0, dim, 2) / dim)
-    angles = np.arange(length)[:, None] * rates
-    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :dim].astype(np.float32)
 
 
 class SelfAttention(nnx.Module):
@@ -37,6 +30,7 @@ class SelfAttention(nnx.Module):
     ) -> None:
         inner = dims.num_heads * dims.head_dim
         self.name, self.heads = attention, (dims.num_heads, dims.head_dim)
+        self.rotary = settings.positions == "rotary"
         linear = functools.partial(Dense, settings.emb_dim, inner, dtype=settings.dtype, rngs=rngs)
         shared = ATTENTIONS.get(attention).traits.shares_query_key
         self.query = linear()
@@ -50,8 +44,9 @@ class SelfAttention(nnx.Module):
     ) -> Float[Array, "b l e"]:
         """Return self-attention over the real tokens; without `rngs` nothing is random."""
         shape = (*x.shape[:2], *self.heads)
-        q = self.query(x).reshape(shape)
-        k = q if self.key is None else self.key(x).reshape(shape)
+        turn = rotated if self.rotary else lambda x: x
+        q = turn(self.query(x).reshape(shape))
+        k = q if self.key is None else turn(self.key(x).reshape(shape))
         v = self.value(x).reshape(shape)
         attention = attended(self.name, self.attend, q, k, v, mask, rngs=rngs)
         return self.out(attention.reshape(*x.shape[:2], -1))
@@ -116,6 +111,7 @@ class Encoder(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         self.pad_id, self.dtype = task.pad_id, settings.dtype
+        self.rotary = settings.positions == "rotary"
         self.cls_id = task.vocab_size if settings.pooling == "cls" else None
         length = task.max_len + (self.cls_id is not None)
         # Embeddings stay in float32: the gradient of a vector is a sum over all tokens that use it.
@@ -141,8 +137,10 @@ class Encoder(nnx.Module):
         return self.pooled(self.norm(x), mask)
 
     def embedded(self, tokens: Int[Array, "b l"]) -> Float[Array, "b l e"]:
-        """Return the vectors of tokens and positions, added."""
-        x = plus_positions(self.embed(tokens), self._positions(tokens.shape[1]))
+        """Return the vectors of tokens and positions, added; rotary ones come in later."""
+        x = self.embed(tokens)
+        if not self.rotary:
+            x = plus_positions(x, self._positions(tokens.shape[1]))
         return x.astype(self.dtype)
 
     def _with_mask(self, tokens: Int[Array, "b l"]) -> tuple[Int[Array, "b m"], Bool[Array, "b m"]]:

@@ -10,7 +10,6 @@ from flax import nnx
 from paired_task import Paired
 
 from lra_bench.model.classifier import Classifier
-from lra_bench.model.encoder import sinusoids
 from lra_bench.registry import ATTENTIONS
 from lra_bench.settings import ModelSettings
 from lra_bench.tasks.listops import ListOps
@@ -53,10 +52,10 @@ def test_padding_changes_nothing(attention, pooling):
     np.testing.assert_allclose(full, cut, atol=2e-5)
 
 
-@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_the_order_of_tokens_matters(positions, pooling):
-    model = jax.jit(build(positions=positions, pooling=pooling))
+    model = jax.jit(build(positions=positions, pooling=pooling, head_dim=6))
     ids = tokens(real=40)
     assert not np.allclose(model(ids), model(ids[:, ::-1]), atol=1e-4)
 
@@ -107,7 +106,7 @@ def test_without_a_padding_id_every_token_is_real():
 
 
 def test_mechanisms_differ_in_nothing_but_attention():
-    """Same parameters outside the mechanism, but for the key that Reformer shares."""
+    """Same parameters outside the mechanism, but for projections that some share or replace."""
 
     def shapes(attention):
         model = nnx.eval_shape(lambda: build.__wrapped__(attention=attention))
@@ -117,14 +116,6 @@ def test_mechanisms_differ_in_nothing_but_attention():
     plain = shapes("softmax")
     for attention in ATTENTIONS.names():
         found = shapes(attention)
-        if ATTENTIONS.get(attention).traits.shares_query_key:
-            assert found == {path: s for path, s in plain.items() if "key" not in path}
-        else:
-            assert found == plain
-
-
-def test_sinusoids_are_those_of_the_paper():
-    table = sinusoids(7, 6)
-    rate = 1e4 ** (-2 / 6)
-    np.testing.assert_allclose(table[5, 1], np.sin(5 * rate), rtol=1e-5)
-    np.testing.assert_allclose(table[5, 4], np.cos(5 * rate), rtol=1e-5)
+        traits = ATTENTIONS.get(attention).traits
+        without = [*traits.shares_query_key * ["key"], *traits.mixer * ["attention"]]
+        assert found == {path: s for path, s in plain.items() if not {*without} & {*path}}
