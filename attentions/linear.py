@@ -7,7 +7,7 @@ from lra_bench.attentions._favor.features import elu_features
 from lra_bench.registry import register_attention
 
 
-@register_attention("linear", equivariant=True)
+@register_attention("linear", equivariant=True, family="kernel")
 def linear(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],

@@ -21,7 +21,7 @@ from lra_bench.registry import register_attention
 _PROJECTED = 256
 
 
-@register_attention("linformer")
+@register_attention("linformer", family="low-rank")
 class Linformer(nnx.Module):
     """Compute softmax(Q (E K)^T / sqrt(d)) (F V), Eq. (7) of Wang et al.
 

@@ -13,7 +13,7 @@ Kernel = Literal[
 ]
 
 
-@register_attention("performer-generalized", equivariant=True)
+@register_attention("performer-generalized", equivariant=True, family="kernel")
 class PerformerGeneralized(GeneralizedAttention):
     """Compute generalized attention, Eq. (4), with any kernel of Appendix D.3.
 

@@ -9,7 +9,7 @@ from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 
-@register_attention("performer-relu", equivariant=True)
+@register_attention("performer-relu", equivariant=True, family="kernel")
 class PerformerRelu(GeneralizedAttention):
     """Compute generalized attention, Eq. (4), with the ReLU kernel.
 

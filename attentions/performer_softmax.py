@@ -14,7 +14,7 @@ from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 
-@register_attention("performer-softmax", equivariant=True)
+@register_attention("performer-softmax", equivariant=True, family="kernel")
 class PerformerSoftmax(nnx.Module):
     """Approximate softmax attention by positive orthogonal random features (FAVOR+).
 

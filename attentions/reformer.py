@@ -28,7 +28,7 @@ _SELF_PENALTY = 1e5
 _LARGEST_SINGLE_HASH = 64
 
 
-@register_attention("reformer", shares_query_key=True)
+@register_attention("reformer", shares_query_key=True, family="learned-pattern")
 class Reformer(nnx.Module):
     """Attend within hash buckets, with shared queries and keys (LSH), Section 2 of Kitaev et al.
 

@@ -12,6 +12,11 @@ from lra_bench.ranges import Range as Range  # what tasks and attentions declare
 from lra_bench.ranges import hints_of, valid
 
 SPLITS = ("train", "validation", "test")
+# What mechanisms have in common, after Tay et al. 2020, arXiv:2009.06732, Fig. 2. Figures of many
+# mechanisms have a colour for each.
+FAMILIES = (
+    "kernel", "low-rank", "fixed-pattern", "learned-pattern", "recurrent", "convolution", "other",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,14 @@ class AttentionTraits:
         shares_query_key: queries and keys have one projection; `q` and `k` are the same array.
         mixer: it is a function of (x, mask) with x (b, l, e), the input of the block, and takes the
             place of the whole self-attention; others are functions of (q, k, v, mask).
+        family: one of `FAMILIES`; of no meaning if it is exact.
     """
 
     exact: bool = False
     equivariant: bool = False
     shares_query_key: bool = False
     mixer: bool = False
+    family: str = "other"
 
     @property
     def arrays(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -28,7 +28,7 @@ from lra_bench.conformance import (
     options_of,
     quoted_value,
 )
-from lra_bench.contracts import AttentionTraits, Task
+from lra_bench.contracts import FAMILIES, AttentionTraits, Task
 from lra_bench.display.escape import terminal
 from lra_bench.errors import UsageError, unknown
 from lra_bench.ranges import COUNT, type_of
@@ -325,6 +325,7 @@ def register_attention(
     equivariant: bool = False,
     shares_query_key: bool = False,
     mixer: bool = False,
+    family: str = "other",
 ) -> Callable[[Target], Target]:
     """Register a mechanism: a function of (q, k, v, mask), or an `nnx.Module` class.
 
@@ -338,9 +339,13 @@ def register_attention(
     """
     if not isinstance(name, str):
         raise ValueError('needs a name: @register_attention("my-name")')
-    traits = AttentionTraits(exact, equivariant, shares_query_key, mixer)
-    if not all(isinstance(promise, bool) for promise in astuple(traits)):
+    promises = (exact, equivariant, shares_query_key, mixer)
+    if not all(isinstance(promise, bool) for promise in promises):
         raise ValueError(f"attention {quoted_value(name)}: a promise is neither True nor False")
+    if family not in FAMILIES:
+        valid = ", ".join(FAMILIES)
+        raise ValueError(f"attention {quoted_value(name)}: family={family!r}: valid: {valid}")
+    traits = AttentionTraits(*promises, family)
 
     def register(target: Target) -> Target:
         check_mechanism(name, target, traits.arrays)
@@ -397,3 +402,14 @@ def is_exact(attention: str) -> bool:
         return ATTENTIONS.get(attention).traits.exact
     except UsageError:
         return False
+
+
+def family_of(attention: str) -> str:
+    """Return "exact", "bound" for identity, or the family that a mechanism registers."""
+    if attention == IDENTITY:
+        return "bound"
+    try:
+        traits = ATTENTIONS.get(attention).traits
+    except UsageError:
+        return "other"
+    return "exact" if traits.exact else traits.family

@@ -4,7 +4,7 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ COLOURS = (
     "#332288",
 )  # fmt: skip
 MARKERS = "osD^vP*Xh"
+_BROKEN = (0, (6, 1.5, 1.5, 1.5))
 DPI = 200
 
 
@@ -32,7 +33,7 @@ def series_style(index: int) -> dict[str, Any]:
         "marker": MARKERS[(colour + turn) % len(MARKERS)],
         "markersize": 5,
         "linewidth": 1.4,
-        "linestyle": ("-", (0, (6, 1.5, 1.5, 1.5)))[turn % 2],
+        "linestyle": ("-", _BROKEN)[turn % 2],
     }
 
 
@@ -40,14 +41,41 @@ def series_style(index: int) -> dict[str, Any]:
 _BOUND = {"color": "black", "linestyle": "--", "marker": "", "linewidth": 1.4}
 
 
-def looks(
-    exact: Iterable[str], others: Iterable[str], bounds: Iterable[str]
-) -> dict[str, dict[str, Any]]:
-    """Return a style for each label: exact attentions have broken lines, bounds dashed black."""
-    styles = {label: dict(_BOUND) for label in bounds}
-    for names, is_exact in ((exact, True), (others, False)):
-        for index, label in enumerate(sorted(set(names))):
+def looks(families: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return a style for each label, from its family: "exact", "bound" or another.
+
+    Exact attentions have broken lines, bounds are dashed black. If there are more labels than
+    colours, a colour stands for a family; see `have_family_colours`.
+    """
+    styles = {label: dict(_BOUND) for label, family in families.items() if family == "bound"}
+    exact = sorted(label for label, family in families.items() if family == "exact")
+    others = sorted(families.keys() - {*styles, *exact})
+    if have_family_colours(families):
+        return styles | _by_family({label: families[label] for label in [*exact, *others]})
+    for labels, is_exact in ((exact, True), (others, False)):
+        for index, label in enumerate(labels):
             styles[label] = series_style(_series(index, exact=is_exact))
+    return styles
+
+
+def have_family_colours(families: Mapping[str, str]) -> bool:
+    """Return whether a colour stands for a family, because there are too many labels."""
+    own = [family for family in families.values() if family not in ("exact", "bound")]
+    return len(own) > len(COLOURS)
+
+
+def _by_family(families: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return styles with a colour for each family, and a marker and dashes for each label in it."""
+    names, styles = sorted({*families.values()} - {"exact"}), {}
+    for number, family in enumerate(["exact", *names]):
+        members = [label for label, its in families.items() if its == family]
+        for place, label in enumerate(members):
+            turn, marker = divmod(place, len(MARKERS))
+            # Of 9 x 9 series, the first 9 of each colour have whole lines, the next broken ones.
+            style = series_style(turn * len(COLOURS) + (number - 1) % len(COLOURS))
+            styles[label] = {**style, "marker": MARKERS[marker]}
+            if family == "exact":
+                styles[label] |= {"color": "black", "linestyle": _BROKEN}
     return styles
 
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from lra_bench.display.figures import COLOURS, looks
-from lra_bench.registry import IDENTITY, is_exact
+from lra_bench.leaderboard.results import Result
+from lra_bench.registry import family_of
 from lra_bench.report.inputs import RunTable
 from lra_bench.report.markup import Html, tag
 from lra_bench.scaling.rows import Measured
@@ -13,16 +14,17 @@ Styles = dict[str, dict[str, Any]]
 
 def styles(tables: list[RunTable], rows: list[Measured]) -> Styles:
     """Return the style of each attention in both kinds of records, by label."""
-    kinds = {row.label: (row.exact, row.attention) for row in rows}
+    families = {row.label: family_of(row.attention) for row in rows}
     for run_table in tables:
         for result in run_table.results:
-            name = result.attention_name
-            # A run that started with another's parameters is no bound and no reference.
-            plain = result.runs[0].init_from is None
-            kinds[result.attention] = (plain and is_exact(name), name if plain else "")
-    exact = [label for label, (is_exact_one, _) in kinds.items() if is_exact_one]
-    bounds = [label for label, (_, name) in kinds.items() if name == IDENTITY]
-    return looks(exact, [x for x in kinds if x not in {*exact, *bounds}], bounds)
+            families[result.attention] = _family(result)
+    return looks(families)
+
+
+def _family(result: Result) -> str:
+    """Return the family; a run that started with another's parameters is no bound, not exact."""
+    family, changed = family_of(result.attention_name), result.runs[0].init_from is not None
+    return "other" if changed and family in ("exact", "bound") else family
 
 
 def sample(style: dict[str, Any]) -> Html:

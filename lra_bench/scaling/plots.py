@@ -3,7 +3,7 @@
 import re
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from lra_bench.display import escape
-from lra_bench.display.figures import log_axes, looks
-from lra_bench.registry import IDENTITY
+from lra_bench.display.figures import have_family_colours, log_axes, looks
+from lra_bench.registry import family_of
 from lra_bench.scaling.groups import PASSES, Comparable, Heading
 from lra_bench.scaling.rows import Measured
 
@@ -129,10 +129,7 @@ def _has_line(group: Comparable, value: Callable[[Measured], Any]) -> bool:
 
 def _styles(groups: Iterable[Comparable]) -> Styles:
     """Return one look for each attention in all figures."""
-    rows = {row.label: row for group in groups for row in group.rows}
-    bounds = [label for label, row in rows.items() if row.attention == IDENTITY]
-    exact = [label for label, row in rows.items() if row.exact and label not in bounds]
-    return looks(exact, rows.keys() - {*bounds, *exact}, bounds)
+    return looks({row.label: family_of(row.attention) for group in groups for row in group.rows})
 
 
 def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
@@ -227,7 +224,7 @@ def _legend(
     signs: list[Line2D],
     drawn: Callable[[Measured], Any],
 ) -> None:
-    """Draw a legend beside the panels, in the order of the tables.
+    """Draw a legend beside the panels in the order of the tables; by family if that has a colour.
 
     Args:
         figure: to draw it in.
@@ -236,15 +233,23 @@ def _legend(
         signs: more entries.
         drawn: tells whether a row is drawn.
     """
-    labels = {row.label for group in groups for row in group.rows if drawn(row)}
-    names = {label: group.shown(label, _OPTIMUM)
-             for group in reversed(groups) for label in group.labels()}  # fmt: skip
-    entries = [
-        Line2D([], [], label=escape.figure(name), **styles[label])
-        for label, name in names.items()
-        if label in labels
-    ]
+    drawn_ones = {row.label: row for group in groups for row in group.rows if drawn(row)}
+    lines = {
+        label: Line2D([], [], label=escape.figure(group.shown(label, _OPTIMUM)), **styles[label])
+        for group in reversed(groups)
+        for label in group.labels()
+        if label in drawn_ones
+    }
+    families = {label: family_of(drawn_ones[label].attention) for label in lines}
+    entries = _by_family(lines, families) if have_family_colours(families) else lines.values()
     figure.legend(handles=[*entries, *signs], loc="outside right center", fontsize=8.5)
+
+
+def _by_family(lines: dict[str, Line2D], families: dict[str, str]) -> Iterator[Line2D]:
+    """Yield the lines of each family below its name."""
+    for family in dict.fromkeys(families.values()):
+        yield Line2D([], [], linestyle="", label=f"{family}:")
+        yield from (line for label, line in lines.items() if families[label] == family)
 
 
 def _memory(groups: list[Comparable], styles: Styles) -> Figure:

@@ -75,6 +75,22 @@ class TestFigures:
         assert len({look["color"] for look in looks.values()}) == 7
         assert {name for name, look in looks.items() if look["linestyle"] != "-"} == set(exact)
 
+    def test_many_mechanisms_have_the_colour_of_their_family(self, monkeypatch):
+        families = {"bound": 1, "exact": 3, "kernel": 11, "low-rank": 4, "other": 3}
+        of = {f"{family}-{n}": family for family, count in families.items() for n in range(count)}
+        looks = figures.looks(of)
+        styles = {(it["color"], it["marker"], str(it["linestyle"])) for it in looks.values()}
+        assert len(styles) == len(of)
+        for family in ("kernel", "low-rank", "other"):
+            assert len({looks[name]["color"] for name, its in of.items() if its == family}) == 1
+        assert len({looks[f"{family}-0"]["color"] for family in families}) == 4  # two are black
+        monkeypatch.setattr(plots, "family_of", of.get)
+        lines = [it for name in of for it in law(name, 0.01, 1.0)]
+        time, *_ = plots.plots([the_group(lines)])
+        (legend,) = time.figure.legends
+        texts = [text.get_text() for text in legend.get_texts()]
+        assert texts.index("kernel:") < texts.index("kernel-10") < texts.index("low-rank:")
+
     def test_svg_and_png(self, tmp_path):
         time, _ = plots.plots([the_group(sweep())])
         for name in ("a.svg", "b.svg", "a.png"):
