@@ -1,17 +1,36 @@
 """Write markdown about the attentions and tasks, from the registry and the presets."""
 
 import dataclasses
+import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+import jax
+from flax import nnx
+
 from lra_bench import published
-from lra_bench.config import presets
-from lra_bench.contracts import SPLITS, Source
+from lra_bench.config import make_settings, presets
+from lra_bench.contracts import SPLITS, Dims, Source
+from lra_bench.efficiency import records
 from lra_bench.leaderboard.board import in_order
-from lra_bench.registry import ATTENTIONS, TASKS, Entry, Registry
+from lra_bench.model.mechanism import build_attention
+from lra_bench.registry import (
+    ATTENTIONS,
+    REFERENCE,
+    TASKS,
+    Entry,
+    Registry,
+    family_of,
+    make_task,
+)
 from lra_bench.report.docstring import Docstring, parse
+from lra_bench.scaling.fits import Fit
+from lra_bench.scaling.groups import groups
+from lra_bench.scaling.rows import from_lines
+from lra_bench.training.learner import count_parameters
 
 PRESETS = ("smoke", "mini", "small", "paper")
 # Characters that markdown would interpret, outside of words.
@@ -94,14 +113,54 @@ def _references(docstring: Docstring) -> str:
 def _attention_row(entry: Entry[Any]) -> dict[str, str]:
     docstring = _docstring(entry)
     body = " ".join([*docstring.about, docstring.cost])
+    time, memory = _exponents().get(entry.name, ("", ""))
     return {
         "name": f"[`{entry.name}`](#{entry.name})",
-        "what": joined(entry.summary),
+        "family": family_of(entry.name),
+        "form": "mixer" if entry.traits.mixer else "attention",
         "time": _cost(body, "time"),
         "memory": _cost(body, "memory"),
+        "exponents": f"{time}, {memory}" if time and memory else "",
         "causal": "yes" if entry.supports_causal else "no",
-        "options": ", ".join(f"`{name}`" for name in entry.options() if name != "causal"),
+        "order": "no" if entry.traits.equivariant else "yes",
+        "length": "fixed" if _has_fixed_length(entry) else "any",
+        "parameters": f"{_parameters(entry.name) / _parameters(REFERENCE):.2f}",
+        "published average": _published_average(entry.name),
     }
+
+
+@functools.cache
+def _exponents() -> dict[str, tuple[str, str]]:
+    """Return the measured exponents of time and memory of each attention, from the records."""
+    lines = records.collect([Path("results/efficiency/cpu-attention")])
+    (group,) = (g for g in groups(from_lines(lines)) if g.first.direction == "backward")
+
+    def text(fit: Fit | None) -> str:
+        return f"{fit.exponent:.2f}" if fit else ""
+
+    return {
+        name: (text(group.exponent_of_time(name)), text(group.exponent_of_memory(name)[0]))
+        for name in group.labels()
+    }
+
+
+def _has_fixed_length(entry: Entry[Any]) -> bool:
+    """Return whether a mechanism refuses a sequence longer than that for which it was built."""
+    attend = build_attention(entry.name, Dims(2, 4, 16), {}, nnx.Rngs(0))
+    sizes = ((8,),) if entry.traits.mixer else 3 * ((2, 4),)
+    tokens = (jax.ShapeDtypeStruct((1, 32, *size), "float32") for size in sizes)
+    try:
+        jax.eval_shape(attend, *tokens, jax.ShapeDtypeStruct((1, 32), "bool"))
+    except ValueError:
+        return True
+    return False
+
+
+@functools.cache
+def _parameters(attention: str) -> int:
+    """Return the parameters of a model of preset small on ListOps."""
+    settings = make_settings("listops", attention, "small", 0)
+    return count_parameters(make_task("listops", settings.data), settings)
 
 
 def _cost(text: str, quantity: str) -> str:
