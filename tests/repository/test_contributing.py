@@ -96,7 +96,7 @@ def test_an_attention_works_as_told(printed):
     tests, run, table = printed[ATTENTION]
     assert re.search(r"1[0-9] passed", tests)
     assert "test accuracy" in run
-    assert "| efficient" in table
+    assert "| taylor" in table
 
 
 def test_a_task_works_as_told(printed):
@@ -109,7 +109,7 @@ def test_a_task_works_as_told(printed):
 
 @pytest.mark.usefixtures("printed")
 def test_what_is_added_gets_its_part_of_the_documents(checkout):
-    assert "### efficient\n" in (checkout / "docs/attentions.md").read_text()
+    assert "### taylor\n" in (checkout / "docs/attentions.md").read_text()
     assert "### same-ends\n" in (checkout / "docs/tasks.md").read_text()
 
 
