@@ -519,8 +519,8 @@ def _window(length: int, width: int) -> Array:
 def _filled(batch: Batch, block: int) -> tuple[Array, Array, Array, Array]:
     """Append 1 to `block` zeros that count as real, so that the length is a multiple of `block`."""
     extra = ((0, 0), (0, block - batch.mask.shape[1] % block))
-    arrays = [np.pad(array, (*extra, (0, 0), (0, 0))) for array in (batch.q, batch.k, batch.v)]
-    return *arrays, np.pad(batch.mask, extra, constant_values=True)
+    q, k, v = (np.pad(array, (*extra, (0, 0), (0, 0))) for array in (batch.q, batch.k, batch.v))
+    return q, k, v, np.pad(batch.mask, extra, constant_values=True)
 
 
 def _strided(array: Array, size: int) -> Array:
@@ -631,13 +631,13 @@ def _gaussian(x: Array, y: Array) -> Array:
 
 def _coarser(q: Array, k: Array, v: Array, mask: Array) -> tuple[Array, Array, Array, Array]:
     """Return means of two queries and of two keys, sums of two values; padding is left out."""
-    real = mask[..., None].astype(float)
-    sums = [
-        (array * real).reshape(*array.shape[:2], -1, 2, array.shape[-1]).sum(3)
+    pairs = mask.reshape(*mask.shape[:2], -1, 2)
+    q_sum, k_sum, v_sum = (
+        (array.reshape(*pairs.shape, array.shape[-1]) * pairs[..., None]).sum(3)
         for array in (q, k, v)
-    ]
-    count = np.maximum(real.reshape(*sums[0].shape[:3], 2).sum(-1, keepdims=True), 1)
-    return sums[0] / count, sums[1] / count, sums[2], real.reshape(*sums[0].shape[:3], 2).any(-1)
+    )
+    count = np.maximum(pairs.sum(-1, keepdims=True), 1)
+    return q_sum / count, k_sum / count, v_sum, pairs.max(-1)
 
 
 def _block_sums(q: Array, k: Array, v: Array, mask: Array, *, swapped: bool) -> tuple[Array, Array]:

@@ -31,7 +31,7 @@ def fnet(batch: Batch) -> Array:
     Source:
         google-research/google-research@1d4d2f1aa6f2883a790d2ae46a6ee8ab150d8f31:f_net/layers.py:FourierTransform
     """
-    return np.fft.fft2(batch.x).real
+    return np.real(np.fft.fft2(batch.x))
 
 
 def s4(batch: Batch) -> Array:
@@ -72,7 +72,7 @@ def s5(batch: Batch) -> Array:
     inputs = batch.x @ weights(width, 8)
     back = _scanned(inputs[:, ::-1], decay)[:, ::-1]
     states = np.concatenate([_scanned(inputs, decay), back], axis=-1)
-    return 2 * (states @ weights(16, width, seed=1)).real + batch.x
+    return 2 * np.real(states @ weights(16, width, seed=1)) + batch.x
 
 
 def mega(batch: Batch) -> Array:
