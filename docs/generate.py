@@ -9,6 +9,7 @@ one of
     lra-bench ...                  the output of that command
     lra-bench ... | table WORD..   the rows of the one table there whose heading has these words
     docs/facts.py NAME             the text of that function in docs/facts.py
+    python benchmarks/NAME.py      the output of that script, which must be the same everywhere
     a copy of FILE                 the file
 """
 
@@ -18,6 +19,7 @@ import functools
 import io
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -76,6 +78,8 @@ def made(command: str) -> str:
         return printed(shlex.split(source)[1:])
     if source.startswith("a copy of "):
         return Path(source.removeprefix("a copy of ")).read_text()
+    if source.startswith("python benchmarks/"):
+        return run(source.removeprefix("python "))
     name = source.removeprefix("docs/facts.py ")
     return FACTS[name]() if name in FACTS else sys.exit(f"unknown command of a block: {command}")
 
@@ -86,6 +90,12 @@ def printed(argv: list[str]) -> str:
         if cli.main(argv):
             sys.exit(f"lra-bench {shlex.join(argv)} failed")
     return out.getvalue()
+
+
+def run(script: str) -> str:
+    """Return the standard output of a script of this repository, run in its own process."""
+    command = [sys.executable, str(ROOT / script)]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def one_table(text: str, words: list[str]) -> str:

@@ -236,9 +236,9 @@ def _results(record: "Record", test: "Score", validation: "Score") -> Iterator[t
         yield "zero-shot", f"{zero_shot.accuracy:.1%} {remark}"
     yield "chance", f"{record.chance:.1%} (always the commonest answer)"
     rows = of(record.attention, record.task)
+    for index, row in enumerate(rows):
+        yield "" if index else "published", f"{row.accuracy[record.task]:.1f} % {row.source}"
     if rows:
-        texts = (f"{row.accuracy[record.task]:.1f} % {row.source}" for row in rows)
-        yield "published", ", ".join(texts)
         yield "", "(full-size settings; compare with presets small and paper)"
     if record.steps_per_second:
         yield "speed", f"{record.steps_per_second:.2f} steps/s"

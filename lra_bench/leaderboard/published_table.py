@@ -11,9 +11,6 @@ from lra_bench.display.tables import render as render_table
 from lra_bench.leaderboard.board import AVERAGES, ORDER
 from lra_bench.published import Published
 
-# Percentage points by which an average of figures rounded to two digits may be off.
-_ROUNDING = 0.011
-
 
 def rows_beside(attentions: Iterable[str], tasks: Sequence[str]) -> list[Published]:
     """Return the published rows of these attentions on any of these tasks."""
@@ -34,9 +31,11 @@ def render(style: str, rows: Sequence[Published], tasks: Sequence[str]) -> list[
         return []
     notes = (
         "Published figures, each in its source's own setting, with other sizes and training; "
-        "averages are made of them here, and only where every task has one."
+        "averages are made of them here, and only where every task has one. FAIL means chance, and "
+        "counts in no average."
     )
-    return [render_table(style, "published", _table(rows, tasks), notes + _misprints(rows))]
+    notes += _others(rows, tasks) + _misprints(rows)
+    return [render_table(style, "published", _table(rows, tasks), notes)]
 
 
 def _table(rows: Sequence[Published], tasks: Sequence[str]) -> pd.DataFrame:
@@ -59,20 +58,41 @@ def _row(row: Published, tasks: Sequence[str], counts: Sequence[int]) -> dict[st
 
 def _average(row: Published, count: int) -> float | None:
     """Return the average over the five or the six tasks, in percent; None if one is missing."""
-    tasks = AVERAGES[count]
-    if not set(tasks) <= row.accuracy.keys():
-        return None
-    return sum(row.accuracy[task] for task in tasks) / count
+    return row.mean(AVERAGES[count])
+
+
+def _others(rows: Sequence[Published], tasks: Sequence[str]) -> str:
+    """Return a sentence on rows that lack one of the five tasks, if the table has all five."""
+    if not set(AVERAGES[5]) <= set(tasks):
+        return ""
+    lacking = [row for row in rows if _average(row, 5) is None and len(row.tasks) > 1]
+    others = [
+        f"{row.model} [{row.source}] {row.mean(row.tasks):.2f} of {', '.join(row.tasks)}"
+        for row in lacking
+    ]
+    return f" Averages of other tasks: {'; '.join(others)}." if others else ""
 
 
 def _misprints(rows: Sequence[Published]) -> str:
-    """Return a sentence on printed averages that differ from those of the figures beside them."""
-    misprints = []
-    for row in rows:
-        average = _average(row, 6) or _average(row, 5)
-        if average and row.average and abs(average - row.average) > _ROUNDING:
-            misprints.append(f"{row.model} [{row.source}] {row.average:.2f}, not {average:.2f}")
+    """Return a sentence on printed averages that are none of the figures beside them."""
+    misprints = [
+        f"{row.model} [{row.source}] {row.average:.2f}, not {row.mean(row.tasks):.2f}"
+        for row in rows
+        if row.average and len(row.tasks) > 1 and not _agrees(row, row.average)
+    ]
     return f" Averages that are printed otherwise: {'; '.join(misprints)}." if misprints else ""
+
+
+def _agrees(row: Published, printed: float) -> bool:
+    """Return whether a printed average is that of five, six or all tasks, but for rounding."""
+    digits = max(_digits(figure) for figure in (*row.accuracy.values(), printed))
+    means = (row.mean(tasks) for tasks in (*AVERAGES.values(), row.tasks))
+    return any(mean and abs(mean - printed) < 1.1 * 10**-digits for mean in means)
+
+
+def _digits(figure: float) -> int:
+    """Return the number of digits after the point."""
+    return len(str(figure).partition(".")[2])
 
 
 def figures() -> list[dict[str, Any]]:

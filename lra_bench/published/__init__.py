@@ -5,22 +5,75 @@ The CSV files in this folder hold the figures as the sources print them; see doc
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from statistics import fmean
 
-# The names under which the sources publish each mechanism.
+# The names under which the sources publish each mechanism. Mechanisms that are not registered are
+# ignored.
 _NAMES = {
-    "softmax": ("Transformer", "Standard", "Self-Attention"),
-    "performer-softmax": ("Performer", "Favor-256 (redraw)"),
-    "performer-relu": ("Performer",),
-    "linformer": ("Linformer", "Linformer-seq/4 (no redraw)"),
-    "linear": ("Linear Trans.",),
-    "reformer": ("Reformer",),
+    "softmax": (
+        "Transformer",
+        "Standard",
+        "Self-Attention",
+        "XFM (re-run by MEGA)",
+        "Transformer (re-run by FlashAttention)",
+        "Transformer (as in LUNA 2025)",
+        "Softmax ('OT', original Transformer; Spectraformer's run)",
+    ),
+    "performer-softmax": (
+        "Performer",
+        "Favor-256 (redraw)",
+        "Performer (re-run by FlashAttention)",
+        "PosRF-ORF (Spectraformer's run)",
+    ),
+    "performer-relu": ("Performer", "Performer (re-run by FlashAttention)"),
+    "favor-plus-plus": ("OPRF-OR (Spectraformer's run)",),
+    "favor-sharp": ("SADERF-ORF (Spectraformer's run)",),
+    "linformer": (
+        "Linformer",
+        "Linformer-seq/4 (no redraw)",
+        "Linformer (re-run by FlashAttention)",
+        "Linformer (Spectraformer's run)",
+    ),
+    "linear": ("Linear Trans.", "Linear Attention (re-run by FlashAttention)"),
+    "reformer": (
+        "Reformer",
+        "Reformer (re-run by FlashAttention)",
+        "Reformer (Spectraformer's run)",
+    ),
+    "local": ("Local Attention", "Local Attention (re-run by FlashAttention)"),
+    "sparse": ("Sparse Trans.",),
+    "longformer": ("Longformer",),
+    "sinkhorn": ("Sinkhorn Trans.",),
+    "synthesizer": ("Synthesizer",),
+    "bigbird": ("BigBird", "Big Bird (Spectraformer's run)"),
+    "nystromformer": (
+        "Nystromformer",
+        "Nystromformer-128",
+        "Nystromformer (as in S4)",
+        "Nystromformer (own paper)",
+        "Nystromformer (re-run 2025/26)",
+        "Nystromformer (Spectraformer's run)",
+    ),
+    "skyformer": ("Skyformer", "Skyformer (Spectraformer's run)"),
+    "cosformer": ("cosFormer (HGRN's run)",),
+    "h-transformer": ("H-Transformer-1D",),
+    "luna": ("Luna-256 (as in MEGA)", "Luna-256 (as in S4)"),
+    "fnet": ("FNet", "FourierMix"),
+    "s4": ("S4", "S4-v1", "S4-v2", "S4-v2 (re-run by MEGA)"),
+    "s4d": ("S4D-LegS",),
+    "s5": ("S5", "S5 (re-run by FRACTAL)"),
+    "mega": ("MEGA", "MEGA-chunk"),
+    "long-conv": ("SGConv",),
+    "lion": ("LION-LIT", "LION-S (w/ HIPPO)", "LION-D (w/ HIPPO)"),
 }
 _TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
-# The kernel of each source's "Performer", where the source tells.
-_KERNEL = {"nystromformer": "performer-relu", "xformers": "performer-softmax"}
+# The kernel of each source's "Performer", where its code tells. Nystromformer and Skyformer choose
+# a ReLU kernel, but not the option without which performer-pytorch ignores that choice.
+_KERNEL = dict.fromkeys(("nystromformer", "skyformer", "xformers"), "performer-softmax")
 
 
 @dataclass(frozen=True)
@@ -28,7 +81,7 @@ class Published:
     """A published row holds the accuracies of one model in one source, in percent.
 
     Attributes:
-        source: the name of the source.
+        source: the name of the source, with an identifier at arXiv only if that was not checked.
         model: the name of the model in the source.
         accuracy: accuracy by task, in percent, without the tasks at which the model failed.
         failed: the tasks at which the model failed.
@@ -41,15 +94,53 @@ class Published:
     failed: frozenset[str] = frozenset()
     average: float | None = None
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Return the tasks that have a figure, in the order of tables."""
+        return tuple(task for task in _TASKS if task in self.accuracy)
+
+    def mean(self, tasks: Sequence[str]) -> float | None:
+        """Return the mean of the figures of these tasks, in percent; None if one is missing.
+
+        A task at which the model failed has no figure: it counts neither as chance nor as 0.
+        """
+        if not tasks or not set(tasks) <= self.accuracy.keys():
+            return None
+        return fmean(self.accuracy[task] for task in tasks)
+
 
 @cache
 def results() -> tuple[Published, ...]:
-    """Return every published row: Table 1 of the LRA paper, then later results of others."""
+    """Return every published row: Table 1 of the LRA paper, later results, then those of rivals.
+
+    Rows without figures, and rows of rivals that only repeat figures of an earlier row, are left
+    out.
+    """
     paper = [
         {**row, "source": "LRA paper", "avg": row["avg_printed"]}
         for row in _read("lra_paper_table1")
     ]
-    return tuple(map(_published, [*paper, *_read("later_results")]))
+    rows = list(map(_published, [*paper, *_read("later_results")]))
+    for row in map(_published, map(_of_rival, _read("rivals"))):
+        if row.accuracy and not any(_repeats(row, earlier) for earlier in rows):
+            rows.append(row)
+    return tuple(rows)
+
+
+def _of_rival(row: dict[str, str]) -> dict[str, str]:
+    """Return a row of rivals.csv with the columns of later_results.csv.
+
+    The first clause of the source says where the figures were read.
+    """
+    source = row["source"].partition(";")[0].replace(" paper text", " paper")
+    if row["arxiv_checked"] == "no":
+        source += f", arXiv:{row['arxiv']} not checked"
+    return {**row, "source": source, "avg": row["avg_printed"]}
+
+
+def _repeats(row: Published, earlier: Published) -> bool:
+    """Return whether an earlier row has all figures and failures of a row."""
+    return row.accuracy.items() <= earlier.accuracy.items() and row.failed <= earlier.failed
 
 
 def _published(row: dict) -> Published:
