@@ -20,7 +20,6 @@ from lra_bench.attentions._common import (
     head_major,
     summed,
     token_major,
-    without_padding,
 )
 from lra_bench.runtime.mesh import platform
 
@@ -106,20 +105,20 @@ class Blocks:
         count = -(-length // block)
         before, after = min(before, count - 1), min(after, count - 1)
         keys = (before + 1 + after) * block + others
-        limit = _CPU_BYTES if platform() == "cpu" else _BYTES
-        most = max(limit // (4 * batch * heads * keys * block), before, after, 1)
-        groups = -(-count // most)
-        return cls(length, block, before, after, -(-count // groups), groups)
+        least = max(before, after, 1)
+        size = pieces_at_once(4 * batch * heads * keys * block, count, least)
+        return cls(length, block, before, after, size, -(-count // size))
 
     @property
     def keys(self) -> int:
         """Return s, the keys of a window."""
         return (self.before + 1 + self.after) * self.block
 
-    def grouped(self, x: Array) -> Array:
-        """Cut tokens (b, l, ...) into groups (n, b, g c, ...); zeros fill the last."""
+    def grouped(self, x: Array, fill: float = 0) -> Array:
+        """Cut tokens (b, l, ...) into groups (n, b, g c, ...); `fill` is at the end of the last."""
         tokens = self.groups * self.size * self.block
-        x = jnp.pad(x, [(0, 0), (0, tokens - self.length)] + [(0, 0)] * (x.ndim - 2))
+        ends = [(0, 0), (0, tokens - self.length)] + [(0, 0)] * (x.ndim - 2)
+        x = jnp.pad(x, ends, constant_values=fill)
         return jnp.moveaxis(x.reshape(len(x), self.groups, -1, *x.shape[2:]), 1, 0)
 
     def with_neighbours(self, x: Array) -> Array:
@@ -141,6 +140,10 @@ class Blocks:
         x = x.reshape(*x.shape[:2], -1, self.block, x.shape[3])
         shifts = range(self.before + 1 + self.after)
         return jnp.concatenate([x[:, :, i : i + self.size] for i in shifts], axis=3)
+
+    def positions(self, numbers: Int[Array, " g"]) -> Int[Array, "g c"]:
+        """Return the positions of the tokens of the blocks of these numbers."""
+        return numbers[:, None] * self.block + jnp.arange(self.block)
 
     def offsets(self) -> Int[Array, "c s"]:
         """Return the position of each key of a window less that of each query."""
@@ -182,6 +185,19 @@ class Blocks:
         return jnp.moveaxis(out, 0, 1).reshape(len(q), -1, *q.shape[2:])[:, : self.length]
 
 
+def pieces_at_once(size: int, count: int, least: int = 1) -> int:
+    """Return how many of `count` equal pieces of work make a group.
+
+    Args:
+        size: bytes of the logits of a piece.
+        count: the number of pieces.
+        least: the smallest group that is allowed.
+    """
+    limit = _CPU_BYTES if platform() == "cpu" else _BYTES
+    groups = -(-count // max(limit // size, least))
+    return -(-count // groups)
+
+
 def block_for(window: int) -> int:
     """Return the tokens per block for a window of that many tokens on a side."""
     return min(max(window // 2, _SMALLEST_BLOCK), _LARGEST_BLOCK)
@@ -216,7 +232,7 @@ def full_attention(
     queries: Float[Array, "b q h d"],
     k: Float[Array, "b l h d"],
     v: Float[Array, "b l h d"],
-    seen: Bool[Array, "b #q l"],
+    seen: Bool[Array, "b q_or_1 l"],
 ) -> Float[Array, "b q h d"]:
     """Return the attention of a few queries, such as global ones, to all keys that are seen."""
     part = part_of(*map(head_major, (queries, k, v)), seen[:, None])
