@@ -121,6 +121,11 @@ class Blocks:
         x = jnp.pad(x, ends, constant_values=fill)
         return jnp.moveaxis(x.reshape(len(x), self.groups, -1, *x.shape[2:]), 1, 0)
 
+    def cut_all(self, x: Array) -> Array:
+        """Cut tokens (b, l, ...) into blocks (b, l / c, c, ...); zeros fill the last."""
+        ends = [(0, 0), (0, -self.length % self.block)] + [(0, 0)] * (x.ndim - 2)
+        return jnp.pad(x, ends).reshape(len(x), -1, self.block, *x.shape[2:])
+
     def with_neighbours(self, x: Array) -> Array:
         """Cut tokens like `grouped`, and add to each group what its windows hold outside of it."""
         x = self.grouped(x)
