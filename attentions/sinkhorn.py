@@ -72,6 +72,8 @@ class Sinkhorn(nnx.Module):
     ) -> None:
         del rngs
         check_count(num_iterations=num_iterations)
+        if not 1e-3 <= temperature <= 1e3:
+            raise ValueError(f"temperature={temperature}: must be from 0.001 to 1000")
         self.block_size = count_of_tokens("block_size", block_size, _BLOCK, dims.max_len)
         self.temperature, self.num_iterations = temperature, num_iterations
 
