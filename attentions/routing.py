@@ -23,7 +23,7 @@ from lra_bench.registry import register_attention
 _EPSILON = 1e-6  # added to variances, as in the authors' code
 
 
-@register_attention("routing")
+@register_attention("routing", family="learned-pattern")
 class Routing(nnx.Module):
     """Compute softmax(Q' K'^T / sqrt(d)) V' among the members of each cluster, Roy et al.
 

@@ -26,7 +26,7 @@ _BLOCK = 64
 _LEAST_SHARE = 1e-6
 
 
-@register_attention("sinkhorn")
+@register_attention("sinkhorn", family="learned-pattern")
 class Sinkhorn(nnx.Module):
     """Attend to the own block and to one sorted block, softmax(Q [K, S K]^T / sqrt(d)) [V, S V].
 
