@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from agreement import check_agreement, learned
 from flax import nnx
+from nystrom_reference import inverted
 
 from lra_bench.attentions._nystrom import pseudo_inverse
 from lra_bench.attentions.nystromformer import Nystromformer, _convolved
@@ -30,15 +31,6 @@ def landmarks(x, count):
     for token, row in enumerate(x):
         segments[token * count // len(x)].append(row)
     return np.stack([np.mean(segment, axis=0) for segment in segments])
-
-
-def inverted(a, iterations):
-    """Z_(j+1) = Z_j (13 I - A Z_j (15 I - A Z_j (7 I - A Z_j))) / 4."""
-    z = a.T / (np.abs(a).sum(0).max() * np.abs(a).sum(1).max())
-    eye = np.eye(len(a))
-    for _ in range(iterations):
-        z = z @ (13 * eye - a @ z @ (15 * eye - a @ z @ (7 * eye - a @ z))) / 4
-    return z
 
 
 def convolution(v, kernel):
