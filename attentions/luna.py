@@ -10,7 +10,6 @@ from lra_bench.attentions._common import (
     check_count,
     dot_products,
     head_major,
-    softmax_average,
     summed,
     token_major,
     without_padding,
@@ -35,6 +34,9 @@ class Luna(nnx.Module):
     layer normalisation, are the P of the next. What a layer packs here therefore depends on the
     packed tokens of earlier layers only by way of the sequence itself.
     The causal variant of Section 3.3 is left out: it replaces the softmax of A.
+
+    On a CPU it takes two to three times the time of `performer-softmax` with as many features as
+    packed tokens, because it keeps the weights of both attentions.
     Time O(l p d), memory O(l (p + d) + p d).
 
     Args:
@@ -62,9 +64,23 @@ class Luna(nnx.Module):
         """Pack the real `k` and `v`, then attend to them from `q`."""
         keys, values = (head_major(without_padding(x, mask)) for x in (k, v))
         logits = dot_products(self.packers[...].astype(k.dtype), keys)
-        packing = jax.nn.softmax(jnp.where(mask[:, None, None, :], logits, MASKED), axis=-1)
-        packing = packing.astype(k.dtype)
+        logits = jnp.where(mask[:, None, None, :], logits, MASKED)
+        packed = _average(logits, jnp.concatenate([keys, values], axis=-1))
         # Packed keys stay in float32: exponents need the digits.
-        packed_keys = summed("bhpl,bhld->bhpd", packing, keys)
-        packed_values = summed("bhpl,bhld->bhpd", packing, values).astype(v.dtype)
-        return token_major(softmax_average(dot_products(head_major(q), packed_keys), packed_values))
+        packed_keys, packed_values = jnp.split(packed, 2, axis=-1)
+        logits = dot_products(head_major(q), packed_keys)
+        return token_major(_average(logits, packed_values.astype(v.dtype))).astype(v.dtype)
+
+
+def _average(
+    logits: Float[Array, "b h q k"], values: Float[Array, "b h k d"]
+) -> Float[Array, "b h q d"]:
+    """Return softmax(logits) values, in float32 or wider.
+
+    The sums are divided, not the weights, of which there are more. It takes two thirds of the time.
+    """
+    largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    weights = jnp.exp(logits - largest).astype(values.dtype)
+    ones = jnp.ones_like(values[..., :1])
+    sums = summed("bhqk,bhkd->bhqd", weights, jnp.concatenate([values, ones], axis=-1))
+    return sums[..., :-1] / sums[..., -1:]
