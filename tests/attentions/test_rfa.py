@@ -1,0 +1,83 @@
+"""Random feature attention against its formula in float64, and against the kernel it estimates."""
+
+import contract
+import jax
+import numpy as np
+import pytest
+from agreement import check_agreement, learned
+from flax import nnx
+
+from lra_bench.attentions.rfa import RandomFeatureAttention
+from lra_bench.contracts import Dims
+
+LENGTH, REAL, DIMS = 37, 23, Dims(3, 8, 48)
+# Real tokens need not come first.
+SCATTERED = np.stack([np.ones(LENGTH, bool), np.random.default_rng(0).permutation(LENGTH) < REAL])
+
+
+def reference(module):
+    """One query after the other, over the real keys that it sees."""
+    rows = np.asarray(module.projection[...], np.float64)
+
+    def features(x, scale):
+        projected = [row @ (scale * x / np.linalg.norm(x)) for row in rows]
+        return np.concatenate([np.sin(projected), np.cos(projected)]) / np.sqrt(len(rows))
+
+    def of(inputs):
+        q, k, v = (inputs[name] for name in "qkv")
+        out = np.zeros_like(v)
+        for row, head in np.ndindex(q.shape[0], q.shape[2]):
+            scale = inputs["learned"]["scale"][head]
+            real = np.flatnonzero(SCATTERED[row])
+            phi = {token: features(k[row, token, head], scale) for token in real}
+            for token in real:
+                seen = [j for j in real if j <= token or not module.causal]
+                query = features(q[row, token, head], scale)
+                numerator = sum(query @ phi[j] * v[row, j, head] for j in seen)
+                normaliser = sum(query @ phi[j] for j in seen)
+                out[row, token, head] = numerator / max(normaliser, 0.01 * len(seen))
+        return out
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("causal", "features", "size"),
+    [
+        pytest.param(False, 48, 1, id="all keys"),
+        pytest.param(True, 48, 1, id="causal"),
+        # Far apart and with few features, most normalisers are below their limit.
+        pytest.param(False, 5, 30, id="small normalisers"),
+    ],
+)
+def test_agrees_with_the_paper(causal, features, size):
+    module = RandomFeatureAttention(DIMS, num_features=features, causal=causal, rngs=nnx.Rngs(0))
+    arrays, with_arrays = learned(module)
+    arrays["scale"] = size * np.random.default_rng(0).uniform(0.5, 1.5, arrays["scale"].shape)
+    keys = jax.random.split(jax.random.key(1), 3)
+    shape = (2, LENGTH, DIMS.num_heads, DIMS.head_dim)
+    inputs = {name: jax.random.normal(key, shape) for name, key in zip("qkv", keys, strict=True)}
+    check_agreement(
+        lambda x: with_arrays(x["learned"])(x["q"], x["k"], x["v"], SCATTERED),
+        reference(module),
+        {**inputs, "learned": arrays},
+        SCATTERED,
+    )
+
+
+def test_many_features_give_softmax_of_the_cosine():
+    """With s = 1 the kernel is exp(q^T k / (|q| |k|)) up to a constant."""
+    q, k, v = contract.inputs()
+    mask = contract.lengths_mask(contract.LENGTH, contract.REAL)
+    scaled = (contract.unit(x) * contract.DIM**0.25 for x in (q, k))
+    exact = contract.softmax_float64(*scaled, v, mask)[mask]
+    errors = []
+    for features in (64, 4_096):
+        found = contract.registered("rfa", num_features=features)(q, k, v, mask)[mask]
+        errors.append(np.square(found - exact).mean())
+    assert errors[1] < errors[0] / 16, errors
+
+
+@pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
+def test_keeps_the_contract_with_few_features(check):
+    check(contract.registered("rfa", num_features=5), "float32")
