@@ -1,5 +1,7 @@
 """Hedgehog: linear attention whose learned features imitate those of softmax."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -15,7 +17,7 @@ from lra_bench.attentions._common import (
 )
 from lra_bench.attentions._favor import Features, kernel_attention
 from lra_bench.attentions._favor.chunks import wide
-from lra_bench.contracts import Dims
+from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
 # Smaller attention weights count as this one in the loss, whose logarithm is finite.
@@ -29,12 +31,16 @@ class Hedgehog(nnx.Module):
 
     Section 4 of the paper. Softmaxes are over the d features of W x. Each head has a W for queries
     and another for keys, of shape (d, d), which start as I: 2 h d^2 learned numbers in a layer.
-    Trained from scratch this is an attention like others. To replace softmax in a trained model,
-    the paper first trains W alone with `distillation_loss`.
+    To replace softmax in a trained model, as the paper does, start from a run with softmax and set
+    `distil_steps`: `lra-bench run --attention hedgehog --init-from RUN --set
+    attention.distil_steps=1000`. W alone is then trained first, by `distillation_loss`, on the
+    queries and keys of the model with softmax.
     Time O(l d^2), memory O(l d + d^2).
 
     Args:
         dims: sizes of the model.
+        distil_steps: updates of W by `distillation_loss` before a run that starts from another
+            run; its own steps follow.
         causal: whether a token sees only itself and earlier tokens.
         rngs: not used; W starts as I.
 
@@ -42,14 +48,21 @@ class Hedgehog(nnx.Module):
         Zhang et al. 2024, arXiv:2402.04347.
     """
 
-    def __init__(self, dims: Dims, *, causal: bool = False, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self,
+        dims: Dims,
+        *,
+        distil_steps: Annotated[int, Range(0, 2**31 - 1)] = 0,
+        causal: bool = False,
+        rngs: nnx.Rngs,
+    ) -> None:
         del rngs
         start = jnp.broadcast_to(
             jnp.eye(dims.head_dim, dtype=jnp.float32),
             (dims.num_heads, dims.head_dim, dims.head_dim),
         )
         self.query_map, self.key_map = nnx.Param(start), nnx.Param(start)
-        self.causal = causal
+        self.distil_steps, self.causal = distil_steps, causal
 
     def __call__(
         self,
@@ -61,6 +74,12 @@ class Hedgehog(nnx.Module):
         """Attend to the real `k` and `v`."""
         q, k = self.mapped(q, k, mask)
         return kernel_attention(q, k, v, mask, hedgehog_features, causal=self.causal)
+
+    def distillation_loss(
+        self, q: Float[Array, "b l h d"], k: Float[Array, "b l h d"], mask: Bool[Array, "b l"]
+    ) -> Float[Array, ""]:
+        """Return the loss by which W learns to imitate softmax; see the function."""
+        return distillation_loss(self, q, k, mask)
 
     def mapped(
         self, q: Float[Array, "b l h d"], k: Float[Array, "b l h d"], mask: Bool[Array, "b l"]
