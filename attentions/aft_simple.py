@@ -39,8 +39,14 @@ def aft_simple(
 def _average(
     logits: Float[Array, "b l h d"], values: Float[Array, "b l h d"]
 ) -> Float[Array, "b 1 h d"]:
-    """Return the average of the values over tokens, with a softmax of its own for each feature."""
-    return jnp.sum(jax.nn.softmax(logits, axis=1) * values, axis=1, keepdims=True)
+    """Return the average of the values over tokens, with a softmax of its own for each feature.
+
+    `jax.nn.softmax` over this axis takes 20 times as long on CPUs.
+    """
+    largest = lax.stop_gradient(jnp.max(logits, axis=1, keepdims=True))
+    weights = jnp.exp(logits - largest)
+    weighted = jnp.sum(weights * values, axis=1, keepdims=True)
+    return weighted / jnp.sum(weights, axis=1, keepdims=True)
 
 
 def _running_average(
