@@ -26,6 +26,7 @@ def kernel_attention(
     features: FeatureMap,
     drawn: Any = None,
     *,
+    own: bool = False,
     causal: bool = False,
     renormalize: bool = True,
 ) -> Float[Array, "b l h d"]:
@@ -49,6 +50,7 @@ def kernel_attention(
         mask: True where a token is real.
         features: the feature map.
         drawn: the projections for `features`; not differentiated.
+        own: whether every example has its own projections: arrays (b, ...) in `drawn`.
         causal: whether a token sees only itself and earlier tokens.
         renormalize: whether to divide by the normaliser D. Without it the result is
             Q' ((K')^T V), the sum of the kernel's values times V. Queries without a real key get
@@ -60,7 +62,7 @@ def kernel_attention(
         return attend(None, q, k, v, mask, drawn)
     length = q.shape[1]
     q, k, v, mask = (padded(x, -length % count) for x in (q, k, v, mask))
-    whole = sharded.over_tokens(functools.partial(attend, SEQUENCE))
+    whole = sharded.over_tokens(functools.partial(attend, SEQUENCE), own=own)
     return whole(q, k, v, mask, drawn)[:, :length]
 
 

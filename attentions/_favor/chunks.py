@@ -149,7 +149,8 @@ def over_chunks(
         chunk: c, the tokens of a chunk.
         kept: arrays (n, ...), one part for each chunk.
         into: arrays that are no longer needed and are overwritten by the results, so that no
-            memory is allocated; without them results start as zeros.
+            memory is allocated. Results start as zeros without them, or where shapes differ, as
+            they do where queries have another width than values.
         reverse: whether to begin with the last chunk.
 
     Returns:
@@ -172,7 +173,10 @@ def over_chunks(
     parts = jax.eval_shape(lambda: step(carry, read(0), first)[1])
     results = [jnp.zeros((batch, length, *x.shape[2:]), x.dtype) for x in parts]
     if into:
-        results = [x.astype(zeros.dtype) for x, zeros in zip(into, results, strict=True)]
+        results = [
+            x.astype(zeros.dtype) if x.shape == zeros.shape else zeros
+            for x, zeros in zip(into, results, strict=True)
+        ]
     x = jnp.arange(length // chunk), kept
     (carry, results), stacked = lax.scan(turn, (carry, results), x, reverse=reverse)
     return carry, results, stacked

@@ -18,10 +18,14 @@ from lra_bench.attentions._favor.chunks import Plan, rescaled
 from lra_bench.runtime.mesh import DATA, SEQUENCE
 
 
-def over_tokens(attend: Callable[..., Array]) -> Callable[..., Array]:
-    """Return `attend`, a function of (q, k, v, mask, drawn), run by each device on its tokens."""
+def over_tokens(attend: Callable[..., Array], *, own: bool) -> Callable[..., Array]:
+    """Return `attend`, a function of (q, k, v, mask, drawn), run by each device on its tokens.
+
+    If `own`, each device also gets only the projections of its own examples.
+    """
     tokens = PartitionSpec(DATA, SEQUENCE)
-    specs = (tokens, tokens, tokens, tokens, PartitionSpec())
+    drawn = PartitionSpec(DATA) if own else PartitionSpec()
+    specs = (tokens, tokens, tokens, tokens, drawn)
     # Loops start with zeros, equal on all devices, and end with sums that differ between devices.
     return jax.shard_map(attend, in_specs=specs, out_specs=tokens, check_vma=False)
 

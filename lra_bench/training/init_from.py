@@ -15,6 +15,7 @@ from lra_bench.records.run_folder import differences
 from lra_bench.settings import Origin, RunSettings
 from lra_bench.training import restore
 from lra_bench.training.checkpoint_format import array_differences, fingerprint
+from lra_bench.training.distil import taken
 from lra_bench.training.learner import Arrays, make_learner
 
 
@@ -55,7 +56,7 @@ def check(settings: RunSettings, task: Task, display: Display) -> None:
         RunError: it is damaged.
     """
     init = make_learner(task, settings).init
-    load(settings, jax.eval_shape(init, jax.random.key(0)).params)
+    load(settings, taken(settings, jax.eval_shape(init, jax.random.key(0)).params))
     assert settings.init_from is not None
     there = restore.load_settings(restore.locate(Path(settings.init_from.path))[0])
     groups = ("data_source", "data", "model") if there.task == settings.task else ("task", "model")
@@ -75,7 +76,7 @@ def load(settings: RunSettings, like: Arrays) -> Arrays:
 
     Args:
         settings: of the run.
-        like: arrays that give names and shapes.
+        like: arrays that give names and shapes, those that `taken` returns.
 
     Raises:
         UsageError: the checkpoint is gone, or has other parameters.

@@ -64,6 +64,10 @@ class Programs:
         function = on_mesh(self._devices.replicated.mesh, function)
         return jax.jit(function, out_shardings=self._devices.replicated, **options)
 
+    def jit(self, function: Any, **options: Any) -> Any:
+        """Return a function jitted for the devices of the run, as its own functions are."""
+        return self._jit(function, **options)
+
     def compile(self) -> None:
         """Compile all functions, before there is a state.
 
@@ -137,8 +141,8 @@ class Programs:
         return state.params, state.sampled, *self._put(split, indices), placed
 
     def with_params(self, state: State, params: dict[str, np.ndarray]) -> State:
-        """Return the state before any step, with other parameters."""
-        return state._replace(params=self._devices.replicate(params))
+        """Return the state before any step, with other values of these parameters."""
+        return state._replace(params={**state.params, **self._devices.replicate(params)})
 
     def without_window(self, state: State) -> State:
         """Return the state with an empty window of training metrics."""

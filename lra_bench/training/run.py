@@ -29,7 +29,7 @@ from lra_bench.runtime.environment import environment
 from lra_bench.runtime.processes import Processes
 from lra_bench.runtime.stopping import Stopped, StopRequest
 from lra_bench.settings import RunSettings
-from lra_bench.training import init_from
+from lra_bench.training import distil, init_from
 from lra_bench.training.checkpoint import Checkpoints, is_of_failed_save
 from lra_bench.training.evaluator import Diverged, Evaluator
 from lra_bench.training.learner import Arrays, State, count_parameters, make_learner
@@ -73,6 +73,7 @@ def execute(
     if note := left_out(settings.train, devices):
         display.line(note)
     task = make_task(settings.task, settings.data)
+    distil.steps_of(settings)  # refuses those that cannot be done
     if settings.init_from is not None:
         processes.on_first(lambda: folder.started or init_from.check(settings, task, display))
     location = locate(data_root, task, settings.data_source, prepare_command)
@@ -191,7 +192,7 @@ class Run:
 
     def _fit_and_test(self, programs: Programs, checkpoints: Checkpoints, stop: StopRequest) -> int:
         """Train and test; return the best step."""
-        state = self._starting_from(programs.init(), programs, checkpoints)
+        state = self._starting_from(programs.init(), programs, checkpoints, stop)
         with self._metrics(_saved(checkpoints)) as lines:
             train = self.settings.train
             loop = Loop(
@@ -232,14 +233,23 @@ class Run:
                 f"{none if checkpoints.latest() is None else ''}"
             )
 
-    def _starting_from(self, state: State, programs: Programs, checkpoints: Checkpoints) -> State:
-        """Return the latest saved state, else the given one or another run's parameters."""
+    def _starting_from(
+        self, state: State, programs: Programs, checkpoints: Checkpoints, stop: StopRequest
+    ) -> State:
+        """Return the latest saved state, else the given one or another run's parameters.
+
+        A mechanism that is to imitate softmax is trained to do so first.
+        """
         latest = checkpoints.latest()
         if latest is not None:
             state = checkpoints.restore(latest, like=state)
         elif self.settings.init_from is not None:
-            state = programs.with_params(state, self._parameters_of_origin(state.params))
+            like = distil.taken(self.settings, state.params)
+            state = programs.with_params(state, self._parameters_of_origin(like))
         self._announce(latest)
+        if latest is None and (steps := distil.steps_of(self.settings)):
+            learner = make_learner(self.task, self.settings)
+            state = distil.distilled(state, steps, learner, programs, self.display, stop)
         return state
 
     def _parameters_of_origin(self, like: Arrays) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from lra_bench.runtime.devices import choose_devices
 
 # By how many exchanges queries learn of all keys: sums, and where features have exponents their
 # largest before.
-EXCHANGES = {"performer-relu": 1, "linear": 2, "performer-softmax": 2}
+EXCHANGES = {"performer-relu": 1, "linear": 2, "performer-softmax": 2, "favor-plus-plus": 2}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,86 @@
+"""FAVOR# against the eigenvectors and singular vectors of its paper's theorems."""
+
+import contract
+import numpy as np
+import pytest
+from agreement import check_agreement
+from flax import nnx
+from random_features import DIM, FEATURES, HEADS, MASK, attention, optimal_a, scaled, tokens
+
+from lra_bench.attentions.favor_sharp import FavorSharp
+from lra_bench.contracts import Dims
+
+
+def build(**options):
+    options = {"num_features": FEATURES, **options}
+    return FavorSharp(Dims(HEADS, DIM, 64), **options, rngs=nnx.Rngs(0))
+
+
+def exponential(rows, a, b, c):
+    """exp(w^T A w + w^T B x + x^T C x) for each row w."""
+    return lambda x: np.exp(np.einsum("md,de,me->m", rows, a, rows) + rows @ (b @ x) + x @ c @ x)
+
+
+def sderf(rows, xs, ys, _):
+    """Theorem 4.3, in the basis of eigenvectors: its w is Q^T w, which is N(0, I) as well."""
+    second = np.mean([np.outer(x + y, x + y) for x in xs for y in ys], axis=0)
+    values, vectors = np.linalg.eigh(second)
+    a = np.diag(optimal_a(values))
+    b = np.sqrt(np.eye(DIM) - 4 * a) @ vectors.T
+    return exponential(rows @ vectors, a, b, -np.eye(DIM) / 2)
+
+
+def regular(xs):
+    second = xs.T @ xs / len(xs)
+    return second + (1e-3 * np.trace(second) / DIM + 1e-6) * np.eye(DIM)
+
+
+def of_transformed(rows, xs, ys, name, of_x, of_y):
+    """The features of OPRFs for other vectors."""
+    size = np.mean([np.sum((of_x @ x + of_y @ y) ** 2) for x in xs for y in ys]) / DIM
+    a, change = optimal_a(size), {"q": of_x, "k": of_y}[name]
+    b, c = np.sqrt(1 - 4 * a) * change, -change.T @ change / 2
+    return exponential(rows, a * np.eye(DIM), b, c)
+
+
+def aderf(rows, xs, ys, name):
+    """Theorem 4.2; its w is R w, where R is the rotation in its B."""
+    (of_xs, left), (of_ys, right) = (np.linalg.eigh(regular(x)) for x in (xs, ys))
+    u, sigma, vt = np.linalg.svd(np.sqrt(of_xs)[:, None] * (left.T @ right) * np.sqrt(of_ys))
+    of_x = np.diag(np.sqrt(sigma)) @ u.T @ np.diag(of_xs**-0.5) @ left.T
+    of_y = np.diag(np.sqrt(sigma)) @ vt @ np.diag(of_ys**-0.5) @ right.T
+    np.testing.assert_allclose(of_x.T @ of_y, np.eye(DIM), atol=1e-9)
+    before, _, after = np.linalg.svd(of_x)
+    return of_transformed(rows @ (before @ after).T, xs, ys, name, of_x, of_y)
+
+
+def saderf(rows, xs, ys, name):
+    ratio = np.diag(regular(ys)) / np.diag(regular(xs))
+    return of_transformed(rows, xs, ys, name, np.diag(ratio**0.25), np.diag(ratio**-0.25))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "reference"),
+    [("symmetric", sderf), ("asymmetric", aderf), ("simplified", saderf)],
+)
+def test_it_equals_its_equations(estimator, reference):
+    """The parameters are constants to the gradient."""
+    module, inputs = build(estimator=estimator), tokens()
+    rows = np.asarray(module.projection[...], np.float64)
+
+    def features(example, head, name):
+        return reference(rows, *scaled(inputs, example, head), name)
+
+    check_agreement(
+        lambda inputs: module(**inputs, mask=MASK),
+        lambda inputs: attention(features, inputs),
+        inputs,
+        MASK,
+    )
+
+
+@pytest.mark.parametrize("estimator", ["asymmetric", "simplified"])
+@pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
+def test_options_keep_the_contract(check, estimator):
+    options = {"num_features": 3 * contract.DIM, "estimator": estimator}
+    check(contract.registered("favor-sharp", **options), "float32")
