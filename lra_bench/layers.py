@@ -18,23 +18,29 @@ gelu = jax.checkpoint(jax.nn.gelu)
 
 
 class Dense(nnx.Module):
-    """Compute x W + b for each token, with the parameters of `nnx.Linear`."""
+    """Compute x W + b for each token, with the parameters of `nnx.Linear`.
 
-    def __init__(self, inputs: int, outputs: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+    Without `dtype` it computes in the dtype of the input.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, dtype: DTypeLike | None = None, rngs: nnx.Rngs
+    ) -> None:
         flax = nnx.Linear(inputs, outputs, rngs=rngs)
         assert flax.bias is not None
         self.kernel, self.bias, self.dtype = flax.kernel, flax.bias, dtype
 
     def __call__(self, x: Float[Array, "b l e"]) -> Float[Array, "b l f"]:
         """Return the layer's output, in the layer's dtype."""
+        dtype = x.dtype if self.dtype is None else self.dtype
         arrays = (x, self.kernel[...], self.bias[...])
-        x, kernel, bias = (array.astype(self.dtype) for array in arrays)
+        x, kernel, bias = (array.astype(dtype) for array in arrays)
         return _product(x, kernel) + bias
 
 
 @jax.custom_vjp
 def _product(x: Float[Array, "b l e"], kernel: Float[Array, "e f"]) -> Float[Array, "b l f"]:
-    return jnp.einsum("ble,ef->blf", x, kernel)
+    return _summed("ble,ef->blf", x, kernel)
 
 
 def _product_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -43,10 +49,16 @@ def _product_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array
 
 def _product_backward(arrays: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, kernel = arrays
-    return jnp.einsum("blf,ef->ble", gradient, kernel), _kernel_gradient(x, gradient)
+    return _summed("blf,ef->ble", gradient, kernel), _kernel_gradient(x, gradient)
 
 
 _product.defvjp(_product_forward, _product_backward)
+
+
+def _summed(equation: str, x: Array, kernel: Array) -> Array:
+    """Return the product in the dtype of `x`, with sums in float32 or wider."""
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    return jnp.einsum(equation, x, kernel, preferred_element_type=dtype).astype(x.dtype)
 
 
 def _kernel_gradient(

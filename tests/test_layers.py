@@ -1,5 +1,7 @@
 """The layers compute what Flax's compute, forward and backward."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,6 +45,25 @@ def test_layers_are_those_of_flax(ours, flax, sizes, dtype):
         one, other = (np.asarray(x, np.float32) for x in (one, other))
         tolerance = np.abs(other).max() * (1e-5 if dtype == jnp.float32 else 0.03)
         np.testing.assert_allclose(one, other, atol=tolerance)
+
+
+def test_a_dense_layer_of_no_dtype_is_of_that_of_its_input():
+    """A mixer is built before the type of its tokens is known."""
+    one, other = (Dense(E, F, dtype=dtype, rngs=nnx.Rngs(0)) for dtype in (None, jnp.bfloat16))
+    x = inputs(dtype=jnp.bfloat16)
+    for found, wanted in zip(with_gradients(one, x), with_gradients(other, x), strict=True):
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_products_are_summed_in_float32(dtype):
+    """By their declared type, whatever XLA does without one; gradients too."""
+    layer = Dense(E, F, dtype=dtype, rngs=nnx.Rngs(0))
+    program = jax.make_jaxpr(jax.grad(lambda x: layer(x).astype(jnp.float32).sum()))
+    types = re.findall(r"preferred_element_type=(\w+)", str(program(inputs(dtype=dtype))))
+    assert types
+    assert set(types) == {"float32"}
 
 
 def test_the_kernel_gradient_is_the_same_for_every_device(monkeypatch):
