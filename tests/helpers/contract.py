@@ -178,8 +178,10 @@ def check_never_looks_ahead(mechanism, dtype):
     qkv = inputs(dtype)
     before = lengths_mask(70, 70)
     out, gradients = mechanism.with_gradients(*qkv, mask, before)
+    # A Fourier transform is of all tokens: what does not count leaves rounding errors.
+    rounding = 1e-6 if mechanism.traits.mixer else 0
     for x in gradients:
-        assert not x[:, 70:].any()
+        assert np.abs(x[:, 70:]).max() <= rounding * np.abs(x).max()
     for cut in (1, 70):
         other = [
             np.where((np.arange(LENGTH) < cut)[:, None, None], x, y)
