@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lra_bench.config import make_settings
-from lra_bench.model.encoder import SelfAttention
+from lra_bench.model import encoder
 from lra_bench.registry import ATTENTIONS, make_task
 from lra_bench.training.learner import make_learner
 
@@ -37,23 +37,14 @@ def dtypes(tree):
 @pytest.fixture
 def seen(monkeypatch):
     """The dtypes of what goes into each mechanism, and of what comes out."""
-    found, plain = set(), SelfAttention.__call__
+    found, plain = set(), encoder.attended
 
-    def call(self, x, mask):
-        attend = self.attend
+    def noting(name, attend, *arrays, **keys):
+        out = plain(name, attend, *arrays, **keys)
+        found.update(x.dtype for x in (*arrays[:-1], out))
+        return out
 
-        def noting(*qkv_and_mask):
-            out = attend(*qkv_and_mask)
-            found.update(x.dtype for x in (*qkv_and_mask[:3], out))
-            return out
-
-        object.__setattr__(self, "attend", noting)
-        try:
-            return plain(self, x, mask)
-        finally:
-            object.__setattr__(self, "attend", attend)
-
-    monkeypatch.setattr(SelfAttention, "__call__", call)
+    monkeypatch.setattr(encoder, "attended", noting)
     return found
 
 
