@@ -9,7 +9,7 @@ from lra_bench.attentions._common import MASKED, without_padding
 from lra_bench.registry import register_attention
 
 
-@register_attention("aft-simple", equivariant=True)
+@register_attention("aft-simple", equivariant=True, family="kernel")
 def aft_simple(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],

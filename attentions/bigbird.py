@@ -24,7 +24,7 @@ from lra_bench.registry import register_attention
 _NONE = 2**30
 
 
-@register_attention("bigbird")
+@register_attention("bigbird", family="fixed-pattern")
 class BigBird(nnx.Module):
     """Compute softmax(Q K_N^T / sqrt(d)) V_N with N of window, global and random blocks: Eq. (AT).
 

@@ -11,7 +11,7 @@ from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 
-@register_attention("cosformer")
+@register_attention("cosformer", family="kernel")
 class Cosformer(nnx.Module):
     """Compute attention with weights relu(q_i)^T relu(k_j) cos(pi (i - j) / (2 M)), normalised.
 

@@ -19,7 +19,7 @@ from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
 
-@register_attention("favor-plus-plus", equivariant=True)
+@register_attention("favor-plus-plus", equivariant=True, family="kernel")
 class FavorPlusPlus(nnx.Module):
     """Approximate softmax attention by optimal positive random features (FAVOR++).
 

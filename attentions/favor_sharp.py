@@ -26,7 +26,7 @@ from lra_bench.registry import register_attention
 _BALANCES = {"asymmetric": balance, "simplified": balance_axes}
 
 
-@register_attention("favor-sharp", equivariant=True)
+@register_attention("favor-sharp", equivariant=True, family="kernel")
 class FavorSharp(nnx.Module):
     """Approximate softmax attention by dense-exponential random features (FAVOR#).
 

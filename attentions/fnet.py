@@ -16,7 +16,7 @@ _HALF = 1_024  # a factor of products that would not fit 32 bits at once
 _LONGEST = _HALF**2
 
 
-@register_attention("fnet", mixer=True)
+@register_attention("fnet", mixer=True, family="convolution")
 class FNet(nnx.Module):
     """Compute the real part of the discrete Fourier transform over tokens and features.
 

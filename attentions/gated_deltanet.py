@@ -23,7 +23,7 @@ _UNIT_EPSILON, _NORM_EPSILON = 1e-6, 1e-5
 _NO_DECAY = Rule(decay=False)
 
 
-@register_attention("gated-deltanet", mixer=True)
+@register_attention("gated-deltanet", mixer=True, family="recurrent")
 class GatedDeltaNet(nnx.Module):
     """Compute o_t = S_t q_t with S_t = S_(t-1) a_t (I - b_t k_t k_t^T) + b_t v_t k_t^T, Eq. (10).
 

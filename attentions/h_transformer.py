@@ -23,7 +23,7 @@ from lra_bench.registry import register_attention
 _BLOCK = 16
 
 
-@register_attention("h-transformer", family="low-rank")
+@register_attention("h-transformer", family="fixed-pattern")
 class HTransformer(nnx.Module):
     """Compute softmax(Q K^T / sqrt(d)) V, with far blocks of the matrix at lower resolution.
 

@@ -25,7 +25,7 @@ _LEAST = 1e-12
 _CHUNK = 128
 
 
-@register_attention("hedgehog", equivariant=True)
+@register_attention("hedgehog", equivariant=True, family="kernel")
 class Hedgehog(nnx.Module):
     """Compute kernel attention with phi(x) = (softmax(W x), softmax(-W x)).
 

@@ -18,7 +18,7 @@ from lra_bench.layers import Dense
 from lra_bench.registry import register_attention
 
 
-@register_attention("lion", mixer=True)
+@register_attention("lion", mixer=True, family="kernel")
 class Lion(nnx.Module):
     """Compute Y = scale(phi(Q) phi(K)^T * M) V, where scale divides rows by their sums.
 

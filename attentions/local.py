@@ -10,7 +10,7 @@ from lra_bench.contracts import Range
 from lra_bench.registry import register_attention
 
 
-@register_attention("local")
+@register_attention("local", family="fixed-pattern")
 def local(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],

@@ -19,7 +19,7 @@ _SQUASH, _WINDOW, _DROPOUT, _SCALE = 0.003, 7, 0.2, 64
 _RATE = 0.1  # of the learning rate: 0.001 beside 0.01 in most configurations of the papers
 
 
-@register_attention("long-conv", mixer=True)
+@register_attention("long-conv", mixer=True, family="convolution")
 class LongConv(nnx.Module):
     """Compute GLU(W GELU(K * x + D x)), a convolution over all tokens with learned kernels K.
 

@@ -19,7 +19,7 @@ from lra_bench.contracts import Range
 from lra_bench.registry import register_attention
 
 
-@register_attention("longformer")
+@register_attention("longformer", family="fixed-pattern")
 def longformer(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],

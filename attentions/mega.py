@@ -27,7 +27,7 @@ _LEAST = 1e-7  # of the decay of a moving average: its logarithm must be finite
 _MEAN, _DEVIATION = math.sqrt(0.5), math.sqrt(0.25 / math.pi)
 
 
-@register_attention("mega", mixer=True)
+@register_attention("mega", mixer=True, family="recurrent")
 class Mega(nnx.Module):
     """Compute u (h - x), where h = silu(W_h m + U_h (r O)) and O is attention of moving averages.
 

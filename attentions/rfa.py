@@ -15,7 +15,7 @@ from lra_bench.registry import register_attention
 _LEAST = 1e-2
 
 
-@register_attention("rfa", equivariant=True)
+@register_attention("rfa", equivariant=True, family="kernel")
 class RandomFeatureAttention(nnx.Module):
     """Compute phi(q)^T sum_j phi(k_j) v_j^T / (phi(q)^T sum_j phi(k_j)), random feature attention.
 

@@ -21,7 +21,7 @@ _STEP_MIN, _STEP_MAX = 1e-3, 1e-1  # bounds of the initial time steps
 _STATE_RULE = Rule(rate=0.1, decay=False)
 
 
-@register_attention("s4d", mixer=True)
+@register_attention("s4d", mixer=True, family="recurrent")
 class S4D(nnx.Module):
     """Compute y = K * u + D u with K_t = 2 Re(sum_n C_n A_n^-1 (exp(A_n d) - 1) exp(A_n d t)).
 

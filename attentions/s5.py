@@ -22,7 +22,7 @@ _LEAST_DECAY = 1e-4  # of the state; a growing state would overflow
 _STATE_RULE = Rule(rate=1 / 3, decay=False)
 
 
-@register_attention("s5", mixer=True)
+@register_attention("s5", mixer=True, family="recurrent")
 class S5(nnx.Module):
     r"""Compute x_k = Lambda' x_(k-1) + B' u_k and y_k = 2 Re(C x_k) + D u_k, Section 3 of S5.
 

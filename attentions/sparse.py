@@ -25,7 +25,7 @@ from lra_bench.registry import register_attention
 _SUMMARY = 8
 
 
-@register_attention("sparse")
+@register_attention("sparse", family="fixed-pattern")
 class Sparse(nnx.Module):
     """Compute softmax(Q K_S^T / sqrt(d)) V_S with S the union of two patterns: Eqs. (3) and (7).
 

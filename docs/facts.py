@@ -156,6 +156,14 @@ def _has_fixed_length(entry: Entry[Any]) -> bool:
     return False
 
 
+def _published_average(attention: str) -> str:
+    """Return the mean of the first published row that has all five tasks, and its source."""
+    five = tuple(task for task in TASKS.names() if task != "pathx")
+    rows = (row for task in five for row in published.of(attention, task))
+    known = ((row.mean(five), row.source) for row in rows)
+    return next((f"{mean:.1f} ({source})" for mean, source in known if mean is not None), "")
+
+
 @functools.cache
 def _parameters(attention: str) -> int:
     """Return the parameters of a model of preset small on ListOps."""

@@ -67,7 +67,7 @@ class AttentionTraits:
 
 @dataclass(frozen=True)
 class Rule:
-    """How the training loop changes a learned array: `nnx.Param(value, rule=Rule(rate=0.1))`.
+    """A way in which training changes a learned array: `nnx.Param(value, rule=Rule(rate=0.1))`.
 
     Attributes:
         rate: factor of the learning rate.

@@ -37,17 +37,13 @@ def mechanism(module):
 
 def test_all_are_there():
     assert ATTENTIONS.names() == [
-        "identity",
-        "linear",
-        "linformer",
-        "performer-generalized",
-        "performer-relu",
-        "performer-softmax",
-        "reformer",
-        "softmax",
-        "softmax-chunked",
-        "softmax-fused",
-    ]
+        "abc", "aft-simple", "bigbird", "cosformer", "efficient", "favor-plus-plus",
+        "favor-sharp", "fnet", "gated-deltanet", "h-transformer", "hedgehog", "identity",
+        "linear", "linformer", "lion", "local", "long-conv", "longformer", "luna", "mega",
+        "nystromformer", "performer-generalized", "performer-relu", "performer-softmax",
+        "reformer", "rfa", "routing", "s4d", "s5", "sinkhorn", "skyformer", "softmax",
+        "softmax-chunked", "softmax-fused", "sparse", "synthesizer",
+    ]  # fmt: skip
     assert TASKS.names() == ["image", "listops", "pathfinder", "pathx", "retrieval", "text"]
 
 
