@@ -5,6 +5,7 @@ part is computed by itself, and the parts are put together as one softmax over t
 Queries are processed in groups of blocks, whose logits are computed again in the backward pass.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -43,6 +44,10 @@ class Part(NamedTuple):
     total: Float[Array, "*b 1"]
     weighted: Float[Array, "*b d"]
 
+    def average(self) -> Float[Array, "*b d"]:
+        """Return softmax attention to these keys."""
+        return self.weighted / self.total
+
 
 def part_of(
     queries: Float[Array, "*b q d"],
@@ -60,13 +65,15 @@ def part_of(
 
 def joined(parts: list[Part]) -> Float[Array, "*b d"]:
     """Return softmax attention over the union of parts that share no key."""
-    largest = parts[0].largest
-    for part in parts[1:]:
-        largest = jnp.maximum(largest, part.largest)
-    scales = [jnp.exp(part.largest - largest) for part in parts]
-    total = sum(part.total * scale for part, scale in zip(parts, scales, strict=True))
-    weighted = sum(part.weighted * scale for part, scale in zip(parts, scales, strict=True))
-    return weighted / total
+    return functools.reduce(_both, parts).average()
+
+
+def _both(a: Part, b: Part) -> Part:
+    """Return the softmax over the keys of two parts."""
+    largest = jnp.maximum(a.largest, b.largest)
+    a_scale, b_scale = jnp.exp(a.largest - largest), jnp.exp(b.largest - largest)
+    total = a.total * a_scale + b.total * b_scale
+    return Part(largest, total, a.weighted * a_scale + b.weighted * b_scale)
 
 
 @dataclass(frozen=True)
@@ -225,7 +232,7 @@ def shared_part(
     flat = queries.reshape(batch, heads, -1, dim)
     keys, values = (head_major(x.astype(queries.dtype)) for x in (keys, values))
     part = part_of(flat, keys, values, seen.reshape(len(seen), 1, -1, seen.shape[-1]))
-    return Part(*(x.reshape(batch, heads, *blocks, -1) for x in part))
+    return jax.tree.map(lambda x: x.reshape(batch, heads, *blocks, -1), part)
 
 
 def wide(x: Array) -> Array:
@@ -240,5 +247,5 @@ def full_attention(
     seen: Bool[Array, "b q_or_1 l"],
 ) -> Float[Array, "b q h d"]:
     """Return the attention of a few queries, such as global ones, to all keys that are seen."""
-    part = part_of(*map(head_major, (queries, k, v)), seen[:, None])
-    return token_major(joined([part])).astype(v.dtype)
+    part = part_of(head_major(queries), head_major(k), head_major(v), seen[:, None])
+    return token_major(part.average()).astype(v.dtype)

@@ -37,10 +37,12 @@ class BigBird(nnx.Module):
     of the example, as in the authors' code, where they are those of the padded sequence. Random
     blocks are drawn, without replacement, from the example's other real blocks, so no block of
     padding is ever drawn and padding changes nothing. The draws are made from random numbers that
-    are stored; the authors fix the blocks for training, too. Blocks begin at the first position.
-    A last real block depends on later tokens, so it cannot be causal.
+    are stored. The authors keep their blocks for a whole training, which is
+    `train.resample_every=0` here. Blocks begin at the first position. Which block is the last
+    real one depends on later tokens, so this cannot be causal.
     Time O(l (w + g + r) c d), memory O(l ((w + g + r) c + r d)), with blocks of c tokens of which
-    w are in the window, g are global and r are random.
+    w are in the window, g are global and r are random. On CPUs, the default is slower than
+    `performer-softmax`: a token sees 512 keys, which are more than its 256 features.
 
     Args:
         dims: sizes of the model.
