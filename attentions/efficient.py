@@ -8,7 +8,7 @@ from lra_bench.attentions._common import MASKED, head_major, summed, token_major
 from lra_bench.registry import register_attention
 
 
-@register_attention("efficient", equivariant=True)
+@register_attention("efficient", equivariant=True, family="kernel")
 def efficient(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],

@@ -18,7 +18,7 @@ from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 
-@register_attention("luna", equivariant=True)
+@register_attention("luna", equivariant=True, family="low-rank")
 class Luna(nnx.Module):
     """Compute softmax(Q (A K)^T / sqrt(d)) (A V) with A = softmax(P K^T / sqrt(d)), Section 3.1.
 

@@ -23,7 +23,7 @@ from lra_bench.registry import register_attention
 _BLOCK = 64
 
 
-@register_attention("nystromformer")
+@register_attention("nystromformer", family="low-rank")
 class Nystromformer(nnx.Module):
     """Approximate softmax attention by F A^+ (B V), the Nystrom method with landmarks, Algorithm 1.
 

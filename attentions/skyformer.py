@@ -13,7 +13,7 @@ from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
 
-@register_attention("skyformer")
+@register_attention("skyformer", family="low-rank")
 class Skyformer(nnx.Module):
     """Approximate C V with the Gaussian kernel C_ij = exp(-|q_i - k_j|^2 / (2 sqrt(d))).
 
