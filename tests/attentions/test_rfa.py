@@ -7,8 +7,10 @@ import pytest
 from agreement import check_agreement, learned
 from flax import nnx
 
+from lra_bench.attentions import rfa
 from lra_bench.attentions.rfa import RandomFeatureAttention
 from lra_bench.contracts import Dims
+from lra_bench.errors import UsageError
 
 LENGTH, REAL, DIMS = 37, 23, Dims(3, 8, 48)
 # Real tokens need not come first.
@@ -30,28 +32,37 @@ def reference(module):
             scale = inputs["learned"]["scale"][head]
             real = np.flatnonzero(SCATTERED[row])
             phi = {token: features(k[row, token, head], scale) for token in real}
+            weight = dict.fromkeys(real, 0.0 if module.causal else 1.0)
             for token in real:
-                seen = [j for j in real if j <= token or not module.causal]
+                if module.gate is not None:
+                    gate = inputs["learned"]["gate.weight"][head] @ k[row, token, head]
+                    gate = 1 / (1 + np.exp(-gate - inputs["learned"]["gate.bias"][head]))
+                    weight = {j: gate * weight[j] for j in real}
+                    weight[token] = 1 - gate
+                elif module.causal:
+                    weight[token] = 1.0
                 query = features(q[row, token, head], scale)
-                numerator = sum(query @ phi[j] * v[row, j, head] for j in seen)
-                normaliser = sum(query @ phi[j] for j in seen)
-                out[row, token, head] = numerator / max(normaliser, 0.01 * len(seen))
+                numerator = sum(weight[j] * (query @ phi[j]) * v[row, j, head] for j in real)
+                normaliser = sum(weight[j] * (query @ phi[j]) for j in real)
+                out[row, token, head] = numerator / max(normaliser, 0.01 * sum(weight.values()))
         return out
 
     return of
 
 
 @pytest.mark.parametrize(
-    ("causal", "features", "size"),
+    ("options", "features", "size"),
     [
-        pytest.param(False, 48, 1, id="all keys"),
-        pytest.param(True, 48, 1, id="causal"),
+        pytest.param({}, 48, 1, id="all keys"),
+        pytest.param({"causal": True}, 48, 1, id="causal"),
+        pytest.param({"causal": True, "gated": True}, 48, 1, id="gated"),
         # Far apart and with few features, most normalisers are below their limit.
-        pytest.param(False, 5, 30, id="small normalisers"),
+        pytest.param({}, 5, 30, id="small normalisers"),
     ],
 )
-def test_agrees_with_the_paper(causal, features, size):
-    module = RandomFeatureAttention(DIMS, num_features=features, causal=causal, rngs=nnx.Rngs(0))
+def test_agrees_with_the_paper(options, features, size, monkeypatch):
+    monkeypatch.setattr(rfa, "_CHUNK", 8)
+    module = RandomFeatureAttention(DIMS, num_features=features, **options, rngs=nnx.Rngs(0))
     arrays, with_arrays = learned(module)
     arrays["scale"] = size * np.random.default_rng(0).uniform(0.5, 1.5, arrays["scale"].shape)
     keys = jax.random.split(jax.random.key(1), 3)
@@ -81,3 +92,24 @@ def test_many_features_give_softmax_of_the_cosine():
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
 def test_keeps_the_contract_with_few_features(check):
     check(contract.registered("rfa", num_features=5), "float32")
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        contract.check_padding_is_never_read,
+        contract.check_more_padding_changes_nothing,
+        contract.check_finite_at_extremes,
+        contract.check_all_masked_gives_nothing,
+        contract.check_never_looks_ahead,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_keeps_the_contract_with_a_gate(check):
+    options = {"num_features": 24, "causal": True, "gated": True}
+    check(contract.registered("rfa", **options), "float32")
+
+
+def test_a_gate_needs_an_order():
+    with pytest.raises(UsageError, match="gated=True: only with causal=True"):
+        contract.registered("rfa", gated=True)
