@@ -39,9 +39,10 @@ class Synthesizer(nnx.Module):
     that of the Long Range Arena.
 
     Logits belong to positions in the sequence, `max_len` of them; a shorter sequence uses the
-    first ones. Padded keys get no weight. The code of the Long Range Arena gives them some.
-    Time O(l^2 d), memory O(l^2 + l d). "random" adds max_len^2 parameters for each head of each
-    layer, "factorized-random" 2 k max_len, "dense" d max_len.
+    first ones. Padded keys get no weight; the code of the Long Range Arena gives them some. Each
+    head of each layer has max_len^2 parameters with "random", 2 k max_len with "factorized-random"
+    and d max_len with "dense", besides the projections.
+    Time O(l^2 d), memory O(l^2 + l d).
 
     Args:
         dims: sizes of the model.
