@@ -1,5 +1,6 @@
 """Synthesizer: attention whose logits are no products of queries and keys."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal
@@ -106,7 +107,7 @@ class Synthesizer(nnx.Module):
             return logits[0]
         weights = jax.nn.softmax(self.weights[...])
         terms = [weight * part for weight, part in zip(weights, logits, strict=True)]
-        return sum(terms[1:], terms[0])
+        return functools.reduce(jnp.add, terms)
 
 
 def _heads(x: Float[Array, "b l hd"], dims: Dims) -> Float[Array, "b l h d"]:
