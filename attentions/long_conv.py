@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from lra_bench.attentions._common import check_count
+from lra_bench.attentions._common import check_count, check_not_negative
 from lra_bench.attentions._convolution import convolution
 from lra_bench.attentions._sequence import ordered, real_first, reordered
 from lra_bench.contracts import Dims, Range, Rule
@@ -37,8 +37,8 @@ class LongConv(nnx.Module):
     Long Range Arena. Kernels learn at a tenth of the learning rate, as in most of their
     configurations; learned k without weight decay. GELU is the approximation by tanh, as in the
     rest of the model. Fu et al. also drop single outputs of GELU; here, dropout is outside.
-    Time O(l log(l) e + l e^2), memory O(l e), with `channels` fixed. Parameters: 2 `channels` e
-    `max_len` for k; it sets the longest sequence.
+    Learned k are 2 `channels` e `max_len` parameters, more than all others of a block.
+    Time O(l e (log(l) + e)), memory O(l e).
 
     Args:
         dims: sizes of the model.
@@ -52,7 +52,8 @@ class LongConv(nnx.Module):
         rngs: initialises k from N(0, 0.002^2), the numbers of "sgconv" and D from N(0, 1).
 
     Raises:
-        ValueError: `smooth_window` is even; or when called with a sequence longer than `max_len`.
+        ValueError: an option is out of its range, or `smooth_window` is even; or when called with
+            a sequence longer than `max_len`.
 
     References:
         Fu et al. 2023, arXiv:2302.06646; Li et al. 2022, arXiv:2210.09298.
@@ -72,6 +73,9 @@ class LongConv(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         check_count(channels=channels, smooth_window=smooth_window, scale_size=scale_size)
+        check_not_negative(squash=squash, kernel_dropout=kernel_dropout)
+        if kernel_dropout >= 1:
+            raise ValueError(f"kernel_dropout={kernel_dropout}: must be less than 1")
         if smooth_window % 2 == 0:
             raise ValueError(f"smooth_window={smooth_window}: must be odd")
         self.causal, self.max_len, size = causal, dims.max_len, dims.emb_dim

@@ -36,7 +36,7 @@ class Mega(nnx.Module):
     and keys, z scaled and shifted by features. Values are silu(W_v x). Then O = f(Q K^T / s + B) V
     with one head and a bias B learned for each distance. With "softmax", f is the softmax and
     s = sqrt(`key_dim`); with "laplace", f is the distribution function of N(1/2^0.5, 1/(4 pi)), not
-    normalised, and s is the number of real keys.
+    normalised, and s is the number of real keys that the query sees.
 
     The EMA is damped and of several dimensions: h_t = alpha beta x_t + (1 - alpha delta) h_{t-1}
     and y_t = eta h_t, each feature with `ema_dim` of them. It is computed as a convolution, with
@@ -67,7 +67,8 @@ class Mega(nnx.Module):
             plus N(0, 0.02^2), eta from N(0, 1 / `ema_dim`), omega from N(0, 1).
 
     Raises:
-        ValueError: when called with a sequence longer than `max_len`.
+        ValueError: an option is out of its range; or when called with a sequence longer than
+            `max_len`.
 
     References:
         Ma et al. 2023, arXiv:2209.10655.
@@ -86,6 +87,8 @@ class Mega(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         check_count(ema_dim=ema_dim, key_dim=key_dim, value_expansion=value_expansion)
+        if chunk_size != 0:
+            check_count(chunk_size=chunk_size)
         self.max_len, self.causal, self.attention = dims.max_len, causal, attention
         self.chunk_size = min(chunk_size or dims.max_len, dims.max_len)
         size, values = dims.emb_dim, value_expansion * dims.emb_dim

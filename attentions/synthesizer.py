@@ -1,5 +1,6 @@
 """Synthesizer: attention whose logits are no products of queries and keys."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal
@@ -39,9 +40,10 @@ class Synthesizer(nnx.Module):
     that of the Long Range Arena.
 
     Logits belong to positions in the sequence, `max_len` of them; a shorter sequence uses the
-    first ones. Padded keys get no weight. The code of the Long Range Arena gives them some.
-    Time O(l^2 d), memory O(l^2 + l d). "random" adds max_len^2 parameters for each head of each
-    layer, "factorized-random" 2 k max_len, "dense" d max_len.
+    first ones. Padded keys get no weight; the code of the Long Range Arena gives them some. Each
+    head of each layer has max_len^2 parameters with "random", 2 k max_len with "factorized-random"
+    and d max_len with "dense", besides the projections.
+    Time O(l^2 d), memory O(l^2 + l d).
 
     Args:
         dims: sizes of the model.
@@ -105,7 +107,7 @@ class Synthesizer(nnx.Module):
             return logits[0]
         weights = jax.nn.softmax(self.weights[...])
         terms = [weight * part for weight, part in zip(weights, logits, strict=True)]
-        return sum(terms[1:], terms[0])
+        return functools.reduce(jnp.add, terms)
 
 
 def _heads(x: Float[Array, "b l hd"], dims: Dims) -> Float[Array, "b l h d"]:

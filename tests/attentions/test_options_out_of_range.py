@@ -21,7 +21,8 @@ def absurd(name, option, usual):
     if isinstance(usual, bool):
         return ()
     if isinstance(usual, int):
-        return (0, -1, -(10**9), 2.5, *([LONGER, 9_999] if (name, option) in OF_TOKENS else []))
+        others = [LONGER, 9_999] if (name, option) in OF_TOKENS else []
+        return (*([0] if usual else []), -1, -(10**9), 2.5, *others)
     if isinstance(usual, float):
         return (-1e-9, -1.0, math.nan, math.inf)
     return ("", "nonsense", str(usual).upper())
