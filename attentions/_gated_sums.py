@@ -46,7 +46,7 @@ def gated_sums(
 
     Args:
         q, k, v: queries, keys and values; keys or values at padding are zero.
-        log_gate: logarithms of the gates, at most 0; 0 at padding.
+        log_gate: logarithms of the gates, at most 0.
         chunk: tokens of a chunk; at most the length is used.
         own: the factor of a token's own key and value.
     """

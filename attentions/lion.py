@@ -33,10 +33,11 @@ class Lion(nnx.Module):
     from either end, in chunks; each direction has half of the diagonal, as the paper's
     bidirectional recurrence has. Row sums are computed as one more value, equal to 1.
 
-    Padding is moved behind the real tokens, so its gates count as 1 and its keys as 0. The
-    official LRA results of LION-S and LION-D are of blocks with HiPPO initialisation of the
-    gates, which is not here. Layers have biases.
-    Time O(l d (c + d)), memory O(l (c + d + d^2 / c)), with chunks of c = `chunk_size` tokens.
+    Padding is moved behind the real tokens and its values are zero, so that it adds nothing before
+    the first token of either direction. The official LRA results of LION-S and LION-D are with
+    HiPPO, which is not here. Layers have biases.
+    Time O(l e (e + c + d)), memory O(l h (c + d + d^2 / c)), with chunks of c = `chunk_size`
+    tokens.
 
     Args:
         dims: sizes of the model.
@@ -97,7 +98,6 @@ class Lion(nnx.Module):
         queries, keys = (features(y.astype(_wide(y))) for y in (q, k))
         values = jnp.concatenate([v.astype(_wide(v)), jnp.ones_like(keys[..., :1])], axis=-1)
         values = without_padding(values, real)
-        log_gates = jnp.where(real[:, :, None], log_gates, 0)
         sums = functools.partial(gated_sums, chunk=self.chunk_size)
         if self.causal:
             out = sums(queries, keys, values, _of_previous(log_gates))

@@ -38,7 +38,7 @@ class S4D(nnx.Module):
     Padding is moved behind the real tokens and is zero, so distances count real tokens only.
     Normalisation, dropout and the feed-forward network are the model's; the official LRA models
     have batch normalisation in some tasks and no feed-forward network.
-    Time O(l e (n + log l)), memory O(l e + sqrt(l) e n), with n = `state_dim`.
+    Time O(l e (e + n + log l)), memory O(l e + sqrt(l) e n), with n = `state_dim`.
 
     Args:
         dims: sizes of the model.

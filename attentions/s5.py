@@ -39,7 +39,7 @@ class S5(nnx.Module):
     one of its six LRA configurations), so that the state cannot overflow. The official layers
     have batch normalisation, dropout inside the gate, and no feed-forward network; those are the
     model's here.
-    Time O(l n (e + log l)), memory O(l (e + n)), with n = `state_dim`.
+    Time O(l e (e + n)), memory O(l (e + n)), with n = `state_dim`.
 
     Args:
         dims: sizes of the model.
