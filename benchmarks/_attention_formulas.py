@@ -106,7 +106,8 @@ def lra_sinkhorn(batch: Batch) -> Array:
 def lra_bigbird(batch: Batch) -> Array:
     """Return softmax attention to first, last, neighbouring and random blocks of 4 tokens.
 
-    Zeros fill the last block, or one more block, and count as real.
+    Zeros fill the last block, or one more block, and count as real. The random blocks are other
+    ones than the source draws, but chosen among the same.
 
     Mechanism: bigbird
     Padding: masked, but 1 to 4 zeros are appended and attended to, and the padded length chooses
@@ -123,6 +124,9 @@ def lra_bigbird(batch: Batch) -> Array:
 
 def google_bigbird(batch: Batch) -> Array:
     """Return softmax attention to first, last, neighbouring and random blocks of 4 tokens.
+
+    The random blocks are drawn among the first ones, as in the source among the first 1,024 tokens,
+    but are other ones.
 
     Mechanism: bigbird
     Padding: masked, but the last block of the padded length is the global one, and padded blocks

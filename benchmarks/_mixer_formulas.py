@@ -1,7 +1,8 @@
 """The formulas by which published code mixes the tokens of x, without queries and keys of others.
 
 Each function restates one formula in NumPy, from the source that its docstring names, with few
-features. Its docstring says what that code does with padding and with batch mates.
+features. Its docstring says what that code does with padding and with batch mates. Kernels of
+convolutions and rates of states are fixed waves, not those of the source.
 """
 
 import numpy as np

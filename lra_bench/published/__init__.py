@@ -47,7 +47,7 @@ _NAMES = {
     "local": ("Local Attention", "Local Attention (re-run by FlashAttention)"),
     "sparse": ("Sparse Trans.",),
     "longformer": ("Longformer",),
-    "sinkhorn": ("Sinkhorn Trans.",),
+    "sinkhorn": ("Sinkhorn Trans.", "Sinkhorn Trans"),
     "synthesizer": ("Synthesizer",),
     "bigbird": ("BigBird", "Big Bird (Spectraformer's run)"),
     "nystromformer": (

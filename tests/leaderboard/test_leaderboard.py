@@ -368,6 +368,21 @@ def test_rivals_are_published_rows_of_their_mechanisms():
     assert published.of("hedgehog", "listops") == []
 
 
+def test_every_model_of_the_papers_table_2_but_the_performer_is_one_mechanism():
+    names = (
+        "softmax",
+        "local",
+        "linformer",
+        "reformer",
+        "sinkhorn",
+        "synthesizer",
+        "bigbird",
+        "linear",
+    )
+    found = [speed.model for name in names if (speed := published.speed_of(name))]
+    assert [*found, "Performer"] == [speed.model for speed in published.speeds()]
+
+
 def test_identifiers_that_were_not_checked_are_marked():
     sources = {row.model: row.source for row in published.results()}
     assert sources["FNet"] == "S4 paper, Table 4, arXiv:2105.03824 not checked"
