@@ -86,13 +86,13 @@ class _Level(NamedTuple):
 
     Attributes:
         queries, keys, values: means over the real tokens that a token stands for.
-        count: how many these are.
+        weight: the number of these.
     """
 
     queries: Float[Array, "b h n c d"]
     keys: Float[Array, "b h n c d"]
     values: Float[Array, "b h n c d"]
-    count: Float[Array, "b 1 n c 1"]
+    weight: Float[Array, "b 1 n c 1"]
 
 
 class _Part(NamedTuple):
@@ -116,10 +116,9 @@ def _levels(q: Array, k: Array, v: Array, mask: Array, block: int, causal: bool)
     count = _filled(mask[:, None, :, None].astype(wide), block)
     queries, sums = arrays[0], jnp.concatenate(arrays, axis=-1).astype(wide)
     queries, sums = _filled(queries, block), _filled(sums, block)
-    levels = [
-        _Level(*(_in_blocks(_filled(x, block), block) for x in arrays), _in_blocks(count, block))
-    ]
-    while levels[-1].count.shape[2] > 2:
+    finest = (*(_filled(x, block) for x in arrays), count)
+    levels = [_Level(*(_in_blocks(x, block) for x in finest))]
+    while levels[-1].weight.shape[2] > 2:
         if causal:
             one, other = (_pairs(queries)[..., half, :] for half in range(2))
             queries = _filled(jnp.where(_pairs(count)[..., 0, :] > 0, one, other), block)
@@ -146,7 +145,7 @@ def _pairs(x: Float[Array, "b h l d"]) -> Float[Array, "b h half_l two d"]:
 
 def _near(level: _Level, causal: bool) -> _Part:
     """Attend from the tokens of level 0 to their own block and to its neighbours."""
-    blocks, block = level.count.shape[2:4]
+    blocks, block = level.weight.shape[2:4]
     before, after = _neighbours(blocks)
     seen = np.ones((blocks, block, 3, block), bool)
     seen[:, :, 0] = before[:, None, None]
@@ -157,8 +156,8 @@ def _near(level: _Level, causal: bool) -> _Part:
 
 def _far(levels: list[_Level], causal: bool) -> _Part:
     """Attend from coarse tokens to the neighbours of their blocks, all levels at once."""
-    sizes = [level.count.shape[2] for level in levels]
-    block = levels[0].count.shape[3]
+    sizes = [level.weight.shape[2] for level in levels]
+    block = levels[0].weight.shape[3]
     packed = _Level(*(jnp.concatenate(x, axis=2) for x in zip(*levels, strict=True)))
     before, after = (np.concatenate(x) for x in zip(*map(_neighbours, sizes), strict=True))
     half = np.arange(block) >= block // 2
