@@ -8,7 +8,7 @@ Queries are processed in groups of blocks, whose logits are computed again in th
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +19,9 @@ from lra_bench.attentions._common import (
     MASKED,
     dot_products,
     head_major,
-    summed,
     token_major,
 )
+from lra_bench.attentions._partial_softmax import PartialSoftmax, both, weighted_by
 from lra_bench.runtime.mesh import platform
 
 # The logits of a group take about this many bytes: on a CPU they should stay in cache, elsewhere a
@@ -31,49 +31,20 @@ _CPU_BYTES, _BYTES = 4 * 2**20, 256 * 2**20
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 16, 128
 
 
-class Part(NamedTuple):
-    """The softmax over a part of the keys, before it is normalised.
-
-    Attributes:
-        largest: the largest logit, which all exponents are shifted by; not differentiated.
-        total: the sum of the weights exp(logit - largest).
-        weighted: the sum of weights times values.
-    """
-
-    largest: Float[Array, "*b 1"]
-    total: Float[Array, "*b 1"]
-    weighted: Float[Array, "*b d"]
-
-    def average(self) -> Float[Array, "*b d"]:
-        """Return softmax attention to these keys."""
-        return self.weighted / self.total
-
-
 def part_of(
     queries: Float[Array, "*b q d"],
     keys: Float[Array, "*b k d"],
     values: Float[Array, "*b k d"],
     seen: Bool[Array, "*#b #q k"],
-) -> Part:
+) -> PartialSoftmax:
     """Return the softmax over the keys that are seen; one that sees none weighs nothing."""
     logits = jnp.where(seen, dot_products(queries, keys), MASKED)
-    largest = lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-    weights = jnp.exp(logits - largest)
-    weighted = summed("...qk,...kd->...qd", weights.astype(values.dtype), values)
-    return Part(largest, jnp.sum(weights, axis=-1, keepdims=True), weighted)
+    return weighted_by(logits, values)
 
 
-def joined(parts: list[Part]) -> Float[Array, "*b d"]:
+def joined(parts: list[PartialSoftmax]) -> Float[Array, "*b d"]:
     """Return softmax attention over the union of parts that share no key."""
-    return functools.reduce(_both, parts).average()
-
-
-def _both(a: Part, b: Part) -> Part:
-    """Return the softmax over the keys of two parts."""
-    largest = jnp.maximum(a.largest, b.largest)
-    a_scale, b_scale = jnp.exp(a.largest - largest), jnp.exp(b.largest - largest)
-    total = a.total * a_scale + b.total * b_scale
-    return Part(largest, total, a.weighted * a_scale + b.weighted * b_scale)
+    return functools.reduce(both, parts).average()
 
 
 @dataclass(frozen=True)
@@ -169,7 +140,7 @@ class Blocks:
         v: Float[Array, "b l h d"],
         mask: Bool[Array, "b l"],
         near: Bool[Array, "c s"] | bool,
-        more: Callable[..., list[Part]] = lambda *_: [],
+        more: Callable[..., list[PartialSoftmax]] = lambda *_: [],
         extra: Any = None,
     ) -> Float[Array, "b l h d"]:
         """Attend to a window and to further keys, by one softmax.
@@ -220,7 +191,7 @@ def shared_part(
     keys: Float[Array, "b s h d"],
     values: Float[Array, "b s h d"],
     seen: Bool[Array, "b g c s"],
-) -> Part:
+) -> PartialSoftmax:
     """Return the softmax over keys that all blocks share.
 
     Args:
@@ -233,11 +204,6 @@ def shared_part(
     keys, values = (head_major(x.astype(queries.dtype)) for x in (keys, values))
     part = part_of(flat, keys, values, seen.reshape(len(seen), 1, -1, seen.shape[-1]))
     return jax.tree.map(lambda x: x.reshape(batch, heads, *blocks, -1), part)
-
-
-def wide(x: Array) -> Array:
-    """Convert to float32 unless x is wider."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def full_attention(

@@ -27,6 +27,16 @@ def without_padding(
     return jnp.where(mask[:, :, None, None], x, 0)
 
 
+def wide_dtype(x: Array) -> jnp.dtype:
+    """Return float32, or the dtype of x if that is wider."""
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
+def wide(x: Array) -> Array:
+    """Convert to float32 unless x is wider: exponents and sums need the digits."""
+    return x.astype(wide_dtype(x))
+
+
 def summed(equation: str, a: Array, b: Array) -> Array:
     """Return `jnp.einsum(equation, a, b)` with sums and result in float32 or wider.
 

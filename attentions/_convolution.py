@@ -3,10 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-
-def at_least_float32(x: Array) -> Array:
-    """Return the array in float32, or in float64 if it is: the transforms have no other types."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+from lra_bench.attentions._common import wide
 
 
 def points_of(length: int) -> int:
@@ -34,8 +31,8 @@ def convolution(
     """
     length = x.shape[1]
     points = points_of(length)
-    kernel = jnp.fft.rfft(_circular(at_least_float32(past), future, points))
-    tokens = jnp.fft.rfft(at_least_float32(jnp.swapaxes(x, 1, 2)), n=points)
+    kernel = jnp.fft.rfft(_circular(wide(past), future, points))
+    tokens = jnp.fft.rfft(wide(jnp.swapaxes(x, 1, 2)), n=points)
     y = jnp.fft.irfft(tokens * kernel[..., None, :, :], n=points)[..., :length]
     return jnp.swapaxes(y, -1, -2)
 
@@ -49,5 +46,5 @@ def _circular(
     zeros = jnp.zeros((*past.shape[:-1], points - length - kept), past.dtype)
     parts = [past, zeros]
     if future is not None:
-        parts.append(jnp.flip(at_least_float32(future)[..., : length - 1], axis=-1))
+        parts.append(jnp.flip(wide(future)[..., : length - 1], axis=-1))
     return jnp.concatenate(parts, axis=-1)

@@ -6,11 +6,6 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 
-def wide(x: Array) -> Array:
-    """Return x in float32 or wider: an approximate inverse enlarges every rounding error."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
 def product(equation: str, a: Array, b: Array) -> Array:
     """Return `jnp.einsum(equation, a, b)` of wide arrays, with all their digits on any device."""
     dtype = jnp.promote_types(a.dtype, b.dtype)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from lra_bench.attentions._common import MASKED, without_padding
+from lra_bench.attentions._common import MASKED, wide_dtype, without_padding
 from lra_bench.registry import register_attention
 
 
@@ -28,7 +28,7 @@ def aft_simple(
     References:
         Zhai et al. 2021, arXiv:2105.14103.
     """
-    dtype = jnp.promote_types(v.dtype, jnp.float32)
+    dtype = wide_dtype(v)
     real = mask[:, :, None, None]
     logits = jnp.where(real, k.astype(dtype), MASKED)
     values = without_padding(v, mask).astype(dtype)

@@ -10,13 +10,12 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from lra_bench.attentions._blocks import (
     Blocks,
-    Part,
     full_attention,
     part_of,
     shared_part,
-    wide,
 )
-from lra_bench.attentions._common import check_count, without_padding
+from lra_bench.attentions._common import check_count, wide, without_padding
+from lra_bench.attentions._partial_softmax import PartialSoftmax
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
@@ -111,7 +110,7 @@ class BigBird(nnx.Module):
         keys, values, seen = (shared(x) for x in (wide(k), wide(v), mask))
         random = [_random_keys(blocks, x, chosen) for x in (k, v, mask[:, :, None, None])]
 
-        def more(numbers: Array, queries: Array, random: list[Array]) -> list[Part]:
+        def more(numbers: Array, queries: Array, random: list[Array]) -> list[PartialSoftmax]:
             k, v, real = random
             each = jnp.broadcast_to(
                 seen[:, None, None], (len(seen), len(numbers), blocks.block, seen.shape[1])

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from lra_bench.attentions._common import wide
 from lra_bench.attentions._favor import Features, kernel_attention
-from lra_bench.attentions._favor.chunks import wide
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 

@@ -4,7 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lra_bench.attentions._common import MASKED, head_major, summed, token_major, without_padding
+from lra_bench.attentions._common import (
+    MASKED,
+    head_major,
+    summed,
+    token_major,
+    wide,
+    without_padding,
+)
 from lra_bench.registry import register_attention
 
 
@@ -24,10 +31,9 @@ def efficient(
     References:
         Shen et al. 2021, arXiv:1812.01243, Section 3, with its softmax normalisation.
     """
-    wide = jnp.promote_types(v.dtype, jnp.float32)
     real = mask[:, None, :, None]
-    queries = jax.nn.softmax(head_major(q).astype(wide), axis=-1)
-    keys = jnp.where(real, head_major(without_padding(k, mask)).astype(wide), MASKED)
+    queries = jax.nn.softmax(wide(head_major(q)), axis=-1)
+    keys = jnp.where(real, wide(head_major(without_padding(k, mask))), MASKED)
     keys = jax.nn.softmax(keys, axis=2)
     values = head_major(without_padding(v, mask))
     context = summed("bhlf,bhld->bhfd", keys.astype(v.dtype), values)

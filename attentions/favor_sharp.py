@@ -7,9 +7,8 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
-from lra_bench.attentions._common import check_count
+from lra_bench.attentions._common import check_count, wide
 from lra_bench.attentions._favor import kernel_attention
-from lra_bench.attentions._favor.chunks import wide
 from lra_bench.attentions._favor.optimal import (
     Moments,
     Rows,

@@ -7,7 +7,8 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Complex, Float, Int
 
-from lra_bench.attentions._convolution import at_least_float32, points_of
+from lra_bench.attentions._common import wide
+from lra_bench.attentions._convolution import points_of
 from lra_bench.attentions._sequence import Order, ordered, real_first, reordered
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
@@ -51,7 +52,7 @@ class FNet(nnx.Module):
         if x.shape[1] > _LONGEST:
             raise ValueError(f"fnet: got {x.shape[1]} tokens, but at most {_LONGEST} are possible")
         order, count = real_first(mask), jnp.sum(mask, axis=1)
-        tokens = at_least_float32(ordered(x, order))
+        tokens = wide(ordered(x, order))
         spectrum = _token_transform(jnp.fft.rfft(tokens), count)
         y = jnp.where(order.real, _both_halves(jnp.real(spectrum), x.shape[2], count), 0)
         return reordered(y, order).astype(x.dtype)

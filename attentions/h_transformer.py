@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -13,10 +12,11 @@ from lra_bench.attentions._common import (
     count_of_tokens,
     dot_products,
     head_major,
-    summed,
     token_major,
+    wide_dtype,
     without_padding,
 )
+from lra_bench.attentions._partial_softmax import PartialSoftmax, both, weighted_by
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
@@ -78,7 +78,7 @@ class HTransformer(nnx.Module):
         part = _near(levels[0], self.causal)
         if levels[1:]:
             part = _joined(part, _far(levels[1:], self.causal))
-        return token_major((part.sums / part.terms)[:, :, :length].astype(v.dtype))
+        return token_major(part.average()[:, :, :length].astype(v.dtype))
 
 
 class _Level(NamedTuple):
@@ -95,26 +95,12 @@ class _Level(NamedTuple):
     weight: Float[Array, "b 1 n c 1"]
 
 
-class _Part(NamedTuple):
-    """Sums over some of the keys, with exponents shifted so that none overflows.
-
-    Attributes:
-        sums: of exponentials times values.
-        terms: the sum of exponentials.
-        shift: what was subtracted from the exponents.
-    """
-
-    sums: Float[Array, "b h l d"]
-    terms: Float[Array, "b h l 1"]
-    shift: Float[Array, "b h l 1"]
-
-
 def _levels(q: Array, k: Array, v: Array, mask: Array, block: int, causal: bool) -> list[_Level]:
     """Return level 0, and coarser ones until the last has no more than two blocks."""
-    dim, wide = q.shape[-1], jnp.promote_types(v.dtype, jnp.float32)
+    dim, dtype = q.shape[-1], wide_dtype(v)
     arrays = [head_major(without_padding(x, mask)) for x in (q, k, v)]
-    count = _filled(mask[:, None, :, None].astype(wide), block)
-    queries, sums = arrays[0], jnp.concatenate(arrays, axis=-1).astype(wide)
+    count = _filled(mask[:, None, :, None].astype(dtype), block)
+    queries, sums = arrays[0], jnp.concatenate(arrays, axis=-1).astype(dtype)
     queries, sums = _filled(queries, block), _filled(sums, block)
     finest = (*(_filled(x, block) for x in arrays), count)
     levels = [_Level(*(_in_blocks(x, block) for x in finest))]
@@ -143,7 +129,7 @@ def _pairs(x: Float[Array, "b h l d"]) -> Float[Array, "b h half_l two d"]:
     return x.reshape(*x.shape[:2], -1, 2, x.shape[-1])
 
 
-def _near(level: _Level, causal: bool) -> _Part:
+def _near(level: _Level, causal: bool) -> PartialSoftmax:
     """Attend from the tokens of level 0 to their own block and to its neighbours."""
     blocks, block = level.weight.shape[2:4]
     before, after = _neighbours(blocks)
@@ -154,7 +140,7 @@ def _near(level: _Level, causal: bool) -> _Part:
     return _attended(level, (1, 0, -1), seen)
 
 
-def _far(levels: list[_Level], causal: bool) -> _Part:
+def _far(levels: list[_Level], causal: bool) -> PartialSoftmax:
     """Attend from coarse tokens to the neighbours of their blocks, all levels at once."""
     sizes = [level.weight.shape[2] for level in levels]
     block = levels[0].weight.shape[3]
@@ -166,7 +152,7 @@ def _far(levels: list[_Level], causal: bool) -> _Part:
     seen[:, :, 1] = after[:, None, None] & (~half[:, None] | half) & (not causal)
     ends = (np.cumsum(sizes)[:-1] * block).tolist()
     *parts, whole = (
-        _Part(*part)
+        PartialSoftmax(*part)
         for part in zip(
             *(jnp.split(x, ends, axis=2) for x in _attended(packed, (1, -1), seen)), strict=True
         )
@@ -182,7 +168,7 @@ def _neighbours(blocks: int) -> tuple[np.ndarray, np.ndarray]:
     return number > 0, number < blocks - 1
 
 
-def _attended(level: _Level, shifts: tuple[int, ...], seen: np.ndarray) -> _Part:
+def _attended(level: _Level, shifts: tuple[int, ...], seen: np.ndarray) -> PartialSoftmax:
     """Attend from each block to the blocks that `shifts` brings to its place.
 
     Args:
@@ -196,18 +182,12 @@ def _attended(level: _Level, shifts: tuple[int, ...], seen: np.ndarray) -> _Part
     count = jnp.swapaxes(count, 3, 4)
     logits = dot_products(level.queries, keys) + jnp.log(jnp.maximum(count, 1))
     logits = jnp.where(seen.reshape(*seen.shape[:2], -1) & (count > 0), logits, MASKED)
-    shift = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-    terms = jnp.exp(logits - shift)
-    sums = summed("bhnqk,bhnkd->bhnqd", terms.astype(values.dtype), values)
-    arrays = (sums, jnp.sum(terms, axis=-1, keepdims=True), shift)
-    return _Part(*(x.reshape(*x.shape[:2], -1, x.shape[-1]) for x in arrays))
+    part = weighted_by(logits, values)
+    return PartialSoftmax(*(x.reshape(*x.shape[:2], -1, x.shape[-1]) for x in part))
 
 
-def _joined(fine: _Part, coarse: _Part) -> _Part:
-    """Add up the sums of two levels; a coarse token is two fine ones."""
-    length = fine.sums.shape[2]
-    coarse = _Part(*(jnp.repeat(x, 2, axis=2)[:, :, :length] for x in coarse))
-    shift = jnp.maximum(fine.shift, coarse.shift)
-    one, other = (jnp.exp(part.shift - shift) for part in (fine, coarse))
-    sums, terms = (one * a + other * b for a, b in zip(fine[:2], coarse[:2], strict=True))
-    return _Part(sums, terms, shift)
+def _joined(fine: PartialSoftmax, coarse: PartialSoftmax) -> PartialSoftmax:
+    """Add up two levels; a coarse token is two fine ones."""
+    length = fine.total.shape[2]
+    repeated = (jnp.repeat(x, 2, axis=2)[:, :, :length] for x in coarse)
+    return both(fine, PartialSoftmax(*repeated))

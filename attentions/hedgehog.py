@@ -13,10 +13,10 @@ from lra_bench.attentions._common import (
     dot_products,
     head_major,
     summed,
+    wide,
     without_padding,
 )
 from lra_bench.attentions._favor import Features, kernel_attention
-from lra_bench.attentions._favor.chunks import wide
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 

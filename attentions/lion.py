@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from lra_bench.attentions._common import check_count, without_padding
+from lra_bench.attentions._common import check_count, wide, wide_dtype, without_padding
 from lra_bench.attentions._favor import kernel_attention
 from lra_bench.attentions._favor.features import elu_features
 from lra_bench.attentions._gated_sums import gated_sums
@@ -86,17 +86,17 @@ class Lion(nnx.Module):
     def _log_gates(self, x: Float[Array, "b l e"]) -> Float[Array, "b l h"]:
         """Return the logarithms of the gates."""
         if self.gate is not None:
-            return jax.nn.log_sigmoid(self.gate(x).astype(_wide(x)))
+            return jax.nn.log_sigmoid(self.gate(x).astype(wide_dtype(x)))
         assert self.rate is not None
-        rates = jax.nn.log_sigmoid(self.rate[...].astype(_wide(x)))
+        rates = jax.nn.log_sigmoid(self.rate[...].astype(wide_dtype(x)))
         return jnp.broadcast_to(rates, (*x.shape[:2], len(rates)))
 
     def _average(
         self, q: Array, k: Array, v: Array, log_gates: Array, real: Bool[Array, "b l"]
     ) -> Float[Array, "b l h d"]:
         """Return the weighted means of the values, in float32 at least."""
-        queries, keys = (features(y.astype(_wide(y))) for y in (q, k))
-        values = jnp.concatenate([v.astype(_wide(v)), jnp.ones_like(keys[..., :1])], axis=-1)
+        queries, keys = (features(wide(y)) for y in (q, k))
+        values = jnp.concatenate([wide(v), jnp.ones_like(keys[..., :1])], axis=-1)
         values = without_padding(values, real)
         sums = functools.partial(gated_sums, chunk=self.chunk_size)
         if self.causal:
@@ -117,7 +117,3 @@ def features(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
 def _of_previous(log_gates: Float[Array, "b l h"]) -> Float[Array, "b l h"]:
     """Return each token's gate at the next token: what it wrote decays by its own gate first."""
     return jnp.pad(log_gates, ((0, 0), (1, 0), (0, 0)))[:, :-1]
-
-
-def _wide(x: Array) -> jnp.dtype:
-    return jnp.promote_types(x.dtype, jnp.float32)

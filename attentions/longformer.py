@@ -8,13 +8,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lra_bench.attentions._blocks import (
     Blocks,
-    Part,
     block_for,
     full_attention,
     shared_part,
-    wide,
 )
-from lra_bench.attentions._common import check_count, without_padding
+from lra_bench.attentions._common import check_count, wide, without_padding
+from lra_bench.attentions._partial_softmax import PartialSoftmax
 from lra_bench.contracts import Range
 from lra_bench.registry import register_attention
 
@@ -67,7 +66,7 @@ def longformer(
     positions = _first_real(mask, min(num_global, q.shape[1]))
     keys, values = (wide(_at(x, positions)) for x in (k, v))
 
-    def more(numbers: Array, queries: Array, _: Any) -> list[Part]:
+    def more(numbers: Array, queries: Array, _: Any) -> list[PartialSoftmax]:
         at = blocks.positions(numbers)[None, :, :, None]
         last = at if causal else jnp.full_like(at, q.shape[1] - 1)
         return [shared_part(queries, keys, values, positions[:, None, None] <= last)]

@@ -13,9 +13,10 @@ from lra_bench.attentions._common import (
     head_major,
     summed,
     token_major,
+    wide,
     without_padding,
 )
-from lra_bench.attentions._nystrom import product, pseudo_inverse, rank_among_real, wide
+from lra_bench.attentions._nystrom import product, pseudo_inverse, rank_among_real
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 

@@ -10,6 +10,8 @@ from lra_bench.attentions._common import (
     check_count,
     head_major,
     summed,
+    wide,
+    wide_dtype,
     without_padding,
 )
 from lra_bench.attentions._favor import Features, kernel_attention
@@ -122,7 +124,7 @@ class RandomFeatureAttention(nnx.Module):
 
 def _unit(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
     """Return x / |x| in float32 or wider, or 0 where x = 0, with finite gradients there too."""
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = wide(x)
     square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
     tiny = square < 1e-20
     return jnp.where(tiny, 0, x * jax.lax.rsqrt(jnp.where(tiny, 1, square)))
@@ -188,7 +190,7 @@ def _gated_sums(
         return jnp.moveaxis(x.reshape(*x.shape[:2], -1, chunk, *x.shape[3:]), 2, 0)
 
     shape = (*keys.shape[:2], keys.shape[3], values.shape[3])
-    start = jnp.zeros(shape, jnp.promote_types(values.dtype, jnp.float32))
+    start = jnp.zeros(shape, wide_dtype(values))
     _, out = jax.lax.scan(step, start, tuple(map(cut, (*tokens, kept, added))))
     out = jnp.moveaxis(out, (0, 3), (1, 2)).reshape(shape[0], -1, shape[1], shape[3])[:, :length]
     total = -jnp.expm1(jnp.cumsum(kept, axis=-1))[..., :length]

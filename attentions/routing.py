@@ -15,6 +15,7 @@ from lra_bench.attentions._common import (
     softmax_average,
     summed,
     token_major,
+    wide,
     without_padding,
 )
 from lra_bench.contracts import Dims, Range, Rule
@@ -87,20 +88,13 @@ class Routing(nnx.Module):
         mask: Bool[Array, "b l"],
     ) -> Float[Array, "b l h d"]:
         """Attend within clusters."""
-        queries, keys, values = (
-            head_major(without_padding(x, mask)).astype(_wide(x)) for x in (q, k, v)
-        )
+        queries, keys, values = (wide(head_major(without_padding(x, mask))) for x in (q, k, v))
         queries, keys = _normalised(queries), _normalised(keys)
         centroids = self.centroids[...]
         asked, held = (_affinities(x, centroids, mask) for x in (queries, keys))
         out = _attend(queries, keys, values, asked, held, self.window, v.dtype)
         observed = _means_of_nearest(centroids, (queries, keys), (asked, held), mask)
         return _observing(token_major(out), centroids, jax.lax.stop_gradient(observed))
-
-
-def _wide(x: Array) -> jnp.dtype:
-    """Return the dtype for what decides membership and for sums over clusters."""
-    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def _normalised(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:

@@ -9,8 +9,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Complex, Float
 
-from lra_bench.attentions._common import summed
-from lra_bench.attentions._convolution import at_least_float32, convolution
+from lra_bench.attentions._common import summed, wide
+from lra_bench.attentions._convolution import convolution
 from lra_bench.attentions._sequence import ordered, real_first, reordered
 from lra_bench.contracts import Dims, Range, Rule
 from lra_bench.layers import Dense
@@ -87,7 +87,7 @@ class S4D(nnx.Module):
     def __call__(self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]) -> Float[Array, "b l e"]:
         """Return the convolved and mixed tokens."""
         order = real_first(mask)
-        u = at_least_float32(ordered(x, order))
+        u = wide(ordered(x, order))
         y = convolution(u, *self._kernels(u.shape[1], u.dtype)) + self.feedthrough[...] * u
         mixed = self.mix(jax.nn.gelu(y).astype(x.dtype))
         return reordered(jax.nn.glu(mixed), order)

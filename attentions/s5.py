@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Complex, Float
 
-from lra_bench.attentions._common import check_count, summed
+from lra_bench.attentions._common import check_count, summed, wide_dtype
 from lra_bench.attentions._sequence import both_ways, ordered, real_first, reordered, two_ways
 from lra_bench.contracts import Dims, Range, Rule
 from lra_bench.layers import Dense
@@ -101,8 +101,8 @@ class S5(nnx.Module):
 
     def _state_space(self, u: Float[Array, "b l e"]) -> Float[Array, "b l e"]:
         """Return 2 Re(C x) + D u for each token, in the dtype of `u`."""
-        wide = jnp.promote_types(u.dtype, jnp.float32)
-        transition, inputs = self._discrete(wide)
+        dtype = wide_dtype(u)
+        transition, inputs = self._discrete(dtype)
         weights = jnp.concatenate([inputs.real, inputs.imag]).astype(u.dtype)
         driven = summed("ble,ne->bln", u, weights)
         states = scanned(transition, jax.lax.complex(*jnp.split(driven, 2, axis=-1)), self.causal)

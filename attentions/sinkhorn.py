@@ -16,6 +16,7 @@ from lra_bench.attentions._common import (
     softmax_average,
     summed,
     token_major,
+    wide,
     without_padding,
 )
 from lra_bench.contracts import Dims, Range
@@ -122,7 +123,7 @@ def _blocks(x: Float[Array, "b l h d"], block: int) -> Float[Array, "b h n c d"]
 
 def _means(x: Float[Array, "b h n c d"], real: Bool[Array, "b 1 n c"]) -> Float[Array, "b h n d"]:
     """Return the mean real token of each block, at least in float32; padding is 0 already."""
-    total = jnp.sum(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axis=3)
+    total = jnp.sum(wide(x), axis=3)
     return total / jnp.maximum(jnp.sum(real, axis=3), 1)[..., None]
 
 

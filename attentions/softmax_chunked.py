@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from lra_bench.attentions._common import MASKED, check_count, dot_products
+from lra_bench.attentions._common import MASKED, check_count, dot_products, wide_dtype
 from lra_bench.registry import register_attention
 
 
@@ -86,8 +86,8 @@ def _forward(causal: bool, q: Array, k: Array, v: Array, real: Array) -> tuple[A
             out = out * scale + _product("bhqk,bhkd->bhqd", weights, jnp.where(real, v, 0))
             return higher, total, out
 
-        start = jnp.full((*q.shape[:3], 1), MASKED, _wide(q))
-        start = (start, jnp.zeros_like(start), jnp.zeros(q.shape, _wide(q)))
+        start = jnp.full((*q.shape[:3], 1), MASKED, wide_dtype(q))
+        start = (start, jnp.zeros_like(start), jnp.zeros(q.shape, wide_dtype(q)))
         step = _unless_later(causal, row, fold)
         (largest, total, out), _ = lax.scan(step, start, (numbers, k, v, real))
         return (out / total).astype(v.dtype), largest + jnp.log(total)
@@ -96,14 +96,10 @@ def _forward(causal: bool, q: Array, k: Array, v: Array, real: Array) -> tuple[A
     return out, (q, k, v, real, out, totals)
 
 
-def _wide(x: Array) -> Any:
-    return jnp.promote_types(x.dtype, jnp.float32)
-
-
 def _product(equation: str, a: Array, b: Array) -> Array:
     dtype = min(a.dtype, b.dtype, key=lambda dtype: dtype.itemsize)
     a, b = a.astype(dtype), b.astype(dtype)
-    return jnp.einsum(equation, a, b, preferred_element_type=_wide(a))
+    return jnp.einsum(equation, a, b, preferred_element_type=wide_dtype(a))
 
 
 def _unless_later(causal: bool, row: Array, fold: Any) -> Any:
@@ -121,7 +117,7 @@ def _backward(causal: bool, residuals: Any, gradient: Array) -> tuple[Array, Arr
     """Return the gradients of q, k and v, in chunks; the mask has none."""
     q, k, v, real, out, totals = residuals
     numbers, (chunk, dim) = jnp.arange(q.shape[0]), q.shape[3:]
-    inner = jnp.sum(gradient.astype(_wide(q)) * out, axis=-1, keepdims=True)
+    inner = jnp.sum(gradient.astype(wide_dtype(q)) * out, axis=-1, keepdims=True)
 
     def columns(dq: Array, x: Any) -> tuple[Array, Any]:
         column, k, v, real = x
@@ -141,14 +137,14 @@ def _backward(causal: bool, residuals: Any, gradient: Array) -> tuple[Array, Arr
         def step(carry: Any, x: Any) -> tuple[Any, Array]:
             if not causal:
                 return pair(carry, x)
-            no_gradient = jnp.zeros(q.shape[1:], _wide(q))
+            no_gradient = jnp.zeros(q.shape[1:], wide_dtype(q))
             return lax.cond(x[0] >= column, pair, lambda c, _: (c, no_gradient), carry, x)
 
-        zero = jnp.zeros((*k.shape[:2], dim, chunk), _wide(k))
+        zero = jnp.zeros((*k.shape[:2], dim, chunk), wide_dtype(k))
         (dk, dv), parts = lax.scan(step, (zero, zero), (numbers, q, gradient, inner, totals))
         return dq + parts, tuple(jnp.swapaxes(x, 2, 3).astype(k.dtype) for x in (dk, dv))
 
-    start = jnp.zeros(q.shape, _wide(q))
+    start = jnp.zeros(q.shape, wide_dtype(q))
     dq, (dk, dv) = lax.scan(columns, start, (numbers, k, v, real))
     return dq.astype(q.dtype), dk, dv, None
 

@@ -11,14 +11,13 @@ from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._blocks import (
     Blocks,
-    Part,
     block_for,
     part_of,
     pieces_at_once,
     shared_part,
-    wide,
 )
-from lra_bench.attentions._common import MASKED, check_count, without_padding
+from lra_bench.attentions._common import MASKED, check_count, wide, without_padding
+from lra_bench.attentions._partial_softmax import PartialSoftmax
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
@@ -103,7 +102,7 @@ class Sparse(nnx.Module):
         keys, values, real = (self._summary(x) for x in (wide(k), wide(v), mask))
         row = jnp.repeat(jnp.arange(rows), self.num_summary)
 
-        def more(numbers: Array, queries: Array, _: Any) -> list[Part]:
+        def more(numbers: Array, queries: Array, _: Any) -> list[PartialSoftmax]:
             own = numbers[:, None, None]
             other = (row < own) if self.causal else (row != own)
             seen = real[:, None, None] & jnp.broadcast_to(
@@ -136,12 +135,12 @@ class Sparse(nnx.Module):
             for x, fill in zip(self._columns(q, k, v, mask), (MASKED, 0, 0), strict=True)
         ]
 
-        def more(_: Array, __: Array, columns: list[Array]) -> list[Part]:
-            return [Part(*map(blocks.cut, columns))]
+        def more(_: Array, __: Array, columns: list[Array]) -> list[PartialSoftmax]:
+            return [PartialSoftmax(*map(blocks.cut, columns))]
 
         return blocks.attend(q, k, v, mask, near, more, columns)
 
-    def _columns(self, q: Array, k: Array, v: Array, mask: Array) -> Part:
+    def _columns(self, q: Array, k: Array, v: Array, mask: Array) -> PartialSoftmax:
         """Return the softmax of each token over its column, without what its window holds.
 
         Columns are processed in groups, as windows are.
@@ -152,7 +151,7 @@ class Sparse(nnx.Module):
         behind = jnp.arange(rows)[:, None] - jnp.arange(rows)
         far = (behind if self.causal else abs(behind)) >= 2
 
-        def column(x: tuple[Array, ...]) -> Part:
+        def column(x: tuple[Array, ...]) -> PartialSoftmax:
             q, k, v, real = x
             return part_of(q, k, v, jnp.swapaxes(real, -1, -2) & far)
 
@@ -168,4 +167,4 @@ class Sparse(nnx.Module):
             return x.reshape(batch, -1, *x.shape[3:])[:, :length]
 
         inputs = tuple(cut(x) for x in (q, k, v, mask[:, :, None, None]))
-        return Part(*map(tokens, lax.map(jax.checkpoint(column), inputs)))
+        return PartialSoftmax(*map(tokens, lax.map(jax.checkpoint(column), inputs)))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lra_bench.attentions._common import wide_dtype
 from lra_bench.attentions._favor.chunks import (
     Plan,
     Residuals,
@@ -60,7 +61,7 @@ def _summarise(
         return (higher, weighted, totals + jnp.sum(phi, axis=2)), (), kept
 
     batch, _, heads, dim = v.shape
-    dtype = jnp.promote_types(v.dtype, jnp.float32)
+    dtype = wide_dtype(v)
     weighted = jnp.zeros((batch, heads, dim, plan.dim), dtype)
     start = (no_shift(plan, k.shape), weighted, weighted[:, :, 0])
     (shift, weighted, totals), _, _ = over_chunks(keys, start, (k, v, mask), plan.chunk)

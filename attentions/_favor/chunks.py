@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from lra_bench.attentions._common import MASKED
+from lra_bench.attentions._common import MASKED, wide
 from lra_bench.attentions._favor.features import FeatureMap, Features
 from lra_bench.runtime.mesh import platform
 
@@ -180,11 +180,6 @@ def over_chunks(
     x = jnp.arange(length // chunk), kept
     (carry, results), stacked = lax.scan(turn, (carry, results), x, reverse=reverse)
     return carry, results, stacked
-
-
-def wide(x: Array) -> Array:
-    """Convert to float32 unless x is wider: exponents and sums need the digits."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def product(equation: str, a: Array, b: Array, dtype: Any) -> Array:

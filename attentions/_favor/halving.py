@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from lra_bench.attentions._common import MASKED
+from lra_bench.attentions._common import MASKED, wide
 from lra_bench.attentions._favor.chunks import (
     Plan,
     PrefixSums,
@@ -32,7 +32,6 @@ from lra_bench.attentions._favor.chunks import (
     raised,
     usable,
     values_of,
-    wide,
 )
 from lra_bench.attentions._favor.features import FeatureMap, Features
 

@@ -16,8 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from lra_bench.attentions._common import without_padding
-from lra_bench.attentions._favor.chunks import wide
+from lra_bench.attentions._common import wide, without_padding
 from lra_bench.attentions._favor.features import Features
 from lra_bench.attentions._favor.roots import identity_like, square_roots, symmetric, times
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from lra_bench.attentions._common import wide_dtype
 from lra_bench.attentions._favor import halving
 from lra_bench.attentions._favor.chunks import (
     Plan,
@@ -63,7 +64,7 @@ def forward(
     chunk turns out to be too coarse, `halving` computes the output again.
     """
     batch, _, heads, dim = v.shape
-    weighted = jnp.zeros((batch, heads, dim, plan.dim), jnp.promote_types(v.dtype, jnp.float32))
+    weighted = jnp.zeros((batch, heads, dim, plan.dim), wide_dtype(v))
     start = PrefixSums(no_shift(plan, k.shape), weighted, weighted[:, :, 0])
     chunk = functools.partial(_forward_chunk, features, plan, drawn)
     _, (out,), stacked = over_chunks(chunk, start, (q, k, v, mask), plan.chunk)
