@@ -32,7 +32,7 @@ class Abc(nnx.Module):
     and values knows no x, so here phi_i is made of k_i, by one W per head.
 
     If `causal`, the memory of token i is the sum up to i, and so is the sum below phi_i. The slots
-    are then no averages: as in the paper, phi_j does not change when later tokens come.
+    are then no averages, because phi_j does not change when later tokens come.
 
     Padding has phi_i = 0. Time O(l n d), memory O(l (n + d) + n d).
     Causal time O(l (n + c) d), memory O(l (n + c + d) + l n d / c), in chunks of c = 128 tokens.

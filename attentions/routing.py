@@ -30,18 +30,20 @@ class Routing(nnx.Module):
 
     Queries and keys are normalised as by LayerNorm without scale and bias. Each head has c
     centroids, which its queries and keys share. The w queries whose inner products with a centroid
-    are largest are members of its cluster, and so are w keys, with their values (Algorithm 1 of
-    the paper). The members attend to each other. A token's output is the mean over the clusters of
-    its query; it is 0 if there is none.
+    are largest are members of its cluster, and so are w keys, with their values. The members attend
+    to each other. A token's output is the mean over the clusters of its query; it is 0 if there is
+    none.
 
-    The centroids are means of the normalised queries and keys. In each step of training, a
-    centroid moves by 1/1000 of the way to the mean of the queries and keys that are nearest to it
-    in the batch (lambda = 0.999 in the paper). Only the training moves them. Their "gradient" is
-    their value less that mean, whatever the loss; it is 0 for a centroid that is nearest to none.
+    The centroids are means of the normalised queries and keys. In each step of training, a centroid
+    moves by 1/1000 of the way to the mean of the queries and keys that are nearest to it in the
+    batch (a decay of 0.999, as in the authors' code). Only the training moves them. Their
+    "gradient" is their value less that mean, whatever the loss; it is 0 for a centroid that is
+    nearest to none.
 
     Two choices are those of softmax attention, where the authors' code has others: logits are
-    divided by sqrt(d), and the mean over clusters divides by their number, without adding 0.01.
-    The paper gives some heads local attention; here all heads route.
+    divided by sqrt(d), and the mean over clusters divides by their number, without adding 0.01. The
+    paper gives some heads local attention; here all heads route. The loss of the authors' code that
+    pulls queries and keys to their centroids is left out.
 
     Padding is never a member and moves no centroid. The numbers of clusters and of members depend
     on `max_len` only. A causal form is not offered, because later tokens decide who is a member.

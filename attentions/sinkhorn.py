@@ -31,10 +31,10 @@ _LEAST_SHARE = 1e-6
 class Sinkhorn(nnx.Module):
     """Attend to the own block and to one sorted block, softmax(Q [K, S K]^T / sqrt(d)) [V, S V].
 
-    The sequence is cut into blocks of `block_size` tokens. S is a matrix over blocks, S(R) of
-    Section 3 of Tay et al.: R is divided by `temperature`, exponentiated, and its columns and rows
-    are normalised in turn, in logarithms, `num_iterations` times. Rows are last, so that every
-    sorted block is an average of blocks. In training, Gumbel noise is added to R.
+    The sequence is cut into blocks of `block_size` tokens. S is a matrix over blocks, made from
+    scores R: R is divided by `temperature`, exponentiated, and its columns and rows are normalised
+    in turn, in logarithms, `num_iterations` times. Rows are last, so that every sorted block is an
+    average of blocks. In training, Gumbel noise is added to R.
 
     Two choices differ from the paper. Its sorting network computes R from the layer's input, of
     which a function of queries and keys knows nothing; here R_ij = m_i n_j / sqrt(d), with the mean
@@ -51,7 +51,7 @@ class Sinkhorn(nnx.Module):
         dims: sizes of the model.
         block_size: c, tokens of a block; at most `max_len`, which is the default if it is below
             64.
-        temperature: divides R; small values make S nearly a permutation. The paper's best is 0.75.
+        temperature: divides R; small values make S nearly a permutation.
         num_iterations: how often columns and rows are normalised.
         rngs: unused, because nothing is learned or sampled when it is built.
 
