@@ -22,7 +22,7 @@ def efficient(
     Time O(l d^2), memory O(l d + d^2).
 
     References:
-        Shen et al. 2021, arXiv:1812.01243, Section 3, with its softmax normalisation.
+        Shen et al. 2021, arXiv:1812.01243, with its softmax normalisation.
     """
     wide = jnp.promote_types(v.dtype, jnp.float32)
     real = mask[:, None, :, None]
