@@ -29,7 +29,7 @@ def efficient(
     Time O(l d^2), memory O(l d + d^2).
 
     References:
-        Shen et al. 2021, arXiv:1812.01243, Section 3, with its softmax normalisation.
+        Shen et al. 2021, arXiv:1812.01243, with its softmax normalisation.
     """
     real = mask[:, None, :, None]
     queries = jax.nn.softmax(wide(head_major(q)), axis=-1)

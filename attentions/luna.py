@@ -20,7 +20,7 @@ from lra_bench.registry import register_attention
 
 @register_attention("luna", equivariant=True, family="low-rank")
 class Luna(nnx.Module):
-    """Compute softmax(Q (A K)^T / sqrt(d)) (A V) with A = softmax(P K^T / sqrt(d)), Section 3.1.
+    """Compute softmax(Q (A K)^T / sqrt(d)) (A V) with A = softmax(P K^T / sqrt(d)).
 
     The pack attention A goes from p learned queries P to the real tokens, and the unpack attention
     from Q to the p packed tokens. Both are softmaxes, each head by itself. Padding has weight 0 in
@@ -33,7 +33,7 @@ class Luna(nnx.Module):
     in the paper only the first P is learned, and the packed tokens of a layer, with residuals and
     layer normalisation, are the P of the next. What a layer packs here therefore depends on the
     packed tokens of earlier layers only by way of the sequence itself.
-    The causal variant of Section 3.3 is left out: it replaces the softmax of A.
+    The paper's causal variant is left out: it replaces the softmax of A.
 
     On a CPU it takes two to three times the time of `performer-softmax` with as many features as
     packed tokens, because it keeps the weights of both attentions.

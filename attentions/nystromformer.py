@@ -26,7 +26,7 @@ _BLOCK = 64
 
 @register_attention("nystromformer", family="low-rank")
 class Nystromformer(nnx.Module):
-    """Approximate softmax attention by F A^+ (B V), the Nystrom method with landmarks, Algorithm 1.
+    """Approximate softmax attention by F A^+ (B V), the Nystrom method with landmarks.
 
     F = softmax(Q K~^T / sqrt(d)), A = softmax(Q~ K~^T / sqrt(d)), B = softmax(Q~ K^T / sqrt(d)).
     The landmarks Q~ and K~ are means over m segments of the queries and of the keys. A^+ is

@@ -35,7 +35,7 @@ class RandomFeatureAttention(nnx.Module):
     y = s * x / |x|, where * is by element, w_i ~ N(0, I_d), and s is learned for each head. The
     features estimate the Gaussian kernel exp(-|y_q - y_k|^2 / 2) without bias. As |x| is divided
     out, and while all elements of s are equal, this kernel is that of softmax with logits
-    s^2 q^T k / (|q| |k|), Section 3 of the paper.
+    s^2 q^T k / (|q| |k|).
 
     Only real keys are summed. If `causal`, a token sees itself and earlier tokens only: the sums
     are then the paper's recurrent states S_t = S_(t-1) + phi(k_t) v_t^T. If `gated` too, these are
