@@ -103,7 +103,8 @@ class GatedDeltaNet(nnx.Module):
             out = self._read(projected, log_gates, shares)
         else:
             arrays = (both_ways(y) for y in (projected, log_gates, shares))
-            out = sum(two_ways(self._read(*arrays)))
+            forward, backward = two_ways(self._read(*arrays))
+            out = forward + backward
         out = self._normalised(out).reshape(*x.shape[:2], -1).astype(x.dtype)
         return reordered(self.out(out * jax.nn.silu(self.output_gate(tokens))), order)
 
@@ -134,7 +135,7 @@ def convolved(x: Float[Array, "b l f"], kernel: Float[Array, "s f"]) -> Float[Ar
     """Return the sum over i of kernel_(s-1-i) x_(t-i), for each feature; 0 before the start."""
     size, length = len(kernel), x.shape[1]
     x = jnp.pad(x, ((0, 0), (size - 1, 0), (0, 0)))
-    return sum(kernel[i] * x[:, i : i + length] for i in range(size))
+    return functools.reduce(jnp.add, (kernel[i] * x[:, i : i + length] for i in range(size)))
 
 
 def _unit(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:

@@ -1,6 +1,5 @@
 """LION: linear attention to both sides, with weights that decay with the distance."""
 
-import functools
 from typing import Literal
 
 import jax
@@ -98,12 +97,13 @@ class Lion(nnx.Module):
         queries, keys = (features(wide(y)) for y in (q, k))
         values = jnp.concatenate([wide(v), jnp.ones_like(keys[..., :1])], axis=-1)
         values = without_padding(values, real)
-        sums = functools.partial(gated_sums, chunk=self.chunk_size)
         if self.causal:
-            out = sums(queries, keys, values, _of_previous(log_gates))
+            out = gated_sums(queries, keys, values, _of_previous(log_gates), self.chunk_size)
         else:
-            arrays = (both_ways(y) for y in (queries, keys, values))
-            out = sum(two_ways(sums(*arrays, _of_previous(both_ways(log_gates)), own=0.5)))
+            q, k, v, log_gates = (both_ways(y) for y in (queries, keys, values, log_gates))
+            sums = gated_sums(q, k, v, _of_previous(log_gates), self.chunk_size, own=0.5)
+            forward, backward = two_ways(sums)
+            out = forward + backward
         # A real token's own weight is in its total; that of padding may be as good as zero.
         return out[..., :-1] / jnp.where(real[:, :, None, None], out[..., -1:], 1)
 

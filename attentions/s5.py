@@ -78,7 +78,7 @@ class S5(nnx.Module):
         pairs, scans = state_dim // 2, 1 if causal else 2
         self.causal, self.activation = causal, activation
         eigenvalues, vectors = hippo_normal(state_dim // blocks)
-        vectors = np.kron(np.eye(blocks), vectors)
+        vectors = jnp.asarray(np.kron(np.eye(blocks), vectors))
         lecun = nnx.initializers.lecun_normal()
         drawn = lecun(rngs.params(), (state_dim, features))
         self.inputs = nnx.Param(_parts(vectors.conj().T @ drawn), rule=_STATE_RULE)
