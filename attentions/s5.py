@@ -77,7 +77,7 @@ class S5(nnx.Module):
         blocks = _blocks(state_dim, num_blocks)
         pairs, scans = state_dim // 2, 1 if causal else 2
         self.causal, self.activation = causal, activation
-        eigenvalues, vectors = hippo_normal(state_dim // blocks)
+        frequencies, vectors = hippo_normal(state_dim // blocks)
         vectors = jnp.asarray(np.kron(np.eye(blocks), vectors))
         lecun = nnx.initializers.lecun_normal()
         drawn = lecun(rngs.params(), (state_dim, features))
@@ -86,8 +86,9 @@ class S5(nnx.Module):
         drawn = drawn.reshape(state_dim, 2, scans, features)
         outputs = jnp.einsum("nsf,np->sfp", jax.lax.complex(drawn[:, 0], drawn[:, 1]), vectors)
         self.outputs = nnx.Param(_parts(outputs))
-        self.decay = nnx.Param(_per_state(-eigenvalues.real, blocks), rule=_STATE_RULE)
-        self.frequency = nnx.Param(_per_state(eigenvalues.imag, blocks), rule=_STATE_RULE)
+        self.decay = nnx.Param(jnp.full(pairs, 0.5, jnp.float32), rule=_STATE_RULE)
+        frequencies = jnp.asarray(np.tile(frequencies, blocks), jnp.float32)
+        self.frequency = nnx.Param(frequencies, rule=_STATE_RULE)
         steps = jax.random.uniform(rngs.params(), (pairs,), jnp.float32, *_log_bounds())
         self.log_step = nnx.Param(steps, rule=_STATE_RULE)
         self.feedthrough = nnx.Param(jax.random.normal(rngs.params(), (features,), jnp.float32))
@@ -147,10 +148,10 @@ def scanned(
 
 
 def hippo_normal(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return half of the eigenvalues of HiPPO-N, one of each pair, and their eigenvectors.
+    """Return the imaginary parts of eigenvalues of HiPPO-N, one of each pair, and eigenvectors.
 
     HiPPO-N is the normal part of the HiPPO-LegS matrix A: A + p p^T with p_n = sqrt(n + 1/2),
-    which is -I / 2 plus a skew-symmetric matrix.
+    which is -I / 2 plus a skew-symmetric matrix. So all real parts are -1/2.
 
     Args:
         size: rows of the matrix; even.
@@ -159,7 +160,7 @@ def hippo_normal(size: int) -> tuple[np.ndarray, np.ndarray]:
     skew = np.triu(np.outer(p, p), 1) - np.tril(np.outer(p, p), -1)
     frequencies, vectors = np.linalg.eigh(-1j * skew)
     half = size // 2
-    return -0.5 + 1j * frequencies[:half], vectors[:, :half]
+    return frequencies[:half], vectors[:, :half]
 
 
 def _blocks(state_dim: int, num_blocks: int) -> int:
@@ -177,10 +178,6 @@ def _blocks(state_dim: int, num_blocks: int) -> int:
 
 def _log_bounds() -> tuple[float, float]:
     return math.log(_STEP_MIN), math.log(_STEP_MAX)
-
-
-def _per_state(values: np.ndarray, blocks: int) -> Float[Array, " p"]:
-    return jnp.asarray(np.tile(values, blocks), jnp.float32)
 
 
 def _parts(values: Array) -> Float[Array, "2 ..."]:

@@ -47,8 +47,8 @@ def test_starts_from_the_normal_part_of_hippo_legs(size):
     n = np.arange(size)
     legs = -np.tril(np.sqrt(np.outer(2 * n + 1, 2 * n + 1)), -1) - np.diag(n + 1.0)
     normal = legs + np.outer(np.sqrt(n + 0.5), np.sqrt(n + 0.5))
-    eigenvalues, vectors = hippo_normal(size)
-    rebuilt = 2 * ((vectors * eigenvalues) @ vectors.conj().T).real
+    frequencies, vectors = hippo_normal(size)
+    rebuilt = 2 * ((vectors * (-0.5 + 1j * frequencies)) @ vectors.conj().T).real
     np.testing.assert_allclose(rebuilt, normal, atol=1e-12 * size**2)
 
 
