@@ -31,7 +31,7 @@ class GatedDeltaNet(nnx.Module):
     forget, and the delta rule replaces a share b_t = sigmoid(w' x_t + c') of what it returns for
     k_t by v_t. Queries, keys and values are linear in x, then pass through a short convolution
     over the last `conv_size` tokens and SiLU; queries and keys are divided by their norms. The
-    output is W (RMSNorm(o) * SiLU(G x)), Section 3.4 of the paper.
+    output is W (RMSNorm(o) * SiLU(G x)).
 
     Tokens of a chunk are computed together by the extended WY representation (Appendix A): a
     triangular system gives what each token writes, and a scan carries S from chunk to chunk. All
@@ -58,8 +58,8 @@ class GatedDeltaNet(nnx.Module):
         rngs: draws the parameters.
 
     References:
-        Yang, Kautz and Hatamizadeh 2024, arXiv:2412.06464; gates and initial values as in
-        github.com/NVlabs/GatedDeltaNet.
+        Yang, Kautz and Hatamizadeh 2024, arXiv:2412.06464; Eq. (10) has the number 8 in
+        some versions; gates and initial values as in github.com/NVlabs/GatedDeltaNet.
     """
 
     def __init__(

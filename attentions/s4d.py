@@ -17,7 +17,7 @@ from lra_bench.layers import Dense
 from lra_bench.registry import register_attention
 
 _STEP_MIN, _STEP_MAX = 1e-3, 1e-1  # bounds of the initial time steps
-# The LRA configurations train these at a tenth of the learning rate of the other parameters.
+# As in four of the six official LRA configurations, which are of S4; the others have 1/4 and 1.
 _STATE_RULE = Rule(rate=0.1, decay=False)
 
 
@@ -26,8 +26,8 @@ class S4D(nnx.Module):
     """Compute y = K * u + D u with K_t = 2 Re(sum_n C_n A_n^-1 (exp(A_n d) - 1) exp(A_n d t)).
 
     Each feature of a token has a state space of its own, with a diagonal state matrix A, a time
-    step d and B = 1, which C can stand for; a zero-order hold makes it discrete (Section 3 of the
-    paper). Eigenvalues are in conjugate pairs, of which one each is stored. The kernel K is the
+    step d and B = 1, which C can stand for; a zero-order hold makes it discrete.
+    Eigenvalues are in conjugate pairs, of which one each is stored. The kernel K is the
     product of C with a Vandermonde matrix, whose powers are products of those of sqrt(l) short
     and sqrt(l) long steps, so that the matrix is never stored. K is convolved with the tokens by
     a fast Fourier transform. It has two sides: one kernel looks at the token and back, a second
@@ -43,9 +43,9 @@ class S4D(nnx.Module):
     Args:
         dims: sizes of the model.
         state_dim: n, the eigenvalues of a feature, two for each stored pair; even. 64 as in the
-            paper.
+            official code.
         init: the initial eigenvalues, for k from 0: "lin": -1/2 + i pi k (S4D-Lin); "inv":
-            -1/2 + i (n / pi) (n / (2 k + 1) - 1) (S4D-Inv); Section 4 of the paper.
+            -1/2 + i (n / pi) (n / (2 k + 1) - 1) (S4D-Inv).
         causal: whether a token sees only itself and earlier tokens: there is one kernel then. Other
             tokens leave rounding errors of the Fourier transform.
         rngs: draws C, D, the time steps and the linear layer.

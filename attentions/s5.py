@@ -24,7 +24,7 @@ _STATE_RULE = Rule(rate=1 / 3, decay=False)
 
 @register_attention("s5", mixer=True, family="recurrent")
 class S5(nnx.Module):
-    r"""Compute x_k = Lambda' x_(k-1) + B' u_k and y_k = 2 Re(C x_k) + D u_k, Section 3 of S5.
+    """Compute x_k = Lambda' x_(k-1) + B' u_k and y_k = 2 Re(C x_k) + D u_k, a diagonal system.
 
     One state space has all features u_k of a token as its inputs. Its state matrix is diagonal,
     with complex eigenvalues Lambda in conjugate pairs, of which one each is stored. A zero-order
