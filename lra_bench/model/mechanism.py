@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from lra_bench.contracts import Dims
 from lra_bench.errors import RunError, UsageError
+from lra_bench.ranges import valid
 from lra_bench.registry import ATTENTIONS
 
 # Of (q, k, v, mask), or of (x, mask) if it is a mixer.
@@ -27,16 +28,14 @@ def build_attention(
         TypeError: it has no such option.
     """
     entry = ATTENTIONS.get(name)
-    for option, choices in entry.choices().items():
-        if options.get(option, choices[0]) not in choices:
-            valid = ", ".join(choices)
-            raise UsageError(f"attention.{option}={options[option]!r}: valid: {valid}")
-    target = entry.target
-    if isinstance(target, type):
-        try:
+    types, target = entry.types(), entry.target
+    try:
+        for option in options.keys() & types.keys():
+            valid(option, options[option], types[option])
+        if isinstance(target, type):
             return target(dims, rngs=rngs, **options)
-        except ValueError as error:
-            raise UsageError(f"attention {name}: {error}") from error
+    except ValueError as error:
+        raise UsageError(f"attention {name}: {error}") from error
     return functools.partial(target, **options) if options else target
 
 

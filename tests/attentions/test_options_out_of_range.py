@@ -9,11 +9,17 @@ from flax import nnx
 
 from lra_bench.errors import UsageError
 from lra_bench.model.mechanism import build_attention
+from lra_bench.ranges import COUNT
 from lra_bench.registry import ATTENTIONS
 
 LONGER = DIMS.max_len + 1
 # More tokens than there are; other counts may be as large as memory allows.
-OF_TOKENS = {("linformer", "num_projected"), ("reformer", "bucket_size")}
+OF_TOKENS = {
+    ("h-transformer", "block_size"),
+    ("linformer", "num_projected"),
+    ("reformer", "bucket_size"),
+    ("sinkhorn", "block_size"),
+}
 
 
 def absurd(name, option, usual):
@@ -22,10 +28,17 @@ def absurd(name, option, usual):
         return ()
     if isinstance(usual, int):
         others = [LONGER, 9_999] if (name, option) in OF_TOKENS else []
-        return (*([0] if usual else []), -1, -(10**9), 2.5, *others)
+        zero = [] if takes_zero(name, option) else [0]
+        return (*zero, -1, -(10**9), 2.5, *others)
     if isinstance(usual, float):
         return (-1e-9, -1.0, math.nan, math.inf)
-    return ("", "nonsense", str(usual).upper())
+    return ("", "nonsense", *([-1] if usual is None else [str(usual).upper()]))
+
+
+def takes_zero(name, option):
+    """Whether its own range says so; other counts are from 1."""
+    range_ = getattr(ATTENTIONS.get(name).types()[option], "__metadata__", (COUNT,))[0]
+    return range_.holds(0)
 
 
 CASES = [
