@@ -132,7 +132,7 @@ def _attention_row(entry: Entry[Any]) -> dict[str, str]:
 @functools.cache
 def _exponents() -> dict[str, tuple[str, str]]:
     """Return the measured exponents of time and memory of each attention, from the records."""
-    lines = records.collect([Path("results/efficiency/cpu-attention")])
+    lines = records.collect([Path("results/efficiency/cpu-all")])
     (group,) = (g for g in groups(from_lines(lines)) if g.first.direction == "backward")
 
     def text(fit: Fit | None) -> str:
@@ -161,7 +161,13 @@ def _published_average(attention: str) -> str:
     five = tuple(task for task in TASKS.names() if task != "pathx")
     rows = (row for task in five for row in published.of(attention, task))
     known = ((row.mean(five), row.source) for row in rows)
-    return next((f"{mean:.1f} ({source})" for mean, source in known if mean is not None), "")
+    return next((f"{mean:.1f} ({_short(source)})" for mean, source in known if mean), "")
+
+
+def _short(source: str) -> str:
+    """Return the name of a source, with a question mark if its identifier was not checked."""
+    mark = "?" if source.endswith("not checked") else ""
+    return re.split(r",| \(", source)[0] + mark
 
 
 @functools.cache
