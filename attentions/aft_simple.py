@@ -23,7 +23,7 @@ def aft_simple(
     It is the attention free Transformer of Section 3.2 of the paper without its position biases.
     The softmax of each feature is over the real tokens s or, if `causal`, over those up to t. There
     are no products of tokens, so heads make no difference.
-    Time O(l d), causal O(l d log l). Memory O(l d), causal with gradients O(l d log l).
+    Time O(l d), memory O(l d). If `causal`, both are O(l d log l).
 
     References:
         Zhai et al. 2021, arXiv:2105.14103.

@@ -144,19 +144,16 @@ def _recording(attend: AttentionFunction, calls: list[Call | MixerCall]) -> Atte
 def one_hot_matrix(attend: AttentionFunction, call: Call) -> Float[Array, "b h l l"]:
     """Return the matrix A by which the mechanism multiplies V.
 
-    A mechanism is linear in its values: out = A V. With V = I, out is A. One call takes d columns
-    of I, so l / d calls give the whole matrix.
+    A mechanism is linear in its values: out = A V. If every feature of token j is 1 and all others
+    are 0, every feature of out is column j of A. Where features have weights of their own, as in
+    AFT, their mean is returned.
     """
-    batch, length, heads, dim = call.v.shape
-    columns = jnp.arange(-(-length // dim) * dim).reshape(-1, dim)
 
-    def part(columns: Int[Array, " d"]) -> Float[Array, "b l h d"]:
-        one_hot = (jnp.arange(length)[:, None] == columns).astype(call.v.dtype)
-        v = jnp.broadcast_to(one_hot[:, None], (batch, length, heads, dim))
-        return attend(call.q, call.k, v, call.mask).astype(jnp.float32)
+    def column(token: Int[Array, ""]) -> Float[Array, "b l h"]:
+        v = jnp.zeros_like(call.v).at[:, token].set(1)
+        return jnp.mean(attend(call.q, call.k, v, call.mask).astype(jnp.float32), axis=-1)
 
-    parts = jax.lax.map(part, columns)
-    return jnp.moveaxis(parts, 0, 3).reshape(batch, length, heads, -1)[..., :length].swapaxes(1, 2)
+    return jnp.moveaxis(jax.lax.map(column, jnp.arange(call.v.shape[1])), (0, 3), (3, 1))
 
 
 def influences(mix: AttentionFunction, call: MixerCall) -> Float[Array, "b 1 l l"]:

@@ -155,9 +155,12 @@ class TestPropagation:
 
 
 # One of each kind; the others do as another of their kind does.
-OTHERS = ("performer-generalized", "performer-relu", "softmax-chunked", "softmax-fused")
+USUAL = ("identity", "linformer", "performer-softmax", "reformer", "softmax", "bigbird", "luna")
+# A mixer is not linear in its input; the features of AFT have weights of their own.
 MECHANISMS = [
-    pytest.param(x, marks=pytest.mark.slow) if x in OTHERS else x for x in ATTENTIONS.names()
+    pytest.param(x, marks=[] if x in USUAL else pytest.mark.slow)
+    for x in ATTENTIONS.names()
+    if x != "aft-simple" and not ATTENTIONS.get(x).traits.mixer
 ]
 
 
@@ -182,6 +185,13 @@ class TestMatrix:
         found, out = jax.jit(lambda call: (one_hot_matrix(attend, call), attend(*call)))(call)
         again = jnp.einsum("bhlm,bmhd->blhd", found, call.v)
         np.testing.assert_allclose(again, out, rtol=1e-3, atol=1e-4)
+
+    def test_weights_of_features_are_averaged(self, call):
+        attend = ATTENTIONS.get("aft-simple").target
+        found = one_hot_matrix(attend, call)
+        weights = special.softmax(np.asarray(call.k), axis=1)[:, None]
+        expected = np.mean(special.expit(np.asarray(call.q))[:, :, None] * weights, axis=-1)
+        np.testing.assert_allclose(found, np.moveaxis(expected, 3, 1), rtol=1e-4)
 
     def test_real_tokens(self):
         class Documents:
