@@ -16,6 +16,9 @@ from lra_bench.errors import UsageError
 
 SPECS = Path(__file__).parent / "gpu_specs"
 NAMES = ("v100-16gb", "t4", "a100-40gb", "a100-80gb", "l4", "h100", "h200", "b200")
+# Without a device nothing is tuned. Then Triton's products have one size of tiles, which XLA cannot
+# always cut ("Couldn't find output tile sizes"), so products are those of cuBLAS.
+XLA_FLAGS = "--xla_gpu_enable_triton_gemm=false"
 EXTRA = "pip install 'lra-bench[cuda12]'"
 IN_A_HOST = 8
 _SUFFIXES = (".txt", ".txtpb", ".pbtxt", ".textproto")

@@ -136,6 +136,7 @@ def _environment(target: str, xla_flags: str, programs: Path | None = None) -> d
     if target not in (HERE, ESTIMATE):
         environment["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "")
     if targets.is_gpu(target):
+        environment["XLA_FLAGS"] += f" {gpus.XLA_FLAGS}"
         environment["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # the driver may be missing
         environment["CUDA_VISIBLE_DEVICES"] = ""
     elif target in targets.TOPOLOGIES:

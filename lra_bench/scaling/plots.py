@@ -21,6 +21,7 @@ from lra_bench.scaling.rows import Measured
 
 # Characters of a title, and of the settings in the name of a file.
 _LONGEST_TITLE, _LONGEST_NAME = 400, 100
+_ENTRIES = 26  # of a column of a legend
 # The name of identity in the Performer paper's figures.
 _OPTIMUM = "X (OPT)"
 _ENDS = {"out_of_memory": ("x", "out of memory beyond"), "timed_out": ("4", "over the time limit")}
@@ -242,7 +243,13 @@ def _legend(
     }
     families = {label: family_of(drawn_ones[label].attention) for label in lines}
     entries = _by_family(lines, families) if have_family_colours(families) else lines.values()
-    figure.legend(handles=[*entries, *signs], loc="outside right center", fontsize=8.5)
+    handles = [*entries, *signs]
+    columns = -(-len(handles) // _ENTRIES)
+    width, height = figure.get_size_inches()
+    # Constrained layout takes the room of a legend from the panels, and cuts one that is too high.
+    rows = -(-len(handles) // columns)
+    figure.set_size_inches(width + (columns - 1) * 2, max(height, 0.6 + 0.2 * rows))
+    figure.legend(handles=handles, ncols=columns, loc="outside right center", fontsize=8.5)
 
 
 def _by_family(lines: dict[str, Line2D], families: dict[str, str]) -> Iterator[Line2D]:

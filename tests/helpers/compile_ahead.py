@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from lra_bench.efficiency import gpus
 from lra_bench.registry import ATTENTIONS, TASKS
 
 # Long enough for chunks and buckets, and no multiple of them; short enough to compile in seconds.
@@ -32,7 +33,7 @@ ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
     "CUDA_VISIBLE_DEVICES": "",
-    "XLA_FLAGS": "",
+    "XLA_FLAGS": gpus.XLA_FLAGS,
     "TPU_LOG_DIR": "disabled",
     "TPU_STDERR_LOG_LEVEL": "3",
     "TPU_SKIP_MDS_QUERY": "1",

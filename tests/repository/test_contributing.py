@@ -43,7 +43,8 @@ for program, *words in json.loads(sys.argv[1]):
 def checkout(repository, tmp_path_factory):
     """Copy the sources, links as links, and add what both chapters tell to add."""
     folder = tmp_path_factory.mktemp("checkout")
-    folders = ["attentions", "tasks", "configs", "docs", "lra_bench", "results", "tests"]
+    folders = ["attentions", "tasks", "configs", "docs", "benchmarks"]
+    folders += ["lra_bench", "results", "tests"]
     copied = [*folders, "pyproject.toml", str(folder)]
     command = ["cp", "--recursive", "--no-dereference", *copied]
     subprocess.run(command, cwd=repository, check=True)
