@@ -22,6 +22,7 @@ from lra_bench.display.progress import Display
 from lra_bench.errors import UsageError, unknown
 from lra_bench.model.encoder import Encoder
 from lra_bench.model.mechanism import AttentionFunction
+from lra_bench.registry import ATTENTIONS
 from lra_bench.training.restore import load_model
 
 
@@ -81,7 +82,9 @@ def run(setup: Setup, out: Path, display: Display) -> bool:
         f"first {len(tokens)} tokens"
     )
     plots.matrices(layers, title, out / "matrix.png")
-    display.line(f"Attention matrices of {title}")
+    is_mixer = ATTENTIONS.get(settings.attention).traits.mixer
+    what = "Influences among the tokens" if is_mixer else "Attention matrices"
+    display.line(f"{what} of {title}")
     display.line(
         summary.astype({"layer": str, "head": str}).to_markdown(index=False, floatfmt=".3f")
     )

@@ -148,4 +148,5 @@ def test_it_runs_and_is_analysed(cli, tmp_path):
     assert status == 0, err
     status, out, err = cli("analyze", "matrix", run, "--out", tmp_path / "matrix")
     assert status == 0, err
+    assert "Influences among the tokens of mean, listops" in out
     assert "row_sum" in out
