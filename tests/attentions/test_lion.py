@@ -65,7 +65,7 @@ def lion(x, arrays, features=unit, causal=False):
         ({"decay": "none"}, {"features": elu_plus_one}),
         ({"chunk_size": 8, "causal": True}, {"causal": True}),
     ],
-    ids=str,
+    ids=("gated", "fixed", "none", "causal"),
 )
 def test_equals_the_matrix_of_all_pairs(options, of_reference):
     module = built("lion", **options)
