@@ -1,9 +1,8 @@
-"""Code that the Nystrom methods share: the iteration for the inverse, positions of real tokens."""
+"""Code that the Nystrom methods share: the iteration for the inverse."""
 
-import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 
 def product(equation: str, a: Array, b: Array) -> Array:
@@ -32,14 +31,3 @@ def pseudo_inverse(matrix: Float[Array, "*b m m"], iterations: int) -> Float[Arr
         return product("...ij,...jk->...ik", inverse, inner) / 4
 
     return lax.fori_loop(0, iterations, step, jnp.swapaxes(matrix, -1, -2) / bound)
-
-
-def rank_among_real(mask: Bool[Array, "b l"]) -> Int[Array, "b l"]:
-    """Return the number of real tokens before each token."""
-    return jnp.cumsum(mask, axis=1, dtype=jnp.int32) - mask
-
-
-def position_of_real(mask: Bool[Array, "b l"], rank: Int[Array, "b m"]) -> Int[Array, "b m"]:
-    """Return the positions of the real tokens with so many real tokens before them."""
-    count = jnp.cumsum(mask, axis=1, dtype=jnp.int32)
-    return jax.vmap(lambda count, rank: jnp.searchsorted(count, rank, side="right"))(count, rank)

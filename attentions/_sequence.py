@@ -1,4 +1,4 @@
-"""Code of mechanisms that read tokens in order: padding moved to the end, and both directions."""
+"""The order of tokens: ranks of real ones, padding moved to the end, and both directions."""
 
 from typing import NamedTuple
 
@@ -62,6 +62,17 @@ def _moved_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, 
 
 
 _moved.defvjp(_moved_forward, _moved_backward)
+
+
+def rank_among_real(mask: Bool[Array, "b l"]) -> Int[Array, "b l"]:
+    """Return the number of real tokens before each token."""
+    return jnp.cumsum(mask, axis=1, dtype=jnp.int32) - mask
+
+
+def position_of_real(mask: Bool[Array, "b l"], rank: Int[Array, "b m"]) -> Int[Array, "b m"]:
+    """Return the positions of the real tokens with so many real tokens before them."""
+    count = jnp.cumsum(mask, axis=1, dtype=jnp.int32)
+    return jax.vmap(lambda count, rank: jnp.searchsorted(count, rank, side="right"))(count, rank)
 
 
 def both_ways(x: Float[Array, "b l ..."]) -> Float[Array, "two_b l ..."]:

@@ -14,6 +14,7 @@ from lra_bench.attentions._blocks import (
 )
 from lra_bench.attentions._common import check_count, wide, without_padding
 from lra_bench.attentions._partial_softmax import PartialSoftmax
+from lra_bench.attentions._sequence import position_of_real
 from lra_bench.contracts import Range
 from lra_bench.registry import register_attention
 
@@ -82,8 +83,7 @@ def longformer(
 
 def _first_real(mask: Bool[Array, "b l"], count: int) -> Int[Array, "b g"]:
     """Return the positions of the first real tokens, or l where there are fewer."""
-    tokens = jnp.cumsum(mask, axis=1)
-    return jnp.sum(tokens[:, None] <= jnp.arange(count)[:, None], axis=2)
+    return position_of_real(mask, jnp.broadcast_to(jnp.arange(count), (len(mask), count)))
 
 
 def _at(x: Float[Array, "b l h d"], positions: Int[Array, "b g"]) -> Float[Array, "b g h d"]:

@@ -16,7 +16,8 @@ from lra_bench.attentions._common import (
     wide,
     without_padding,
 )
-from lra_bench.attentions._nystrom import product, pseudo_inverse, rank_among_real
+from lra_bench.attentions._nystrom import product, pseudo_inverse
+from lra_bench.attentions._sequence import rank_among_real
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 

@@ -8,7 +8,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from lra_bench.attentions._common import check_count, head_major, token_major, wide, without_padding
-from lra_bench.attentions._nystrom import position_of_real, product, pseudo_inverse
+from lra_bench.attentions._nystrom import product, pseudo_inverse
+from lra_bench.attentions._sequence import position_of_real
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 

@@ -398,10 +398,7 @@ def make_task(name: str, options: Mapping[str, Any]) -> Task:
 
 def is_exact(attention: str) -> bool:
     """Return whether a mechanism equals softmax attention; false if it is not registered here."""
-    try:
-        return ATTENTIONS.get(attention).traits.exact
-    except UsageError:
-        return False
+    return family_of(attention) == "exact"
 
 
 def family_of(attention: str) -> str:

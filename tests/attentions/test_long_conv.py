@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from agreement import learned
 from flax import nnx
-from real_tokens import DIMS, LENGTH, SCATTERED, check_on_real_tokens, dense, gelu, sigmoid
+from mixers import LENGTH, gelu, linear, sigmoid
+from real_tokens import DIMS, SCATTERED, check_on_real_tokens
 
 from lra_bench.errors import UsageError
 from lra_bench.model.mechanism import build_attention
@@ -51,7 +52,7 @@ def reference(x, learnt, *, kernel, causal=False):
                 elif not causal:
                     y[i] += kernels[1, channel, :, j - i - 1] * x[j]
         channels.append(y)
-    out = dense(gelu(np.concatenate(channels, axis=1)), learnt, "out")
+    out = linear(learnt, "out", gelu(np.concatenate(channels, axis=1)))
     value, gate = np.split(out, 2, axis=1)
     return value * sigmoid(gate)
 

@@ -6,7 +6,8 @@ import math
 import contract
 import numpy as np
 import pytest
-from real_tokens import SCATTERED, check_on_real_tokens, dense, sigmoid, silu, softmax
+from mixers import linear, sigmoid, silu
+from real_tokens import SCATTERED, check_on_real_tokens, softmax
 
 from lra_bench.attentions.mega import _by_distance
 
@@ -54,15 +55,15 @@ def reference(x, learnt, *, kind, causal=False, chunk=None):
     moving = silu(moving + learnt["average.omega"] * x)
     size = x.shape[1]
     cuts = np.cumsum([size, KEYS, 2 * size])
-    update, shared, reset, candidate = np.split(dense(moving, learnt, "gates"), cuts, axis=1)
+    update, shared, reset, candidate = np.split(linear(learnt, "gates", moving), cuts, axis=1)
     q, k = (silu(shared) * learnt["scale"][i] + learnt["shift"][i] for i in range(2))
-    values = silu(dense(x, learnt, "value"))
+    values = silu(linear(learnt, "value", x))
     chunk = chunk or len(x)
     chunks = [slice(start, start + chunk) for start in range(0, len(x), chunk)]
     attended = np.concatenate(
         [attention(q[part], k[part], values[part], learnt["bias"], kind, causal) for part in chunks]
     )
-    candidate = silu(candidate + dense(silu(reset) * attended, learnt, "out"))
+    candidate = silu(candidate + linear(learnt, "out", silu(reset) * attended))
     return sigmoid(update) * (candidate - x)
 
 

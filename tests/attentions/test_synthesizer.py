@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from agreement import learned
 from flax import nnx
-from real_tokens import DIMS, SUFFIX, check_on_real_tokens, dense, softmax
+from mixers import linear
+from real_tokens import DIMS, SUFFIX, check_on_real_tokens, softmax
 
 from lra_bench.model.mechanism import build_attention
 
@@ -19,7 +20,7 @@ def factorized_random(x, learnt, part, head):
 
 
 def perceptron(x, learnt, part, head):
-    hidden = np.maximum(dense(x, learnt, f"{part}.hidden"), 0)
+    hidden = np.maximum(linear(learnt, f"{part}.hidden", x), 0)
     mine = hidden[:, head * DIMS.head_dim : (head + 1) * DIMS.head_dim]
     return mine @ learnt[f"{part}.kernel"][head] + learnt[f"{part}.bias"][head]
 
@@ -39,7 +40,7 @@ def factorized_dense(x, learnt, part, head):
 
 def vanilla(x, learnt, part, head):
     q, k = (
-        dense(x, learnt, f"{part}.{name}").reshape(len(x), DIMS.num_heads, -1)[:, head]
+        linear(learnt, f"{part}.{name}", x).reshape(len(x), DIMS.num_heads, -1)[:, head]
         for name in ("query", "key")
     )
     return q @ k.T / np.sqrt(DIMS.head_dim)
@@ -56,7 +57,7 @@ LOGITS = {
 
 def reference(kind, *, causal=False):
     def call(x, learnt):
-        values = dense(x, learnt, "value").reshape(len(x), DIMS.num_heads, -1)
+        values = linear(learnt, "value", x).reshape(len(x), DIMS.num_heads, -1)
         parts = kind.split("+")
         shares = softmax(learnt["weights"]) if len(parts) > 1 else [1.0]
         outputs = []
@@ -68,7 +69,7 @@ def reference(kind, *, causal=False):
             if causal:
                 logits = np.where(np.tri(len(x), dtype=bool), logits, -np.inf)
             outputs.append(softmax(logits) @ values[:, head])
-        return dense(np.concatenate(outputs, axis=1), learnt, "out")
+        return linear(learnt, "out", np.concatenate(outputs, axis=1))
 
     return call
 

@@ -32,17 +32,22 @@ def check_reference(module, reference):
         reference: of the tokens (n, e) of one example and the parameters by name; returns (n, e).
     """
     arrays, with_arrays = learned(module)
+    check_learned(with_arrays, reference, tokens(), arrays, MASK)
+
+
+def check_learned(with_arrays, reference, x, arrays, mask):
+    """Compare a mixer that is made of `arrays` with a reference, as `check_reference` does."""
 
     def found(inputs):
-        return with_arrays({name: inputs[name] for name in arrays})(inputs["x"], MASK)
+        return with_arrays(inputs["arrays"])(inputs["x"], mask)
 
     def expected(inputs):
         out = np.zeros(inputs["x"].shape)
-        for x, real, y in zip(inputs["x"], MASK, out, strict=True):
-            y[real] = reference(x[real], inputs)
+        for x, real, y in zip(inputs["x"], mask, out, strict=True):
+            y[real] = reference(x[real], inputs["arrays"])
         return out
 
-    check_agreement(found, expected, {"x": tokens(), **arrays}, MASK)
+    check_agreement(found, expected, {"x": x, "arrays": arrays}, mask)
 
 
 def check_reversible(module):
@@ -66,4 +71,5 @@ def silu(x):
 
 
 def gelu(x):
+    """By its approximation with tanh."""
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))

@@ -1,14 +1,14 @@
 """Does a mixer agree with a reference that gets the real tokens of one example, and no others?"""
 
 import numpy as np
-from agreement import check_agreement, learned
+from agreement import learned
 from flax import nnx
+from mixers import LENGTH, check_learned
 
 from lra_bench.contracts import Dims
 from lra_bench.model.mechanism import build_attention
 
 DIMS = Dims(num_heads=3, head_dim=4, max_len=40)
-LENGTH = 37
 SUFFIX = np.arange(LENGTH) < np.array([[LENGTH], [25]])
 # Padding at the start, in between and at the end.
 SCATTERED = np.stack([np.ones(LENGTH, bool), np.arange(LENGTH) % 4 != 0])
@@ -30,37 +30,10 @@ def check_on_real_tokens(name, reference, mask, *, moved=0.3, dims=DIMS, **optio
     parameters, with_arrays = learned(build_attention(name, dims, options, nnx.Rngs(0)))
     rng = np.random.default_rng(0)
     learnt = {key: x + moved * rng.standard_normal(x.shape) for key, x in parameters.items()}
-    inputs = {"x": rng.standard_normal((*mask.shape, dims.emb_dim)), "learnt": learnt}
-
-    def expected(inputs):
-        out = np.zeros_like(inputs["x"])
-        for row, real in enumerate(mask):
-            out[row, real] = reference(inputs["x"][row, real], inputs["learnt"])
-        return out
-
-    def function(inputs):
-        return with_arrays(inputs["learnt"])(inputs["x"], mask)
-
-    check_agreement(function, expected, inputs, chosen=mask)
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def silu(x):
-    return x * sigmoid(x)
-
-
-def gelu(x):
-    """By its approximation with tanh."""
-    return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    x = rng.standard_normal((*mask.shape, dims.emb_dim))
+    check_learned(with_arrays, reference, x, learnt, mask)
 
 
 def softmax(x):
     weights = np.exp(x - x.max(-1, keepdims=True))
     return weights / weights.sum(-1, keepdims=True)
-
-
-def dense(x, learnt, name):
-    return x @ learnt[f"{name}.kernel"] + learnt[f"{name}.bias"]
