@@ -1,6 +1,6 @@
 """Linformer: attention to keys and values that are projected along the sequence."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 from flax import nnx
@@ -15,10 +15,11 @@ from lra_bench.attentions._common import (
     token_major,
     without_padding,
 )
-from lra_bench.contracts import Dims
+from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
 _PROJECTED = 256
+Sharing = Literal["headwise", "key-value", "layerwise", "layerwise-by-head", "none"]
 
 
 @register_attention("linformer", family="low-rank")
@@ -35,9 +36,13 @@ class Linformer(nnx.Module):
         num_projected: k, the length after the projection, in tokens; at most `max_len`. If
             `max_len` is below the default, then k is `max_len` by default.
         sharing: "headwise": all heads of a layer share E and F; "key-value": they share E, and
-            F = E; "none": each head has its own E and F, as in Eq. (7). Section 4 of the paper
-            describes the first two; sharing hardly changes the perplexity there.
-        rngs: initialises E and F; each element is drawn from N(0, 1/k).
+            F = E; "layerwise": all layers share E too, and F = E; "none": each head has its own E
+            and F, as in Eq. (7). Section 4 of the paper describes the first three; sharing hardly
+            changes the perplexity there. "layerwise-by-head", as in Nystromformer's code: each
+            head has its own E for all layers, and F = E.
+        deviation: standard deviation of the elements of E and F when they are drawn; k^-1/2 if it
+            is 0.
+        rngs: draws E and F from a normal distribution.
 
     Raises:
         ValueError: `num_projected` is out of its range; or when called with a sequence longer than
@@ -52,18 +57,26 @@ class Linformer(nnx.Module):
         dims: Dims,
         *,
         num_projected: int = _PROJECTED,
-        sharing: Literal["headwise", "key-value", "none"] = "headwise",
+        sharing: Sharing = "headwise",
+        deviation: Annotated[float, Range(1e-6, 100, or_zero=True)] = 0.0,
         rngs: nnx.Rngs,
     ) -> None:
-        self.max_len = dims.max_len
+        self.max_len, self.sharing = dims.max_len, sharing
         length = count_of_tokens("num_projected", num_projected, _PROJECTED, dims.max_len)
-        heads = dims.num_heads if sharing == "none" else 1
-        init = nnx.initializers.normal(length**-0.5)
+        heads = dims.num_heads if sharing in ("none", "layerwise-by-head") else 1
+        init = nnx.initializers.normal(deviation or length**-0.5)
         shape = (heads, dims.max_len, length)
         self.key_projection = nnx.Param(init(rngs.params(), shape, jnp.float32))
         self.value_projection = (
-            None if sharing == "key-value" else nnx.Param(init(rngs.params(), shape, jnp.float32))
+            nnx.Param(init(rngs.params(), shape, jnp.float32))
+            if sharing in ("headwise", "none")
+            else None
         )
+
+    def share_with(self, first: "Linformer") -> None:
+        """Take E from the first layer, if all layers share it."""
+        if self.sharing.startswith("layerwise"):
+            self.key_projection = first.key_projection
 
     def __call__(
         self,

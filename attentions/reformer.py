@@ -54,6 +54,8 @@ class Reformer(nnx.Module):
             quadratic. At most `max_len`, which is the default if it is below 64.
         num_hashes: r, the number of rounds of hashing.
         causal: whether a token sees only itself and earlier tokens.
+        fresh_rotations: whether each call in training draws new rotations, as the implementation
+            in Hugging Face's Transformers does. Evaluation keeps those that were drawn first.
         rngs: draws the rotations.
 
     References:
@@ -67,11 +69,12 @@ class Reformer(nnx.Module):
         bucket_size: int = _BUCKET,
         num_hashes: int = 2,
         causal: bool = False,
+        fresh_rotations: bool = False,
         rngs: nnx.Rngs,
     ) -> None:
         check_count(num_hashes=num_hashes)
         count_of_tokens("bucket_size", bucket_size, _BUCKET, dims.max_len)
-        self.bucket_size, self.causal = bucket_size, causal
+        self.bucket_size, self.causal, self.fresh = bucket_size, causal, fresh_rotations
         self.factors = _bucket_factors(2 * -(-dims.max_len // bucket_size))
         shape = (dims.num_heads, num_hashes, sum(self.factors) // 2, dims.head_dim)
         self.rotations = nnx.Variable(jax.random.normal(rngs(), shape, jnp.float32))
@@ -86,9 +89,13 @@ class Reformer(nnx.Module):
         k: Float[Array, "b l h d"],
         v: Float[Array, "b l h d"],
         mask: Bool[Array, "b l"],
+        rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "b l h d"]:
         """Attend from `q` to the normalised `q`; `k` equals `q` and is not read."""
         del k
+        rotations = self.rotations[...]
+        if self.fresh and rngs is not None:
+            rotations = jax.random.normal(rngs.dropout(), rotations.shape, jnp.float32)
         length = q.shape[1]
         chunk = min(self.bucket_size, length)
         fill = ((0, 0), (0, -length % chunk), (0, 0), (0, 0))
@@ -96,7 +103,7 @@ class Reformer(nnx.Module):
         mask = jnp.pad(mask, fill[:2])
         queries, values = head_major(q), head_major(v)
         keys = _unit(queries)
-        bucket = self._hash(keys, mask)
+        bucket = self._hash(keys, mask, rotations)
         order = _stable_order(bucket, math.prod(self.factors) + 1)
         # A scatter would be faster on CPUs, but makes TPUs move a sixth more bytes in total.
         rank = _stable_order(order, order.shape[-1])
@@ -115,13 +122,16 @@ class Reformer(nnx.Module):
         return token_major(out.astype(v.dtype))[:, :length]
 
     def _hash(
-        self, keys: Float[Array, "b h l d"], mask: Bool[Array, "b l"]
+        self,
+        keys: Float[Array, "b h l d"],
+        mask: Bool[Array, "b l"],
+        rotations: Float[Array, "h r n d"],
     ) -> Int[Array, "b h r l"]:
         """Return each token's bucket in each round, from 0; padding gets the highest number.
 
         h(x) = argmax([xR; -xR]) is computed for each factor of the bucket count.
         """
-        rotated = summed("bhld,hrnd->bhrln", keys, self.rotations[...].astype(keys.dtype))
+        rotated = summed("bhld,hrnd->bhrln", keys, rotations.astype(keys.dtype))
         bucket, start, count = jnp.zeros(rotated.shape[:-1], jnp.int32), 0, 1
         for factor in self.factors:
             part = rotated[..., start : start + factor // 2]

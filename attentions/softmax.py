@@ -1,16 +1,21 @@
 """Exact softmax attention in its textbook form."""
 
+from typing import Annotated
+
+import jax
 import jax.numpy as jnp
+from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._common import (
     MASKED,
     dot_products,
     head_major,
-    softmax_average,
+    summed,
     token_major,
     without_padding,
 )
+from lra_bench.contracts import Range
 from lra_bench.registry import register_attention
 
 
@@ -22,10 +27,13 @@ def softmax(
     mask: Bool[Array, "b l"],
     *,
     causal: bool = False,
+    dropout: Annotated[float, Range(0, 0.99)] = 0.0,
+    rngs: nnx.Rngs | None = None,
 ) -> Float[Array, "b l h d"]:
     """Compute exact softmax attention: D^-1 A V with A = exp(Q K^T / sqrt(d)), Eq. (1).
 
-    If `causal`, only the lower triangle of A is used: Eq. (2).
+    If `causal`, only the lower triangle of A is used: Eq. (2). In training, a share `dropout` of
+    D^-1 A is set to zero, and the rest is divided by 1 - `dropout`.
     Time O(l^2 d), memory O(l^2).
 
     References:
@@ -36,4 +44,9 @@ def softmax(
     if causal:
         seen = seen & jnp.tri(q.shape[1], dtype=bool)
     logits = jnp.where(seen, dot_products(head_major(q), keys), MASKED)
-    return token_major(softmax_average(logits, head_major(without_padding(v, mask))))
+    weights, values = jax.nn.softmax(logits, axis=-1), head_major(without_padding(v, mask))
+    if rngs is not None and dropout:
+        kept = jax.random.bernoulli(rngs.dropout(), 1 - dropout, weights.shape)
+        weights = jnp.where(kept, weights / (1 - dropout), 0)
+    out = summed("bhqk,bhkd->bhqd", weights.astype(v.dtype), values)
+    return token_major(out.astype(v.dtype))

@@ -6,13 +6,11 @@ from ml_collections import ConfigDict
 
 
 def one_gpu() -> Any:
-    """Return the one-GPU setting of Nystromformer (Xiong et al. 2021), also used by Skyformer.
+    """Return the sizes, steps and rates of Nystromformer (Xiong et al. 2021) under our protocol.
 
-    Values: github.com/mlpen/Nystromformer, LRA/code/lra_config.py and run_tasks.py (AdamW with
-    epsilon 1e-6, linear warm-up and decay). As in that code, random features and hash rotations
-    are drawn once and kept. Three things differ from it: there is no attention dropout, because
-    mechanisms that never form attention weights cannot have it; the dtype is float32; and beta1
-    stays 0.9, whereas PyTorch's OneCycleLR changes it during training.
+    Values: github.com/mlpen/Nystromformer@5689313, LRA/code/lra_config.py and run_tasks.py (AdamW
+    with epsilon 1e-6, linear warm-up and decay). `nystromformer` follows that code in all else too.
+    What differs here, line by line: docs/papers.md.
     """
     return ConfigDict(
         {

@@ -48,8 +48,7 @@ def make_settings(
     Raises:
         UsageError: an unknown name or key, or a value of the wrong type or range.
     """
-    groups = _preset(task, preset)
-    groups["attention"] = ATTENTIONS.get(attention).options()
+    groups = _preset(task, preset, attention)
     override(groups, overrides, task, attention)
     try:
         settings = RunSettings(
@@ -70,8 +69,10 @@ def make_settings(
     return settings
 
 
-def _preset(task: str, preset: str) -> Groups:
+def _preset(task: str, preset: str, attention: str) -> Groups:
     """Return the settings of a preset, with the data of the task's first source.
+
+    The options of an attention are its own, unless the preset's group "attention" has others.
 
     Raises:
         UsageError: there is no such task or preset, or the preset cannot be made.
@@ -85,10 +86,20 @@ def _preset(task: str, preset: str) -> Groups:
             name: mapping(name, config[name].to_dict() if _has(config[name]) else config[name])
             for name in ("data", "model", "train")
         }
-        return {**groups, "data": {**groups["data"], "source": _sources(task, groups["data"])[0]}}
+        groups["data"]["source"] = _sources(task, groups["data"])[0]
+        groups["attention"] = _options(config.get("attention", {}), attention)
+        return groups
     except (Exception, SystemExit) as error:
         problem = terminal(one_line(error))
         raise UsageError(f"preset {preset} of {task} can't be made: {problem}") from None
+
+
+def _options(of_preset: Mapping[str, Any], attention: str) -> dict[str, Any]:
+    """Return the options of an attention, with those that a preset has for it."""
+    usual, entry = of_preset.get(attention, {}), ATTENTIONS.get(attention)
+    changed = dict(mapping(f"attention.{attention}", usual.to_dict() if _has(usual) else usual))
+    _check_group("attention", changed, entry.types())
+    return {**entry.options(), **changed}
 
 
 def _has(config: Any) -> bool:
@@ -244,6 +255,11 @@ def _check_together(settings: RunSettings) -> None:
         raise UsageError(
             f"train.accumulate={train.accumulate} does not divide "
             f"train.batch_size={train.batch_size}"
+        )
+    if train.select_after > train.num_steps:
+        raise UsageError(
+            f"train.select_after={train.select_after}: no step of "
+            f"train.num_steps={train.num_steps} would count"
         )
     if model.positions == "rotary" and ATTENTIONS.get(settings.attention).traits.mixer:
         raise UsageError(

@@ -1,10 +1,12 @@
 """Dense layers, layer normalisation and GELU: as in Flax, with faster gradients on CPUs."""
 
 import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from flax.typing import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -13,29 +15,49 @@ from lra_bench.runtime.mesh import platform, sequence_shards
 _EPSILON = 1e-6  # of layer normalisation, as in Flax
 _LEAST_BLOCK = 64  # tokens; smaller products are dominated by the sum of their results
 
-# The backward pass computes tanh again: to keep it would take one more array of that size.
+# The backward pass computes tanh or erf again: to keep it would take one more array of that size.
 gelu = jax.checkpoint(jax.nn.gelu)
+gelu_erf = jax.checkpoint(functools.partial(jax.nn.gelu, approximate=False))
+
+
+class Drawn(NamedTuple):
+    """The initialisers of a dense layer."""
+
+    kernel: Initializer
+    bias: Initializer
+
+
+FLAX = Drawn(nnx.initializers.lecun_normal(), nnx.initializers.zeros)
 
 
 class Dense(nnx.Module):
     """Compute x W + b for each token, with the parameters of `nnx.Linear`.
 
-    Without `dtype` it computes in the dtype of the input.
+    Without `dtype` it computes in the dtype of the input. Without `use_bias`, b is 0. `drawn` are
+    the initialisers of W and b; usually they are Flax's.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, *, dtype: DTypeLike | None = None, rngs: nnx.Rngs
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        dtype: DTypeLike | None = None,
+        use_bias: bool = True,
+        drawn: Drawn = FLAX,
+        rngs: nnx.Rngs,
     ) -> None:
-        flax = nnx.Linear(inputs, outputs, rngs=rngs)
-        assert flax.bias is not None
+        kernel, bias = drawn
+        flax = nnx.Linear(
+            inputs, outputs, use_bias=use_bias, kernel_init=kernel, bias_init=bias, rngs=rngs
+        )
         self.kernel, self.bias, self.dtype = flax.kernel, flax.bias, dtype
 
     def __call__(self, x: Float[Array, "b l e"]) -> Float[Array, "b l f"]:
         """Return the layer's output, in the layer's dtype."""
         dtype = x.dtype if self.dtype is None else self.dtype
-        arrays = (x, self.kernel[...], self.bias[...])
-        x, kernel, bias = (array.astype(dtype) for array in arrays)
-        return _product(x, kernel) + bias
+        product = _product(x.astype(dtype), self.kernel[...].astype(dtype))
+        return product if self.bias is None else product + self.bias[...].astype(dtype)
 
 
 @jax.custom_vjp
@@ -124,39 +146,47 @@ plus_positions.defvjp(_positions_forward, _positions_backward)
 class LayerNorm(nnx.Module):
     """Compute layer normalisation of each token, with the parameters of `nnx.LayerNorm`."""
 
-    def __init__(self, features: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, features: int, *, dtype: DTypeLike, epsilon: float = _EPSILON, rngs: nnx.Rngs
+    ) -> None:
         flax = nnx.LayerNorm(features, rngs=rngs)
         assert flax.scale is not None
         assert flax.bias is not None
-        self.scale, self.bias, self.dtype = flax.scale, flax.bias, dtype
+        self.scale, self.bias, self.dtype, self.epsilon = flax.scale, flax.bias, dtype, epsilon
 
     def __call__(self, x: Float[Array, "b l e"]) -> Float[Array, "b l e"]:
         """Return the layer's output, computed in float32, in the layer's dtype."""
         x = x.astype(jnp.float32)
-        return _normalised(x, self.scale[...], self.bias[...]).astype(self.dtype)
+        return _normalised(self.epsilon, x, self.scale[...], self.bias[...]).astype(self.dtype)
 
 
-@jax.custom_vjp
-def _normalised(
-    x: Float[Array, "b l e"], scale: Float[Array, " e"], bias: Float[Array, " e"]
+def _normal(
+    epsilon: float, x: Float[Array, "b l e"], scale: Float[Array, " e"], bias: Float[Array, " e"]
 ) -> Float[Array, "b l e"]:
     """Compute (x - mean) / sqrt(variance + epsilon) * scale + bias: Ba et al. 2016, Eq. (4)."""
-    return _standardised(x)[0] * scale + bias
+    return _standardised(x, epsilon)[0] * scale + bias
 
 
-def _standardised(x: Float[Array, "b l e"]) -> tuple[Float[Array, "b l e"], Float[Array, "b l 1"]]:
+_normalised: Any = jax.custom_vjp(_normal, nondiff_argnums=(0,))
+
+
+def _standardised(
+    x: Float[Array, "b l e"], epsilon: float
+) -> tuple[Float[Array, "b l e"], Float[Array, "b l 1"]]:
     """Return tokens of mean 0 and variance 1, and the factors that they were multiplied by."""
     centred = x - jnp.mean(x, axis=-1, keepdims=True)
-    factor = jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + _EPSILON)
+    factor = jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + epsilon)
     return centred * factor, factor
 
 
-def _normalised_forward(x: Array, scale: Array, bias: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _normalised(x, scale, bias), (x, scale)
+def _normalised_forward(
+    epsilon: float, x: Array, scale: Array, bias: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    return _normal(epsilon, x, scale, bias), (x, scale)
 
 
 def _normalised_backward(
-    kept: tuple[Array, Array], gradient: Float[Array, "b l e"]
+    epsilon: float, kept: tuple[Array, Array], gradient: Float[Array, "b l e"]
 ) -> tuple[Array, Array, Array]:
     """Return the gradients of x, scale and bias.
 
@@ -166,7 +196,7 @@ def _normalised_backward(
     """
     x, scale = kept
     x, gradient = jax.lax.optimization_barrier((x, gradient))
-    y, factor = _standardised(x)
+    y, factor = _standardised(x, epsilon)
     scaled = gradient * scale
     centred = scaled - jnp.mean(scaled, axis=-1, keepdims=True)
     dx = factor * (centred - y * jnp.mean(scaled * y, axis=-1, keepdims=True))

@@ -9,7 +9,7 @@ import math
 import re
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -55,6 +55,8 @@ SEED = Range(0, 2**32 - 1)
 def checked(kind: type[Settings], values: Any, prefix: str = "") -> Settings:
     """Return a dataclass of settings made from a mapping, each value checked.
 
+    A setting that has a default may be missing.
+
     Args:
         kind: the dataclass; the types of its fields say what is valid.
         values: the settings by name.
@@ -63,7 +65,8 @@ def checked(kind: type[Settings], values: Any, prefix: str = "") -> Settings:
     Raises:
         ValueError: a key is missing or unknown, or a value has the wrong type or range.
     """
-    values, hints = mapping(prefix.rstrip(".") or "settings", values), hints_of(kind)
+    hints = hints_of(kind)
+    values = {**defaults_of(kind), **mapping(prefix.rstrip(".") or "settings", values)}
     for problem, names in (
         ("is missing", hints.keys() - values.keys()),
         ("is unknown", values.keys() - hints.keys()),
@@ -72,6 +75,11 @@ def checked(kind: type[Settings], values: Any, prefix: str = "") -> Settings:
             name = min(names, key=str)
             raise ValueError(f"{prefix}{_cut(name)} {problem}: of another version of lra-bench")
     return kind(**{name: valid(f"{prefix}{name}", values[name], hints[name]) for name in hints})
+
+
+def defaults_of(kind: type) -> dict[str, Any]:
+    """Return the defaults of the fields of a dataclass that have one."""
+    return {field.name: field.default for field in fields(kind) if field.default is not MISSING}
 
 
 def mapping(name: str, value: Any) -> dict[str, Any]:

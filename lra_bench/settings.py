@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 
-from lra_bench.ranges import COUNT, SEED, STEPS, Range, checked, frozen, mapping, plain
+from lra_bench.ranges import (
+    COUNT,
+    SEED,
+    STEPS,
+    Range,
+    checked,
+    defaults_of,
+    frozen,
+    mapping,
+    plain,
+)
 
 
 @dataclass(frozen=True)
@@ -15,11 +25,29 @@ class ModelSettings:
         num_layers, emb_dim, ffn_dim, num_heads, head_dim: sizes.
         positions: "learned" or "sinusoidal", added to the embeddings; or "rotary": queries and keys
             are turned by angles that grow with the place (RoPE).
-        pooling: "mean" over the real tokens, or "cls": the vector of a token that is put first.
+        pooling: "mean" over the real tokens; "mean-all": their sum, divided by the number of all
+            tokens, padding too; or "cls": the vector of a token that is put first.
         dropout: share of the embedding and of each sublayer's output that is set to zero.
         dropout_bits: the generator of dropout's random bits: "threefry", which gives the same bits
             everywhere, or "rbg", the device's own, which is meant for TPUs.
         dtype: "float32" or "bfloat16", the type of computation; parameters are always float32.
+
+    The settings with a default are there to follow published code. No preset of the protocol
+    changes them.
+
+    Attributes:
+        init: how parameters are drawn: as "flax" does, as "pytorch" does with embeddings of
+            N(0, 0.02^2), or as the "lra" code does; see `lra_bench.model.initial`.
+        activation: of the FFN: "gelu-tanh", or "gelu-erf", which is exact.
+        hidden_dropout: share of the hidden numbers of the FFN that is set to zero.
+        norm_epsilon: is added to the variance in layer normalisation.
+        projection_bias: whether the projections of queries, keys, values and outputs have biases.
+        pair_head_layers: hidden layers of the classifier of a paired task, 1 or 2; the second has
+            half the size.
+        vocab_size: rows of the embedding, if they are more than the ids of the task.
+        padded_length: tokens to which sequences are padded, if they are more than those of the
+            task. With pooling "mean-all", and with mechanisms that depend on the length, it
+            matters.
     """
 
     num_layers: Annotated[int, Range(1, 1_000)]
@@ -28,10 +56,18 @@ class ModelSettings:
     num_heads: Annotated[int, Range(1, 2**12)]
     head_dim: Annotated[int, Range(1, 2**12)]
     positions: Literal["learned", "sinusoidal", "rotary"]
-    pooling: Literal["mean", "cls"]
+    pooling: Literal["mean", "mean-all", "cls"]
     dropout: Annotated[float, Range(0, 0.99)]
     dropout_bits: Literal["threefry", "rbg"]
     dtype: Literal["float32", "bfloat16"]
+    init: Literal["flax", "pytorch", "lra"] = "flax"
+    activation: Literal["gelu-tanh", "gelu-erf"] = "gelu-tanh"
+    hidden_dropout: Annotated[float, Range(0, 0.99)] = 0.0
+    norm_epsilon: Annotated[float, Range(1e-12, 1)] = 1e-6
+    projection_bias: bool = True
+    pair_head_layers: Annotated[int, Range(1, 2)] = 1
+    vocab_size: Annotated[int, Range(0, 2**20)] = 0
+    padded_length: Annotated[int, Range(0, 2**24)] = 0
 
 
 @dataclass(frozen=True)
@@ -42,11 +78,12 @@ class TrainSettings:
         batch_size: examples of a step, on all devices together.
         accumulate: number of parts of a batch that are computed in turn, to save memory.
         num_steps: number of updates.
-        schedule: "constant", "linear", "cosine" or "rsqrt", after the warm-up.
+        schedule: "constant", "linear", "cosine" or "rsqrt", after the warm-up; or "onecycle":
+            PyTorch's OneCycleLR, which moves beta1 too.
         warmup_steps: updates of the warm-up. A run of fewer steps never reaches its highest rate.
         learning_rate: factor of the schedule.
-        weight_decay, beta2, epsilon: AdamW's; beta1 is 0.9 everywhere. In float32 a beta2 closer
-            to 1 would be 1, and a smaller epsilon 0: both divide by zero.
+        weight_decay, beta2, epsilon: AdamW's; beta1 is 0.9 unless the schedule moves it. In float32
+            a beta2 closer to 1 would be 1, and a smaller epsilon 0: both divide by zero.
         clip_norm: largest norm of the gradient; 0 for no clipping.
         log_every: steps between lines of training metrics.
         eval_every: steps between validations.
@@ -55,12 +92,20 @@ class TrainSettings:
         num_devices: number of local devices to use; 0 for all, those of other hosts too.
         sequence_devices: number of devices that share each sequence, which divides its memory.
             Linear attention then exchanges sums once, any other attention exchanges tokens.
+
+    The settings with a default are there to follow published code. No preset of the protocol
+    changes them.
+
+    Attributes:
+        clip_value: largest absolute value of each number of the gradient; 0 for no clipping.
+        eval_drop_last: whether evaluation leaves out the examples that do not fill a batch.
+        select_after: steps before which no checkpoint counts as the best.
     """
 
     batch_size: Annotated[int, COUNT]
     accumulate: Annotated[int, COUNT]
     num_steps: Annotated[int, STEPS]
-    schedule: Literal["constant", "linear", "cosine", "rsqrt"]
+    schedule: Literal["constant", "linear", "cosine", "rsqrt", "onecycle"]
     learning_rate: Annotated[float, Range(1e-12, 100)]
     warmup_steps: Annotated[int, Range(0, 2**31 - 1)]
     weight_decay: Annotated[float, Range(0, 10)]
@@ -73,6 +118,9 @@ class TrainSettings:
     resample_every: Annotated[int, Range(0, 2**31 - 1)]
     num_devices: Annotated[int, Range(0, 2**16)]
     sequence_devices: Annotated[int, Range(1, 2**16)]
+    clip_value: Annotated[float, Range(1e-6, 1e6, or_zero=True)] = 0.0
+    eval_drop_last: bool = False
+    select_after: Annotated[int, Range(0, 2**31 - 1)] = 0
 
 
 # The training settings that place a run on devices; they change no result.
@@ -120,7 +168,10 @@ class RunSettings:
 
 
 # Settings that were added later, with what runs did before there was a choice.
-_LATER = {"model": {"dropout_bits": "threefry"}}
+_LATER = {
+    "model": {"dropout_bits": "threefry", **defaults_of(ModelSettings)},
+    "train": defaults_of(TrainSettings),
+}
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any]:

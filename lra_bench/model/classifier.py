@@ -1,5 +1,6 @@
 """The classifier: the shared encoder and a head."""
 
+import functools
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from lra_bench.contracts import Task
+from lra_bench.model import initial
 from lra_bench.model.encoder import Encoder
 from lra_bench.settings import ModelSettings
 
@@ -24,9 +26,13 @@ class Classifier(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         self.encoder = Encoder(task, settings, attention, options, rngs)
-        features = settings.emb_dim * (4 if task.paired else 1)
-        self.hidden = nnx.Linear(features, settings.ffn_dim, rngs=rngs)
-        self.out = nnx.Linear(settings.ffn_dim, task.num_classes, rngs=rngs)
+        width = settings.ffn_dim
+        linear = functools.partial(_linear, settings.init, rngs)
+        self.hidden = linear(settings.emb_dim * (4 if task.paired else 1), width)
+        self.second = None
+        if task.paired and settings.pair_head_layers == 2:
+            self.second, width = linear(width, width // 2), width // 2
+        self.out = linear(width, task.num_classes)
 
     def __call__(
         self, tokens: Int[Array, "b *two l"], rngs: nnx.Rngs | None = None
@@ -40,4 +46,12 @@ class Classifier(nnx.Module):
         if len(encoded) > examples:
             x1, x2 = encoded.reshape(examples, 2, -1).swapaxes(0, 1)
             encoded = jnp.concatenate([x1, x2, x1 * x2, x1 - x2], axis=1)
-        return self.out(jax.nn.relu(self.hidden(encoded)))
+        hidden = jax.nn.relu(self.hidden(encoded))
+        if self.second is not None:
+            hidden = jax.nn.relu(self.second(hidden))
+        return self.out(hidden)
+
+
+def _linear(scheme: initial.Scheme, rngs: nnx.Rngs, inputs: int, outputs: int) -> nnx.Linear:
+    kernel, bias = initial.head(scheme, inputs)
+    return nnx.Linear(inputs, outputs, kernel_init=kernel, bias_init=bias, rngs=rngs)

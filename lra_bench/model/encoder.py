@@ -8,9 +8,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from lra_bench.contracts import Dims, Task
-from lra_bench.layers import Dense, LayerNorm, gelu, plus_positions
+from lra_bench.layers import Dense, LayerNorm, gelu, gelu_erf, plus_positions
+from lra_bench.model import initial
 from lra_bench.model.dropout import Dropout
-from lra_bench.model.mechanism import attended, build_attention
+from lra_bench.model.mechanism import attended, build_attention, share_among
 from lra_bench.model.positions import rotated, sinusoids
 from lra_bench.registry import ATTENTIONS
 from lra_bench.runtime.mesh import by_token
@@ -31,12 +32,13 @@ class SelfAttention(nnx.Module):
         inner = dims.num_heads * dims.head_dim
         self.name, self.heads = attention, (dims.num_heads, dims.head_dim)
         self.rotary = settings.positions == "rotary"
-        linear = functools.partial(Dense, settings.emb_dim, inner, dtype=settings.dtype, rngs=rngs)
+        bias = settings.projection_bias
+        linear = functools.partial(_dense, settings, settings.emb_dim, inner, rngs, bias=bias)
         shared = ATTENTIONS.get(attention).traits.shares_query_key
         self.query = linear()
         self.key = None if shared else linear()
         self.value = linear()
-        self.out = Dense(inner, settings.emb_dim, dtype=settings.dtype, rngs=rngs)
+        self.out = _dense(settings, inner, settings.emb_dim, rngs, bias=bias)
         self.attend = build_attention(attention, dims, options, rngs)
 
     def __call__(
@@ -81,14 +83,14 @@ class Block(nnx.Module):
     def __init__(
         self, settings: ModelSettings, attention: SelfAttention | Mixer, rngs: nnx.Rngs
     ) -> None:
-        norm = functools.partial(LayerNorm, settings.emb_dim, dtype=settings.dtype, rngs=rngs)
-        linear = functools.partial(Dense, dtype=settings.dtype, rngs=rngs)
-        self.attention_norm = norm()
+        self.attention_norm = _norm(settings, rngs)
         self.attention = attention
-        self.ffn_norm = norm()
-        self.ffn_in = linear(settings.emb_dim, settings.ffn_dim)
-        self.ffn_out = linear(settings.ffn_dim, settings.emb_dim)
+        self.ffn_norm = _norm(settings, rngs)
+        self.ffn_in = _dense(settings, settings.emb_dim, settings.ffn_dim, rngs)
+        self.ffn_out = _dense(settings, settings.ffn_dim, settings.emb_dim, rngs)
+        self.gelu = {"gelu-tanh": gelu, "gelu-erf": gelu_erf}[settings.activation]
         self.dropout = Dropout(settings.dropout, settings.dropout_bits)
+        self.hidden_dropout = Dropout(settings.hidden_dropout, settings.dropout_bits)
 
     def __call__(
         self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"], rngs: nnx.Rngs | None
@@ -96,11 +98,24 @@ class Block(nnx.Module):
         """Apply the block; without `rngs` there is no dropout."""
         drop = functools.partial(self.dropout, rngs=rngs)
         x += drop(self.attention(self.attention_norm(x), mask, rngs))
-        return x + drop(self.ffn_out(gelu(self.ffn_in(self.ffn_norm(x)))))
+        hidden = self.hidden_dropout(self.gelu(self.ffn_in(self.ffn_norm(x))), rngs)
+        return x + drop(self.ffn_out(hidden))
+
+
+def _norm(settings: ModelSettings, rngs: nnx.Rngs) -> LayerNorm:
+    epsilon = settings.norm_epsilon
+    return LayerNorm(settings.emb_dim, dtype=settings.dtype, epsilon=epsilon, rngs=rngs)
+
+
+def _dense(
+    settings: ModelSettings, inputs: int, outputs: int, rngs: nnx.Rngs, *, bias: bool = True
+) -> Dense:
+    drawn = initial.dense(settings.init, inputs)
+    return Dense(inputs, outputs, dtype=settings.dtype, use_bias=bias, drawn=drawn, rngs=rngs)
 
 
 class Encoder(nnx.Module):
-    """Tokens to one vector: embedding, positions, blocks, pooling over the real tokens."""
+    """Tokens to one vector: embedding, positions, blocks, pooling."""
 
     def __init__(
         self,
@@ -110,22 +125,25 @@ class Encoder(nnx.Module):
         options: dict[str, Any],
         rngs: nnx.Rngs,
     ) -> None:
-        self.pad_id, self.dtype = task.pad_id, settings.dtype
-        self.rotary = settings.positions == "rotary"
-        self.cls_id = task.vocab_size if settings.pooling == "cls" else None
-        length = task.max_len + (self.cls_id is not None)
+        self.pad_id, self.dtype, self.pooling = task.pad_id, settings.dtype, settings.pooling
+        self.rotary, self.padded_length = settings.positions == "rotary", settings.padded_length
+        cls, vocabulary = settings.pooling == "cls", max(task.vocab_size, settings.vocab_size)
+        self.cls_id = vocabulary if cls else None
+        length = max(task.max_len, settings.padded_length) + cls
         # Embeddings stay in float32: the gradient of a vector is a sum over all tokens that use it.
         embed = functools.partial(nnx.Embed, features=settings.emb_dim, rngs=rngs)
-        init = nnx.initializers.normal(settings.emb_dim**-0.5)
-        self.embed = embed(task.vocab_size + (self.cls_id is not None), embedding_init=init)
+        drawn = initial.tokens(settings.init, settings.emb_dim, cls=cls)
+        self.embed = embed(vocabulary + cls, embedding_init=drawn)
+        drawn = initial.positions(settings.init, settings.emb_dim)
         self.positions = (
-            embed(length, embedding_init=init) if settings.positions == "learned" else None
+            embed(length, embedding_init=drawn) if settings.positions == "learned" else None
         )
         self.blocks = nnx.List(
             Block(settings, token_mixing(settings, length, attention, options, rngs), rngs)
             for _ in range(settings.num_layers)
         )
-        self.norm = LayerNorm(settings.emb_dim, dtype=settings.dtype, rngs=rngs)
+        share_among([block.attention.attend for block in self.blocks])
+        self.norm = _norm(settings, rngs)
         self.dropout = Dropout(settings.dropout, settings.dropout_bits)
 
     def __call__(self, tokens: Int[Array, "b l"], rngs: nnx.Rngs | None) -> Float[Array, "b e"]:
@@ -146,6 +164,11 @@ class Encoder(nnx.Module):
     def _with_mask(self, tokens: Int[Array, "b l"]) -> tuple[Int[Array, "b m"], Bool[Array, "b m"]]:
         tokens = tokens.astype(jnp.int32)
         mask = jnp.ones(tokens.shape, bool) if self.pad_id is None else tokens != self.pad_id
+        after = ((0, 0), (0, max(self.padded_length - tokens.shape[1], 0)))
+        tokens, mask = (
+            jnp.pad(tokens, after, constant_values=self.pad_id or 0),
+            jnp.pad(mask, after),
+        )
         if self.cls_id is None:
             return tokens, mask
         before = ((0, 0), (1, 0))
@@ -160,10 +183,14 @@ class Encoder(nnx.Module):
         return jnp.asarray(sinusoids(length, self.embed.features))
 
     def pooled(self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]) -> Float[Array, "b e"]:
-        """Return the mean over the real tokens, or the vector of the first token."""
+        """Return the mean over the real tokens, or the vector of the first token.
+
+        With "mean-all" it is the sum over the real tokens, divided by all of them.
+        """
         x = x.astype(jnp.float32)
         if self.cls_id is not None:
             return x[:, 0]
         weights = mask.astype(jnp.float32)
-        weights /= jnp.maximum(jnp.sum(weights, axis=1, keepdims=True), 1)
+        count = jnp.sum(weights, axis=1, keepdims=True)
+        weights /= mask.shape[1] if self.pooling == "mean-all" else jnp.maximum(count, 1)
         return jnp.einsum("bl,ble->be", weights, x)

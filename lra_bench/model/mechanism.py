@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -37,6 +37,17 @@ def build_attention(
     except ValueError as error:
         raise UsageError(f"attention {name}: {error}") from error
     return functools.partial(target, **options) if options else target
+
+
+def share_among(layers: Sequence[AttentionFunction]) -> None:
+    """Let the mechanisms of later layers share arrays with that of the first, if they want to.
+
+    Such a mechanism has a method `share_with(first)`.
+    """
+    for later in layers[1:]:
+        share = getattr(later, "share_with", None)
+        if share is not None:
+            share(layers[0])
 
 
 def attended(

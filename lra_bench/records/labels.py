@@ -3,26 +3,48 @@
 from functools import cache
 from typing import Any
 
+from lra_bench.config import make_settings
 from lra_bench.errors import UsageError
+from lra_bench.ranges import plain
 from lra_bench.records.record import Record
 from lra_bench.registry import ATTENTIONS
 
 
 def label(run: Record) -> str:
     """Return the attention of a run, with its changed options and the attention it started from."""
-    return attention_label(run.attention, run.config["attention_options"]) + _origin(run)
+    options, usual = (
+        run.config["attention_options"],
+        _of_preset(run.attention, run.task, run.preset),
+    )
+    return _label(run.attention, options, usual) + _origin(run)
 
 
 def attention_label(attention: str, options: dict[str, Any]) -> str:
     """Return the attention with its changed options, such as "linformer (num_projected=64)"."""
-    changed = [f"{key}={value}" for key, value in changed_options(attention, options).items()]
+    return _label(attention, options, _defaults(attention))
+
+
+def _label(attention: str, options: dict[str, Any], usual: dict[str, Any]) -> str:
+    changed = [f"{key}={value}" for key, value in _differing(options, usual).items()]
     return attention + (f" ({', '.join(changed)})" if changed else "")
 
 
 def changed_options(attention: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that differ from the attention's defaults, sorted by name."""
-    defaults = _defaults(attention)
-    return {key: value for key, value in sorted(options.items()) if defaults.get(key) != value}
+    return _differing(options, _defaults(attention))
+
+
+def _differing(options: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in sorted(options.items()) if usual.get(key) != value}
+
+
+@cache
+def _of_preset(attention: str, task: str, preset: str) -> dict[str, Any]:
+    """Return the options that a preset has for an attention; its defaults if it is unknown."""
+    try:
+        return plain(make_settings(task, attention, preset, 0).attention_options)
+    except UsageError:
+        return _defaults(attention)
 
 
 @cache

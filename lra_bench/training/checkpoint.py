@@ -84,22 +84,31 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(directory, options=options, item_handlers=handler)
         return aside
 
-    def save(self, state: State, accuracy: float | None = None, lines: str = "") -> None:
+    def save(
+        self,
+        state: State,
+        accuracy: float | None = None,
+        lines: str = "",
+        *,
+        early: bool = False,
+    ) -> None:
         """Write the state; a checkpoint of the same step without an evaluation is replaced.
 
         Args:
             state: to write.
             accuracy: on the validation split, in [0, 1]; None between evaluations.
             lines: the text of the run's metrics so far.
+            early: whether any later evaluation is better, whatever its accuracy.
         """
-        self._processes.on_first(lambda: self._save(state, accuracy, lines))
+        selected = selection(int(state.step), accuracy, early=early)
+        self._processes.on_first(lambda: self._save(state, selected, lines))
 
-    def _save(self, state: State, accuracy: float | None, lines: str) -> None:
+    def _save(self, state: State, selected: float, lines: str) -> None:
         step = int(state.step)
         if step in self._manager.all_steps():
             self._manager.delete(step)
         arrays = ocp.args.StandardSave(jax.device_get(by_name(state)))
-        metrics = {"selection": selection(step, accuracy)}
+        metrics = {"selection": selected}
         self._manager.save(step, args=arrays, metrics=metrics)
         folder = self._folder(step)
         write_atomically(folder / LINES, lines)

@@ -29,6 +29,8 @@ ARRAYS = "default"
 PARAMS, SAMPLED = "params/", "sampled/"
 # The selection of a checkpoint that was written between evaluations.
 NOT_EVALUATED = -1.0
+# The selections of early evaluations lie in [-0.9, -0.65], below those of all others.
+_EARLIEST, _EARLY_SCALE = -0.9, 0.25
 # A tie goes to the earlier step; this is far below one example in a million.
 _PER_STEP = 1e-12
 # Process 0 does all without the others, which may not share a file system with it.
@@ -48,19 +50,27 @@ def part(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
     return {name[len(prefix) :]: x for name, x in arrays.items() if name.startswith(prefix)}
 
 
-def selection(step: int, validation_accuracy: float | None) -> float:
+def selection(step: int, validation_accuracy: float | None, *, early: bool = False) -> float:
     """Return the number by which the best checkpoint is chosen: the largest.
 
     Args:
         step: of the state.
         validation_accuracy: in [0, 1]; None between evaluations.
+        early: whether any later evaluation is to be preferred.
     """
-    return NOT_EVALUATED if validation_accuracy is None else validation_accuracy - _PER_STEP * step
+    if validation_accuracy is None:
+        return NOT_EVALUATED
+    accuracy = validation_accuracy - _PER_STEP * step
+    return _EARLIEST + _EARLY_SCALE * accuracy if early else accuracy
 
 
 def validation_accuracy(step: int, selection: float) -> float | None:
     """Return the accuracy, in [0, 1], that made a selection; None between evaluations."""
-    return None if selection <= NOT_EVALUATED else selection + _PER_STEP * step
+    if selection <= NOT_EVALUATED:
+        return None
+    early = selection < _EARLIEST / 2
+    accuracy = (selection - _EARLIEST) / _EARLY_SCALE if early else selection
+    return accuracy + _PER_STEP * step
 
 
 def read_selection(folder: Path) -> float:

@@ -12,6 +12,7 @@ from lra_bench.data.batches import padded_batches
 from lra_bench.data.store import Store
 from lra_bench.display.progress import Advance
 from lra_bench.runtime.stopping import Stopped, StopRequest
+from lra_bench.settings import TrainSettings
 from lra_bench.training.learner import State
 from lra_bench.training.programs import Programs
 
@@ -48,6 +49,12 @@ class Evaluation:
         return int(self.correct.sum()) / len(self.correct)
 
 
+def evaluated(examples: int, settings: TrainSettings) -> int:
+    """Return how many examples of a split are evaluated; all, if they do not fill a batch."""
+    left = examples % settings.eval_batch_size if settings.eval_drop_last else 0
+    return examples if left == examples else examples - left
+
+
 @dataclass(frozen=True)
 class Evaluator:
     """Evaluates states on the splits of a store.
@@ -55,17 +62,21 @@ class Evaluator:
     Attributes:
         programs: the compiled functions.
         store: the data.
-        batch_size: examples at a time.
+        settings: of the training.
         stop: is asked before each batch.
     """
 
     programs: Programs
     store: Store
-    batch_size: int
+    settings: TrainSettings
     stop: StopRequest
 
+    def count(self, split: str) -> int:
+        """Return how many examples of a split are evaluated."""
+        return evaluated(len(self.store.splits[split]), self.settings)
+
     def evaluate(self, state: State, split: str, bar: Advance | None = None) -> Evaluation:
-        """Return the result on a split; every example counts once.
+        """Return the result on a split; every example counts once, but see `evaluated`.
 
         Args:
             state: the parameters to evaluate.
@@ -77,9 +88,9 @@ class Evaluator:
             Diverged: the loss is not finite.
         """
         started = time.perf_counter()
-        examples, loss = self.store.splits[split], 0.0
-        right, done = np.zeros(len(examples), bool), 0
-        for indices, weights in padded_batches(len(examples), self.batch_size):
+        examples, count, loss = self.store.splits[split], self.count(split), 0.0
+        right, done = np.zeros(count, bool), 0
+        for indices, weights in padded_batches(count, self.settings.eval_batch_size):
             if self.stop.agreed():
                 raise Stopped(int(state.step))
             batch = jax.device_get(self.programs.eval_step(state, examples, indices, weights))
@@ -91,4 +102,4 @@ class Evaluator:
                 bar(done, "")
         if not math.isfinite(loss):
             raise Diverged(int(state.step))
-        return Evaluation(loss / len(examples), right, time.perf_counter() - started)
+        return Evaluation(loss / count, right, time.perf_counter() - started)

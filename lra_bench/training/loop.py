@@ -94,7 +94,7 @@ class Loop:
         """
         assert self.evaluator is not None
         label = {"test": "testing", "validation": "validating"}[split]
-        with self.display.bar(label, len(self.evaluator.store.splits[split])) as bar:
+        with self.display.bar(label, self.evaluator.count(split)) as bar:
             result = self.evaluator.evaluate(state, split, bar)
         self._write(int(state.step), split, result)
 
@@ -106,7 +106,9 @@ class Loop:
 
     def _save(self, state: State, accuracy: float | None = None) -> None:
         """Save the state with the lines so far, from which a damaged file can be restored."""
-        self.checkpoints.save(state, accuracy, "" if self.metrics is None else self.metrics.text)
+        early = int(state.step) < self.settings.select_after
+        lines = "" if self.metrics is None else self.metrics.text
+        self.checkpoints.save(state, accuracy, lines, early=early)
 
     def _evaluate_origin(self, state: State, origin: Origin, bar: Advance) -> None:
         """Validate and test another run's parameters; they may become the best checkpoint.

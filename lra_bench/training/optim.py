@@ -24,10 +24,7 @@ def constant(step: Array, warmup_steps: int, total: int) -> Array:
 
 
 def linear(step: Array, warmup_steps: int, total: int) -> Array:
-    """Return the warm-up, then a straight line down to 0 at `total`.
-
-    Nystromformer's LRA runs have nearly the same; their warm-up starts at a 25th of the rate.
-    """
+    """Return the warm-up, then a straight line down to 0 at `total`."""
     down = (total - step) / max(total - warmup_steps, 1)
     return jnp.minimum(warmup(step, warmup_steps), jnp.clip(down, 0, 1))
 
@@ -48,7 +45,39 @@ def rsqrt(step: Array, warmup_steps: int, total: int) -> Array:
     return warmup(step, warmup_steps) / jnp.sqrt(jnp.maximum(step + 1.0, max(warmup_steps, 1)))
 
 
-SCHEDULES = {"constant": constant, "linear": linear, "cosine": cosine, "rsqrt": rsqrt}
+def onecycle(step: Array, warmup_steps: int, total: int) -> Array:
+    """Return PyTorch's OneCycleLR with straight lines: from 1/25 up to 1, and down to 1/250,000.
+
+    It is 1 at step `warmup_steps` - 1, counted from 0.
+    """
+    rise, fall = _cycle(step, warmup_steps, total)
+    return _between(1 / 25, 1.0, rise) * _between(1.0, 1 / 250_000, fall)
+
+
+def onecycle_beta1(step: Array, warmup_steps: int, total: int) -> Array:
+    """Return Adam's beta1 under OneCycleLR: from 0.95 down to 0.85, and up to 0.95 again."""
+    rise, fall = _cycle(step, warmup_steps, total)
+    return _between(0.95, 0.85, rise - fall)
+
+
+def _cycle(step: Array, warmup_steps: int, total: int) -> tuple[Array, Array]:
+    """Return which share of the first and of the second part of the cycle is done."""
+    peak = max(warmup_steps - 1, 1)
+    fall = (step - peak) / max(total - 1 - peak, 1)
+    return jnp.minimum(step / peak, 1.0), jnp.clip(fall, 0.0, 1.0)
+
+
+def _between(start: float, end: float, share: Array) -> Array:
+    return start + (end - start) * share
+
+
+SCHEDULES = {
+    "constant": constant,
+    "linear": linear,
+    "cosine": cosine,
+    "rsqrt": rsqrt,
+    "onecycle": onecycle,
+}
 
 
 def learning_rate(step: Array, settings: TrainSettings) -> Array:
@@ -60,23 +89,35 @@ def learning_rate(step: Array, settings: TrainSettings) -> Array:
 def optimiser(
     settings: TrainSettings, rules: Mapping[str, Rule] | None = None
 ) -> optax.GradientTransformation:
-    """Return AdamW with the schedule; gradients are clipped to `clip_norm` first if it is not 0.
+    """Return AdamW with the schedule; gradients are clipped first, if settings say so.
 
     Args:
         settings: of the training.
         rules: of the arrays that are changed in another way, by name.
     """
     rules = rules or {}
-    adamw = optax.adamw(
-        lambda step: learning_rate(jnp.asarray(step), settings),
-        b2=settings.beta2,
-        eps=settings.epsilon,
-        weight_decay=settings.weight_decay,
-        mask=functools.partial(_decayed, rules) if rules else None,
-    )
-    clip = [optax.clip_by_global_norm(settings.clip_norm)] if settings.clip_norm else []
+    clip = [optax.clip(settings.clip_value)] if settings.clip_value else []
+    clip += [optax.clip_by_global_norm(settings.clip_norm)] if settings.clip_norm else []
+    adamw = _adamw(settings, rules)
     learned = optax.chain(*clip, adamw) if clip else adamw
     return _with_rules(learned, rules) if rules else learned
+
+
+def _adamw(settings: TrainSettings, rules: Mapping[str, Rule]) -> optax.GradientTransformation:
+    options = {
+        "learning_rate": lambda step: learning_rate(jnp.asarray(step), settings),
+        "b2": settings.beta2,
+        "eps": settings.epsilon,
+        "weight_decay": settings.weight_decay,
+        "mask": functools.partial(_decayed, rules) if rules else None,
+    }
+    if settings.schedule != "onecycle":
+        return optax.adamw(**options)
+    span = settings.warmup_steps, settings.num_steps
+    scheduled = optax.inject_hyperparams(
+        optax.adamw, static_args=("b2", "eps", "weight_decay", "mask"), hyperparam_dtype=jnp.float32
+    )
+    return scheduled(b1=lambda step: onecycle_beta1(jnp.asarray(step), *span), **options)
 
 
 def _rule(rules: Mapping[str, Rule], name: str) -> Rule:

@@ -31,7 +31,7 @@ from lra_bench.runtime.stopping import Stopped, StopRequest
 from lra_bench.settings import RunSettings
 from lra_bench.training import distil, init_from
 from lra_bench.training.checkpoint import Checkpoints, is_of_failed_save
-from lra_bench.training.evaluator import Diverged, Evaluator
+from lra_bench.training.evaluator import Diverged, Evaluator, evaluated
 from lra_bench.training.learner import Arrays, State, count_parameters, make_learner
 from lra_bench.training.loop import Loop
 from lra_bench.training.programs import Programs
@@ -96,7 +96,8 @@ def _begin(settings: RunSettings, folder: RunFolder, store: Store, devices: Devi
     """Return the record of a run that begins now."""
     chance, place = store.splits["test"].chance(), environment(devices.all, settings.model.dtype)
     begun = record.begin(settings, chance, store.provenance(), place)
-    examples = {name: len(split) for name, split in store.splits.items()}
+    train = settings.train
+    examples = {name: evaluated(len(split), train) for name, split in store.splits.items()}
     return RunRecord(begun, folder.path, examples)
 
 
@@ -202,7 +203,7 @@ class Run:
                 metrics=lines,
                 display=self.display,
                 stop=stop,
-                evaluator=Evaluator(programs, self.store, train.eval_batch_size, stop),
+                evaluator=Evaluator(programs, self.store, train, stop),
                 origin=self.settings.init_from,
             )
             with stop.postponed():
