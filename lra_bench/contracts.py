@@ -236,8 +236,12 @@ class Task(Protocol):
 class Computable(Protocol):
     """A task whose labels follow from the tokens; a check of its data computes them."""
 
-    def compute_labels(self, tokens: np.ndarray) -> np.ndarray:
-        """Return the labels, int (n,), of tokens as `Task.read` yields them; -1 if impossible."""
+    def compute_labels(self, tokens: np.ndarray) -> np.ndarray | None:
+        """Return the labels, int (n,), of tokens as `Task.read` yields them; -1 if impossible.
+
+        None if labels do not follow from tokens with the task's options; `Task.read` then compares
+        them with what it leaves out.
+        """
         ...
 
 

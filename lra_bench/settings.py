@@ -172,6 +172,11 @@ _LATER = {
     "model": {"dropout_bits": "threefry", **defaults_of(ModelSettings)},
     "train": defaults_of(TrainSettings),
 }
+# The same for the data of each task.
+_LATER_DATA = {
+    "listops": {"brackets": "kept"},
+    **{task: {"black": "pixel"} for task in ("image", "pathfinder", "pathx")},
+}
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,11 +185,11 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
     The folder of an unfinished run is not read in this way: its steps were rounded otherwise, so
     it would not go on to the same results.
     """
-    groups = {name: config.get(name) for name in _LATER}
+    later = {**_LATER, "data": _LATER_DATA.get(str(config.get("task")), {})}
     added = {
-        name: {**_LATER[name], **group}
-        for name, group in groups.items()
-        if isinstance(group, Mapping)
+        name: {**settings, **config[name]}
+        for name, settings in later.items()
+        if isinstance(config.get(name), Mapping)
     }
     return {**config, **added}
 

@@ -1,9 +1,21 @@
-"""Square grey images as tokens: token = grey value, 0 to 255; there is no padding."""
+"""Square grey images as tokens: token = grey value, 0 to 255; all have the same number.
+
+No pixel is padding, unless `black` says that black ones are: then padding may be anywhere.
+"""
+
+from typing import Literal
 
 import numpy as np
 
 VOCAB_SIZE = 256
+# How black pixels are read, the values of a task's option `black`.
+Black = Literal["pixel", "padding"]
 _LUMA = np.array([0.2989, 0.5870, 0.1140], np.float32)
+
+
+def pad_id(black: Black) -> int | None:
+    """Return the token id of padding: that of black, or None if black is a pixel like others."""
+    return 0 if black == "padding" else None
 
 
 def luma(pixels: np.ndarray) -> np.ndarray:

@@ -39,8 +39,9 @@ _OFFICIAL_PER_CLASS = {"train": 5_000, "test": 1_000}
 class Image(FromArchive):
     """Classify CIFAR-10 images from their grey values, one token per pixel.
 
-    `shrink` averages blocks of `shrink` x `shrink` pixels. Each size is the largest number of
-    examples of its split; 0 takes all.
+    `shrink` averages blocks of `shrink` x `shrink` pixels. With `black` "padding", black pixels are
+    padding, as in the code of the Long Range Arena: the model does not read them. Each size is the
+    largest number of examples of its split; 0 takes all.
 
     References:
         Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images"; Tay et al.
@@ -48,6 +49,7 @@ class Image(FromArchive):
     """
 
     shrink: Annotated[int, Range(1, _SIDE)] = 1
+    black: _images.Black = "pixel"
 
     name: ClassVar[str] = "image"
     num_classes: ClassVar[int] = 10
@@ -55,7 +57,6 @@ class Image(FromArchive):
         "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
     )  # fmt: skip
     vocab_size: ClassVar[int] = _images.VOCAB_SIZE
-    pad_id: ClassVar[int | None] = None
     paired: ClassVar[bool] = False
     sources: ClassVar[tuple[Source, ...]] = (
         Source(
@@ -72,6 +73,17 @@ class Image(FromArchive):
     def __post_init__(self) -> None:
         super().__post_init__()
         _images.check_shrink(self.shrink, _SIDE)
+
+    @property
+    def pad_id(self) -> int | None:
+        """Return the token id of padding, which may be anywhere; None if no pixel is padding."""
+        return _images.pad_id(self.black)
+
+    def data_options(self, source: str) -> dict[str, Any]:
+        """Return all options but `black`, which changes how a model reads the same tokens."""
+        options = super().data_options(source)
+        del options["black"]
+        return options
 
     @property
     def side(self) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from lra_bench.contracts import SPLITS, Block, Range, Reading, Source, check_ran
 from lra_bench.errors import RunError
 from lra_bench.registry import register_task
 from lra_bench.tasks import _release
-from lra_bench.tasks._listops_trees import END, MIN, SM, SYMBOLS, Limits, blocks
+from lra_bench.tasks._listops_trees import END, MIN, PAD, SM, SYMBOLS, Limits, blocks
 from lra_bench.tasks._listops_values import INVALID, evaluate
 
 _BLOCK = 1024
@@ -37,8 +37,10 @@ _IDS = {symbol.encode(): token for token, symbol in enumerate(SYMBOLS) if token}
 class ListOps:
     """Evaluate a nested list expression of MIN, MAX, MED and SM (sum modulo 10) over digits.
 
-    An expression has strictly fewer than `max_length` symbols. All other options describe the
-    generator; they do not change the release's files.
+    An expression has strictly fewer than `max_length` symbols, brackets included. With `brackets`
+    "dropped", the model reads `[MAX 2 9 ]` as `MAX 2 9`, so it is not told where an operator ends;
+    expressions, labels and splits are the same. The Long Range Arena's code did so until 4 March
+    2021. All other options describe the generator; they do not change the release's files.
 
     References:
         Nangia and Bowman 2018, arXiv:1804.06028; Tay et al. 2021, arXiv:2011.04006, Section 2.2.
@@ -52,6 +54,7 @@ class ListOps:
     max_depth: Annotated[int, Range(2, 100)] = 10
     max_args: Annotated[int, Range(2, 200)] = 10
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
+    brackets: Literal["kept", "dropped"] = "kept"
 
     name: ClassVar[str] = "listops"
     num_classes: ClassVar[int] = 10
@@ -84,8 +87,14 @@ class ListOps:
         return self.max_length
 
     def data_options(self, source: str) -> dict[str, Any]:
-        """Return the options that the data depend on; for the release only `max_length`."""
-        return asdict(self) if source == "generate" else {"max_length": self.max_length}
+        """Return the options that the data depend on; for the release `max_length` and `brackets`.
+
+        Brackets that are kept are left out: data from before there was this option stay valid.
+        """
+        options = asdict(self)
+        if source != "generate":
+            options = {name: options[name] for name in ("max_length", "brackets")}
+        return {k: v for k, v in options.items() if (k, v) != ("brackets", "kept")}
 
     def sizes(self, source: str) -> dict[str, int]:
         """Return the generator's sizes; {} for the release, whose files have to be read first."""
@@ -105,6 +114,11 @@ class ListOps:
             RunError: a file is missing or malformed; the message names file and line. Or the
                 generator finds fewer different expressions than the sizes need.
         """
+        whole = self._whole(reading)
+        yield from whole if self.brackets == "kept" else map(_dropped, whole)
+
+    def _whole(self, reading: Reading) -> Iterator[Block]:
+        """Yield blocks with all brackets, in which every value is that of its expression."""
         if reading.source == "generate":
             yield from self._generate()
             return
@@ -120,14 +134,18 @@ class ListOps:
         del checksums
         return source == "release" and sizes == _RELEASE_SIZES
 
-    def compute_labels(self, tokens: np.ndarray) -> np.ndarray:
-        """Return the values of expressions, int64 (n,); -1 where the grammar is broken."""
-        return evaluate(tokens)
+    def compute_labels(self, tokens: np.ndarray) -> np.ndarray | None:
+        """Return the values of expressions, int64 (n,); -1 where the grammar is broken.
+
+        None if the brackets were dropped: what is left has no one value.
+        """
+        return evaluate(tokens) if self.brackets == "kept" else None
 
     def features(self, tokens: np.ndarray) -> np.ndarray:
         """Encode the first operator and which digits are its direct arguments; float32 (n, 44).
 
-        The MIN of many digits is nearly always 0, and their MAX 9.
+        The MIN of many digits is nearly always 0, and their MAX 9. Without brackets, the digits are
+        those before the second operator: the others may be arguments of an inner one.
         """
         opened = np.isin(tokens, range(MIN, SM + 1))
         depth = np.cumsum(opened.astype(np.int16) - (tokens == END), axis=1)
@@ -138,8 +156,9 @@ class ListOps:
         return both.reshape(len(tokens), -1).astype(np.float32)
 
     def to_text(self, tokens: np.ndarray) -> str:
-        """Return the expression as text."""
-        return " ".join(SYMBOLS[token] for token in tokens if token)
+        """Return the expression as text, as the model reads it."""
+        text = " ".join(SYMBOLS[token] for token in tokens if token)
+        return text if self.brackets == "kept" else text.replace("[", "")
 
     def _generate(self) -> Iterator[Block]:
         """Yield the blocks of each split, without any expression of an earlier block.
@@ -154,6 +173,24 @@ class ListOps:
                     yield split, *block
         except ValueError as error:
             raise RunError(f"listops: {error}") from None
+
+
+def _dropped(block: Block) -> Block:
+    """Return a block without brackets, after a check of its values, the last that is possible."""
+    split, tokens, values = block
+    if (evaluate(tokens) != values).any():
+        raise RunError(f"listops: a {split} value is not that of its expression")
+    return split, without_brackets(tokens), values
+
+
+def without_brackets(tokens: np.ndarray) -> np.ndarray:
+    """Return tokens, (n, l), without end marks: the rest moves up, padding follows.
+
+    An operator has the same id with its bracket and without.
+    """
+    kept = (tokens != PAD) & (tokens != END)
+    order = np.argsort(~kept, axis=1, kind="stable")
+    return np.take_along_axis(np.where(kept, tokens, PAD), order, axis=1)
 
 
 def _new(

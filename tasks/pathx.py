@@ -12,6 +12,9 @@ from lra_bench.tasks._pathfinder.task import PathfinderTask, Side
 class PathX(PathfinderTask):
     """Tell whether two marks are the ends of one dashed contour, in 16,384 pixels.
 
+    With `black` "padding", black pixels are padding, as in the code of the Long Range Arena: the
+    model does not read them.
+
     References:
         Tay et al. 2021, arXiv:2011.04006, Section 2.2.6.
     """

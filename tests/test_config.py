@@ -98,6 +98,7 @@ CHANGES = {
     "data.max_depth": "3",
     "data.max_args": "4",
     "data.seed": "1",
+    "data.brackets": "dropped",
     "attention.num_features": "32",
 }
 # Keys of the loop, whose effect is seen in a run's files: tests/cli/test_cli.py.

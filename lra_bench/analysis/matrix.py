@@ -94,10 +94,18 @@ def run(setup: Setup, out: Path, display: Display) -> bool:
 def real_tokens(
     task: Task, tokens: Int[np.ndarray, "*two l"], length: int
 ) -> Int[np.ndarray, " l"]:
-    """Return the first `length` real tokens of an example, or of its first document."""
+    """Return the first `length` real tokens of an example, or of its first document.
+
+    Raises:
+        UsageError: there is padding before them, without which they would have other positions.
+    """
     first = tokens[0] if task.paired else tokens
-    real = first if task.pad_id is None else first[first != task.pad_id]
-    return real[:length]
+    if task.pad_id is None:
+        return first[:length]
+    real = first != task.pad_id
+    if (real[1:] > real[:-1]).any():
+        raise UsageError("the example has padding (black pixels) before real tokens: can't draw it")
+    return first[real][:length]
 
 
 def layer_matrices(

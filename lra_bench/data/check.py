@@ -83,9 +83,19 @@ def _lengths(name: str, split: Split, task: Task) -> Finding:
     low, middle, high = np.percentile(counts, [0, 50, 100]).astype(int)
     text = f"{low:,} to {high:,} tokens, median {middle:,}"
     text += f"; {np.mean(counts == task.max_len):.1%} fill all {task.max_len:,}"
+    if task.side is not None:
+        return _black(what, int((counts == 0).sum()), text)
     if holes:
         text += f"; {holes:,} have padding before their end"
     return Finding(what, low > 0 and not holes, text + ("" if low else "; some are empty"))
+
+
+def _black(what: str, empty: int, text: str) -> Finding:
+    """Return the finding on images whose padding is their black pixels, which are anywhere."""
+    text += "; the others are black, which is padding"
+    return Finding(
+        what, None if empty else True, text + (f"; {empty:,} are all black" * bool(empty))
+    )
 
 
 def _tokens(name: str, split: Split, task: Task) -> Finding:
@@ -99,6 +109,9 @@ def _values(name: str, split: Split, task: Computable) -> Finding:
     wrong = broken = 0
     for start in range(0, len(split), _BLOCK):
         right = task.compute_labels(np.asarray(split.tokens[start : start + _BLOCK]))
+        if right is None:
+            text = "labels do not follow from these inputs; they were compared with the whole ones"
+            return Finding(f"{name} values", None, f"{text} when the data were prepared")
         broken += int((right < 0).sum())
         wrong += int(((right >= 0) & (right != split.labels[start : start + _BLOCK])).sum())
     text = "all labels are those of their inputs"

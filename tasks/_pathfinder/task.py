@@ -42,6 +42,7 @@ class PathfinderTask:
         shrink: average blocks of `shrink` x `shrink` pixels.
         size: the number of all images: 80 % train, 10 % validation, 10 % test.
         seed: of the generator.
+        black: whether black pixels are padding, which the model does not read.
     """
 
     resolution: Side
@@ -50,12 +51,12 @@ class PathfinderTask:
     shrink: Annotated[int, Range(1, 256)] = 1
     size: Annotated[int, Range(10, 10**8)] = 200_000
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
+    black: _images.Black = "pixel"
 
     name: ClassVar[str] = ""
     num_classes: ClassVar[int] = 2
     class_names: ClassVar[tuple[str, ...]] = ("apart", "connected")
     vocab_size: ClassVar[int] = _images.VOCAB_SIZE
-    pad_id: ClassVar[int | None] = None
     paired: ClassVar[bool] = False
     version: ClassVar[int] = 1
     sources: ClassVar[tuple[Source, ...]] = (
@@ -76,6 +77,11 @@ class PathfinderTask:
         _images.check_shrink(self.shrink, self.resolution)
 
     @property
+    def pad_id(self) -> int | None:
+        """Return the token id of padding, which may be anywhere; None if no pixel is padding."""
+        return _images.pad_id(self.black)
+
+    @property
     def side(self) -> int:
         """Return the pixels on a side, as the model reads them."""
         return self.resolution // self.shrink
@@ -86,8 +92,12 @@ class PathfinderTask:
         return self.side**2
 
     def data_options(self, source: str) -> dict[str, Any]:
-        """Return all options; `seed` and `distractors` do not change a release."""
+        """Return all options but `black`, which changes how a model reads the same tokens.
+
+        `seed` and `distractors` do not change a release.
+        """
         options = asdict(self)
+        del options["black"]
         return options if source == "generate" else options | {"seed": 0, "distractors": True}
 
     @property

@@ -200,6 +200,8 @@ class TestMatrix:
         tokens = np.array([[3, 4, 5, 0, 0], [6, 7, 0, 0, 0]])
         assert real_tokens(Documents, tokens, 9).tolist() == [3, 4, 5]
         assert real_tokens(Documents, tokens, 2).tolist() == [3, 4]
+        with pytest.raises(UsageError, match=r"padding \(black pixels\) before real"):
+            real_tokens(Documents, np.array([[3, 0, 5], [6, 7, 0]]), 9)
 
     def test_facts(self):
         table = matrix.summarise([np.stack([np.eye(4), np.full((4, 4), 0.25)])])

@@ -30,6 +30,11 @@ def mask_only_on_weights(q, k, v, mask):
     return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits, axis=-1), v)
 
 
+def padding_only_at_the_end(q, k, v, mask):
+    """Counts the real tokens and takes as many from the start."""
+    return plain(q, k, v, jnp.arange(mask.shape[1]) < jnp.sum(mask, axis=1, keepdims=True))
+
+
 def mean_over_length(q, k, v, mask):
     """Divides by the padded length, not by the number of real tokens."""
     total = jnp.sum(jnp.where(mask[:, :, None, None], v, 0), axis=1, keepdims=True)
@@ -82,6 +87,7 @@ MUTANTS = [
     (mask_ignored, contract.check_padding_is_never_read),
     (mask_ignored, contract.check_more_padding_changes_nothing),
     (mask_only_on_weights, contract.check_padding_is_never_read),
+    (padding_only_at_the_end, contract.check_padding_may_be_anywhere),
     (mean_over_length, contract.check_more_padding_changes_nothing),
     (maximum_over_batch, contract.check_examples_do_not_mix),
     (no_stabiliser, contract.check_finite_at_extremes),

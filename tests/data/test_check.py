@@ -15,7 +15,7 @@ from lra_bench.data.manifest import Manifest
 from lra_bench.data.store import Split, Store, open_store
 from lra_bench.tasks._pathfinder import generator
 from lra_bench.tasks.image import Image
-from lra_bench.tasks.listops import ListOps
+from lra_bench.tasks.listops import ListOps, without_brackets
 from lra_bench.tasks.pathfinder import Pathfinder
 from lra_bench.tasks.pathx import PathX
 from lra_bench.tasks.retrieval import Retrieval
@@ -231,6 +231,32 @@ class TestFindings:
         tokens[3] = 0
         found = wrong(task, changed(store, "train", tokens=tokens))
         assert found == ["train lengths", "train values"]
+
+    def test_black_pixels_that_are_padding_may_be_anywhere(self, stores):
+        _, store = stores["image"]
+        task = Image(black="padding")
+        assert wrong(task, store) == []
+        tokens = store.splits["train"].tokens.copy()
+        tokens[:9] = 0
+        found = {f.what: f for f in check(task, changed(store, "train", tokens=tokens))}
+        assert found["train lengths"].ok is None
+        assert "0 to 1,024 tokens" in found["train lengths"].text
+        assert found["train lengths"].text.endswith("black, which is padding; 9 are all black")
+
+    def test_labels_of_expressions_without_brackets_are_not_judged(self, stores):
+        """They do not follow from what is left; the canary still tells noise from data."""
+        task, store = replace(LISTOPS, brackets="dropped"), stores["listops"][1]
+        splits = {
+            name: replace(split, tokens=without_brackets(split.tokens))
+            for name, split in store.splits.items()
+        }
+        dropped = replace(store, splits=splits)
+        values = [f"{split} values" for split in splits]
+        assert wrong(task, dropped) == values
+        found = {f.what: f for f in check(task, dropped)}
+        assert {found[name].ok for name in values} == {None}
+        assert "when the data were prepared" in found["test values"].text
+        assert wrong(task, noisy(dropped)) == [*values, "canary"]
 
     def test_what_is_said(self, stores):
         said = {finding.what: finding.text for finding in check(*stores["image"])}

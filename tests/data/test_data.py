@@ -22,7 +22,10 @@ from lra_bench.data.location import Location, data_root, locate
 from lra_bench.data.manifest import read_manifest, write_manifest
 from lra_bench.data.prepare import prepare
 from lra_bench.errors import RunError, UsageError
+from lra_bench.tasks.image import Image
 from lra_bench.tasks.listops import ListOps
+from lra_bench.tasks.pathfinder import Pathfinder
+from lra_bench.tasks.pathx import PathX
 
 sizes = st.integers(1, 50)
 
@@ -110,6 +113,14 @@ class TestLocation:
         assert location.temporary == Path(f"/data/listops/.generate-cc9b37056d0c.{os.getpid()}.tmp")
         assert location.remembered == Path("/data/listops/.generate.json")
         assert location.downloads == Path("/data/downloads")
+        # As they were before these tasks had options for how others read the data.
+        for task, source, name in (
+            (Image(), "archive", "archive-027b68816388"),
+            (Pathfinder(), "generate", "generate-0566e550629f"),
+            (PathX(), "release", "release-50425a5f1198"),
+            (ListOps(), "release", "release-446e68a20ee8"),
+        ):
+            assert locate(Path("/data"), task, source).path.name == name
 
     def test_the_root_is_the_argument_else_the_variable_else_the_cache(self, monkeypatch):
         monkeypatch.setenv("LRA_BENCH_DATA", "~/there")

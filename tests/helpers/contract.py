@@ -150,6 +150,20 @@ def check_padding_is_never_read(mechanism, dtype):
             assert np.isfinite(after.astype(np.float32)).all()
 
 
+def check_padding_may_be_anywhere(mechanism, dtype):
+    """Black pixels can be padding: what is first, in between or last is never read either."""
+    mask = np.stack([np.arange(LENGTH) % 3 != 1, np.arange(LENGTH) % 7 < 4])
+    mask[0, :20] = mask[1, -20:] = False
+    clean = inputs(dtype)
+    soiled = [np.where(mask[:, :, None, None], x, np.nan).astype(x.dtype) for x in clean]
+    expected, tidy = mechanism.with_gradients(*clean, mask)
+    out, dirty = mechanism.with_gradients(clean[0], *soiled[1:], mask)
+    close(expected[mask], out[mask], dtype)
+    for before, after in zip(tidy, dirty, strict=True):
+        close(before[mask], after[mask], dtype)
+        assert np.isfinite(after.astype(np.float32)).all()
+
+
 def check_more_padding_changes_nothing(mechanism, dtype):
     mask = lengths_mask(LENGTH, REAL)
     qkv = inputs(dtype)
@@ -287,6 +301,7 @@ def check_converges_to_softmax(make):
 ALWAYS = (
     check_shape_and_dtype,
     check_padding_is_never_read,
+    check_padding_may_be_anywhere,
     check_more_padding_changes_nothing,
     check_examples_do_not_mix,
     check_finite_at_extremes,

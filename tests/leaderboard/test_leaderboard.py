@@ -103,6 +103,15 @@ def test_presets_and_changed_settings_never_share_a_table():
     ]
 
 
+@pytest.mark.parametrize("task", ["listops", "image", "pathfinder"])
+def test_records_from_before_an_option_stand_beside_new_ones(task):
+    """Their data were as the option's default has them."""
+    old = make(task=task, seed=1)
+    for option in ("brackets", "black"):
+        old["config"]["data"].pop(option, None)
+    assert list(by_setting(parsed([make(task=task), old]))) == ["mini"]
+
+
 def test_options_of_the_attention_are_a_row_of_their_own():
     text = table([
         make("performer-softmax"),

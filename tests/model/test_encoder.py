@@ -12,6 +12,7 @@ from paired_task import Paired
 from lra_bench.model.classifier import Classifier
 from lra_bench.registry import ATTENTIONS
 from lra_bench.settings import ModelSettings
+from lra_bench.tasks.image import Image
 from lra_bench.tasks.listops import ListOps
 
 TASK = ListOps(min_length=0, max_length=40)
@@ -103,6 +104,26 @@ def test_without_a_padding_id_every_token_is_real():
     three = encode(ids[:, :3])
     assert not np.allclose(encode(ids), three)
     assert not np.allclose(encode(zeroed), three)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_black_pixels_that_are_padding_are_never_read(pooling):
+    """Wherever they are; an image of nothing else gives finite logits and gradients."""
+    model = build(Image(shrink=8, black="padding"), pooling=pooling, num_layers=1)
+    ids = np.random.default_rng(0).integers(0, 3, (4, 16))
+    ids[3] = 0
+    graph, state = nnx.split(model)
+
+    @jax.jit
+    def logits(black):
+        model = nnx.merge(graph, state, copy=True)
+        model.encoder.embed.embedding[...] = model.encoder.embed.embedding[...].at[0].set(black)
+        return model(ids)
+
+    np.testing.assert_allclose(logits(0.0), logits(9.0), atol=1e-6)
+    assert np.isfinite(logits(0.0)).all()
+    gradients = jax.jit(jax.grad(lambda state: jnp.sum(nnx.merge(graph, state)(ids))))(state)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradients))
 
 
 def test_mechanisms_differ_in_nothing_but_attention():

@@ -160,7 +160,7 @@ class TestImage:
             np.testing.assert_array_equal(np.rint((brightness - 14.5) / 22), split.labels)
 
     def test_no_pixel_is_padding(self):
-        assert Image.pad_id is None
+        assert Image().pad_id is None
 
     def test_luma_is_tensorflows(self):
         """0.2989 R + 0.587 G + 0.114 B of values in [0, 1], times 255.5, rounded down."""

@@ -246,6 +246,60 @@ def test_sizes_are_exact_and_splits_share_nothing():
     assert len(set(rows)) == len(rows)
 
 
+class TestWithoutBrackets:
+    def check(self, kept, dropped):
+        """The same expressions, values and splits, read by the regular expression of TFDS."""
+        assert kept.keys() == dropped.keys()
+        for split, (tokens, values) in kept.items():
+            np.testing.assert_array_equal(dropped[split][1], values)
+            for whole, rest in zip(tokens, dropped[split][0], strict=True):
+                words = [word for word in re.split(r"\W+", ListOps().to_text(whole)) if word]
+                ids = [IDS[word] for word in words]
+                assert rest.tolist() == ids + [0] * (len(whole) - len(ids))
+                assert ListOps(brackets="dropped").to_text(rest) == " ".join(words)
+
+    def test_generated(self):
+        options = {"min_length": 10, "max_length": 100}
+        kept, dropped = (collect(ListOps(64, 32, 32, **options, brackets=x)) for x in BRACKETS)
+        self.check(kept, dropped)
+
+    def test_release(self, release):
+        root, _, expected = release
+        task = ListOps(min_length=0, max_length=100, brackets="dropped")
+        self.check(expected, collect(task, "release", root))
+
+    def test_the_length_is_limited_with_brackets(self, release):
+        """As the files were made: an expression that fits without brackets only is refused."""
+        task = ListOps(min_length=0, max_length=80, brackets="dropped")
+        with pytest.raises(RunError, match="symbols, must be 1 to 80"):
+            collect(task, "release", release[0])
+
+    def test_values_are_compared_before_brackets_are_dropped(self, monkeypatch):
+        wrong = lambda *_: iter([(np.array([[12, 3, 4, 15]], np.uint8), np.array([2]))])  # noqa: E731
+        task = ListOps(1, 1, 1, min_length=0, max_length=4, brackets="dropped")
+        monkeypatch.setattr(listops, "blocks", wrong)
+        with pytest.raises(RunError, match="a train value is not that of its expression"):
+            collect(task)
+
+    @pytest.mark.parametrize("source", ["generate", "release"])
+    def test_data_from_before_there_was_a_choice_stay_valid(self, source):
+        kept, dropped = (ListOps(brackets=x).data_options(source) for x in BRACKETS)
+        assert "brackets" not in kept
+        assert dropped == {**kept, "brackets": "dropped"}
+
+    def test_the_canary_still_tells(self):
+        """The digits before the second operator are arguments of the first one."""
+        task = ListOps(brackets="dropped")
+        tokens = np.array([[12, 3, 14, 1, 9, 0], [12, 3, 14, 2, 9, 0], [12, 4, 14, 1, 9, 0]])
+        features = task.features(tokens.astype(np.uint8))
+        assert (features[0] == features[1]).all()
+        assert (features[0] != features[2]).any()
+
+
+BRACKETS = ("kept", "dropped")
+IDS = {symbol.strip("["): token for token, symbol in enumerate(SYMBOLS) if token}
+
+
 def test_data_depend_on_seed_and_split_alone():
     task = ListOps(64, 32, 32, min_length=10, max_length=100)
     one, again = collect(task), collect(task)

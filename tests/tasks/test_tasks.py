@@ -11,6 +11,7 @@ from stores import prepared
 
 from lra_bench.config import make_settings
 from lra_bench.data import download
+from lra_bench.data.location import locate
 from lra_bench.data.store import open_store
 from lra_bench.registry import TASKS
 from lra_bench.tasks._listops_trees import Limits, generate, to_source
@@ -283,6 +284,9 @@ OPTIONS = {
               "size": 30, "seed": 1},
 }  # fmt: skip
 
+# Options that leave the data alone and change what the model reads of them.
+READ_BY_THE_MODEL = {name: {"black"} for name in ("image", "pathfinder", "pathx")}
+
 
 @pytest.mark.parametrize("task", OPTIONS)
 def test_every_data_option_does_something(task, given, tmp_path):
@@ -290,10 +294,20 @@ def test_every_data_option_does_something(task, given, tmp_path):
     usual = make_settings(task, "identity", "smoke", 0).data
     if "size" in usual:
         usual["size"] = 60
-    assert usual.keys() == OPTIONS[task].keys()
+    assert usual.keys() == OPTIONS[task].keys() | READ_BY_THE_MODEL.get(task, set())
     before = digest(task, usual, given[task], tmp_path)
     for name, value in OPTIONS[task].items():
         assert digest(task, {**usual, name: value}, given[task], tmp_path) != before, name
+
+
+@pytest.mark.parametrize("task", READ_BY_THE_MODEL)
+def test_black_pixels_are_padding_if_asked_for(task, tmp_path):
+    """The same store serves both."""
+    pixel, padding = (TASKS.get(task).target(black=black) for black in ("pixel", "padding"))
+    assert (pixel.pad_id, padding.pad_id) == (None, 0)
+    for source in pixel.sources:
+        places = [locate(tmp_path, each, source.name).path for each in (pixel, padding)]
+        assert places[0] == places[1]
 
 
 def digest(name, options, path, root):
