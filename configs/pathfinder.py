@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from lra_bench.configs import published
 from lra_bench.configs.base import lra_paper_image, one_gpu, quick, tiny
 from lra_bench.tasks.pathfinder import Pathfinder
 
@@ -27,9 +28,18 @@ def mini() -> Any:
 
 
 def small() -> Any:
-    """Use Nystromformer's setting: LRA/code/lra_config.py, "pathfinder32"."""
+    """Use Nystromformer's sizes and steps under our protocol."""
     config = one_gpu()
     config.data = FULL
+    config.train.update(num_steps=62_400, warmup_steps=312, batch_size=256, eval_every=312)
+    config.train.eval_batch_size = 256
+    return config
+
+
+def nystromformer() -> Any:
+    """Use Nystromformer's setting: LRA/code/lra_config.py, "pathfinder32"; black is padding."""
+    config = published.nystromformer()
+    config.data = dict(FULL, black="padding")
     config.train.update(num_steps=62_400, warmup_steps=312, batch_size=256, eval_every=312)
     config.train.eval_batch_size = 256
     return config
@@ -47,4 +57,4 @@ def paper() -> Any:
 
 
 FULL = asdict(Pathfinder())
-PRESETS = {"smoke": smoke, "mini": mini, "small": small, "paper": paper}
+PRESETS = {preset.__name__: preset for preset in (smoke, mini, small, nystromformer, paper)}
