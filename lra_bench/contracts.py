@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -241,6 +241,34 @@ class Computable(Protocol):
 
         None if labels do not follow from tokens with the task's options; `Task.read` then compares
         them with what it leaves out.
+        """
+        ...
+
+
+@runtime_checkable
+class TokenTask(Protocol):
+    """A task that is scored at its tokens: a language model predicts them.
+
+    Its examples have a single class, 0, which nothing reads.
+
+    Attributes:
+        objective: "next": each token from those before it, by causal attention; or "masked": 15 %
+            of the tokens from all the others.
+        mask_id: the token id that hides a token; it is never predicted.
+        ordinary: the first and the last token id of those that a hidden token may be.
+    """
+
+    @property
+    def objective(self) -> Literal["next", "masked"]: ...  # noqa: D102
+    @property
+    def mask_id(self) -> int: ...  # noqa: D102
+    @property
+    def ordinary(self) -> tuple[int, int]: ...  # noqa: D102
+
+    def scored(self, tokens: Any) -> Any:
+        """Return which tokens, (n, l), are predicted and counted, bool (n, l).
+
+        Tokens are an array of NumPy or of JAX; the result is one of the same library.
         """
         ...
 

@@ -148,11 +148,17 @@ class Encoder(nnx.Module):
 
     def __call__(self, tokens: Int[Array, "b l"], rngs: nnx.Rngs | None) -> Float[Array, "b e"]:
         """Return one vector an example; tokens at padding change nothing."""
+        return self.pooled(*self.vectors(tokens, rngs))
+
+    def vectors(
+        self, tokens: Int[Array, "b l"], rngs: nnx.Rngs | None
+    ) -> tuple[Float[Array, "b m e"], Bool[Array, "b m"]]:
+        """Return the vectors of all tokens after the last layer, and which tokens are real."""
         tokens, mask = self._with_mask(tokens)
         x = self.dropout(by_token(self.embedded(tokens)), rngs)
         for block in self.blocks:
             x = block(x, mask, rngs)
-        return self.pooled(self.norm(x), mask)
+        return self.norm(x), mask
 
     def embedded(self, tokens: Int[Array, "b l"]) -> Float[Array, "b l e"]:
         """Return the vectors of tokens and positions, added; rotary ones come in later."""

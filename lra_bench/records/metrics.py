@@ -12,7 +12,7 @@ from jaxtyping import Bool
 
 from lra_bench.files.atomic import write_atomically
 from lra_bench.files.json_lines import LINE_CHECKSUM, json_line, parse_lines, text_of_lines
-from lra_bench.records import answers
+from lra_bench.records.answers import Answers
 from lra_bench.records.record import Score
 from lra_bench.records.values import (
     is_number,
@@ -39,7 +39,7 @@ class MetricsLine:
         accuracy: share of right answers, in [0, 1].
         seconds: time of the steps since the last training line, or of the evaluation, without
             waiting for data; None if the run was stopped within it, so that not all was timed.
-        correct: of a test, which examples were answered rightly, packed by `answers.pack`.
+        answers: of a test, those on each example.
     """
 
     step: int
@@ -47,11 +47,11 @@ class MetricsLine:
     loss: float
     accuracy: float
     seconds: float | None
-    correct: str | None = None
+    answers: Answers | None = None
 
     def score(self, examples: int) -> Score:
         """Return the score of a split of so many examples."""
-        return Score(self.accuracy, self.loss, examples, self.correct)
+        return Score(self.accuracy, self.loss, examples, self.answers)
 
     def as_text(self) -> str:
         """Return the line of JSON, with its checksum and its end."""
@@ -62,9 +62,7 @@ class MetricsLine:
             "accuracy": self.accuracy,
             "seconds": self.seconds,
         }
-        if self.correct is not None:
-            values["correct"] = self.correct
-        return json_line(values)
+        return json_line({**values, **(self.answers.as_dict() if self.answers else {})})
 
 
 @dataclass(frozen=True)
@@ -137,12 +135,11 @@ class Metrics:
         loss: float,
         accuracy: float,
         seconds: float | None,
-        correct: Bool[np.ndarray, " n"] | None = None,
+        answers: Answers | None = None,
     ) -> None:
         """Append one line; see `MetricsLine`."""
         rounded = None if seconds is None else round(seconds, 6)
-        packed = None if correct is None else answers.pack(correct)
-        text = MetricsLine(step, split, loss, accuracy, rounded, packed).as_text()
+        text = MetricsLine(step, split, loss, accuracy, rounded, answers).as_text()
         self._file.write(text)
         self._file.flush()
         os.fsync(self._file.fileno())

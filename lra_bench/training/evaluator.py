@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Int
 
 from lra_bench.data.batches import padded_batches
 from lra_bench.data.store import Store
@@ -34,19 +34,21 @@ class Evaluation:
     """The result on every example of a split.
 
     Attributes:
-        loss: mean cross-entropy, in nats.
-        correct: for each example whether the answer is right.
+        loss: mean cross-entropy of an answer, in nats.
+        right: right answers of each example.
+        answers: answers of each example: 1, or the tokens that are scored.
         seconds: how long it took.
     """
 
     loss: float
-    correct: Bool[np.ndarray, " n"]
+    right: Int[np.ndarray, " n"]
+    answers: Int[np.ndarray, " n"]
     seconds: float
 
     @property
     def accuracy(self) -> float:
         """Return the share of right answers, in [0, 1]."""
-        return int(self.correct.sum()) / len(self.correct)
+        return int(self.right.sum()) / max(int(self.answers.sum()), 1)
 
 
 def evaluated(examples: int, settings: TrainSettings) -> int:
@@ -89,17 +91,19 @@ class Evaluator:
         """
         started = time.perf_counter()
         examples, count, loss = self.store.splits[split], self.count(split), 0.0
-        right, done = np.zeros(count, bool), 0
+        right, answers, done = np.zeros(count, np.int64), np.zeros(count, np.int64), 0
         for indices, weights in padded_batches(count, self.settings.eval_batch_size):
             if self.stop.agreed():
                 raise Stopped(int(state.step))
             batch = jax.device_get(self.programs.eval_step(state, examples, indices, weights))
             loss += float(batch.loss)
             real = weights > 0
-            right[indices[real]] = batch.correct[: len(real)][real]
+            right[indices[real]] = batch.right[: len(real)][real]
+            answers[indices[real]] = batch.answers[: len(real)][real]
             done += int(real.sum())
             if bar is not None:
                 bar(done, "")
         if not math.isfinite(loss):
             raise Diverged(int(state.step))
-        return Evaluation(loss / count, right, time.perf_counter() - started)
+        mean = loss / max(int(answers.sum()), 1)
+        return Evaluation(mean, right, answers, time.perf_counter() - started)

@@ -14,11 +14,14 @@ from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lra_bench.contracts import Rule, Task
-from lra_bench.model.classifier import Classifier
+from lra_bench.model.build import Model, make_model
 from lra_bench.settings import RunSettings, TrainSettings
+from lra_bench.training.objectives import Objective, Scored, objective_of
 from lra_bench.training.optim import optimiser
 
 Arrays = dict[str, Array]
+# Sets the random choice of what is hidden apart from that of dropout.
+_OBJECTIVE = 0x0B1EC
 
 
 class Window(NamedTuple):
@@ -62,11 +65,13 @@ class Evaluated(NamedTuple):
 
     Attributes:
         loss: sum of the weighted losses.
-        correct: for each example whether the answer is right.
+        right: weighted right answers of each example.
+        answers: weighted answers of each example: 1, or the tokens that are scored.
     """
 
     loss: Float[Array, ""]
-    correct: Bool[Array, " b"]
+    right: Float[Array, " b"]
+    answers: Float[Array, " b"]
 
 
 def empty_window() -> Window:
@@ -86,12 +91,14 @@ class Learner:
     Attributes:
         draw: returns the learned and the sampled arrays of a new model, from a key.
         merge: returns the model with given learned and sampled arrays.
+        objective: what the model is scored on.
         optimiser: turns gradients into updates.
         settings: of the training.
     """
 
     draw: Callable[[Key[Array, ""]], tuple[Any, Any]]
-    merge: Callable[[Arrays, Arrays], Classifier]
+    merge: Callable[[Arrays, Arrays], Model]
+    objective: Objective
     optimiser: optax.GradientTransformation
     settings: TrainSettings
 
@@ -106,42 +113,48 @@ class Learner:
     ) -> tuple[State, Float[Array, ""]]:
         """Return the state after one update, and the loss; dropout uses `key` and the step."""
         key = jax.random.fold_in(key, state.step)
-        loss, correct, grads = self._gradients(state, tokens, labels, key)
+        batch = self.scored(tokens, labels, key)
+        loss, accuracy, grads = self._gradients(state, batch, key)
         updates, opt_state = self.optimiser.update(grads, state.optimiser, state.params)
         params: Any = optax.apply_updates(state.params, updates)
-        window = _extend(state.window, loss, correct / labels.shape[0], state.step + 1)
+        window = _extend(state.window, loss, accuracy, state.step + 1)
         return State(state.step + 1, params, state.sampled, opt_state, window), loss
 
+    def scored(self, tokens: Array, labels: Array, key: Key[Array, ""]) -> Scored:
+        """Return a batch of training as the model sees it; weights add up to 1."""
+        keys = jax.random.split(jax.random.fold_in(key, _OBJECTIVE), len(tokens))
+        batch = self.objective(tokens, labels, jnp.ones(len(tokens)), keys)
+        return batch._replace(weights=batch.weights / jnp.maximum(jnp.sum(batch.weights), 1))
+
     def _gradients(
-        self, state: State, tokens: Array, labels: Array, key: Key
+        self, state: State, batch: Scored, key: Key[Array, ""]
     ) -> tuple[Array, Array, Arrays]:
-        """Return mean loss, number correct and gradients, over `accumulate` parts in turn."""
+        """Return mean loss, accuracy and gradients, over `accumulate` parts in turn."""
         parts = self.settings.accumulate
 
-        def part(carry: Any, batch: Any) -> tuple[Any, None]:
-            tokens, labels, index = batch
+        def part(carry: Any, numbered: tuple[Scored, Array]) -> tuple[Any, None]:
+            batch, index = numbered
             value_and_grad = jax.value_and_grad(self.batch_loss, has_aux=True)
             part_key = jax.random.fold_in(key, index)
-            (loss, correct), grads = value_and_grad(
-                state.params, state.sampled, tokens, labels, part_key
-            )
-            return jax.tree.map(jnp.add, carry, (loss / parts, correct, _scale(grads, parts))), None
+            (loss, right), grads = value_and_grad(state.params, state.sampled, batch, part_key)
+            return jax.tree.map(jnp.add, carry, (loss, right, grads)), None
 
         # Every part takes each `parts`-th example, so that all devices have a share of it.
-        cut = (x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1) for x in (tokens, labels))
+        cut = Scored(*(x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1) for x in batch))
         zero = (jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params))
-        batches = (*cut, jnp.arange(parts))
+        batches = (cut, jnp.arange(parts))
         if parts == 1:
             return part(zero, jax.tree.map(lambda x: x[0], batches))[0]
         return jax.lax.scan(part, zero, batches)[0]
 
     def batch_loss(
-        self, params: Arrays, sampled: Arrays, tokens: Array, labels: Array, key: Key
+        self, params: Arrays, sampled: Arrays, batch: Scored, key: Key[Array, ""]
     ) -> tuple[Array, Array]:
-        """Return the mean loss and the number correct of a batch, with dropout by `key`."""
-        logits = self.merge(params, sampled)(tokens, nnx.Rngs(dropout=key))
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        return jnp.mean(losses), jnp.sum(_correct(logits, labels))
+        """Return the weighted loss and right answers of a batch, with dropout by `key`."""
+        logits = self.merge(params, sampled)(batch.inputs, nnx.Rngs(dropout=key))
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
+        right = _correct(logits, batch.targets) * batch.weights
+        return jnp.sum(losses * batch.weights), jnp.sum(right)
 
     def eval_step(
         self,
@@ -150,11 +163,19 @@ class Learner:
         tokens: Int[Array, "b *two l"],
         labels: Int[Array, " b"],
         weights: Float[Array, " b"],
+        numbers: Int[Array, " b"],
     ) -> Evaluated:
-        """Return the result on a batch, without dropout; an example of weight 0 does not count."""
-        logits = self.merge(params, sampled)(tokens)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        return Evaluated(jnp.sum(losses * weights), _correct(logits, labels))
+        """Return the result on a batch, without dropout; an example of weight 0 does not count.
+
+        What is hidden of an example depends on its number in the split alone.
+        """
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(_OBJECTIVE), numbers)
+        batch = self.objective(tokens, labels, weights, keys)
+        logits = self.merge(params, sampled)(batch.inputs)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
+        right = _correct(logits, batch.targets) * batch.weights
+        by_example = (x.reshape(len(tokens), -1).sum(axis=1) for x in (right, batch.weights))
+        return Evaluated(jnp.sum(losses * batch.weights), *by_example)
 
     def resample(self, state: State, key: Key) -> State:
         """Redraw random features and rotations, by `key` folded with the step."""
@@ -168,10 +189,6 @@ class Learner:
 
 def _correct(logits: Array, labels: Array) -> Array:
     return jnp.argmax(logits, axis=-1) == labels
-
-
-def _scale(grads: Arrays, parts: int) -> Arrays:
-    return jax.tree.map(lambda x: x / parts, grads)
 
 
 def _extend(window: Window, loss: Array, accuracy: Array, step: Array) -> Window:
@@ -189,7 +206,8 @@ def make_learner(task: Task, settings: RunSettings) -> Learner:
     """
     graph, (params, sampled), draw = _traced(task, settings)
     merge = functools.partial(_merge, graph, _paths(params), _paths(sampled))
-    return Learner(draw, merge, optimiser(settings.train, _rules(params)), settings.train)
+    updates = optimiser(settings.train, _rules(params))
+    return Learner(draw, merge, objective_of(task), updates, settings.train)
 
 
 def count_parameters(task: Task, settings: RunSettings) -> int:
@@ -208,7 +226,7 @@ def _traced(task: Task, settings: RunSettings) -> tuple[Any, Any, Callable[[Key]
 
     def build(key: Key) -> tuple[Any, Any]:
         options, rngs = settings.attention_options, nnx.Rngs(key)
-        model = Classifier(task, settings.model, settings.attention, options, rngs)
+        model = make_model(task, settings.model, settings.attention, options, rngs)
         graph, params, sampled = nnx.split(model, nnx.Param, ...)
         graphs.append(graph)
         return params, sampled

@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from lra_bench.data.batches import Prefetch
 from lra_bench.display.progress import Advance, Display
+from lra_bench.records.answers import packed
 from lra_bench.records.metrics import Metrics
 from lra_bench.runtime.stopping import Stopped, StopRequest
 from lra_bench.settings import Origin, TrainSettings
@@ -100,9 +101,9 @@ class Loop:
 
     def _write(self, step: int, split: str, result: Evaluation) -> None:
         if self.metrics is not None:
-            correct = result.correct if split == "test" else None
+            answers = packed(result.right, result.answers) if split == "test" else None
             figures = (result.loss, result.accuracy, result.seconds)
-            self.metrics.write(step, split, *figures, correct)
+            self.metrics.write(step, split, *figures, answers)
 
     def _save(self, state: State, accuracy: float | None = None) -> None:
         """Save the state with the lines so far, from which a damaged file can be restored."""

@@ -137,8 +137,9 @@ class Programs:
     ) -> tuple[Any, ...]:
         more = -len(indices) % self._devices.shares  # so that all devices have as many
         indices, weights = np.pad(indices, (0, more), "edge"), np.pad(weights, (0, more))
-        placed = place(weights, self._devices.by_example)
-        return state.params, state.sampled, *self._put(split, indices), placed
+        facts = (weights, indices.astype(np.int32))
+        placed = (place(x, self._devices.by_example) for x in facts)
+        return state.params, state.sampled, *self._put(split, indices), *placed
 
     def with_params(self, state: State, params: dict[str, np.ndarray]) -> State:
         """Return the state before any step, with other values of these parameters."""

@@ -11,7 +11,7 @@ from lra_bench.contracts import Task
 from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files.json_files import read_json
-from lra_bench.model.classifier import Classifier
+from lra_bench.model.build import Model
 from lra_bench.records.run_folder import CONFIG, RunFolder
 from lra_bench.registry import make_task
 from lra_bench.runtime import numerics
@@ -32,7 +32,7 @@ from lra_bench.training.checkpoint_format import (
 from lra_bench.training.learner import Arrays, make_learner
 
 
-def load_model(folder: Path) -> tuple[RunSettings, Task, Classifier]:
+def load_model(folder: Path) -> tuple[RunSettings, Task, Model]:
     """Return the settings, the task and the model of a run, at its best checkpoint.
 
     Raises:
