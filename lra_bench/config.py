@@ -1,13 +1,15 @@
 """Make the settings of a run from (task, attention, preset, seed, overrides)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lra_bench.conformance import presets_of
+from lra_bench.contracts import TokenTask
 from lra_bench.display.escape import terminal
 from lra_bench.errors import UsageError, one_line, unknown
 from lra_bench.ranges import checked, frozen, hints_of, mapping, parse, valid
-from lra_bench.registry import ATTENTIONS, TASKS, data_types, make_task
+from lra_bench.registry import ATTENTIONS, IDENTITY, TASKS, data_types, make_task
 from lra_bench.settings import ModelSettings, Origin, RunSettings, TrainSettings
 from lra_bench.suggest import did_you_mean, quoted
 
@@ -65,8 +67,27 @@ def make_settings(
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if not any(_is_option(item) and _option(item) == "causal" for item in overrides):
+        settings = _in_order(settings)
     validate(settings)
     return settings
+
+
+def _in_order(settings: RunSettings) -> RunSettings:
+    """Return settings whose attention is causal, if it can be and the task needs it."""
+    options = settings.attention_options
+    if "causal" not in options or not _predicts_next(settings):
+        return settings
+    return replace(settings, attention_options={**options, "causal": True})
+
+
+def _predicts_next(settings: RunSettings) -> bool:
+    """Return whether the model predicts the next token; False if the task cannot be made."""
+    try:
+        task = make_task(settings.task, settings.data)
+    except (TypeError, ValueError):
+        return False
+    return isinstance(task, TokenTask) and task.objective == "next"
 
 
 def _preset(task: str, preset: str, attention: str) -> Groups:
@@ -256,6 +277,7 @@ def _check_together(settings: RunSettings) -> None:
             f"train.accumulate={train.accumulate} does not divide "
             f"train.batch_size={train.batch_size}"
         )
+    _check_objective(settings)
     if train.select_after > train.num_steps:
         raise UsageError(
             f"train.select_after={train.select_after}: no step of "
@@ -267,6 +289,24 @@ def _check_together(settings: RunSettings) -> None:
         )
     if model.positions == "rotary" and model.head_dim % 2:
         raise UsageError(f"model.positions=rotary: model.head_dim={model.head_dim} must be even")
+
+
+def _check_objective(settings: RunSettings) -> None:
+    """Raise UsageError for a model that does not fit what it is to predict."""
+    is_language = isinstance(make_task(settings.task, settings.data), TokenTask)
+    if is_language != (settings.model.pooling == "none"):
+        must = "must be none: the model predicts tokens" if is_language else "no token is predicted"
+        raise UsageError(f"model.pooling={settings.model.pooling}: {settings.task}: {must}")
+    if not _predicts_next(settings) or settings.attention == IDENTITY:
+        return
+    if "causal" not in settings.attention_options:
+        able = [name for name in ATTENTIONS.names() if ATTENTIONS.get(name).supports_causal]
+        raise UsageError(
+            f"{settings.task} predicts the next token, and {settings.attention} can't be causal; "
+            f"these can: {', '.join(able)}"
+        )
+    if not settings.attention_options["causal"]:
+        raise UsageError(f"attention.causal=False: {settings.task} predicts the next token")
 
 
 def _check_group(group: str, values: Mapping[str, Any], types: Mapping[str, Any]) -> None:

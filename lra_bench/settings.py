@@ -26,7 +26,8 @@ class ModelSettings:
         positions: "learned" or "sinusoidal", added to the embeddings; or "rotary": queries and keys
             are turned by angles that grow with the place (RoPE).
         pooling: "mean" over the real tokens; "mean-all": their sum, divided by the number of all
-            tokens, padding too; or "cls": the vector of a token that is put first.
+            tokens, padding too; "cls": the vector of a token that is put first; or "none", if
+            tokens are predicted.
         dropout: share of the embedding and of each sublayer's output that is set to zero.
         dropout_bits: the generator of dropout's random bits: "threefry", which gives the same bits
             everywhere, or "rbg", the device's own, which is meant for TPUs.
@@ -56,7 +57,7 @@ class ModelSettings:
     num_heads: Annotated[int, Range(1, 2**12)]
     head_dim: Annotated[int, Range(1, 2**12)]
     positions: Literal["learned", "sinusoidal", "rotary"]
-    pooling: Literal["mean", "mean-all", "cls"]
+    pooling: Literal["mean", "mean-all", "cls", "none"]
     dropout: Annotated[float, Range(0, 0.99)]
     dropout_bits: Literal["threefry", "rbg"]
     dtype: Literal["float32", "bfloat16"]

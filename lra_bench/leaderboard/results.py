@@ -70,7 +70,7 @@ class Result:
     @cached_property
     def right(self) -> dict[int, Int8[np.ndarray, " n"]]:
         """Return by seed which test examples were answered rightly, as 1 or 0, where known."""
-        answers = {seed: score.right() for seed, score in self.tests.items()}
+        answers = {seed: score.shares() for seed, score in self.tests.items()}
         return {seed: right.astype(np.int8) for seed, right in answers.items() if right is not None}
 
     @property

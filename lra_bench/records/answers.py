@@ -2,7 +2,8 @@
 
 import base64
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,18 @@ class Answers:
         both = {"correct": self.correct, "counts": self.counts}
         return {name: text for name, text in both.items() if text is not None}
 
+    def accuracy(self, examples: int) -> float:
+        """Return the share of right answers, in [0, 1], as an evaluation computes it."""
+        right, answers = self._numbers(examples)
+        return int(right.sum()) / max(int(answers.sum()), 1)
+
+    def _numbers(self, examples: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return right answers and answers of each example, int64 (n,)."""
+        if self.counts is not None:
+            return unpack_counts(self.counts, examples)
+        right = unpack(self.correct or "", examples).astype(np.int64)
+        return right, np.ones_like(right)
+
     def shares(self, examples: int) -> Float[np.ndarray, " n"]:
         """Return a number for each example whose mean is the accuracy of all answers.
 
@@ -44,10 +57,17 @@ class Answers:
         Raises:
             RunError: the text does not hold so many examples.
         """
-        if self.counts is None:
-            return unpack(self.correct or "", examples).astype(np.float64)
-        right, answers = unpack_counts(self.counts, examples)
+        right, answers = self._numbers(examples)
         return right / max(answers.mean(), 1e-30)
+
+
+ANSWERS = tuple(field.name for field in fields(Answers))
+
+
+def answers_of(value: Mapping[str, Any]) -> Answers | None:
+    """Return the answers that an object of JSON holds; None if it holds none."""
+    given = {name: value[name] for name in ANSWERS if value.get(name) is not None}
+    return Answers(**given) if given else None
 
 
 def packed(right: Int[np.ndarray, " n"], answers: Int[np.ndarray, " n"]) -> Answers:
@@ -80,9 +100,7 @@ def pack_counts(right: Int[np.ndarray, " n"], answers: Int[np.ndarray, " n"]) ->
     return base64.b64encode(zlib.compress(numbers.tobytes(), 9)).decode()
 
 
-def unpack_counts(
-    text: str, examples: int
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+def unpack_counts(text: str, examples: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """Return the arrays that `pack_counts` was given.
 
     Raises:

@@ -7,12 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Bool
-
 from lra_bench.files.atomic import write_atomically
 from lra_bench.files.json_lines import LINE_CHECKSUM, json_line, parse_lines, text_of_lines
-from lra_bench.records.answers import Answers
+from lra_bench.records.answers import ANSWERS, Answers, answers_of
 from lra_bench.records.record import Score
 from lra_bench.records.values import (
     is_number,
@@ -192,12 +189,18 @@ def parse(text: str) -> tuple[list[MetricsLine], int]:
     sealed = f'"{LINE_CHECKSUM}"' in text
     whole, _, tail = text.rpartition("\n")
     values, damaged = parse_lines(whole, sealed=sealed)
-    lines = [MetricsLine(**value) for value in values if _is_line(value)]
+    lines = _lines(values)
     damaged += len(values) - len(lines)
-    last = [
-        MetricsLine(**value) for value in parse_lines(tail, sealed=sealed)[0] if _is_line(value)
+    return [*lines, *_lines(parse_lines(tail, sealed=sealed)[0])], damaged
+
+
+def _lines(values: Sequence[Any]) -> list[MetricsLine]:
+    """Return the lines among these values."""
+    return [
+        MetricsLine(**{key: value[key] for key in _VALID}, answers=answers_of(value))
+        for value in values
+        if _is_line(value)
     ]
-    return [*lines, *last], damaged
 
 
 _VALID = {
@@ -210,10 +213,10 @@ _VALID = {
 
 
 def _is_line(values: Any) -> bool:
-    if not isinstance(values, dict) or values.keys() - {"correct"} != _VALID.keys():
+    if not isinstance(values, dict) or values.keys() - {*ANSWERS} != _VALID.keys():
         return False
     known = all(valid(values[key]) for key, valid in _VALID.items())
-    return known and or_none(is_text)(values.get("correct"))
+    return known and all(is_text(values[key]) for key in ANSWERS if key in values)
 
 
 def find(lines: Sequence[MetricsLine], split: str, step: int) -> MetricsLine | None:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Float
 
 from lra_bench.data.store import Provenance
 from lra_bench.errors import RunError
 from lra_bench.files.json_files import read_json, with_checksum, without_checksum, write_json
 from lra_bench.files.paths import unreadable
-from lra_bench.records import answers
+from lra_bench.records.answers import ANSWERS, Answers, answers_of
 from lra_bench.records.values import (
     group,
     is_count,
@@ -46,23 +46,23 @@ class Score:
         accuracy: share of right answers, in [0, 1].
         loss: mean cross-entropy, in nats.
         examples: number of examples.
-        correct: which examples were answered rightly, packed by `answers.pack`; None if unknown.
+        answers: those on each example; None if unknown.
     """
 
     accuracy: float
     loss: float | None
     examples: int
-    correct: str | None = None
+    answers: Answers | None = None
 
-    def right(self) -> Bool[np.ndarray, " n"] | None:
-        """Return for each example whether it was answered rightly; None if unknown."""
-        return None if self.correct is None else answers.unpack(self.correct, self.examples)
+    def shares(self) -> Float[np.ndarray, " n"] | None:
+        """Return for each example a number whose mean is the accuracy; None if unknown."""
+        return None if self.answers is None else self.answers.shares(self.examples)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        correct = {} if self.correct is None else {"correct": self.correct}
+        answers = {} if self.answers is None else self.answers.as_dict()
         head = {"accuracy": self.accuracy, "loss": self.loss}
-        return {**head, **correct, "examples": self.examples}
+        return {**head, **answers, "examples": self.examples}
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ def _score(value: dict[str, Any] | None) -> Score | None:
     if value is None:
         return None
     loss = kept(value.get("loss"), is_number)
-    return Score(value["accuracy"], loss, value["examples"], value.get("correct"))
+    return Score(value["accuracy"], loss, value["examples"], answers_of(value))
 
 
 def _start(value: dict[str, Any] | None) -> Start | None:
@@ -358,15 +358,16 @@ def _is_score(value: Any) -> bool:
         return False
     if not (is_share(value.get("accuracy")) and is_count(value.get("examples"))):
         return False
-    if "correct" not in value:
+    if not value.keys() & {*ANSWERS}:
         return True
-    return _agrees(value["correct"], value["accuracy"], value["examples"])
+    return all(is_text(value[key]) for key in ANSWERS if key in value) and _agrees(value)
 
 
-def _agrees(correct: Any, accuracy: float, examples: int) -> bool:
-    """Return whether the bits are of so many examples and make that accuracy."""
+def _agrees(value: dict[str, Any]) -> bool:
+    """Return whether the answers are of so many examples and make that accuracy."""
+    answers = answers_of(value)
     try:
-        return is_text(correct) and answers.unpack(correct, examples).mean() == accuracy
+        return answers is not None and answers.accuracy(value["examples"]) == value["accuracy"]
     except RunError:
         return False
 

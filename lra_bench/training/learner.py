@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.extend.core import jaxpr_as_fun
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from lra_bench.contracts import Rule, Task
 from lra_bench.model.build import Model, make_model

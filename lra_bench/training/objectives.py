@@ -23,9 +23,9 @@ class Scored(NamedTuple):
         weights: how much each answer counts, 0 or 1, in the shape of `targets`.
     """
 
-    inputs: Int[Array, "b *two l"]
-    targets: Int[Array, "b *l"]
-    weights: Float[Array, "b *l"]
+    inputs: Int[Array, "b ... l"]
+    targets: Int[Array, "b ..."]
+    weights: Float[Array, "b ..."]
 
 
 # Of tokens (b, [2,] l), labels (b,), the weights of the examples (b,), and a key for each (b,).
@@ -41,7 +41,7 @@ def objective_of(task: Task) -> Objective:
 
 
 def classification(
-    tokens: Int[Array, "b *two l"],
+    tokens: Int[Array, "b ... l"],
     labels: Int[Array, " b"],
     weights: Float[Array, " b"],
     keys: Key[Array, " b"],
