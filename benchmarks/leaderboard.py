@@ -24,6 +24,7 @@ import numpy as np
 from _sections import show
 
 from lra_bench.config import make_settings
+from lra_bench.data.chance import Chance
 from lra_bench.leaderboard.board import ORDER
 from lra_bench.leaderboard.tables import render
 from lra_bench.records import answers, record
@@ -40,7 +41,7 @@ def records() -> Iterator[dict[str, Any]]:
     for seed in count():
         for preset, task, attention in product(("small", "paper"), ORDER, ATTENTIONS.names()):
             settings = make_settings(task, attention, preset, seed)
-            fields = record.begin(settings, chance=0.2).as_dict()
+            fields = record.begin(settings, Chance(0.2)).as_dict()
             correct = chance.random(_EXAMPLES) < _rate(attention)
             test = {"accuracy": float(correct.mean()), "loss": 1.0, "examples": _EXAMPLES}
             fields.update(status="ok", best_step=1, validation=test)

@@ -12,6 +12,9 @@ from lra_bench.ranges import Range as Range  # what tasks and attentions declare
 from lra_bench.ranges import hints_of, valid
 
 SPLITS = ("train", "validation", "test")
+# A task may also have examples that differ in kind from all others, such as proteins of organisms
+# that training never sees. The model is tested on them too.
+HELD_OUT = "held-out"
 # What mechanisms have in common, after Tay et al. 2020, arXiv:2009.06732, Fig. 2. Figures of many
 # mechanisms have a colour for each.
 FAMILIES = (
@@ -204,7 +207,7 @@ class Task(Protocol):
         ...
 
     def read(self, reading: Reading) -> Iterator[Block]:
-        """Yield blocks of (split, tokens, labels): train, then validation, then test.
+        """Yield blocks of (split, tokens, labels) in any order; the split may be `HELD_OUT`.
 
         Tokens are uint8 or uint16 (n, max_len), or (n, 2, max_len) if paired; labels int (n,).
         """
@@ -246,7 +249,7 @@ class Computable(Protocol):
 
 
 @runtime_checkable
-class TokenTask(Protocol):
+class TokenTask(Task, Protocol):
     """A task that is scored at its tokens: a language model predicts them.
 
     Its examples have a single class, 0, which nothing reads.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lra_bench.contracts import Task
+from lra_bench.contracts import Task, TokenTask
 from lra_bench.data.store import Split, Store
 
 _TRAIN, _TEST = 2_000, 1_000
@@ -43,7 +43,7 @@ def try_canary(task: Task, store: Store) -> Canary | None:
         None if there are too few examples, or the task has no features for such data.
     """
     train, test = store.splits["train"], store.splits["test"]
-    if min(len(train), len(test)) < _FEWEST:
+    if min(len(train), len(test)) < _FEWEST or isinstance(task, TokenTask):
         return None
     (x, y), (x_test, y_test) = _sample(task, train, _TRAIN), _sample(task, test, _TEST)
     if not x.shape[1]:

@@ -9,9 +9,10 @@ from itertools import combinations
 
 import numpy as np
 
-from lra_bench.contracts import Computable, Task
+from lra_bench.contracts import Computable, Guessable, Task, TokenTask
 from lra_bench.data.canary import STANDARD_ERRORS, try_canary
-from lra_bench.data.store import Split, Store, chance_of, largest_token
+from lra_bench.data.chance import chance_of
+from lra_bench.data.store import Split, Store, largest_token
 
 _BLOCK = 4_096
 # The official IMDb reviews have a few in train and test alike, 0.5 %.
@@ -46,7 +47,11 @@ def check(task: Task, store: Store) -> Iterator[Finding]:
     yield Finding("splits", True, manifest.split_rule)
     yield from (Finding("left out", None, note) for note in manifest.notes)
     for name, split in store.splits.items():
-        yield _labels(name, split, task)
+        yield (
+            _predicted(name, store, task)
+            if isinstance(task, TokenTask)
+            else _labels(name, split, task)
+        )
     for name, split in store.splits.items():
         yield _lengths(name, split, task)
     for name, split in store.splits.items():
@@ -57,15 +62,26 @@ def check(task: Task, store: Store) -> Iterator[Finding]:
     yield _canary(task, store)
 
 
+def _predicted(name: str, store: Store, task: TokenTask) -> Finding:
+    """Return what is predicted in a split, and what the frequencies of tokens reach there."""
+    chance = chance_of(task, store, name)
+    tokens = sum(store.manifest.splits[name].token_histogram or [])
+    text = f"{len(store.splits[name]):,} examples, {tokens:,} tokens to predict"
+    baseline = f"{chance.accuracy:.2%} of them right, perplexity {math.exp(chance.loss or 0):.2f}"
+    what = f"{name} tokens to predict"
+    return Finding(what, tokens > 0, f"{text}; {chance.guess}: {baseline}")
+
+
 def _labels(name: str, split: Split, task: Task) -> Finding:
     counts = np.bincount(split.labels, minlength=task.num_classes)
     named = zip(task.class_names, counts, strict=True)
     text = ", ".join(f"{label} {count:,}" for label, count in named)
     several = bool(np.count_nonzero(counts) > 1)
+    chance = task.chance() if isinstance(task, Guessable) else split.chance()
     return Finding(
         f"{name} labels",
         several,
-        f"{len(split):,} examples, chance {chance_of(task, split).accuracy:.1%}: {text}"
+        f"{len(split):,} examples, chance {chance:.1%}: {text}"
         + ("" if several else "; all the same"),
     )
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lra_bench.contracts import SPLITS
+from lra_bench.contracts import HELD_OUT, SPLITS
 from lra_bench.data.location import SCHEMA, Location
 from lra_bench.errors import RunError
 from lra_bench.files.json_files import (
@@ -34,11 +34,13 @@ class SplitManifest:
         examples: their number.
         label_histogram: the number of examples of each label.
         files: the SHA-256 of each file of the split, by its name.
+        token_histogram: how often each token id is predicted; None unless tokens are predicted.
     """
 
     examples: int
     label_histogram: list[int]
     files: dict[str, str]
+    token_histogram: list[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,9 @@ def _manifest(value: Any) -> Manifest:
     fields = without_checksum(_typed(value, dict, "the file"))
     path = fields["path"]
     splits = _typed(fields["splits"], dict, "splits")
-    _require_keys(splits, SPLITS, "splits")
+    _require_keys(
+        {name: split for name, split in splits.items() if name != HELD_OUT}, SPLITS, "splits"
+    )
     if _count(fields["schema"], "schema") != SCHEMA:
         raise ValueError(f"schema {fields['schema']}, must be {SCHEMA}")
     return Manifest(
@@ -143,7 +147,11 @@ def _split(name: str, value: Any) -> SplitManifest:
         raise ValueError(f"{name}: {examples} examples, {sum(histogram)} labels")
     files = _checksums(fields["files"], f"{name} files")
     _require_keys(files, (TOKENS, LABELS), f"{name} files")
-    return SplitManifest(examples, histogram, files)
+    tokens = fields.get("token_histogram")
+    if tokens is not None:
+        what = f"{name} token_histogram"
+        tokens = [_count(count, what) for count in _typed(tokens, list, what)]
+    return SplitManifest(examples, histogram, files, tokens)
 
 
 def _require_keys(value: dict[str, Any], names: Iterable[str], what: str) -> None:

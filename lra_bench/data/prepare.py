@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from lra_bench.contracts import SPLITS, Reading, Report, Task, silent, source_of
+from lra_bench.contracts import (
+    HELD_OUT,
+    SPLITS,
+    Reading,
+    Report,
+    Task,
+    TokenTask,
+    silent,
+    source_of,
+)
 from lra_bench.data.location import OTHER_ROOT, SCHEMA, Location
 from lra_bench.data.manifest import (
     LABELS,
@@ -200,7 +209,7 @@ def _write_splits(
     sizes = task.sizes(reading.source)
     try:
         for split, tokens, labels in task.read(reading):
-            if split not in SPLITS:
+            if split not in (*SPLITS, HELD_OUT):
                 raise RunError(f"{task.name}: no split is called {split!r}")
             if split not in writers:
                 writers[split] = _SplitWriter(folder / split, task)
@@ -212,39 +221,42 @@ def _write_splits(
             text = f"{task.name}: no examples in {', '.join(missing)}"
             why = f": {reading.path} holds too few" if reading.path else ""
             raise RunError(text + why + (f" ({notes[0]})" if notes else ""))
-        return {name: writers[name].finish() for name in SPLITS}
+        return {name: writers[name].finish() for name in (*SPLITS, HELD_OUT) if name in writers}
     finally:
         for writer in writers.values():
             writer.close()
 
 
 class _SplitWriter:
-    """Append blocks of tokens to tokens.npy; keep the labels in memory until the end."""
+    """Append blocks of tokens and labels to the files of a split, and count them."""
 
     def __init__(self, folder: Path, task: Task) -> None:
         folder.mkdir(parents=True)
-        self.folder, self.task = folder, task
-        self.labels: list[np.ndarray] = []
-        self.examples = 0
-        self._file = (folder / TOKENS).open("wb")
-        self._dtype: np.dtype | None = None
+        self.folder, self.task, self.examples = folder, task, 0
         self._row = (2, task.max_len) if task.paired else (task.max_len,)
+        self._tokens: _Array | None = None
+        self._labels = _Array(folder / LABELS, np.dtype(np.int32), ())
+        self._histogram = np.zeros(task.num_classes, np.int64)
+        self._scored = np.zeros(task.vocab_size, np.int64) if isinstance(task, TokenTask) else None
 
     def add(self, tokens: np.ndarray, labels: np.ndarray) -> None:
-        if self._dtype is None:
-            self._dtype = tokens.dtype
-            self._write_header()
-        self._require_form(tokens, labels)
+        if self._tokens is None:
+            self._tokens = _Array(self.folder / TOKENS, tokens.dtype, self._row)
+        self._require_form(tokens, labels, self._tokens.dtype)
         self._require("label", labels, self.task.num_classes)
         self._require("token", tokens, self.task.vocab_size)
-        self._file.write(np.ascontiguousarray(tokens).data)
-        self.labels.append(labels)
+        self._tokens.append(tokens)
+        self._labels.append(labels)
         self.examples += len(labels)
+        self._histogram += np.bincount(labels, minlength=self.task.num_classes)
+        if isinstance(self.task, TokenTask) and self._scored is not None:
+            scored = tokens[self.task.scored(tokens)]
+            self._scored += np.bincount(scored, minlength=self.task.vocab_size)
 
-    def _require_form(self, tokens: np.ndarray, labels: np.ndarray) -> None:
+    def _require_form(self, tokens: np.ndarray, labels: np.ndarray, dtype: np.dtype) -> None:
         """Raise RunError for arrays of another dtype or shape."""
         form, shape = f"{tokens.dtype} {tokens.shape}", (len(labels), *self._row)
-        if tokens.dtype not in (np.uint8, np.uint16) or tokens.dtype != self._dtype:
+        if tokens.dtype not in (np.uint8, np.uint16) or tokens.dtype != dtype:
             raise RunError(f"{self.task.name}: tokens are {form}, must be all uint8 or all uint16")
         if tokens.shape != shape or labels.shape != shape[:1] or labels.dtype.kind not in "iu":
             labelled = f"labels {labels.dtype} {labels.shape}"
@@ -254,26 +266,45 @@ class _SplitWriter:
         if len(values) and not 0 <= values.min() <= values.max() < limit:
             raise RunError(f"{self.task.name} {self.folder.name}: a {what} outside 0..{limit - 1}")
 
+    def finish(self) -> SplitManifest:
+        """Complete the files and return the split's part of the manifest."""
+        for array in filter(None, (self._tokens, self._labels)):
+            array.finish()
+        files = {name: sha256(self.folder / name) for name in (TOKENS, LABELS)}
+        scored = None if self._scored is None else self._scored.tolist()
+        return SplitManifest(self.examples, self._histogram.tolist(), files, scored)
+
+    def close(self) -> None:
+        for array in filter(None, (self._tokens, self._labels)):
+            array.close()
+
+
+class _Array:
+    """An .npy file to which rows are appended, so that memory does not grow with it."""
+
+    def __init__(self, path: Path, dtype: np.dtype, row: tuple[int, ...]) -> None:
+        self.dtype, self._row, self._rows = dtype, row, 0
+        self._file = path.open("wb")
+        self._write_header()
+
+    def append(self, rows: np.ndarray) -> None:
+        self._file.write(np.ascontiguousarray(rows, self.dtype).data)
+        self._rows += len(rows)
+
     def _write_header(self) -> None:
         """Write the npy header; numpy leaves room in it for any number of rows."""
-        assert self._dtype is not None
         header = {
-            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "descr": np.lib.format.dtype_to_descr(self.dtype),
             "fortran_order": False,
-            "shape": (self.examples, *self._row),
+            "shape": (self._rows, *self._row),
         }
         self._file.seek(0)
         np.lib.format.write_array_header_1_0(self._file, header)
 
-    def finish(self) -> SplitManifest:
-        """Complete the files and return the split's part of the manifest."""
+    def finish(self) -> None:
+        """Write the number of rows, and close the file."""
         self._write_header()
         self.close()
-        labels = np.concatenate(self.labels).astype(np.int32)
-        np.save(self.folder / LABELS, labels)
-        histogram = np.bincount(labels, minlength=self.task.num_classes).tolist()
-        files = {name: sha256(self.folder / name) for name in (TOKENS, LABELS)}
-        return SplitManifest(self.examples, histogram, files)
 
     def close(self) -> None:
         self._file.close()

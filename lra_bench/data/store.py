@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lra_bench.contracts import SPLITS, Guessable, Task
+from lra_bench.contracts import Task
 from lra_bench.data.location import Location
 from lra_bench.data.manifest import LABELS, TOKENS, Manifest, SplitManifest, read_manifest
 from lra_bench.errors import RunError, UsageError
@@ -25,8 +25,6 @@ from lra_bench.files.npy import npy_header
 from lra_bench.files.regular import open_regular, sha256
 
 _BLOCK_BYTES = 8 * 2**20
-# What is guessed at a task that does not say.
-COMMONEST = "always the commonest answer"
 
 
 @dataclass(frozen=True)
@@ -55,26 +53,6 @@ class Split:
     def chance(self) -> float:
         """Return the accuracy, in [0, 1], of always predicting the most frequent label."""
         return Counter(self.labels.tolist()).most_common(1)[0][1] / len(self)
-
-
-@dataclass(frozen=True)
-class Chance:
-    """The accuracy of a guess that needs nothing of what a task tests.
-
-    Attributes:
-        accuracy: in [0, 1].
-        guess: what is guessed, in words.
-    """
-
-    accuracy: float
-    guess: str = COMMONEST
-
-
-def chance_of(task: Task, split: Split) -> Chance:
-    """Return the chance that the task states, else that of the commonest label of the split."""
-    if isinstance(task, Guessable):
-        return Chance(task.chance(), task.guess)
-    return Chance(split.chance())
 
 
 @dataclass(frozen=True)
@@ -138,7 +116,7 @@ def open_store(location: Location) -> Store:
         raise UsageError(f"no data at {location.path}; prepare them with {command}")
     manifest = read_manifest(location)
     _require_same(location, manifest)
-    splits = {name: _open_split(location, manifest, name) for name in SPLITS}
+    splits = {name: _open_split(location, manifest, name) for name in manifest.splits}
     if location.definition is not None:
         official = location.definition.official(location.source, manifest.inputs, manifest.sizes)
         manifest = replace(manifest, official=official)

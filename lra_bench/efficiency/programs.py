@@ -174,8 +174,9 @@ def _logits(learner: Learner, state: Any, tokens: Array) -> Array:
 
 
 def _gradient(learner: Learner, state: Any, tokens: Array, labels: Array) -> Any:
+    key = jax.random.key(0)
     loss_and_gradient = jax.value_and_grad(learner.batch_loss, has_aux=True)
-    return loss_and_gradient(*state, tokens, labels, jax.random.key(0))
+    return loss_and_gradient(*state, learner.scored(tokens, labels, key), key)
 
 
 class Layout:

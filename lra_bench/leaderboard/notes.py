@@ -29,7 +29,7 @@ def marking(board: Board) -> str:
     if len(board.rows) < 2:
         return ""
     scores = [score for result in board.results for score in result.tests.values()]
-    examples = "" if all(score.correct for score in scores) else ", where known,"
+    examples = "" if all(score.answers for score in scores) else ", where known,"
     rule = (
         "better than every other row that has an accuracy, at the 5 % level by a t-test paired "
         f"over seeds and{examples} test examples, of at least two seeds"

@@ -52,7 +52,7 @@ def rows(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 def _tells_answers(records: Sequence[Record]) -> Iterator[str]:
     for run in records:
-        if run.test is not None and run.test.correct is None:
+        if run.test is not None and run.test.answers is None:
             yield f"{run.name}: from an older version, does not say which test examples are right"
 
 

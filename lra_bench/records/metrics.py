@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lra_bench.contracts import HELD_OUT
 from lra_bench.files.atomic import write_atomically
 from lra_bench.files.json_lines import LINE_CHECKSUM, json_line, parse_lines, text_of_lines
 from lra_bench.records.answers import ANSWERS, Answers, answers_of
@@ -84,6 +85,7 @@ class Saved:
             "train": self.step,
             "validation": self.evaluated,
             "test": min(self.evaluated, 0),
+            HELD_OUT: min(self.evaluated, 0),
         }
         return line.step <= last.get(line.split, -1)
 

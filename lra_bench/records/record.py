@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
-from lra_bench.data.store import COMMONEST, Provenance
+from lra_bench.data.chance import COMMONEST, Chance
+from lra_bench.data.store import Provenance
 from lra_bench.errors import RunError
 from lra_bench.files.json_files import read_json, with_checksum, without_checksum, write_json
 from lra_bench.files.paths import unreadable
@@ -29,6 +30,14 @@ from lra_bench.runtime.environment import Environment
 from lra_bench.settings import RunSettings, completed
 
 SCHEMA = 1
+# What older records lack.
+_LACKING = {
+    "init_from": None,
+    "guess": COMMONEST,
+    "chance_loss": None,
+    "uniform_loss": None,
+    "held_out": None,
+}
 FILE = "record.json"
 # A record of 25,000 test examples has 10 KB.
 MOST_BYTES = 16 * 2**20
@@ -102,8 +111,12 @@ class Record:
         parameters_vs_softmax: the same over those of the model with softmax attention.
         chance: expected accuracy of a guess, in [0, 1].
         guess: what is guessed, in words.
+        chance_loss: where tokens are predicted: cross-entropy of their frequencies in the training
+            set, in nats.
+        uniform_loss: the same of equal chances for all ordinary tokens.
         best_step: the step that validated best and was tested.
         validation, test: scores at that step.
+        held_out: score on examples that differ in kind, where a task has such.
         steps: updates.
         steps_per_second: of training, without compilation, data and evaluation.
         tokens_per_second: the same in tokens, padding included.
@@ -127,9 +140,12 @@ class Record:
     parameters_vs_softmax: float | None
     chance: float
     guess: str
+    chance_loss: float | None
+    uniform_loss: float | None
     best_step: int | None
     validation: Score | None
     test: Score | None
+    held_out: Score | None
     steps: int
     steps_per_second: float | None
     tokens_per_second: float | None
@@ -181,24 +197,22 @@ def _plain(value: Any) -> Any:
 
 def begin(
     settings: RunSettings,
-    chance: float,
+    chance: Chance,
     data: Provenance | None = None,
     environment: Environment | None = None,
-    guess: str = COMMONEST,
 ) -> Record:
     """Return the record of a run in which nothing is measured yet; it counts as failed.
 
     Args:
         settings: of the run.
-        chance: expected accuracy of a guess, in [0, 1].
+        chance: what a guess reaches.
         data: where the data come from.
         environment: where the run takes place.
-        guess: what is guessed, in words.
     """
     origin = settings.init_from
     measured = ("parameters", "parameters_vs_softmax", "best_step", "validation", "test",
-                "steps_per_second", "tokens_per_second", "flops_per_step", "peak_memory_bytes",
-                "compile_seconds")  # fmt: skip
+                "held_out", "steps_per_second", "tokens_per_second", "flops_per_step",
+                "peak_memory_bytes", "compile_seconds")  # fmt: skip
     return Record(
         status="failed",
         error=None,
@@ -208,8 +222,10 @@ def begin(
         seed=settings.seed,
         config=settings.as_dict(),
         init_from=None if origin is None else Start(**asdict(origin)),
-        chance=chance,
-        guess=guess,
+        chance=chance.accuracy,
+        guess=chance.guess,
+        chance_loss=chance.loss,
+        uniform_loss=chance.uniform,
         steps=0,
         data=data,
         environment=environment,
@@ -256,7 +272,7 @@ def parse(value: Any, path: Path | None = None) -> Record:
     if value["schema"] != SCHEMA or isinstance(value["schema"], bool):
         raise ValueError(f"schema {_brief(value['schema'])}, this version reads {SCHEMA}")
     # Older records lack these and the checksum.
-    value = {"init_from": None, "guess": COMMONEST, **without_checksum(value)}
+    value = {**_LACKING, **without_checksum(value)}
     if missing := [key for key in _VALID if key not in value]:
         raise ValueError(f"incomplete: {', '.join(missing)}")
     if wrong := [*_invalid(value)]:
@@ -287,6 +303,7 @@ def _typed(value: dict[str, Any]) -> dict[str, Any]:
         "init_from": _start(value["init_from"]),
         "validation": _score(value["validation"]),
         "test": _score(value["test"]),
+        "held_out": _score(value["held_out"]),
         "data": _provenance(value["data"]),
         "environment": parse_environment(value["environment"]),
         **{name: kept(value.get(name), is_positive) for name in figures},
@@ -396,6 +413,9 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "init_from": or_none(_is_start),
     "chance": is_share,
     "guess": is_text,
+    "chance_loss": or_none(is_positive),
+    "uniform_loss": or_none(is_positive),
+    "held_out": or_none(_is_score),
     "best_step": or_none(is_whole),
     "steps": is_whole,
     "validation": or_none(_is_score),

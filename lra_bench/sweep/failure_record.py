@@ -3,8 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+from lra_bench.data.chance import chance_of
 from lra_bench.data.location import locate
-from lra_bench.data.store import chance_of, open_store
+from lra_bench.data.store import open_store
 from lra_bench.records import record
 from lra_bench.records.record import Status
 from lra_bench.records.run_folder import RunFolder
@@ -30,8 +31,7 @@ def write_failure(job: Job, folder: RunFolder, data: Path, status: Status, error
     if not location.exists():
         return
     store = open_store(location)
-    chance, source = chance_of(task, store.splits["test"]), store.provenance()
-    begun = record.begin(settings, chance.accuracy, source, guess=chance.guess)
+    begun = record.begin(settings, chance_of(task, store), store.provenance())
     result = replace(begun, status=status, error=error)
     with folder.held(settings, resume=True):
         folder.start(settings)

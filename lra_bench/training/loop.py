@@ -88,20 +88,21 @@ class Loop:
 
         Args:
             state: to evaluate.
-            split: "test"; or "validation", if the line of its validation is lost.
+            split: "test", or `HELD_OUT`; or "validation", if the line of its validation is lost.
 
         Raises:
             Stopped: on request; the checkpoints hold all that is needed to go on.
         """
         assert self.evaluator is not None
-        label = {"test": "testing", "validation": "validating"}[split]
+        label = "validating" if split == "validation" else "testing"
         with self.display.bar(label, self.evaluator.count(split)) as bar:
             result = self.evaluator.evaluate(state, split, bar)
         self._write(int(state.step), split, result)
 
     def _write(self, step: int, split: str, result: Evaluation) -> None:
         if self.metrics is not None:
-            answers = packed(result.right, result.answers) if split == "test" else None
+            tested = split != "validation"
+            answers = packed(result.right, result.answers) if tested else None
             figures = (result.loss, result.accuracy, result.seconds)
             self.metrics.write(step, split, *figures, answers)
 

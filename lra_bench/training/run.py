@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from lra_bench.contracts import Task
+from lra_bench.data.chance import chance_of
 from lra_bench.data.location import locate
 from lra_bench.data.obtain import load_data
-from lra_bench.data.store import Store, chance_of
+from lra_bench.data.store import Store
 from lra_bench.display.escape import terminal
 from lra_bench.display.progress import Display
 from lra_bench.errors import RunError, UsageError, is_disk_full, unreported
@@ -97,8 +98,7 @@ def _begin(
 ) -> RunRecord:
     """Return the record of a run that begins now."""
     place = environment(devices.all, settings.model.dtype)
-    chance = chance_of(task, store.splits["test"])
-    begun = record.begin(settings, chance.accuracy, store.provenance(), place, guess=chance.guess)
+    begun = record.begin(settings, chance_of(task, store), store.provenance(), place)
     train = settings.train
     examples = {name: evaluated(len(split), train) for name, split in store.splits.items()}
     return RunRecord(begun, folder.path, examples)

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from lra_bench.contracts import HELD_OUT
 from lra_bench.display.units import size_text
 from lra_bench.errors import RunError, is_out_of_memory, one_line
 from lra_bench.records import metrics, record
@@ -40,9 +41,9 @@ class RunRecord:
         return metrics.read(self.folder / metrics.FILE)
 
     def lacking(self, step: int) -> list[str]:
-        """Return which of validation and test the metrics, still being written, lack at a step."""
+        """Return which evaluations the metrics, still being written, lack at a step."""
         lines = metrics.read(self.folder / metrics.FILE)
-        splits = ("validation", "test")
+        splits = [split for split in self.examples if split != "train"]
         return [split for split in splits if metrics.find(lines, split, step) is None]
 
     def _score(self, split: str, step: int) -> Score | None:
@@ -72,6 +73,7 @@ class RunRecord:
             best_step=best,
             validation=validation,
             test=self._score("test", best),
+            held_out=self._score(HELD_OUT, best) if HELD_OUT in self.examples else None,
             steps=steps,
             steps_per_second=rate,
             tokens_per_second=rate and rate * tokens_per_step,

@@ -189,18 +189,20 @@ def _step(attention, task, preset, step):
     two = (2,) if subject.paired else ()
     tokens = Input((batch, *two, subject.max_len), "uint8")
     labels, weights = Input((batch,), "int32"), Input((batch,), "float32")
+    numbers = Input((batch,), "int32")
 
     def update(state, tokens, labels):
         return learner.train_step(state, tokens, labels, jax.random.key(0))
 
-    def evaluate(state, tokens, labels, weights):
-        return learner.eval_step(state.params, state.sampled, tokens, labels, weights)
+    def evaluate(state, *arrays):
+        return learner.eval_step(state.params, state.sampled, *arrays)
 
     most = MOST if batch % MOST == 0 else 1
     if step == "train":
         inputs = (tokens, labels)
         return Program(update, learner.init, lambda x: x.params, inputs, updates=True), most
-    return Program(evaluate, learner.init, lambda x: x.params, (tokens, labels, weights)), most
+    inputs = (tokens, labels, weights, numbers)
+    return Program(evaluate, learner.init, lambda x: x.params, inputs), most
 
 
 if __name__ == "__main__":

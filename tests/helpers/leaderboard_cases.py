@@ -3,6 +3,7 @@
 import numpy as np
 
 from lra_bench.config import make_settings
+from lra_bench.data.chance import Chance
 from lra_bench.records import answers, record
 
 
@@ -11,7 +12,7 @@ def make(
     task="listops", correct=None,
 ):  # fmt: skip
     settings = make_settings(task, attention, preset, seed, overrides)
-    run = record.begin(settings, chance=0.17).as_dict()
+    run = record.begin(settings, Chance(0.17)).as_dict()
     run.update(status=status, parameters=1000, parameters_vs_softmax=1.0)
     run.update(steps_per_second=5.0, data={"sha256": "0123456789abcdef"})
     run["environment"] = {"device_kind": "TPU v5", "device_count": 4}

@@ -4,6 +4,7 @@ import json
 import zlib
 
 from lra_bench.config import make_settings
+from lra_bench.data.chance import Chance
 from lra_bench.records import metrics, record
 
 TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
@@ -26,7 +27,7 @@ def run(task="listops", attention="softmax", seed=0, accuracy=0.4, status="ok", 
         overrides=(), **changes):  # fmt: skip
     """Return the JSON value of a record."""
     settings = make_settings(task, attention, preset, seed, overrides)
-    values = record.begin(settings, chance=CHANCE.get(task, 0.5)).as_dict()
+    values = record.begin(settings, Chance(CHANCE.get(task, 0.5))).as_dict()
     values.update(status=status, parameters=94_090, steps=600)
     values.update(parameters_vs_softmax=1.2 if attention == "linformer" else 1.0)
     values.update(steps_per_second=5.0, peak_memory_bytes=2**30)

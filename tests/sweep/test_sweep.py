@@ -10,6 +10,7 @@ import pytest
 from common import PATIENCE, read_record, unsealed_lines
 
 from lra_bench.config import make_settings
+from lra_bench.data.chance import Chance
 from lra_bench.display.units import duration
 from lra_bench.errors import RunError, UsageError
 from lra_bench.records import record
@@ -154,7 +155,7 @@ def ending(returncode, **changes):
 def with_record(folder, status):
     settings = job().settings()
     error, score = None if status == "ok" else "why", record.Score(0.5, 1.0, 10)
-    result = replace(record.begin(settings, chance=0.1), status=status, error=error)
+    result = replace(record.begin(settings, Chance(0.1)), status=status, error=error)
     if status == "ok":
         result = replace(result, best_step=1, test=score, validation=score)
     folder.mkdir(exist_ok=True)

@@ -14,7 +14,7 @@ from scipy import stats
 
 from lra_bench.config import make_settings
 from lra_bench.contracts import SPLITS, Reading
-from lra_bench.data.store import COMMONEST
+from lra_bench.data.chance import COMMONEST, Chance
 from lra_bench.records import record
 from lra_bench.records.run_folder import RunFolder
 from lra_bench.sweep.failure_record import write_failure
@@ -292,7 +292,7 @@ def test_a_run_that_could_not_write_its_record_has_that_chance_too(cli, tmp_path
 
 def test_records_without_the_key_are_of_the_commonest_answer(cli, tmp_path):
     settings_ = make_settings("listops", "identity", "smoke", 0)
-    values = record.begin(settings_, 0.17).as_dict()
+    values = record.begin(settings_, Chance(0.17)).as_dict()
     assert values["guess"] == COMMONEST
     del values["guess"]
     assert record.parse(values).guess == COMMONEST

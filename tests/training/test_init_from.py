@@ -11,6 +11,7 @@ import pytest
 from common import PATIENCE, SMOKE, read_record
 
 from lra_bench.config import make_settings
+from lra_bench.data.chance import Chance
 from lra_bench.files.regular import sha256
 from lra_bench.leaderboard.results import results
 from lra_bench.leaderboard.tables import render
@@ -274,7 +275,7 @@ def test_a_stop_before_the_first_step_leaves_no_half_of_it(cli, source, tmp_path
 def make(attention, accuracy, init_from=None):
     settings = make_settings("listops", attention, "mini", 0, (), init_from)
     score = record.Score(accuracy, 1.0, 2000)
-    run = record.begin(settings, chance=0.17)
+    run = record.begin(settings, Chance(0.17))
     return replace(run, status="ok", best_step=7, validation=score, test=score)
 
 

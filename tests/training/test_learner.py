@@ -59,10 +59,10 @@ def test_accumulated_parts_have_dropout_of_their_own():
     split = learner("identity", *DROPPING)
     state = first_state(split)
     tokens, labels = batch(8)
-    step = jax.jit(split.batch_loss)
+    step, scored = jax.jit(split.batch_loss), split.scored(tokens, labels, KEY)
     key = jax.random.fold_in(KEY, 0)
     first, second = (
-        float(step(state.params, state.sampled, tokens, labels, jax.random.fold_in(key, part))[0])
+        float(step(state.params, state.sampled, scored, jax.random.fold_in(key, part))[0])
         for part in (0, 1)
     )
     assert first != second
@@ -128,11 +128,14 @@ def test_evaluation_weighs_out_what_fills_the_last_batch():
     state = first_state(one)
     tokens, labels = batch(5)
     evaluate = jax.jit(one.eval_step)
-    alone = evaluate(state.params, state.sampled, tokens, labels, np.ones(5, np.float32))
+    alone = evaluate(
+        state.params, state.sampled, tokens, labels, np.ones(5, np.float32), np.arange(5)
+    )
     filled = [np.concatenate([x, x[-1:], x[-1:]]) for x in (tokens, labels)]
     weights = np.array([1, 1, 1, 1, 1, 0, 0], np.float32)
-    padded = evaluate(state.params, state.sampled, *filled, weights)
-    np.testing.assert_array_equal(padded.correct[:5], alone.correct)
+    padded = evaluate(state.params, state.sampled, *filled, weights, np.arange(7))
+    np.testing.assert_array_equal(padded.right[:5], alone.right)
+    assert padded.answers.tolist() == weights.tolist()
     assert padded.loss == pytest.approx(float(alone.loss), rel=1e-5)
 
 
