@@ -92,3 +92,19 @@ def lra_paper_image() -> Any:
     config.model.update(num_layers=1, emb_dim=32, positions="learned")
     config.train.update(schedule="cosine", weight_decay=0.0)
     return config
+
+
+def performer_paper() -> Any:
+    """Return the "regular" model and the training of the Performer paper: Appendices A.2 and A.3.
+
+    (8, 6, 2048, 512) are heads, layers, hidden numbers and features. Adam has beta2 0.98 and
+    epsilon 1e-9, the rate is 1e-3 throughout, weight decay 0.1, dropout 0.1, and the gradient's
+    norm is clipped to 0.5. Positions are learned here. The paper does not say how large batches are.
+    """
+    config = one_gpu()
+    config.model.update(num_layers=6, emb_dim=512, ffn_dim=2_048, num_heads=8, head_dim=64)
+    config.model.pooling = "none"
+    config.train.update(schedule="constant", learning_rate=1e-3, warmup_steps=0, weight_decay=0.1)
+    config.train.update(beta2=0.98, epsilon=1e-9, clip_norm=0.5, num_steps=100_000)
+    config.train.update(eval_every=1_000, resample_every=1_000)
+    return config

@@ -188,6 +188,7 @@ def _check(task: "Task", store: "Store", display: "Display") -> int:
 
 def _show(task: "Task", store: "Store", out: Path | None, display: "Display") -> int:
     """Show examples of the test split: save a picture of images, print the others as text."""
+    from lra_bench.contracts import TokenTask
     from lra_bench.data.contact_sheet import contact_sheet
     from lra_bench.errors import UsageError
 
@@ -202,5 +203,6 @@ def _show(task: "Task", store: "Store", out: Path | None, display: "Display") ->
     for index in split.spread(_TEXTS):
         tokens, label = split.example(index)
         shown = task.to_text(tokens[..., :_SHOWN_TOKENS])
-        display.example(f"test {index}, label {task.class_names[label]}:", shown)
+        labelled = "" if isinstance(task, TokenTask) else f", label {task.class_names[label]}"
+        display.example(f"test {index}{labelled}:", shown)
     return 0

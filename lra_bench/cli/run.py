@@ -1,6 +1,7 @@
 """The command lra-bench run: train and test one attention on one task."""
 
 import argparse
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -223,6 +224,20 @@ def _show(record: "Record", folder: Path, display: "Display") -> None:
     display.line(f"record         {terminal(folder / 'record.json')}")
 
 
+def _of_tokens(record: "Record", test: "Score") -> Iterator[tuple[str, str]]:
+    """Yield how well tokens are predicted: pairs of a label and a text."""
+    if test.loss is not None:
+        bits = test.loss / math.log(2)
+        yield "perplexity", f"{math.exp(test.loss):.3f}, {bits:.4f} bits a token"
+    if (held_out := record.held_out) is not None:
+        examples = f"{held_out.accuracy:.1%} of {held_out.examples:,}"
+        yield "held-out", f"{examples}{_perplexity(held_out.loss)}"
+
+
+def _perplexity(loss: float | None) -> str:
+    return "" if loss is None else f", perplexity {math.exp(loss):.3f}"
+
+
 def _results(record: "Record", test: "Score", validation: "Score") -> Iterator[tuple[str, str]]:
     """Yield the result of a run that ended well: pairs of a label and a text."""
     from lra_bench.published import of
@@ -230,11 +245,13 @@ def _results(record: "Record", test: "Score", validation: "Score") -> Iterator[t
     accuracy = f"{test.accuracy:.1%} of {test.examples:,}"
     best = f"(best validation {validation.accuracy:.1%}, at step {record.best_step})"
     yield "test accuracy", f"{accuracy} {best}"
+    if record.chance_loss is not None:
+        yield from _of_tokens(record, test)
     if record.init_from and record.init_from.test:
         origin, zero_shot = record.init_from, record.init_from.test
         remark = f"with {origin.attention}'s parameters, before any step"
         yield "zero-shot", f"{zero_shot.accuracy:.1%} {remark}"
-    yield "chance", f"{record.chance:.1%} ({record.guess})"
+    yield "chance", f"{record.chance:.1%}{_perplexity(record.chance_loss)} ({record.guess})"
     rows = of(record.attention, record.task)
     for index, row in enumerate(rows):
         yield "" if index else "published", f"{row.accuracy[record.task]:.1f} % {row.source}"

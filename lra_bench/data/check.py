@@ -68,7 +68,7 @@ def _predicted(name: str, store: Store, task: TokenTask) -> Finding:
     tokens = sum(store.manifest.splits[name].token_histogram or [])
     text = f"{len(store.splits[name]):,} examples, {tokens:,} tokens to predict"
     baseline = f"{chance.accuracy:.2%} of them right, perplexity {math.exp(chance.loss or 0):.2f}"
-    what = f"{name} tokens to predict"
+    what = f"{name} predicted"
     return Finding(what, tokens > 0, f"{text}; {chance.guess}: {baseline}")
 
 

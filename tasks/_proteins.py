@@ -1,0 +1,135 @@
+"""What the tasks of proteins share: tokens, splits by sequence, and held-out organisms."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+
+from lra_bench.contracts import HELD_OUT, SPLITS, Range, Reading, Source
+from lra_bench.errors import RunError
+from lra_bench.tasks import _fasta
+from lra_bench.tasks._given import Given
+
+PAD, START, END, MASK = range(4)
+ALPHABET = _fasta.STANDARD + _fasta.RARE
+FIRST, LAST = 4, 3 + len(ALPHABET)
+_IDS = np.full(256, 255, np.uint8)
+_IDS[list(ALPHABET.encode())] = np.arange(FIRST, LAST + 1)
+_NAMES = ("", "<", ">", "?", *ALPHABET)
+# Of 20 parts of all sequences, validation and test have one each.
+_PARTS = 20
+
+
+@dataclass(frozen=True)
+class ProteinTask(Given):
+    """A task whose data are the proteins of a FASTA file.
+
+    Attributes:
+        objective: "next": each residue from those before it, "U" in the Performer paper; "masked":
+            15 % of the residues from the others, "B" there.
+        max_length: tokens of an example.
+        held_out: organisms (OS=...) or accessions whose names begin so; their proteins are in no
+            split but the held-out one.
+        train_size, validation_size, test_size: the largest number of examples; 0 for all.
+    """
+
+    objective: Literal["next", "masked"] = "next"
+    max_length: Annotated[int, Range(2, 2**20)] = 1_024
+    held_out: tuple = ()
+
+    num_classes: ClassVar[int] = 1
+    class_names: ClassVar[tuple[str, ...]] = ("protein",)
+    vocab_size: ClassVar[int] = LAST + 1
+    pad_id: ClassVar[int | None] = PAD
+    mask_id: ClassVar[int] = MASK
+    ordinary: ClassVar[tuple[int, int]] = (FIRST, LAST)
+    paired: ClassVar[bool] = False
+    side: ClassVar[int | None] = None
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(
+            "fasta",
+            "by the hash of the sequence: a twentieth each for validation and test, so that equal "
+            "sequences are in one split; proteins of held-out organisms are in none of them",
+            "a FASTA file of proteins, such as uniprot_sprot.fasta.gz",
+            "https://ftp.uniprot.org/pub/databases/uniprot/current_release/knowledgebase/complete/uniprot_sprot.fasta.gz",
+        ),
+    )
+
+    @property
+    def max_len(self) -> int:
+        """Return the number of tokens of an example."""
+        return self.max_length
+
+    def scored(self, tokens: Any) -> Any:
+        """Return which tokens are residues."""
+        return tokens >= FIRST
+
+    def data_options(self, source: str) -> dict[str, Any]:
+        """Return all options but `objective`, which reads the same tokens in another way."""
+        return {k: v for k, v in super().data_options(source).items() if k != "objective"}
+
+    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
+        """Return the file.
+
+        Raises:
+            RunError: there is none.
+        """
+        del source
+        if path is None:
+            raise RunError(f"{self.name}: give a FASTA file of proteins: --source PATH")
+        if not path.is_file():
+            raise RunError(f"{self.name}: {path} is no file; give a FASTA file of proteins")
+        return {path.name: path}
+
+    def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
+        """Return False: TrEMBL of January 2019, which the paper used, is no longer published."""
+        del source, checksums, sizes
+        return False
+
+    def features(self, tokens: np.ndarray) -> np.ndarray:
+        """Return no features."""
+        return np.zeros((len(tokens), 0), np.float32)
+
+    def to_text(self, tokens: np.ndarray) -> str:
+        """Return the residues; < and > are start and end."""
+        return "".join(_NAMES[token] for token in tokens)
+
+    def proteins(self, reading: Reading) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the split and the residues, uint8 (n,), of each protein.
+
+        Raises:
+            RunError: the file is missing or malformed; the message names file and line.
+        """
+        (file,) = self.inputs(reading.source, reading.path).values()
+        counts = _fasta.Counts()
+        for number, protein in enumerate(_fasta.read(file, counts), 1):
+            yield self._split(protein), _IDS[np.frombuffer(protein.residues, np.uint8)]
+            if number % 1_000 == 0:
+                reading.report("proteins", number, None)
+        if counts.empty:
+            reading.note(f"{file}: {counts.empty:,} entries without residues were left out")
+
+    def _split(self, protein: _fasta.Protein) -> str:
+        names = (protein.organism, protein.accession)
+        if any(name.startswith(chosen) for chosen in self.held_out for name in names):
+            return HELD_OUT
+        # What two examples read decides, so that they are not equal in two splits.
+        digest = blake2b(protein.residues[: self.max_length - 1], digest_size=8).digest()
+        part = int.from_bytes(digest, "little") % _PARTS
+        return {0: "test", 1: "validation"}.get(part, "train")
+
+    def limit(self, split: str) -> int | None:
+        """Return the largest number of examples of a split; None for any."""
+        sizes = (self.train_size, self.validation_size, self.test_size)
+        return dict(zip(SPLITS, sizes, strict=True)).get(split) or None
+
+
+def as_block(split: str, rows: list[np.ndarray], width: int) -> tuple[str, np.ndarray, np.ndarray]:
+    """Return a block of examples, padded to a width, all of class 0."""
+    tokens = np.zeros((len(rows), width), np.uint8)
+    for row, values in zip(tokens, rows, strict=True):
+        row[: len(values)] = values
+    return split, tokens, np.zeros(len(rows), np.int64)
