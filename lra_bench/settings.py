@@ -33,10 +33,12 @@ class ModelSettings:
             everywhere, or "rbg", the device's own, which is meant for TPUs.
         dtype: "float32" or "bfloat16", the type of computation; parameters are always float32.
 
-    The settings with a default are there to follow published code. No preset of the protocol
-    changes them.
+    The settings with a default are there to follow published code, or to save memory. No preset of
+    the protocol changes them.
 
     Attributes:
+        remat: whether the backward pass computes each block again, instead of keeping all that is
+            in it: memory for time. It changes no result but for rounding.
         init: how parameters are drawn: as "flax" does, as "pytorch" does with embeddings of
             N(0, 0.02^2), or as the "lra" code does; see `lra_bench.model.initial`.
         activation: of the FFN: "gelu-tanh", or "gelu-erf", which is exact.
@@ -69,6 +71,7 @@ class ModelSettings:
     pair_head_layers: Annotated[int, Range(1, 2)] = 1
     vocab_size: Annotated[int, Range(0, 2**20)] = 0
     padded_length: Annotated[int, Range(0, 2**24)] = 0
+    remat: bool = False
 
 
 @dataclass(frozen=True)

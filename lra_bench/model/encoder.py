@@ -102,6 +102,12 @@ class Block(nnx.Module):
         return x + drop(self.ffn_out(hidden))
 
 
+def _applied(
+    block: Block, x: Float[Array, "b l e"], mask: Bool[Array, "b l"], rngs: nnx.Rngs | None
+) -> Float[Array, "b l e"]:
+    return block(x, mask, rngs)
+
+
 def _norm(settings: ModelSettings, rngs: nnx.Rngs) -> LayerNorm:
     epsilon = settings.norm_epsilon
     return LayerNorm(settings.emb_dim, dtype=settings.dtype, epsilon=epsilon, rngs=rngs)
@@ -127,6 +133,7 @@ class Encoder(nnx.Module):
     ) -> None:
         self.pad_id, self.dtype, self.pooling = task.pad_id, settings.dtype, settings.pooling
         self.rotary, self.padded_length = settings.positions == "rotary", settings.padded_length
+        self.remat = settings.remat
         cls, vocabulary = settings.pooling == "cls", max(task.vocab_size, settings.vocab_size)
         self.cls_id = vocabulary if cls else None
         length = max(task.max_len, settings.padded_length) + cls
@@ -156,8 +163,9 @@ class Encoder(nnx.Module):
         """Return the vectors of all tokens after the last layer, and which tokens are real."""
         tokens, mask = self._with_mask(tokens)
         x = self.dropout(by_token(self.embedded(tokens)), rngs)
+        apply = nnx.remat(_applied) if self.remat else _applied
         for block in self.blocks:
-            x = block(x, mask, rngs)
+            x = apply(block, x, mask, rngs)
         return self.norm(x), mask
 
     def embedded(self, tokens: Int[Array, "b l"]) -> Float[Array, "b l e"]:
