@@ -6,6 +6,14 @@ from lra_bench.leaderboard.board import SECOND, Board
 from lra_bench.leaderboard.results import ABOVE_CHANCE, BUDGET
 from lra_bench.records.record import Record
 
+# Options of the data that follow others' code, and are off in our own protocol; in words.
+_READINGS = {
+    ("brackets", "dropped"): "read without brackets, as in others' code until 4 March 2021",
+    ("black", "padding"): "black pixels are padding, as in others' code",
+    ("validation", "paper-compat"): "validated on its test set, which so chose the step it is "
+    "tested at",
+}
+
 
 def signs(board: Board) -> list[str]:
     """Return what the figures and signs of a table mean, a phrase for each that is in it."""
@@ -38,6 +46,26 @@ def marking(board: Board) -> str:
         return f"No figure is bold: none is {rule}."
     second = "; underlined: the same, but for the bold one"
     return f"Bold: {rule}{second if SECOND in board.marks.values() else ''}."
+
+
+def readings(run: Record) -> dict[str, str]:
+    """Return the options by which a run reads its data as others did, each with its meaning.
+
+    The keys are such as "brackets=dropped".
+    """
+    options = run.config["data"]
+    return {
+        f"{option}={value}": words
+        for (option, value), words in _READINGS.items()
+        if options.get(option) == value
+    }
+
+
+def readings_note(runs: Iterable[Record]) -> str:
+    """Return the sentence that names the tasks whose data are read as others did; "" if none is."""
+    found = {(run.task, *item): None for run in runs for item in readings(run).items()}
+    parts = [f"{task} ({option}): {words}" for task, option, words in sorted(found)]
+    return f"Not our own protocol: {'; '.join(parts)}." if parts else ""
 
 
 def unofficial(runs: Iterable[Record]) -> dict[str, list[str]]:

@@ -40,6 +40,7 @@ def _of_setting(setting: str, records: Sequence[Record], style: str) -> str:
     sentences = [
         f"{'; '.join(notes.signs(leaderboard))}.",
         notes.marking(leaderboard),
+        notes.readings_note(records),
         notes.unofficial_note(records),
         _speed_note(records) if "steps/s" in table.columns else "",
     ]
@@ -134,4 +135,5 @@ def _figures(setting: str, result: Result) -> dict[str, Any]:
         "steps_per_second": result.median("steps_per_second"),
         "official_data": result.runs[0].is_official,
         "source": "here",
+        "reading": ", ".join(notes.readings(result.runs[0])),
     }

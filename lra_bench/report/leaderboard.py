@@ -179,6 +179,7 @@ def _notes(run_table: RunTable) -> str:
         *(f"{note[0].upper()}{note[1:]}." for note in notes.signs(run_table.board)),
         "A cell opens the details behind it.",
         notes.marking(run_table.board),
+        notes.readings_note(run_table.runs),
         f"† {unofficial}" if unofficial else "",
         f"Steps/s and peak memory: geometric mean over tasks, on {devices}.",
     ]

@@ -112,6 +112,29 @@ def test_records_from_before_an_option_stand_beside_new_ones(task):
     assert list(by_setting(parsed([make(task=task), old]))) == ["mini"]
 
 
+# The options with which others read the data, and words that a table says of each.
+READINGS = [
+    ("listops", "data.brackets=dropped", "listops (brackets=dropped): read without brackets"),
+    ("image", "data.black=padding", "image (black=padding): black pixels are padding"),
+    ("pathfinder", "data.black=padding", "pathfinder (black=padding): black pixels are padding"),
+    ("text", "data.validation=paper-compat", "text (validation=paper-compat): validated on its te"),
+]
+
+
+@pytest.mark.parametrize(("task", "option", "words"), READINGS)
+def test_data_read_as_others_did_have_a_table_of_their_own_that_says_so(task, option, words):
+    runs = [make(task=task), make(task=task, overrides=[option])]
+    ours, theirs = table(runs).split("### ")[1:]
+    assert (ours.splitlines()[0], theirs.splitlines()[0]) == (
+        "preset mini",
+        f"preset mini ({option})",
+    )
+    assert "Not our own protocol" not in ours
+    assert f"Not our own protocol: {words}" in theirs
+    rows = json.loads(render(parsed(runs), "json", with_published=False))
+    assert [row["reading"] for row in rows] == ["", option.removeprefix("data.")]
+
+
 def test_options_of_the_attention_are_a_row_of_their_own():
     text = table([
         make("performer-softmax"),
@@ -342,10 +365,35 @@ def test_published_rows_have_a_table_of_their_own_and_name_their_source():
     )
     assert "Performer" not in ours
     assert re.search(r"Transformer +\| +LRA paper \| +36.37", theirs)
-    assert row(theirs, "Favor-256 (redraw)")[1:] == ["xformers", "19.56"]
+    assert row(theirs, "Favor-256 (redraw)")[1:] == ["xformers", "19.56", "unknown"]
     assert re.search(r"Performer +\| +LRA paper \| +18.01", theirs)
     assert "BigBird" not in theirs
     assert "other sizes" in theirs
+
+
+def test_published_rows_say_whether_listops_was_read_without_brackets():
+    theirs = table([make()], with_published=True).split("### published")[1]
+    for model, source, brackets in (
+        ("Transformer", "LRA paper", "dropped"),
+        ("Standard", "nystromformer", "dropped"),
+        ("Self-Attention", "skyformer", "dropped"),
+        ("Standard", "xformers", "unknown"),
+    ):
+        assert re.search(rf"{model} +\| +{source} \| +[0-9.]+ \| +{brackets} \|", theirs)
+    assert "[MAX 2 9 ] as MAX 2 9, which is another task" in theirs
+    assert "brackets" not in table([make(task="image")], with_published=True)
+
+
+def test_what_is_known_of_brackets_is_of_published_rows():
+    """Each line of the file is of a row that has a figure for ListOps, and says how it is known."""
+    rows = [row for row in published.results() if "listops" in row.accuracy]
+    for known in published.brackets():
+        of = [row for row in rows if row.source.startswith(known["source"])]
+        assert known["model"] in ("", *(row.model for row in of))
+        assert {row.brackets for row in of if known["model"] in ("", row.model)} == {
+            known["brackets"]
+        }
+        assert known["evidence"]
 
 
 def test_published_kernels_are_told_apart():
