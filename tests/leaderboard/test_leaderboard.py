@@ -135,6 +135,15 @@ def test_data_read_as_others_did_have_a_table_of_their_own_that_says_so(task, op
     assert [row["reading"] for row in rows] == ["", option.removeprefix("data.")]
 
 
+def test_a_preset_that_reads_data_as_others_did_says_so():
+    """Its options are no changes, so the title does not name them."""
+    tasks = ("listops", "text", "image", "pathfinder")
+    text = table([make(task=task, preset="nystromformer") for task in tasks])
+    assert "### preset nystromformer\n" in text
+    for _, _, words in READINGS:
+        assert words in text
+
+
 def test_options_of_the_attention_are_a_row_of_their_own():
     text = table([
         make("performer-softmax"),
