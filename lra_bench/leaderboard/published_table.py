@@ -11,7 +11,6 @@ from lra_bench.display.tables import render as render_table
 from lra_bench.leaderboard.board import AVERAGES, ORDER
 from lra_bench.published import Published
 
-
 _LISTOPS = "listops"
 
 
