@@ -18,7 +18,7 @@ from jaxtyping import Float
 from scipy.special import ndtr, ndtri, stdtrit
 
 _STEPS = 160
-_BISECTIONS = 50
+_BISECTIONS = 30
 Numbers = float | Float[np.ndarray, "..."]
 
 

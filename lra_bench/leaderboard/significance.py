@@ -85,23 +85,37 @@ def difference(one: Result, other: Result) -> Difference | None:
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
         return None
-    pairs = [(first[seed], second[seed]) for seed in seeds]
-    gaps = np.array([a.accuracy - b.accuracy for a, b in pairs])
     answers = _answers(one, other, seeds)
-    examples = pairs[0][0].examples
-    if answers is None:
-        of_examples, discordant = _unpaired(pairs), None
-    else:
-        of_examples = max(_variance(answers.mean(axis=0)) - _rest(answers), 0.0)
-        discordant = (float((answers > 0).mean()), float((answers < 0).mean()))
+    return _unpaired([(first[x], second[x]) for x in seeds]) if answers is None else paired(answers)
+
+
+def paired(answers: Int8[np.ndarray, "s n"]) -> Difference:
+    """Return the difference of two attentions whose answers differ by D."""
+    gaps = answers.mean(axis=1)
     return Difference(
         value=float(gaps.mean()),
         of_seeds=_variance(gaps),
-        freedom=max(len(seeds) - 1, 1),
-        of_examples=of_examples,
-        seeds=len(seeds),
-        examples=examples,
-        discordant=discordant,
+        freedom=max(len(gaps) - 1, 1),
+        of_examples=max(_variance(answers.mean(axis=0)) - _rest(answers), 0.0),
+        seeds=len(gaps),
+        examples=answers.shape[1],
+        discordant=(float((answers > 0).mean()), float((answers < 0).mean())),
+    )
+
+
+def _unpaired(pairs: Sequence[tuple[Score, Score]]) -> Difference:
+    """Return the difference over test sets without a known example in common, paired by seeds.
+
+    The variance over examples is that of two binomial numbers.
+    """
+    gaps = np.array([a.accuracy - b.accuracy for a, b in pairs])
+    return Difference(
+        value=float(gaps.mean()),
+        of_seeds=_variance(gaps),
+        freedom=max(len(gaps) - 1, 1),
+        of_examples=float(np.mean([_binomial(a) + _binomial(b) for a, b in pairs])),
+        seeds=len(gaps),
+        examples=pairs[0][0].examples,
     )
 
 
@@ -154,11 +168,6 @@ def _rest(answers: Int8[np.ndarray, "s n"]) -> float:
     explained = rows @ rows / examples + columns @ columns / seeds - rows.sum() ** 2 / answers.size
     rest = max(np.count_nonzero(answers) - explained, 0.0)
     return float(rest / ((seeds - 1) * (examples - 1)) / answers.size)
-
-
-def _unpaired(pairs: Sequence[tuple[Score, Score]]) -> float:
-    """Return v_example of test sets with no known example in common, by binomial variances."""
-    return float(np.mean([_binomial(a) + _binomial(b) for a, b in pairs]))
 
 
 def _binomial(score: Score) -> float:
