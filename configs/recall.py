@@ -10,7 +10,7 @@ from lra_bench.tasks.recall import Recall
 def smoke() -> Any:
     """Show in seconds that everything runs; almost nothing is learned."""
     config = tiny()
-    config.data = dict(FULL, num_pairs=4, num_keys=8, num_values=4, distractors=4, gap=7)
+    config.data = dict(FULL, num_pairs=4, num_keys=8, num_values=8, distractors=12, gap=15)
     config.data.update(train_size=512, validation_size=64, test_size=64)
     return config
 

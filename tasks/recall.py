@@ -38,11 +38,11 @@ class Recall:
     better than to guess the commonest: its accuracy is the chance of this task.
 
     References:
-        Ba et al. 2016, arXiv:1610.06258, Section 4.1; Arora et al. 2023, arXiv:2312.04927, whose
+        Ba et al. 2016, arXiv:1610.06258 (associative retrieval); Arora et al. 2023, arXiv:2312.04927, whose
         multi-query form (MQAR) asks for every key.
     """
 
-    num_pairs: Annotated[int, Range(1, 4_096)] = 16
+    num_pairs: Annotated[int, Range(1, 1_024)] = 16
     num_keys: Annotated[int, Range(1, 2**14)] = 16
     num_values: Annotated[int, Range(2, 2**14)] = 16
     distractors: Annotated[int, Range(0, 2**17)] = 0
@@ -278,8 +278,9 @@ def expected_most(items: int, boxes: int) -> float:
     log_factorial = np.array([math.lgamma(n + 1) for n in count])
     poisson = np.exp(count * math.log(rate) - rate - log_factorial)
     of_sum = math.exp(items * math.log(items) - items - log_factorial[-1])
-    total = 0.0
-    for most in range(items):
+    fewest = math.ceil(rate)
+    total = float(fewest)
+    for most in range(fewest, items):
         bounded = np.where(count <= most, poisson, 0)
         above = 1 - _power(bounded, boxes)[-1] / of_sum
         if above < 1e-15:
