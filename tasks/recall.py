@@ -12,7 +12,7 @@ from lra_bench.contracts import SPLITS, Block, Range, Reading, Source, check_ran
 from lra_bench.registry import register_task
 from lra_bench.tasks._draws import child, stream
 
-# The kinds of tokens that are neither keys nor values.
+# The kinds of distractors.
 _NOISE = 16
 # The order in which splits take their numbers, so that more training data change no other split.
 _NUMBERED = ("test", "validation", "train")
@@ -32,14 +32,15 @@ class Recall:
     class is the value of that key. Its keys differ, its values may repeat. With `tokens` "pair" a
     pair is one token, and the key at the end is a token of its own kind; with "separate" keys and
     values are tokens of their own, and the key at the end is the same token as in its pair.
-    `distractors` tokens that are neither stand at random places among the pairs, and `gap` more
-    between them and the end. No two examples have the same values for the same keys and ask for the
-    same key. A model that sees which values are there, but not which key has which, can do no
-    better than to guess the commonest: its accuracy is the chance of this task.
+    `distractors` tokens of 16 other kinds stand at random places among the pairs, and `gap` blank
+    tokens, all the same, between the pairs and the end. No two examples have the same values for
+    the same keys and ask for the same key. A model that sees which values are there, but not which
+    key has which, can do no better than to guess the commonest: its accuracy is the chance of this
+    task.
 
     References:
-        Ba et al. 2016, arXiv:1610.06258 (associative retrieval); Arora et al. 2023, arXiv:2312.04927, whose
-        multi-query form (MQAR) asks for every key.
+        Ba et al. 2016, arXiv:1610.06258 (associative retrieval); Arora et al. 2023,
+        arXiv:2312.04927, whose multi-query form (MQAR) asks for every key.
     """
 
     num_pairs: Annotated[int, Range(1, 1_024)] = 16
@@ -91,8 +92,8 @@ class Recall:
 
     @property
     def vocab_size(self) -> int:
-        """Return the number of token ids: pairs or values, keys, noise."""
-        return self._first_noise + _NOISE
+        """Return the number of token ids: pairs or values, keys, distractors, the blank."""
+        return self._blank + 1
 
     @property
     def max_len(self) -> int:
@@ -103,6 +104,10 @@ class Recall:
     def _width(self) -> int:
         """Return the tokens of a pair."""
         return 1 if self.tokens == "pair" else 2
+
+    @property
+    def _blank(self) -> int:
+        return self._first_noise + _NOISE
 
     @property
     def _first_noise(self) -> int:
@@ -173,12 +178,14 @@ class Recall:
         return counts
 
     def to_text(self, tokens: np.ndarray) -> str:
-        """Return an example such as "k3=v7 k1=v2 k3?"; noise is n0 to n15."""
+        """Return an example such as "k3=v7 k1=v2 k3?"; distractors are n0 to n15, blanks _."""
         return " ".join(map(self._word, tokens[:-1].tolist())) + f" {self._word(int(tokens[-1]))}?"
 
     def _word(self, token: int) -> str:
         """Return a token in writing."""
         keys, values = self.num_keys, self.num_values
+        if token == self._blank:
+            return "_"
         if token >= self._first_noise:
             return f"n{token - self._first_noise}"
         if self.tokens == "separate":
@@ -218,9 +225,10 @@ class Recall:
         return min(self.num_pairs - 1, int(most))
 
     def _laid_out(self, numbers: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Return tokens: pairs and distractors in random order, the gap, the key asked for."""
+        """Return tokens: pairs and distractors in random order, blanks, the key asked for."""
         noise = self._draws(_NOISES, numbers, self.max_len) % np.uint64(_NOISE)
         tokens = noise.astype(np.uint16) + np.uint16(self._first_noise)
+        tokens[:, self.max_len - 1 - self.gap :] = self._blank
         order = _shuffled(self._draws(_ORDER, numbers, self.num_pairs + self.distractors))
         width = np.where(order < self.num_pairs, self._width, 1)
         starts = np.empty_like(order)
@@ -249,17 +257,19 @@ class Recall:
         return before < self.num_keys, before, after - self.num_keys
 
     def _is_whole(self, tokens: np.ndarray, starts: np.ndarray, keys: np.ndarray) -> np.ndarray:
-        """Return which examples have all their pairs, of different keys, and noise elsewhere."""
+        """Return which examples have all their pairs, of different keys, and nothing else."""
         of_pairs = starts.copy()
         if self.tokens == "separate":
             of_pairs[:, 1:] |= starts[:, :-1] & self._is_value(tokens[:, 1:-1])
         noise = tokens[:, :-1] >= self._first_noise
+        blank = tokens[:, :-1] == self._blank
         distinct = np.sort(np.where(starts, keys, -1 - np.arange(starts.shape[1])), axis=1)
         return (
             (starts.sum(axis=1) == self.num_pairs)
             & (noise.sum(axis=1) == self.distractors + self.gap)
             & (of_pairs | noise).all(axis=1)
-            & noise[:, noise.shape[1] - self.gap :].all(axis=1)
+            & (blank.sum(axis=1) == self.gap)
+            & blank[:, blank.shape[1] - self.gap :].all(axis=1)
             & (np.diff(distinct, axis=1) > 0).all(axis=1)
         )
 

@@ -42,7 +42,7 @@ def collect(task):
 
 def parsed(task, text):
     """The pairs of an example in writing, in order, and the key that is asked for."""
-    *words, asked = [word for word in text.split() if not word.startswith("n")]
+    *words, asked = [word for word in text.split() if not word.startswith(("n", "_"))]
     if task.tokens == "pair":
         pairs = [tuple(word.split("=")) for word in words]
     else:
@@ -88,9 +88,9 @@ def test_examples_are_what_the_options_say(task):
             pairs, key = parsed(task, text)
             assert task.class_names[label] == dict(pairs)[key]
             assert len(dict(pairs)) == len(pairs) == task.num_pairs
-            noise = [word.startswith("n") for word in text.split()]
-            assert sum(noise) == task.distractors + task.gap
-            assert all(noise[len(noise) - 1 - task.gap : -1])
+            words = text.split()
+            assert sum(word.startswith("n") for word in words) == task.distractors
+            assert words[len(words) - 1 - task.gap : -1] == ["_"] * task.gap
             asked[frozenset(pairs), key] += 1
     assert max(asked.values()) == 1, "two examples ask the same of the same pairs"
 
@@ -134,8 +134,8 @@ def test_the_first_example_is_the_frozen_one():
         assert task.to_text(task.examples("train", np.array([0]))[0][0]) == text
 
 
-GOLDEN = "k4=v3 n4 k2=v1 n12 k3=v3 n14 n8 n3 k3?"
-GOLDEN_SEPARATE = "k4 v3 n3 k2 v1 n14 k3 v3 n0 n13 n15 k3?"
+GOLDEN = "k4=v3 n4 k2=v1 n12 k3=v3 _ _ _ k3?"
+GOLDEN_SEPARATE = "k4 v3 n3 k2 v1 n14 k3 v3 _ _ _ k3?"
 
 
 def test_everything_is_drawn_alike():
@@ -163,12 +163,12 @@ def test_everything_is_drawn_alike():
 class TestGrammar:
     """Tokens that are no example have no label."""
 
-    # k1=v2 n0 k0=v1 n1 n2 k1?
+    # k1=v2 n0 k0=v1 _ _ k1?
     PAIR = Recall(num_pairs=2, num_keys=3, num_values=4, distractors=1, gap=2, **FEW_OF_FEW)
-    GOOD = (6, 15, 1, 16, 17, 13)
-    # k1 v2 n0 k0 v1 n1 n2 k1?
+    GOOD = (6, 15, 1, 31, 31, 13)
+    # k1 v2 n0 k0 v1 _ _ k1?
     APART = replace(PAIR, tokens="separate")
-    GOOD_APART = (1, 5, 7, 0, 4, 8, 9, 1)
+    GOOD_APART = (1, 5, 7, 0, 4, 23, 23, 1)
 
     @pytest.mark.parametrize(("task", "good"), [(PAIR, GOOD), (APART, GOOD_APART)])
     def test_good(self, task, good):
@@ -177,14 +177,15 @@ class TestGrammar:
     @pytest.mark.parametrize(
         "bad",
         [
-            (6, 15, 5, 16, 17, 13),  # k1 twice
-            (6, 15, 16, 16, 17, 13),  # one pair
-            (6, 2, 1, 16, 17, 13),  # no distractor
-            (6, 15, 1, 16, 17, 14),  # the key of no pair
-            (6, 15, 1, 16, 17, 6),  # a pair at the end
-            (6, 15, 15, 1, 17, 13),  # a pair in the gap
-            (6, 13, 1, 16, 17, 13),  # a key alone
-            (6, 15, 1, 16, 17, 15),  # noise at the end
+            (6, 15, 5, 31, 31, 13),  # k1 twice
+            (6, 15, 16, 31, 31, 13),  # one pair
+            (6, 2, 1, 31, 31, 13),  # no distractor
+            (6, 15, 1, 31, 31, 14),  # the key of no pair
+            (6, 15, 1, 31, 31, 6),  # a pair at the end
+            (6, 15, 31, 1, 31, 13),  # a pair in the gap
+            (6, 1, 31, 15, 31, 13),  # a distractor in the gap
+            (6, 13, 1, 31, 31, 13),  # a key alone
+            (6, 15, 1, 31, 31, 15),  # a distractor at the end
         ],
     )
     def test_pairs_of_one_token(self, bad):
@@ -194,13 +195,13 @@ class TestGrammar:
     @pytest.mark.parametrize(
         "bad",
         [
-            (1, 5, 7, 1, 4, 8, 9, 1),  # k1 twice
-            (1, 5, 7, 7, 4, 8, 9, 1),  # a value alone
-            (1, 7, 5, 0, 4, 8, 9, 1),  # noise between a key and its value
-            (1, 0, 5, 4, 7, 8, 9, 1),  # two keys in a row
-            (1, 5, 7, 0, 4, 8, 9, 2),  # the key of no pair
-            (1, 5, 7, 0, 4, 8, 9, 4),  # a value at the end
-            (1, 5, 7, 8, 0, 4, 9, 1),  # a pair in the gap
+            (1, 5, 7, 1, 4, 23, 23, 1),  # k1 twice
+            (1, 5, 7, 7, 4, 23, 23, 1),  # a value alone
+            (1, 7, 5, 0, 4, 23, 23, 1),  # a distractor between a key and its value
+            (1, 0, 5, 4, 7, 23, 23, 1),  # two keys in a row
+            (1, 5, 7, 0, 4, 23, 23, 2),  # the key of no pair
+            (1, 5, 7, 0, 4, 23, 23, 4),  # a value at the end
+            (1, 5, 7, 23, 0, 4, 23, 1),  # a pair in the gap
         ],
     )
     def test_tokens_of_their_own(self, bad):
@@ -212,7 +213,7 @@ class TestGrammar:
     ("options", "words"),
     [
         ({"num_pairs": 17}, "num_keys=16, num_pairs=17: the keys of an example differ"),
-        ({"num_keys": 4_096}, "69,648 token ids, must be at most 65,536"),
+        ({"num_keys": 4_096}, "69,649 token ids, must be at most 65,536"),
         ({"num_values": 1}, "num_values=1: must be"),
         ({"tokens": "both"}, "tokens='both': must be one of pair, separate"),
     ],
@@ -224,7 +225,7 @@ def test_impossible_options_are_refused(options, words):
 
 def test_ids_of_many_values_fit_when_keys_and_values_are_apart():
     task = Recall(num_keys=4_096, num_values=8_192, tokens="separate", **FEW)
-    assert task.vocab_size == 4_096 + 8_192 + 16
+    assert task.vocab_size == 4_096 + 8_192 + 17
     assert collect(task)["train"][0].dtype == np.uint16
     assert collect(SEPARATE)["train"][0].dtype == np.uint8
 
