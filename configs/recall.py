@@ -16,13 +16,33 @@ def smoke() -> Any:
 
 
 def mini() -> Any:
-    """Train in about half a minute on two cores: 16 pairs, one token each."""
+    """Train in a minute on two cores: 16 pairs of one token, 17 tokens; softmax learns it all.
+
+    Blocks, windows, landmarks and projections have a quarter of the length. Longer sequences need
+    more steps: with 15 blank tokens more, softmax reached 83 % in 700 steps at a rate of 0.002, and
+    with twice as many tokens and half the batch it learned nothing in 900.
+    """
     config = quick()
     config.data = FULL
     config.train.update(num_steps=900, batch_size=128, learning_rate=3e-3, schedule="cosine")
-    config.train.update(eval_every=300, eval_batch_size=200)
+    config.train.update(eval_every=150, eval_batch_size=200)
+    config.attention = SHORT
     return config
 
 
 FULL = asdict(Recall())
+# The options that are counts of tokens, for 17 of them.
+SHORT = {
+    "abc": {"num_slots": 4},
+    "bigbird": {"block_size": 2, "num_global_blocks": 1, "num_random_blocks": 1},
+    "h-transformer": {"block_size": 4},
+    "linformer": {"num_projected": 4},
+    "local": {"block_size": 4},
+    "longformer": {"window": 4},
+    "luna": {"num_packed": 4},
+    "nystromformer": {"num_landmarks": 4, "conv_kernel": 5},
+    "reformer": {"bucket_size": 4},
+    "sinkhorn": {"block_size": 4},
+    "skyformer": {"num_landmarks": 4},
+}
 PRESETS = {"smoke": smoke, "mini": mini}
