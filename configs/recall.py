@@ -30,6 +30,20 @@ def mini() -> Any:
     return config
 
 
+def small() -> Any:
+    """Train for hours on one GPU: 64 pairs, keys and values apart, distractors; not tried so far.
+
+    Whether softmax learns it is not known. Rotary positions let a value find the token before it.
+    """
+    config = quick()
+    config.data = dict(FULL, num_pairs=64, num_keys=64, num_values=64, tokens="separate")
+    config.data.update(distractors=63, gap=64, train_size=500_000)
+    config.model.update(emb_dim=128, ffn_dim=256, num_heads=4, positions="rotary")
+    config.train.update(num_steps=20_000, batch_size=256, learning_rate=1e-3, schedule="cosine")
+    config.train.update(warmup_steps=1_000, log_every=100, eval_every=1_000, eval_batch_size=200)
+    return config
+
+
 FULL = asdict(Recall())
 # The options that are counts of tokens, for 17 of them.
 SHORT = {
@@ -45,4 +59,4 @@ SHORT = {
     "sinkhorn": {"block_size": 4},
     "skyformer": {"num_landmarks": 4},
 }
-PRESETS = {"smoke": smoke, "mini": mini}
+PRESETS = {"smoke": smoke, "mini": mini, "small": small}
