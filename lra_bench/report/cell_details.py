@@ -57,7 +57,7 @@ def facts(result: Result) -> Html:
     """Return what else was measured, with which settings, on which data and device."""
     runs = result.runs
     return definitions({
-        "chance": f"{100 * result.chance:.1f} % (the commonest answer)",
+        "chance": f"{100 * result.chance:.1f} % ({runs[0].guess})",
         "parameters": _parameters(result),
         "steps/s": median_text(result, "steps_per_second", "{:.3g}".format),
         "peak memory": median_text(result, "peak_memory_bytes", size_text),
