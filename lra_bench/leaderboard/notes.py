@@ -30,7 +30,7 @@ def signs(board: Board) -> list[str]:
         )
     if any(result.at_chance for result in board.results):
         notes.append(
-            f"at chance: a seed not {ABOVE_CHANCE} standard errors above the commonest answer"
+            f"at chance: a seed not {ABOVE_CHANCE} standard errors above chance, the last row"
         )
     if any(row.is_over_budget for row in board.rows):
         notes.append(f"(!): over {100 * (BUDGET - 1):.0f} % more parameters than softmax")
