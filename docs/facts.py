@@ -15,7 +15,7 @@ from lra_bench import published
 from lra_bench.config import make_settings, presets
 from lra_bench.contracts import SPLITS, Dims, Source
 from lra_bench.efficiency import records
-from lra_bench.leaderboard.board import in_order
+from lra_bench.leaderboard.board import AVERAGES, in_order
 from lra_bench.model.mechanism import build_attention
 from lra_bench.registry import (
     ATTENTIONS,
@@ -57,10 +57,20 @@ def task_sections() -> str:
     return "\n\n".join(_task_section(entry) for entry in _tasks())
 
 
+def brackets_table() -> str:
+    """Return a table of what is known of the brackets of ListOps, a row for each source."""
+    names = {"source": "source", "model": "model, if not all", "brackets": "brackets"}
+    return table(
+        {**{title: plain(row[key]) for key, title in names.items()}, "evidence": row["evidence"]}
+        for row in published.brackets()
+    )
+
+
 FACTS: dict[str, Callable[[], str]] = {
     "attention_table": attention_table,
     "attention_sections": attention_sections,
     "task_table": task_table,
+    "brackets_table": brackets_table,
     "task_sections": task_sections,
 }
 
@@ -146,7 +156,10 @@ def _exponents() -> dict[str, tuple[str, str]]:
 
 def _has_fixed_length(entry: Entry[Any]) -> bool:
     """Return whether a mechanism refuses a sequence longer than that for which it was built."""
-    attend = build_attention(entry.name, Dims(2, 4, 16), {}, nnx.Rngs(0))
+
+    def attend(*arrays: Any) -> Any:  # only shapes are computed, those of its parameters too
+        return build_attention(entry.name, Dims(2, 4, 16), {}, nnx.Rngs(0))(*arrays)
+
     sizes = ((8,),) if entry.traits.mixer else 3 * ((2, 4),)
     tokens = (jax.ShapeDtypeStruct((1, 32, *size), "float32") for size in sizes)
     try:
@@ -158,7 +171,7 @@ def _has_fixed_length(entry: Entry[Any]) -> bool:
 
 def _published_average(attention: str) -> str:
     """Return the mean of the first published row that has all five tasks, and its source."""
-    five = tuple(task for task in TASKS.names() if task != "pathx")
+    five = AVERAGES[5]
     rows = (row for task in five for row in published.of(attention, task))
     known = ((row.mean(five), row.source) for row in rows)
     return next((f"{mean:.1f} ({_short(source)})" for mean, source in known if mean), "")

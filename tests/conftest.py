@@ -33,6 +33,13 @@ def pytest_configure(config):
         config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))
 
 
+def pytest_collection_finish():
+    """Leave what was imported out of garbage collection, which would go through it each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 def pytest_collection_modifyitems(items):
     """Files of few tests that take long come first: the last are then short, and none waits."""
     items.sort(key=lambda item: not any(word in item.nodeid for word in LONG))
@@ -43,6 +50,7 @@ def _own_leaks():
     """Collect garbage, so that a file left open is blamed on the tests that opened it."""
     yield
     gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

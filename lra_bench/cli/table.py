@@ -12,8 +12,9 @@ HELP = "make tables from records"
 DESCRIPTION = """\
 Make tables from the records below each DIR. Tables of accuracy, one for each preset, show mean and
 standard deviation over seeds, averages over tasks, parameters, speed, and the accuracy of chance;
-what is significantly the best is bold. Tables of efficiency, for each setting and machine, show
-time, memory, speed-ups, and how they grow with the length.
+what is significantly the best is bold, and (-) marks what is not significantly better than
+identity, which is no attention. Tables of efficiency, for each setting and machine, show time,
+memory, speed-ups, and how they grow with the length.
 
 --compare A B shows where two attentions differ significantly, and by how much; without DIR, it
 compares two folders of records.

@@ -67,6 +67,20 @@ class Score:
         """Return for each example a number whose mean is the accuracy; None if unknown."""
         return None if self.answers is None else self.answers.shares(self.examples)
 
+    def variance(self, accuracy: float | None = None) -> float:
+        """Return the variance of the accuracy over other examples.
+
+        It is that of a binomial number, or, where an example has several answers, that of the mean
+        of examples, since answers on one example depend on each other.
+
+        Args:
+            accuracy: of the binomial number; that of the score if None.
+        """
+        if self.answers is not None and self.answers.counts is not None:
+            return float(self.answers.shares(self.examples).var() / self.examples)
+        share = self.accuracy if accuracy is None else accuracy
+        return share * (1 - share) / self.examples
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         answers = {} if self.answers is None else self.answers.as_dict()

@@ -114,7 +114,7 @@ def caption(curves: Iterable[Curve]) -> str:
     """Return a sentence on how to read the curves."""
     several = any(each.seeds > 1 for each in curves)
     band = ", mean over seeds, the band from the least to the greatest" if several else ""
-    return f"Validation accuracy{band}; dotted: always the commonest answer of the test split."
+    return f"Validation accuracy{band}; dotted: chance."
 
 
 def _panel(run_table: RunTable, task: str, curves: list[Curve], name: str, styles: Styles) -> Html:

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from kinds import mostly_kinds
 
 from lra_bench.registry import ATTENTIONS
 
@@ -38,8 +39,11 @@ VARIANTS = [
     for name, variants in OPTIONS.items()
     for options in variants
 ]
+# The loops of the performers are the same for all their features.
 CAUSAL_VARIANTS = [
-    case for case in VARIANTS if case.values[0] in CAUSAL and case.values[1] != UNSTABLE
+    pytest.param(name, options, id=title, marks=[pytest.mark.slow] * name.startswith("performer"))
+    for (name, options), _, title in VARIANTS
+    if name in CAUSAL and options != UNSTABLE
 ]
 
 
@@ -50,6 +54,9 @@ def built(name, dims=contract.DIMS, **options):
 
 dtypes = pytest.mark.parametrize("dtype", contract.DTYPES)
 float32 = pytest.mark.parametrize("dtype", ["float32"])
+mostly_float32 = pytest.mark.parametrize(
+    "dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)]
+)
 
 
 def checks(*chosen):
@@ -57,9 +64,24 @@ def checks(*chosen):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@dtypes
+@float32
 @checks(*contract.ALWAYS)
 def test_always(check, name, dtype):
+    check(built(name), dtype)
+
+
+# That outputs are bfloat16, and are close to those of float64, is tested of all mechanisms below.
+# What compares two programs says where values come from, which is the same for every dtype.
+TWO_PROGRAMS = (contract.check_more_padding_changes_nothing, contract.check_examples_do_not_mix)
+
+
+@pytest.mark.parametrize("name", mostly_kinds(NAMES))
+@pytest.mark.parametrize("dtype", ["bfloat16"])
+@checks(
+    *(x for x in contract.ALWAYS if x not in TWO_PROGRAMS),
+    *(pytest.param(x, marks=pytest.mark.slow) for x in TWO_PROGRAMS),
+)
+def test_always_in_bfloat16(check, name, dtype):
     check(built(name), dtype)
 
 
@@ -71,7 +93,7 @@ def test_options(check, name, options, dtype):
 
 
 @pytest.mark.parametrize("name", CAUSAL)
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
+@mostly_float32
 @checks(
     contract.check_padding_is_never_read,
     contract.check_finite_at_extremes,
@@ -92,7 +114,7 @@ def test_causal_options(check, name, options, dtype):
 
 
 @pytest.mark.parametrize("name", EQUIVARIANT)
-@dtypes
+@mostly_float32
 def test_equivariant(name, dtype):
     contract.check_permuting_tokens_permutes_output(built(name), dtype)
 
@@ -151,12 +173,8 @@ def test_products_of_bfloat16_are_summed_in_float32(name, causal):
         pytest.skip("can't be causal")
     mechanism = built(name, **({"causal": True} if causal else {}))
     mask = np.ones((contract.BATCH, contract.LENGTH), bool)
-
-    def total(*qkv):
-        return jnp.sum(mechanism.call(*qkv, mask).astype(jnp.float32))
-
-    gradient = jax.grad(total, argnums=(0, 1, 2))
-    program = jax.make_jaxpr(gradient)(*contract.inputs("bfloat16"))
+    # The program of the other checks, which is traced once for all of them.
+    program = mechanism.both.trace(*contract.inputs("bfloat16"), mask, mask).jaxpr
     for product in products_of(program.jaxpr):
         assert product.params["preferred_element_type"] == jnp.float32, product
 

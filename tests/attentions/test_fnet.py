@@ -1,6 +1,7 @@
 """FNet against NumPy's Fourier transforms of the real tokens."""
 
 import contract
+import jax
 import numpy as np
 import pytest
 from real_tokens import SCATTERED, check_on_real_tokens
@@ -44,5 +45,6 @@ def test_phases_of_the_longest_sequences_have_all_digits(count):
     """Squares of a million take 40 bits, and are reduced without them."""
     t = np.arange(count)
     expected = np.exp(-1j * np.pi * (t**2 % (2 * count)) / count)
-    found = np.asarray(_chirp(count, np.array([count]), np.float32))[0]
+    chirp = jax.jit(_chirp, static_argnums=(0, 2))
+    found = np.asarray(chirp(count, np.array([count]), np.float32))[0]
     assert np.abs(found - expected).max() < 1e-6

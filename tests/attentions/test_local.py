@@ -24,7 +24,7 @@ def test_equals_attention_to_the_blocks_around(block, around, causal):
 def test_is_softmax_where_blocks_hold_all(options, causal):
     block, around = options
     mechanism = contract.registered("local", block_size=block, look_around=around, causal=causal)
-    contract.check_equals_softmax(mechanism, "float32", causal=causal)
+    contract.check_alone_equals_softmax(mechanism, "float32", causal=causal)
 
 
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)

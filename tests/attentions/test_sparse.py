@@ -47,7 +47,7 @@ def test_equals_attention_to_the_union_of_two_patterns(pattern, stride, summary,
 )
 def test_is_softmax_where_patterns_are_all(options, causal):
     mechanism = contract.registered("sparse", **options, causal=causal)
-    contract.check_equals_softmax(mechanism, "float32", causal=causal)
+    contract.check_alone_equals_softmax(mechanism, "float32", causal=causal)
 
 
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from efficiency_cases import cell
+from kinds import KINDS
 
 from lra_bench.efficiency import child, plan, programs
 from lra_bench.efficiency.cells import SIZES, Cell
@@ -87,27 +88,37 @@ def test_a_cell_goes_through_json():
     assert dataclasses.replace(one, length=9).as_dict()["length"] == 9
 
 
+# All of a mechanism of each kind; of each mechanism its own gradient, which contains its forward
+# pass.
+SCOPES = (
+    ("attention", "forward"),
+    ("attention", "backward"),
+    ("model", "forward"),
+    ("model", "backward"),
+    ("train", "step"),
+)
+PROGRAMS = [
+    pytest.param(name, *scope, marks=[pytest.mark.slow] if rare else [])
+    for name in ATTENTIONS.names()
+    for scope in SCOPES
+    for rare in [name not in KINDS and scope != ("attention", "backward")]
+]
+
+
 class TestPrograms:
-    @pytest.mark.parametrize("name", ATTENTIONS.names())
-    def test_each_attention_in_each_scope(self, name):
+    @pytest.mark.parametrize(("name", "scope", "direction"), PROGRAMS)
+    def test_each_attention_in_each_scope(self, name, scope, direction):
         """Only shapes are computed: gradients have those of the parameters and of q, k, v."""
-        for scope, direction in (
-            ("attention", "forward"),
-            ("attention", "backward"),
-            ("model", "forward"),
-            ("model", "backward"),
-            ("train", "step"),
-        ):
-            layers = () if scope == "attention" else (1,)
-            program = programs.build(cell(name, 32, scope, direction, layers=layers))
-            out = programs.Layout(jax.local_devices()[:1]).trace(program).out_info
-            shapes = jax.tree.map(lambda x: x.shape, program.params(program.state))
-            if direction == "backward":
-                gradient = out[1]
-                of_params = gradient[0] if scope == "attention" else gradient
-                assert jax.tree.map(lambda x: x.shape, of_params) == shapes
-            if direction == "step":
-                assert jax.tree.map(lambda x: x.shape, out[0].params) == shapes
+        layers = () if scope == "attention" else (1,)
+        program = programs.build(cell(name, 32, scope, direction, layers=layers))
+        out = programs.Layout(jax.local_devices()[:1]).trace(program).out_info
+        shapes = jax.tree.map(lambda x: x.shape, program.params(program.state))
+        if direction == "backward":
+            gradient = out[1]
+            of_params = gradient[0] if scope == "attention" else gradient
+            assert jax.tree.map(lambda x: x.shape, of_params) == shapes
+        if direction == "step":
+            assert jax.tree.map(lambda x: x.shape, out[0].params) == shapes
 
     def test_backward_is_the_gradient(self):
         program = programs.build(cell("linformer", 32, direction="backward"))

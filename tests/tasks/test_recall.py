@@ -192,6 +192,12 @@ class TestGrammar:
         tokens = np.array([self.GOOD, bad, self.GOOD], np.uint8)
         assert self.PAIR.compute_labels(tokens).tolist() == [2, -1, 2]
 
+    def test_another_key_twice(self):
+        """k1=v2 k0=v1 k2=v3 k1?, and with k0 in place of k2."""
+        task = Recall(num_pairs=3, num_keys=3, num_values=4, **FEW_OF_FEW)
+        tokens = np.array([(6, 1, 11, 13), (6, 1, 3, 13)], np.uint8)
+        assert task.compute_labels(tokens).tolist() == [2, -1]
+
     @pytest.mark.parametrize(
         "bad",
         [

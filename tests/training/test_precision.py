@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from kinds import mostly_kinds
 
 from lra_bench.config import make_settings
 from lra_bench.model import encoder
@@ -48,7 +49,8 @@ def seen(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS.names())
+# What each mechanism returns for bfloat16 is in test_attention_contract.py.
+@pytest.mark.parametrize("attention", mostly_kinds(ATTENTIONS.names()))
 def test_a_step_computes_in_bfloat16_and_keeps_float32(attention, seen):
     one = learner(attention, "bfloat16")
     state = jax.eval_shape(one.init, KEY)
