@@ -1,18 +1,15 @@
 """Read protein sequences from a FASTA file, one at a time."""
 
-import contextlib
-import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 from lra_bench.errors import RunError
-from lra_bench.files.regular import open_regular
+from lra_bench.tasks import _gzip
 
 STANDARD, RARE = "ACDEFGHIKLMNPQRSTVWY", "BOUXZ"
-_GZIP = b"\x1f\x8b"
 _MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\xef\xbb\xbf": "UTF-8 with a mark"}
 # The longest known protein has 45,000 residues; without a limit, a file without line ends or
 # headers fills the memory.
@@ -55,9 +52,9 @@ def read(file: Path, counts: Counts) -> Iterator[Protein]:
     Raises:
         RunError: the file is no FASTA file, or is cut off; the message names file and line.
     """
-    with _opened(file) as lines:
+    with _gzip.opened(file) as stream:
         header, parts, size, number = None, [], 0, 0
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(_lines(file, stream), 1):
             if line.startswith(b">"):
                 yield from _entry(file, number, header, parts, counts)
                 header, parts, size = line, [], 0
@@ -72,24 +69,6 @@ def read(file: Path, counts: Counts) -> Iterator[Protein]:
         if header is None:
             raise RunError(f"{file} holds no sequences")
         yield from _entry(file, number + 1, header, parts, counts)
-
-
-@contextlib.contextmanager
-def _opened(file: Path) -> Iterator[Iterator[bytes]]:
-    """Give the lines of a file, uncompressed.
-
-    Raises:
-        RunError: it cannot be decompressed, or a line is too long.
-    """
-    with open_regular(file) as raw:
-        packed = raw.peek(2)[:2] == _GZIP
-        with gzip.open(raw) if packed else contextlib.nullcontext(raw) as stream:
-            try:
-                yield _lines(file, cast(BinaryIO, stream))
-            except (EOFError, gzip.BadGzipFile, OSError) as error:
-                if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
-                    raise
-                raise RunError(f"{file} is cut off or damaged: {error}") from None
 
 
 def _lines(file: Path, stream: BinaryIO) -> Iterator[bytes]:
