@@ -99,7 +99,7 @@ def _entry(
         counts.empty += 1
         return
     if wrong := set(residues) - _RESIDUES:
-        letter = bytes([min(wrong)]).decode("ascii", "backslashreplace")
+        letter = bytes([min(wrong)])
         first = next(i for i, part in enumerate(parts) if set(part.translate(_UPPER)) & wrong)
         raise RunError(f"{file}:{after - len(parts) + first}: {_remark(letter)}")
     text = header[1:].decode("utf-8", "replace").strip()
@@ -108,9 +108,10 @@ def _entry(
     yield Protein(accession, organism[1].strip() if organism else "", residues)
 
 
-def _remark(letter: str) -> str:
-    if letter in "-.":
-        return f"{letter!r} is a gap of an alignment; remove the gaps first"
-    if letter == "*":
+def _remark(letter: bytes) -> str:
+    shown = repr(letter).removeprefix("b")
+    if letter in b"-.":
+        return f"{shown} is a gap of an alignment; remove the gaps first"
+    if letter == b"*":
         return "'*' within a sequence; it may only be its end"
-    return f"{letter!r} is no amino acid: {STANDARD} and {RARE} are"
+    return f"{shown} is no amino acid: {STANDARD} and {RARE} are"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from lra_bench.contracts import SPLITS, Block, Range, Reading, Source
+from lra_bench.contracts import Block, Range, Reading, Source
 from lra_bench.registry import register_task
 from lra_bench.tasks import _archive, _imagenet, _images, image
 from lra_bench.tasks._given import Given
@@ -160,8 +160,7 @@ class ImageLM(Given):
     def _imagenet(self, reading: Reading) -> Iterator[tuple[str, np.ndarray]]:
         """Yield split and pixels, in the order of the files."""
         files = self.inputs(reading.source, reading.path)
-        sizes = (self.train_size, self.validation_size, self.test_size)
-        limits = {split: size or None for split, size in zip(SPLITS, sizes, strict=True)}
+        limits = self.limits()
         taken: Counter[str] = Counter()
         for number, (name, file) in enumerate(files.items()):
             reading.report("files", number, len(files))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from lra_bench.contracts import SPLITS, Block, Range, Reading, Source, source_of
+from lra_bench.contracts import Block, Range, Reading, Source, source_of
 from lra_bench.registry import register_task
 from lra_bench.tasks import _archive, _bytes, _documents, text
 from lra_bench.tasks._given import Given
@@ -115,8 +115,7 @@ class TextLM(Given):
         Raises:
             RunError: files are missing, broken or no text; the message names the first.
         """
-        sizes = (self.train_size, self.validation_size, self.test_size)
-        windows = Windows(self.max_length, {s: n or None for s, n in zip(SPLITS, sizes)})
+        windows = Windows(self.max_length, self.limits())
         words = _Words()
         for number, piece in enumerate(self._pieces(reading), 1):
             if piece.split == "test":
