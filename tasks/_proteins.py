@@ -115,7 +115,10 @@ class ProteinTask(Given):
         for number, protein in enumerate(_fasta.read(file, counts), 1):
             chosen = self._chosen(protein)
             unseen -= chosen
-            yield HELD_OUT if chosen else self._split(protein), _IDS[np.frombuffer(protein.residues, np.uint8)]
+            yield (
+                HELD_OUT if chosen else self._split(protein),
+                _IDS[np.frombuffer(protein.residues, np.uint8)],
+            )
             if number % 1_000 == 0:
                 reading.report("proteins", number, None)
         if counts.empty:

@@ -175,7 +175,9 @@ class ImageLM(Given):
 
 def _ids(photographs: Any) -> list[str]:
     """Return the ids of photographs."""
-    blocks = (range(i, min(i + _BLOCK, len(photographs))) for i in range(0, len(photographs), _BLOCK))
+    blocks = (
+        range(i, min(i + _BLOCK, len(photographs))) for i in range(0, len(photographs), _BLOCK)
+    )
     return [each["id"].decode() for rows in blocks for each in photographs.__getitems__(rows)]
 
 

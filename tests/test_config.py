@@ -14,8 +14,8 @@ from common import refused
 from stores import prepared
 
 from lra_bench.config import make_settings, presets
-from lra_bench.contracts import TokenTask
 from lra_bench.configs import listops
+from lra_bench.contracts import TokenTask
 from lra_bench.data import store
 from lra_bench.errors import UsageError
 from lra_bench.leaderboard.board import ORDER

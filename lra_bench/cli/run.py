@@ -232,7 +232,9 @@ def _of_tokens(record: "Record", test: "Score") -> Iterator[tuple[str, str]]:
         bits = test.loss / math.log(2)
         yield "perplexity", f"{math.exp(test.loss):.3f}, {bits:.4f} bits a token"
         if factor := record.config["data"].get("tokens_per_word"):
-            words = "inf" if factor * test.loss > _LARGEST else f"{math.exp(factor * test.loss):,.3f}"
+            words = (
+                "inf" if factor * test.loss > _LARGEST else f"{math.exp(factor * test.loss):,.3f}"
+            )
             yield "", f"{words} a word, of {factor:g} tokens: exp({factor:g} x loss)"
     if (held_out := record.held_out) is not None:
         examples = f"{held_out.accuracy:.1%} of {held_out.examples:,}"

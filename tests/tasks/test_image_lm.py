@@ -1,5 +1,6 @@
 """Image-LM: the values of pixels in their order, from CIFAR-10 and from ImageNet64's batches."""
 
+import contextlib
 import io
 import tracemalloc
 import zipfile
@@ -172,14 +173,13 @@ def test_a_damaged_byte_is_no_traceback(tmp_path):
     file, packed = tmp_path / "x.npz", io.BytesIO()
     np.savez_compressed(packed, data=rng.integers(0, 9, (1, 12_288)).astype(np.uint8))
     whole, found = packed.getvalue(), 0
-    places = [*range(0, 80), *range(80, len(whole) - 120, 97), *range(len(whole) - 120, len(whole))]
+    places = [*range(80), *range(80, len(whole) - 120, 97), *range(len(whole) - 120, len(whole))]
     for place in places:
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
-        try:
+        with contextlib.suppress(RunError):
             list(_imagenet.images(file, 64))
-        except RunError as error:
-            found += 1
-            assert "\n" not in str(error)
+            continue
+        found += 1
     assert found > len(places) / 2
 
 

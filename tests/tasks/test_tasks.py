@@ -39,7 +39,7 @@ def given(tmp_path_factory):
     for side, size in ((32, 200), (128, 60)):
         images = generator.generate(generator.spec(side, 6), 0, 0, size)
         layouts.pathfinder(release / f"pathfinder{side}/curv_baseline", *images)
-    fasta = layouts.proteins(root / "proteins.fasta")
+    fasta = layouts.proteins(root / "proteins.fasta", 600)
     layouts.proteins(fasta, 20, "Mus musculus", seed=1)
     archives = dict.fromkeys(("text", "image", "text-lm", "image-lm"), root)
     of_proteins = dict.fromkeys(("protein", "protein-concat"), fasta)

@@ -163,7 +163,9 @@ def test_empty_files_are_left_out(tmp_path):
     notes = []
     assert texts(collect(folder, notes.append)) == [b"more", b"text"]
     assert notes[0] == "1 files without text were left out, such as 4.txt"
-    assert texts(collect(folder_of(tmp_path / "y", [b"text", b" \n"]), document="line")) == [b"text"]
+    assert texts(collect(folder_of(tmp_path / "y", [b"text", b" \n"]), document="line")) == [
+        b"text"
+    ]
 
 
 def test_a_folder_without_text_is_refused(tmp_path):
@@ -171,7 +173,7 @@ def test_a_folder_without_text_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"holds no file \*.txt or \*.txt.gz"):
         collect(tmp_path)
     (tmp_path / "a.txt").touch()
-    with pytest.raises(RunError, match="all text files of .* are empty"):
+    with pytest.raises(RunError, match=r"all text files of .* are empty"):
         collect(tmp_path)
 
 
@@ -201,7 +203,7 @@ def test_the_reviews_of_the_archive(tmp_path):
 
 def test_words_and_bytes_are_counted(tmp_path, monkeypatch):
     """The note's factor is bytes over words of the test split, wherever pieces meet."""
-    folder = folder_of(tmp_path / "x", [b"one, two\n three"] + WORDS)
+    folder = folder_of(tmp_path / "x", [b"one, two\n three", *WORDS])
     found, notes = [], []
     for part in (3, 2**20):
         monkeypatch.setattr(_documents, "_PART", part)
