@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from lra_bench.contracts import Block, Range, Reading, Source, source_of
+from lra_bench.contracts import Block, Range, Reading, Source
 from lra_bench.registry import register_task
 from lra_bench.tasks import _archive, _bytes, _documents, text
 from lra_bench.tasks._given import Given
@@ -15,6 +15,7 @@ from lra_bench.tasks._windows import Windows
 
 PAD, FIRST, LAST = 0, 1, 256
 END, START, MASK = 257, 258, 259
+(_IMDB,) = text.Text.sources
 _BLANK = np.isin(np.arange(256), list(b" \t\n\r\v\f"))
 
 
@@ -58,7 +59,7 @@ class TextLM(Given):
     paired: ClassVar[bool] = False
     side: ClassVar[int | None] = None
     sources: ClassVar[tuple[Source, ...]] = (
-        source_of(text.Text(), "archive"),
+        _IMDB,
         Source(
             "files",
             "by the hash of the document: a twentieth each for validation and test, so that equal "
@@ -80,7 +81,9 @@ class TextLM(Given):
 
     def data_options(self, source: str) -> dict[str, Any]:
         """Return the options that change the tokens, not how they are read or counted."""
-        unread = {"objective", "tokens_per_word"} | ({"document"} if source == "archive" else set())
+        unread = {"objective", "tokens_per_word"} | (
+            {"document"} if source == _IMDB.name else set()
+        )
         return {k: v for k, v in super().data_options(source).items() if k not in unread}
 
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
@@ -89,16 +92,14 @@ class TextLM(Given):
         Raises:
             RunError: there is none.
         """
-        if source == "archive":
-            facts = source_of(self, source)
-            return {facts.files: _archive.find(self.name, path, facts)}
+        if source == _IMDB.name:
+            return {_IMDB.files: _archive.find(self.name, path, _IMDB)}
         return _documents.find(self.name, path)
 
     def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
         """Return whether these are IMDb's reviews, by the checksum of the archive."""
         del sizes
-        facts = source_of(self, source)
-        return source == "archive" and checksums.get(facts.files) == facts.sha256
+        return source == _IMDB.name and checksums.get(_IMDB.files) == _IMDB.sha256
 
     def features(self, tokens: np.ndarray) -> np.ndarray:
         """Return no features."""
@@ -133,7 +134,7 @@ class TextLM(Given):
 
     def _pieces(self, reading: Reading) -> Iterator[_documents.Piece]:
         files = self.inputs(reading.source, reading.path)
-        if reading.source == "archive":
+        if reading.source == _IMDB.name:
             (archive,) = files.values()
             return _reviews(archive, reading)
         return self._documents(files, reading)
