@@ -1,7 +1,6 @@
 """Read text files as documents, in pieces, so that memory does not grow with the files."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
@@ -36,13 +35,6 @@ class Piece(NamedTuple):
     last: bool
 
 
-@dataclass
-class Counts:
-    """What was left out while files were read."""
-
-    empty: list[str] = field(default_factory=list)
-
-
 def find(task: str, path: Path | None) -> dict[str, Path]:
     """Return the text files at a path, by name: the file itself, or those of the folder.
 
@@ -75,13 +67,13 @@ def has_splits(path: Path) -> bool:
     return all((path / split).is_dir() for split in SPLITS)
 
 
-def read(files: dict[str, Path], kind: Kind, counts: Counts, *, split: bool) -> Iterator[Piece]:
+def read(files: dict[str, Path], kind: Kind, empty: list[str], *, split: bool) -> Iterator[Piece]:
     """Yield the documents of the files, which follow each other by the SHA-256 of their names.
 
     Args:
         files: the text files, by name.
         kind: what a document is. A file that is alone has paragraphs instead of being one.
-        counts: what is left out is added.
+        empty: the names of files without text are added.
         split: whether the first folder of a name is the split; else the hash of the document
             decides.
 
@@ -98,7 +90,7 @@ def read(files: dict[str, Path], kind: Kind, counts: Counts, *, split: bool) -> 
             none = False
             yield piece
         if none:
-            counts.empty.append(name)
+            empty.append(name)
 
 
 def _whole(file: Path, split: str | None) -> Iterator[Piece]:

@@ -22,7 +22,7 @@ _UPPER = bytes.maketrans(b"abcdefghijklmnopqrstuvwxyzJ", b"ABCDEFGHIXKLMNOPQRSTU
 _RESIDUES = frozenset((STANDARD + RARE).encode())
 
 
-class Protein(NamedTuple):
+class FastaEntry(NamedTuple):
     """One entry of a file.
 
     Attributes:
@@ -38,12 +38,12 @@ class Protein(NamedTuple):
 
 @dataclass
 class Counts:
-    """What was left out while a file was read."""
+    """Counts of what was left out while a file was read."""
 
     empty: int = 0
 
 
-def read(file: Path, counts: Counts) -> Iterator[Protein]:
+def read(file: Path, counts: Counts) -> Iterator[FastaEntry]:
     """Yield the proteins of a file, which may be compressed by gzip.
 
     Lower case is read as upper case and J as X; spaces and a `*` at the end of a sequence are left
@@ -90,7 +90,7 @@ def _no_header(file: Path, number: int, line: bytes) -> RunError:
 
 def _entry(
     file: Path, after: int, header: bytes | None, parts: list[bytes], counts: Counts
-) -> Iterator[Protein]:
+) -> Iterator[FastaEntry]:
     """Yield the protein whose lines end before line `after`, if it has residues."""
     if header is None:
         return
@@ -105,7 +105,7 @@ def _entry(
     text = header[1:].decode("utf-8", "replace").strip()
     found, organism = _ACCESSION.match(text), _ORGANISM.search(text)
     accession = found[1] if found else (text.split() or [""])[0]
-    yield Protein(accession, organism[1].strip() if organism else "", residues)
+    yield FastaEntry(accession, organism[1].strip() if organism else "", residues)
 
 
 def _remark(letter: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What the tasks of proteins share: tokens, splits by sequence, and held-out organisms."""
+"""Share what the tasks of proteins need: tokens, splits by sequence, held-out organisms."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,6 +40,7 @@ class ProteinTask(Given):
     max_length: Annotated[int, Range(2, 2**20)] = 1_024
     held_out: tuple = ()
 
+    name: ClassVar[str]
     num_classes: ClassVar[int] = 1
     class_names: ClassVar[tuple[str, ...]] = ("protein",)
     vocab_size: ClassVar[int] = LAST + 1
@@ -126,12 +127,12 @@ class ProteinTask(Given):
         for name in sorted(unseen):
             reading.note(f"{file}: no organism or accession begins with {name!r}, to be held out")
 
-    def _chosen(self, protein: _fasta.Protein) -> set[str]:
+    def _chosen(self, protein: _fasta.FastaEntry) -> set[str]:
         """Return those of `held_out` with which the organism or the accession begins."""
         names = (protein.organism, protein.accession)
         return {each for each in self.held_out if any(name.startswith(each) for name in names)}
 
-    def _split(self, protein: _fasta.Protein) -> str:
+    def _split(self, protein: _fasta.FastaEntry) -> str:
         # What two examples read decides, so that they are not equal in two splits.
         digest = blake2b(protein.residues[: self.max_length - 1], digest_size=8).digest()
         part = int.from_bytes(digest, "little") % _PARTS

@@ -141,12 +141,12 @@ class TextLM(Given):
 
     def _documents(self, files: dict[str, Path], reading: Reading) -> Iterator[_documents.Piece]:
         assert reading.path is not None  # inputs would have refused it
-        counts = _documents.Counts()
+        empty: list[str] = []
         split = _documents.has_splits(reading.path)
-        yield from _documents.read(files, self.document, counts, split=split)
-        if counts.empty:
-            few = f"{len(counts.empty):,} files without text were left out"
-            reading.note(f"{few}, such as {counts.empty[0]}")
+        yield from _documents.read(files, self.document, empty, split=split)
+        if empty:
+            few = f"{len(empty):,} files without text were left out"
+            reading.note(f"{few}, such as {empty[0]}")
 
 
 def _reviews(archive: Path, reading: Reading) -> Iterator[_documents.Piece]:

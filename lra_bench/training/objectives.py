@@ -1,4 +1,4 @@
-"""What a model is trained and scored on: the label of an example, or tokens of it."""
+"""Choose the targets of a model: the label of an example, or tokens of it."""
 
 from collections.abc import Callable
 from typing import NamedTuple

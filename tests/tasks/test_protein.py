@@ -78,7 +78,7 @@ def drawn(count, seed=0, organism="Homo sapiens"):
 def test_what_a_sequence_may_hold(tmp_path, text, residues):
     """Lower case, one * at the end, spaces, J as X, blank lines, no line end at the end."""
     (protein,), empty = parsed(tmp_path / "x.fasta", HEADER + text)
-    assert protein == _fasta.Protein("P12345", "Homo sapiens", residues)
+    assert protein == _fasta.FastaEntry("P12345", "Homo sapiens", residues)
     assert not empty
 
 
