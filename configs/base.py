@@ -99,8 +99,7 @@ def performer_paper() -> Any:
 
     (8, 6, 2048, 512) are heads, layers, hidden numbers and features. Adam has beta2 0.98 and
     epsilon 1e-9, the rate is 1e-3 throughout, weight decay 0.1, dropout 0.1, and the gradient's
-    norm is clipped to 0.5. Positions are learned here. The paper does not say how large batches
-    are.
+    norm is clipped to 0.5. Positions are learned here. The paper does not give the size of batches.
     """
     config = one_gpu()
     config.model.update(num_layers=6, emb_dim=512, ffn_dim=2_048, num_heads=8, head_dim=64)

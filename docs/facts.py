@@ -13,7 +13,7 @@ from flax import nnx
 
 from lra_bench import published
 from lra_bench.config import make_settings, presets
-from lra_bench.contracts import SPLITS, Dims, Source
+from lra_bench.contracts import SPLITS, Dims, Source, TokenTask
 from lra_bench.efficiency import records
 from lra_bench.leaderboard.board import AVERAGES, in_order
 from lra_bench.model.mechanism import build_attention
@@ -267,7 +267,7 @@ def _task_row(entry: Entry[Any]) -> dict[str, str]:
     return {
         "task": f"[`{entry.name}`](#{entry.name})",
         "what": joined(entry.summary),
-        "classes": str(task.num_classes),
+        "classes": "tokens" if isinstance(task, TokenTask) else str(task.num_classes),
         "vocabulary": str(task.vocab_size),
         "padding": "no" if task.pad_id is None else "yes",
         **{f"tokens, `{preset}`": _tokens(_task(entry, preset)) for preset in PRESETS},
@@ -286,7 +286,7 @@ def _task_section(entry: Entry[Any]) -> str:
         f"### {entry.name}",
         *map(plain, docstring.about),
         "\n".join(_task_facts(entry.target())),
-        table(_preset_row(entry, name) for name in PRESETS if name in presets(entry.name)),
+        table(_preset_row(entry, name) for name in presets(entry.name)),
         f"Options, with their defaults, for `--set data.NAME=VALUE`: {_data_options(entry)}.",
         _references(docstring),
     ]
@@ -294,7 +294,11 @@ def _task_section(entry: Entry[Any]) -> str:
 
 
 def _task_facts(task: Any) -> Iterable[str]:
-    yield f"- {task.num_classes} classes: {', '.join(task.class_names)}."
+    if isinstance(task, TokenTask):
+        first, last = task.ordinary
+        yield f"- Predicted are tokens from {first} to {last}; {task.mask_id} hides a token."
+    else:
+        yield f"- {task.num_classes} classes: {', '.join(task.class_names)}."
     padding = "no token is padding" if task.pad_id is None else f"{task.pad_id} is padding"
     yield f"- Token ids from 0 to {task.vocab_size - 1}; {padding}."
     for source in task.sources:

@@ -90,6 +90,24 @@ def _predicts_next(settings: RunSettings) -> bool:
     return isinstance(task, TokenTask) and task.objective == "next"
 
 
+def predicts_next(task: str, preset: str, overrides: Sequence[str] = ()) -> bool:
+    """Return whether a task predicts next tokens, so that attention must be causal.
+
+    Args:
+        overrides: "group.key=value"; those of attentions do not matter.
+
+    Raises:
+        UsageError: an unknown name or key, or a value of the wrong type or range.
+    """
+    of_task = [item for item in overrides if not _is_option(item)]
+    return _predicts_next(make_settings(task, IDENTITY, preset, 0, of_task))
+
+
+def can_predict_next(attention: str) -> bool:
+    """Return whether an attention never looks ahead, or can be made not to."""
+    return attention == IDENTITY or ATTENTIONS.get(attention).supports_causal
+
+
 def _preset(task: str, preset: str, attention: str) -> Groups:
     """Return the settings of a preset, with the data of the task's first source.
 

@@ -164,7 +164,8 @@ class Task(Protocol):
         pad_id: the token id of padding; None if every token is real.
         max_len: tokens of an example, or of one document if `paired`.
         paired: whether an example is two documents.
-        side: pixels of a side, if an example is a square image of grey values; else None.
+        side: pixels of a side, if an example is a square image: its grey values, or the red, green
+            and blue value of each pixel; else None.
         sources: where its data can come from; the first is the default.
         version: a number that is raised whenever the same options give other data.
     """
@@ -274,6 +275,19 @@ class TokenTask(Task, Protocol):
         Tokens are an array of NumPy or of JAX; the result is one of the same library.
         """
         ...
+
+
+@runtime_checkable
+class Started(TokenTask, Protocol):
+    """A task of tokens whose first one is predicted too, if the objective is "next".
+
+    Attributes:
+        start_id: the token id that the model then reads before the first token. The last token is
+            not read, so that an example keeps its length.
+    """
+
+    @property
+    def start_id(self) -> int: ...  # noqa: D102
 
 
 @runtime_checkable

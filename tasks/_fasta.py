@@ -1,18 +1,15 @@
 """Read protein sequences from a FASTA file, one at a time."""
 
-import contextlib
-import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 from lra_bench.errors import RunError
-from lra_bench.files.regular import open_regular
+from lra_bench.tasks import _gzip
 
 STANDARD, RARE = "ACDEFGHIKLMNPQRSTVWY", "BOUXZ"
-_GZIP = b"\x1f\x8b"
 _MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\xef\xbb\xbf": "UTF-8 with a mark"}
 # The longest known protein has 45,000 residues; without a limit, a file without line ends or
 # headers fills the memory.
@@ -25,7 +22,7 @@ _UPPER = bytes.maketrans(b"abcdefghijklmnopqrstuvwxyzJ", b"ABCDEFGHIXKLMNOPQRSTU
 _RESIDUES = frozenset((STANDARD + RARE).encode())
 
 
-class Protein(NamedTuple):
+class FastaEntry(NamedTuple):
     """One entry of a file.
 
     Attributes:
@@ -41,12 +38,12 @@ class Protein(NamedTuple):
 
 @dataclass
 class Counts:
-    """What was left out while a file was read."""
+    """Counts of what was left out while a file was read."""
 
     empty: int = 0
 
 
-def read(file: Path, counts: Counts) -> Iterator[Protein]:
+def read(file: Path, counts: Counts) -> Iterator[FastaEntry]:
     """Yield the proteins of a file, which may be compressed by gzip.
 
     Lower case is read as upper case and J as X; spaces and a `*` at the end of a sequence are left
@@ -55,9 +52,9 @@ def read(file: Path, counts: Counts) -> Iterator[Protein]:
     Raises:
         RunError: the file is no FASTA file, or is cut off; the message names file and line.
     """
-    with _opened(file) as lines:
+    with _gzip.opened(file) as stream:
         header, parts, size, number = None, [], 0, 0
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(_lines(file, stream), 1):
             if line.startswith(b">"):
                 yield from _entry(file, number, header, parts, counts)
                 header, parts, size = line, [], 0
@@ -72,24 +69,6 @@ def read(file: Path, counts: Counts) -> Iterator[Protein]:
         if header is None:
             raise RunError(f"{file} holds no sequences")
         yield from _entry(file, number + 1, header, parts, counts)
-
-
-@contextlib.contextmanager
-def _opened(file: Path) -> Iterator[Iterator[bytes]]:
-    """Give the lines of a file, uncompressed.
-
-    Raises:
-        RunError: it cannot be decompressed, or a line is too long.
-    """
-    with open_regular(file) as raw:
-        packed = raw.peek(2)[:2] == _GZIP
-        with gzip.open(raw) if packed else contextlib.nullcontext(raw) as stream:
-            try:
-                yield _lines(file, cast(BinaryIO, stream))
-            except (EOFError, gzip.BadGzipFile, OSError) as error:
-                if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
-                    raise
-                raise RunError(f"{file} is cut off or damaged: {error}") from None
 
 
 def _lines(file: Path, stream: BinaryIO) -> Iterator[bytes]:
@@ -111,7 +90,7 @@ def _no_header(file: Path, number: int, line: bytes) -> RunError:
 
 def _entry(
     file: Path, after: int, header: bytes | None, parts: list[bytes], counts: Counts
-) -> Iterator[Protein]:
+) -> Iterator[FastaEntry]:
     """Yield the protein whose lines end before line `after`, if it has residues."""
     if header is None:
         return
@@ -120,18 +99,19 @@ def _entry(
         counts.empty += 1
         return
     if wrong := set(residues) - _RESIDUES:
-        letter = bytes([min(wrong)]).decode("ascii", "backslashreplace")
+        letter = bytes([min(wrong)])
         first = next(i for i, part in enumerate(parts) if set(part.translate(_UPPER)) & wrong)
         raise RunError(f"{file}:{after - len(parts) + first}: {_remark(letter)}")
     text = header[1:].decode("utf-8", "replace").strip()
     found, organism = _ACCESSION.match(text), _ORGANISM.search(text)
     accession = found[1] if found else (text.split() or [""])[0]
-    yield Protein(accession, organism[1].strip() if organism else "", residues)
+    yield FastaEntry(accession, organism[1].strip() if organism else "", residues)
 
 
-def _remark(letter: str) -> str:
-    if letter in "-.":
-        return f"{letter!r} is a gap of an alignment; remove the gaps first"
-    if letter == "*":
+def _remark(letter: bytes) -> str:
+    shown = repr(letter).removeprefix("b")
+    if letter in b"-.":
+        return f"{shown} is a gap of an alignment; remove the gaps first"
+    if letter == b"*":
         return "'*' within a sequence; it may only be its end"
-    return f"{letter!r} is no amino acid: {STANDARD} and {RARE} are"
+    return f"{shown} is no amino acid: {STANDARD} and {RARE} are"

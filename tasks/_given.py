@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from lra_bench.contracts import Range, Source, check_ranges
+from lra_bench.contracts import SPLITS, Range, Source, check_ranges
 from lra_bench.tasks import _archive
 
 
@@ -24,6 +24,11 @@ class Given:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+    def limits(self) -> dict[str, int | None]:
+        """Return the largest number of examples of each split; None for any."""
+        sizes = (self.train_size, self.validation_size, self.test_size)
+        return {split: size or None for split, size in zip(SPLITS, sizes, strict=True)}
 
     def data_options(self, source: str) -> dict[str, Any]:
         """Return all options."""

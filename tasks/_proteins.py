@@ -1,4 +1,4 @@
-"""What the tasks of proteins share: tokens, splits by sequence, and held-out organisms."""
+"""Share what the tasks of proteins need: tokens, splits by sequence, held-out organisms."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from lra_bench.contracts import HELD_OUT, SPLITS, Range, Reading, Source
+from lra_bench.contracts import HELD_OUT, Range, Reading, Source
 from lra_bench.errors import RunError
 from lra_bench.tasks import _fasta
 from lra_bench.tasks._given import Given
@@ -40,6 +40,7 @@ class ProteinTask(Given):
     max_length: Annotated[int, Range(2, 2**20)] = 1_024
     held_out: tuple = ()
 
+    name: ClassVar[str]
     num_classes: ClassVar[int] = 1
     class_names: ClassVar[tuple[str, ...]] = ("protein",)
     vocab_size: ClassVar[int] = LAST + 1
@@ -57,6 +58,13 @@ class ProteinTask(Given):
             "https://ftp.uniprot.org/pub/databases/uniprot/current_release/knowledgebase/complete/uniprot_sprot.fasta.gz",
         ),
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # The name "" would begin every name.
+        if not all(isinstance(name, str) and name.strip() for name in self.held_out):
+            given = str(list(self.held_out))[:60]
+            raise ValueError(f"held_out={given}: must be names of organisms or accessions")
 
     @property
     def max_len(self) -> int:
@@ -104,18 +112,27 @@ class ProteinTask(Given):
             RunError: the file is missing or malformed; the message names file and line.
         """
         (file,) = self.inputs(reading.source, reading.path).values()
-        counts = _fasta.Counts()
+        counts, unseen = _fasta.Counts(), set(self.held_out)
         for number, protein in enumerate(_fasta.read(file, counts), 1):
-            yield self._split(protein), _IDS[np.frombuffer(protein.residues, np.uint8)]
+            chosen = self._chosen(protein)
+            unseen -= chosen
+            yield (
+                HELD_OUT if chosen else self._split(protein),
+                _IDS[np.frombuffer(protein.residues, np.uint8)],
+            )
             if number % 1_000 == 0:
                 reading.report("proteins", number, None)
         if counts.empty:
             reading.note(f"{file}: {counts.empty:,} entries without residues were left out")
+        for name in sorted(unseen):
+            reading.note(f"{file}: no organism or accession begins with {name!r}, to be held out")
 
-    def _split(self, protein: _fasta.Protein) -> str:
+    def _chosen(self, protein: _fasta.FastaEntry) -> set[str]:
+        """Return those of `held_out` with which the organism or the accession begins."""
         names = (protein.organism, protein.accession)
-        if any(name.startswith(chosen) for chosen in self.held_out for name in names):
-            return HELD_OUT
+        return {each for each in self.held_out if any(name.startswith(each) for name in names)}
+
+    def _split(self, protein: _fasta.FastaEntry) -> str:
         # What two examples read decides, so that they are not equal in two splits.
         digest = blake2b(protein.residues[: self.max_length - 1], digest_size=8).digest()
         part = int.from_bytes(digest, "little") % _PARTS
@@ -123,8 +140,7 @@ class ProteinTask(Given):
 
     def limit(self, split: str) -> int | None:
         """Return the largest number of examples of a split; None for any."""
-        sizes = (self.train_size, self.validation_size, self.test_size)
-        return dict(zip(SPLITS, sizes, strict=True)).get(split) or None
+        return self.limits().get(split)
 
 
 def as_block(split: str, rows: list[np.ndarray], width: int) -> tuple[str, np.ndarray, np.ndarray]:

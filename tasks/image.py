@@ -110,7 +110,7 @@ class Image(FromArchive):
             RunError: the archive is missing or broken, or has unexpected contents.
         """
         (archive,) = self.inputs(reading.source, reading.path).values()
-        photographs = _prepare(archive, reading)
+        photographs = photographs_of(archive, reading)
         train_ids, tokens, labels = self._load(photographs["train"])
         kept, chosen = _archive.held_out(train_ids)
         for split, rows, size in (
@@ -136,7 +136,12 @@ class Image(FromArchive):
         return ids, np.concatenate(tokens), np.array(labels, np.int64)
 
 
-def _prepare(archive: Path, reading: Reading) -> Any:
+def photographs_of(archive: Path, reading: Reading) -> Any:
+    """Return the images of train and of test: sequences of dictionaries with id, image and label.
+
+    Raises:
+        RunError: the archive is broken, or has unexpected contents.
+    """
     from lra_bench.tasks import _tfds
 
     features = {"image": _tfds.image(_SIDE, _SIDE, 3), "label": _tfds.label(Image.class_names)}

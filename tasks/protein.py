@@ -12,6 +12,7 @@ from lra_bench.registry import register_task
 from lra_bench.tasks import _proteins
 
 _BLOCK = 512
+_START, _END = np.array([[_proteins.START], [_proteins.END]], np.uint8)
 
 
 @register_task("protein")
@@ -42,8 +43,10 @@ class Protein(_proteins.ProteinTask):
             if taken[split] == self.limit(split):
                 continue
             taken[split] += 1
-            tokens = np.concatenate([[_proteins.START], residues, [_proteins.END]])
-            waiting[split].append(tokens[: self.max_length])
+            # A copy of what is kept: a view would keep all residues in memory.
+            kept = residues[: self.max_length]
+            tokens = np.concatenate([_START, kept, _END])[: self.max_length].copy()
+            waiting[split].append(tokens)
             if len(waiting[split]) == _BLOCK:
                 yield _proteins.as_block(split, waiting.pop(split), self.max_length)
         for split, rows in waiting.items():

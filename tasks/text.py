@@ -88,10 +88,8 @@ class Text(FromArchive):
             RunError: the archive is missing or broken, or has unexpected contents.
         """
         (archive,) = self.inputs(reading.source, reading.path).values()
-        reviews = _prepare(archive, reading)
-        train, test = (list(reviews[split]) for split in ("train", "test"))
-        _refuse_same(archive, train, test)
-        ids, test_ids = ([_id(review) for review in part] for part in (train, test))
+        train, test = reviews_of(archive, reading)
+        ids, test_ids = ([id_of(review) for review in part] for part in (train, test))
         kept, chosen = _archive.held_out(ids)
         all_of_test = _archive.by_id(test_ids)
         if self.validation == _COMPAT:
@@ -112,6 +110,18 @@ class Text(FromArchive):
             yield split, tokens, np.array([review["label"] for review in block], np.int64)
 
 
+def reviews_of(archive: Path, reading: Reading) -> tuple[list[dict], list[dict]]:
+    """Return the reviews of train and of test, dictionaries with id, text (bytes) and label.
+
+    Raises:
+        RunError: the archive is broken, or has unexpected contents.
+    """
+    reviews = _prepare(archive, reading)
+    train, test = (list(reviews[split]) for split in ("train", "test"))
+    _refuse_same(archive, train, test)
+    return train, test
+
+
 def _refuse_same(archive: Path, train: list[dict], test: list[dict]) -> None:
     """Raise RunError if most test reviews are train reviews; officially 0.5 % are."""
     known = {review["text"] for review in train}
@@ -120,7 +130,8 @@ def _refuse_same(archive: Path, train: list[dict], test: list[dict]) -> None:
         raise RunError(f"{archive}: {shared:,} of {len(test):,} test reviews are also in train")
 
 
-def _id(review: dict) -> str:
+def id_of(review: dict) -> str:
+    """Return the name of a review's file in the archive, without the first folder."""
     return review["id"].decode(errors="surrogateescape")
 
 

@@ -45,7 +45,8 @@ def test_all_are_there():
         "softmax-chunked", "softmax-fused", "sparse", "synthesizer",
     ]  # fmt: skip
     assert TASKS.names() == [
-        "image", "listops", "pathfinder", "pathx", "recall", "retrieval", "text",
+        "image", "image-lm", "listops", "pathfinder", "pathx", "protein", "protein-concat",
+        "recall", "retrieval", "text", "text-lm",
     ]  # fmt: skip
 
 

@@ -60,7 +60,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
 
     settings = make_settings(args.task, "identity", args.preset, 0, args.set)
     task = make_task(args.task, settings.data)
-    source, path = _source(task, args.source, settings.data_source)
+    named = any(item.startswith("data.source=") for item in args.set)
+    source, path = _source(task, args.source, settings.data_source, named=named)
     args.source_files = path
     data = need(task, replace(settings, data_source=source), data_root(args.data_dir), args.set)
     display, download = Display(), args.source == "download"
@@ -81,13 +82,16 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     return _check(task, store, display)
 
 
-def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path | None]:
+def _source(
+    task: "Task", argument: str | None, usual: str, *, named: bool
+) -> tuple[str, Path | None]:
     """Return the name of the source that an argument means, and the path of its files, if any.
 
     Args:
         task: the task.
         argument: value of --source; None if it is not given.
         usual: name of the source in the settings.
+        named: whether the user has named that source.
 
     Raises:
         UsageError: the task has no such source.
@@ -104,7 +108,19 @@ def _source(task: "Task", argument: str | None, usual: str) -> tuple[str, Path |
     path = expanded(argument)
     if trouble := problem(path, exists=True, folder=None):
         raise UsageError(f"--source {argument}: {trouble}; {_choices(task)}")
-    return next(source.name for source in task.sources if source.files), path
+    return (usual if named else _source_at(task, path)), path
+
+
+def _source_at(task: "Task", path: Path) -> str:
+    """Return the name of the source whose files a path has.
+
+    It is the one whose archive has the name of the file, or is in the folder; else one that has no
+    certain archive; else the first with files.
+    """
+    given = [source for source in task.sources if source.files]
+    at_path = [each for each in given if path.name == each.files or (path / each.files).exists()]
+    other = [each for each in given if not each.sha256]
+    return [*at_path, *other, *given][0].name
 
 
 def _choices(task: "Task") -> str:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from lra_bench.runtime.stopping import Stopped, StopRequest
     from lra_bench.settings import Origin, RunSettings
 
+# The logarithm of the largest double is 709.
+_LARGEST = 700
 NAME = "run"
 HELP = "train and test one attention on one task"
 DESCRIPTION = """\
@@ -229,6 +231,11 @@ def _of_tokens(record: "Record", test: "Score") -> Iterator[tuple[str, str]]:
     if test.loss is not None:
         bits = test.loss / math.log(2)
         yield "perplexity", f"{math.exp(test.loss):.3f}, {bits:.4f} bits a token"
+        if factor := record.config["data"].get("tokens_per_word"):
+            words = (
+                "inf" if factor * test.loss > _LARGEST else f"{math.exp(factor * test.loss):,.3f}"
+            )
+            yield "", f"{words} a word, of {factor:g} tokens: exp({factor:g} x loss)"
     if (held_out := record.held_out) is not None:
         examples = f"{held_out.accuracy:.1%} of {held_out.examples:,}"
         yield "held-out", f"{examples}{_perplexity(held_out.loss)}"

@@ -1,4 +1,4 @@
-"""What a guess reaches that knows nothing of an example: the floor of every table."""
+"""Compute the score of a guess that knows nothing of an example: the floor of every table."""
 
 import math
 from dataclasses import dataclass

@@ -45,7 +45,7 @@ def check(task: Task, store: Store) -> Iterator[Finding]:
     path = f" from {manifest.path}" if manifest.path else ""
     yield Finding("source", True, f"{manifest.source}{path}: {manifest.origin}")
     yield Finding("splits", True, manifest.split_rule)
-    yield from (Finding("left out", None, note) for note in manifest.notes)
+    yield from (Finding("note", None, note) for note in manifest.notes)
     for name, split in store.splits.items():
         yield (
             _predicted(name, store, task)

@@ -24,7 +24,8 @@ def contact_sheet(task: Task, split: Split, count: int, path: Path, title: str) 
         axes.set_axis_off()
     for index, axes in zip(chosen, grid.flat, strict=False):
         tokens, label = split.example(index)
-        pixels = np.reshape(tokens, (task.side, task.side))
+        pixels = np.reshape(tokens, (task.side, task.side, -1))
+        # An image of one value a pixel is drawn in grey, one of three in colour.
         axes.imshow(pixels, cmap="gray", vmin=0, vmax=task.vocab_size - 1)
         axes.set_title(task.class_names[label], fontsize=9)
     figure.savefig(path, dpi=150)

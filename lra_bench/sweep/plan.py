@@ -1,6 +1,7 @@
 """The plan of a sweep: the list of its runs, from what the user chose."""
 
 import fnmatch
+import functools
 import itertools
 import re
 from collections.abc import Sequence
@@ -8,7 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lra_bench.config import check_options, make_settings, of_attention, presets
+from lra_bench.config import (
+    can_predict_next,
+    check_options,
+    make_settings,
+    of_attention,
+    predicts_next,
+    presets,
+)
 from lra_bench.errors import UsageError
 from lra_bench.records.run_folder import RunFolder
 from lra_bench.registry import ATTENTIONS, TASKS
@@ -93,6 +101,8 @@ def jobs(choice: Choice) -> list[Job]:
     points = _grid_points(choice.grid)
     combinations = itertools.product(choice.seeds, tasks, attentions, points)
     planned = list(dict.fromkeys(_job(choice, *each) for each in combinations))
+    if _ALL in (*choice.tasks, *choice.attentions):
+        planned = [job for job in planned if _is_possible(job)] or planned
     kinds = {job.kind: job for job in planned}
     if len(planned) > len(kinds) * len(set(choice.seeds)):
         raise UsageError("--grid: some of these values would share the same folder")
@@ -123,6 +133,30 @@ def tasks_without_preset(choice: Choice) -> list[str]:
     if _ALL not in choice.tasks:
         return []
     return [name for name in TASKS.names() if not _has_preset(name, choice.preset)]
+
+
+def attentions_not_causal(choice: Choice) -> dict[str, list[str]]:
+    """Return by task the attentions that "all" leaves out: the task predicts next tokens."""
+    if _ALL not in (*choice.tasks, *choice.attentions):
+        return {}
+    names = _names(choice.attentions, ATTENTIONS)
+    wrong = {
+        task: [name for name in names if not _is_possible(_job(choice, 0, task, name, ()))]
+        for task in _tasks(choice)
+    }
+    return {task: each for task, each in wrong.items() if each}
+
+
+def _is_possible(job: Job) -> bool:
+    """Return whether the attention of a run can be causal, or need not be."""
+    if can_predict_next(job.attention):
+        return True
+    of_task = (item for item in job.overrides if not item.strip().startswith("attention."))
+    return not _predicts_next(job.task, job.preset, tuple(of_task))
+
+
+# The same for the many attentions of a sweep.
+_predicts_next = functools.lru_cache(predicts_next)
 
 
 def _has_preset(task: str, preset: str) -> bool:

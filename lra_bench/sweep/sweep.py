@@ -23,7 +23,14 @@ from lra_bench.sweep.estimate import Estimate, Resources, calibrate, from_ended_
 from lra_bench.sweep.executor import COMPILED, COMPILED_FOLDER, Executor, Needs
 from lra_bench.sweep.history import Attempts, History
 from lra_bench.sweep.local_executor import LocalExecutor, slots
-from lra_bench.sweep.plan import Choice, Job, check_folders, jobs, tasks_without_preset
+from lra_bench.sweep.plan import (
+    Choice,
+    Job,
+    attentions_not_causal,
+    check_folders,
+    jobs,
+    tasks_without_preset,
+)
 from lra_bench.sweep.run_state import RunState, run_state
 from lra_bench.sweep.schedule import Patience, Schedule
 from lra_bench.sweep.tables import number, plan_table
@@ -73,6 +80,8 @@ def execute(request: Request, display: Display) -> int:
     check_folders(planned, request.out)
     for task in tasks_without_preset(request.choice):
         display.line(f"left out: {task}, which has no preset {request.choice.preset}")
+    for task, names in attentions_not_causal(request.choice).items():
+        display.line(f"left out: {task} with {', '.join(names)}, which can't be causal")
     sweep = _Sweep(request, planned, display)
     if request.dry_run:
         return sweep.look()

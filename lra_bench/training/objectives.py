@@ -1,4 +1,4 @@
-"""What a model is trained and scored on: the label of an example, or tokens of it."""
+"""Choose the targets of a model: the label of an example, or tokens of it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from lra_bench.contracts import Task, TokenTask
+from lra_bench.contracts import Started, Task, TokenTask
 
 # Devlin et al. 2019, Section 3.1, and Appendix A.1 of the Performer paper: the share of the tokens
 # that are predicted; of these, the share that the model sees as the mask, and as a random token.
@@ -52,12 +52,19 @@ def classification(
 
 
 def next_token(task: TokenTask) -> Objective:
-    """Score at each position the token after it: "U" in Appendix A.1 of the Performer paper."""
+    """Score at each position the token after it: "U" in Appendix A.1 of the Performer paper.
+
+    With a start token, the model reads it first, and the last token not at all: all are scored.
+    """
+    start = task.start_id if isinstance(task, Started) else None
 
     def objective(tokens: Array, labels: Array, weights: Array, keys: Array) -> Scored:
         del labels, keys
         tokens = tokens.astype(jnp.int32)
         scored = task.scored(tokens).astype(jnp.float32) * weights[:, None]
+        if start is not None:
+            inputs = jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=start)
+            return Scored(inputs, tokens, scored)
         # The last position has no token after it; the first token is after none.
         shift = ((0, 0), (0, 1))
         targets, counted = (jnp.pad(x[:, 1:], shift) for x in (tokens, scored))

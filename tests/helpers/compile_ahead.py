@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from lra_bench.config import can_predict_next, predicts_next, presets
 from lra_bench.efficiency import gpus
 from lra_bench.registry import ATTENTIONS, TASKS
 
@@ -64,6 +65,8 @@ def of_runs(preset):
         )
         for name in ATTENTIONS.names()
         for task in TASKS.names()
+        if preset in presets(task)
+        if can_predict_next(name) or not predicts_next(task, preset)
         for step in ("train", "eval")
     ]
 

@@ -57,6 +57,18 @@ def cifar(path, train=60, test=200, extra=()):
     return path
 
 
+def proteins(path, count=300, organism="Homo sapiens", seed=0):
+    """A FASTA file of random proteins of 20 to 60 residues, with headers of UniProt."""
+    rng = np.random.default_rng(seed)
+    letters = np.frombuffer(b"ACDEFGHIKLMNPQRSTVWY", np.uint8)
+    with path.open("ab") as file:
+        for number in range(count):
+            residues = rng.choice(letters, rng.integers(20, 60)).tobytes()
+            header = f">sp|P{seed}X{number:05d}|X_Y Name OS={organism} OX=1 PE=1"
+            file.write(b"%s\n%s\n" % (header.encode(), residues))
+    return path
+
+
 def listops(folder):
     """The files of the ListOps release, with few rows; return the folder."""
     rng = np.random.default_rng(0)

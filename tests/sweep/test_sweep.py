@@ -53,7 +53,29 @@ def test_runs_of_the_first_seed_come_first():
 def test_all_stands_for_every_registered_name():
     planned = plan.jobs(choice(tasks=("all",), attentions=("all",), seeds=(0,)))
     assert {each.task for each in planned} == set(plan.TASKS.names())
-    assert len(planned) == len(plan.TASKS.names()) * len(plan.ATTENTIONS.names())
+    assert {each.attention for each in planned} == set(plan.ATTENTIONS.names())
+    left_out = plan.attentions_not_causal(choice(tasks=("all",), attentions=("all",)))
+    wrong = sum(map(len, left_out.values()))
+    assert len(planned) == len(plan.TASKS.names()) * len(plan.ATTENTIONS.names()) - wrong
+
+
+def test_next_tokens_are_predicted_by_attentions_that_can_be_causal():
+    """ "all" leaves the others out; those that are named are refused, or predict masked tokens."""
+    chosen = {"tasks": ("listops", "text-lm"), "seeds": (0,)}
+    planned = plan.jobs(choice(**chosen, attentions=("all",)))
+    able = {name for name in plan.ATTENTIONS.names() if plan.ATTENTIONS.get(name).supports_causal}
+    assert {each.attention for each in planned if each.task == "text-lm"} == able | {"identity"}
+    assert (
+        "linformer" in plan.attentions_not_causal(choice(**chosen, attentions=("all",)))["text-lm"]
+    )
+    named = choice(tasks=("text-lm",), attentions=("linformer", "linear"))
+    assert not plan.attentions_not_causal(named)
+    with pytest.raises(UsageError, match="linformer can't be causal; these can"):
+        plan.jobs(named)
+    masked = replace(named, overrides=("data.objective=masked",))
+    assert len(plan.jobs(masked)) == 4
+    every = replace(masked, attentions=("all",), seeds=(0,))
+    assert len(plan.jobs(every)) == len(plan.ATTENTIONS.names())
 
 
 def test_options_apply_where_they_exist_and_a_grid_makes_a_run_of_each_value():

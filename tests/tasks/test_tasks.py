@@ -39,7 +39,11 @@ def given(tmp_path_factory):
     for side, size in ((32, 200), (128, 60)):
         images = generator.generate(generator.spec(side, 6), 0, 0, size)
         layouts.pathfinder(release / f"pathfinder{side}/curv_baseline", *images)
-    return {**dict.fromkeys(OFFICIAL, root / "lra_release"), "text": root, "image": root}
+    fasta = layouts.proteins(root / "proteins.fasta", 600)
+    layouts.proteins(fasta, 20, "Mus musculus", seed=1)
+    archives = dict.fromkeys(("text", "image", "text-lm", "image-lm"), root)
+    of_proteins = dict.fromkeys(("protein", "protein-concat"), fasta)
+    return {**dict.fromkeys(OFFICIAL, root / "lra_release"), **archives, **of_proteins}
 
 
 def listops(folder):
@@ -273,6 +277,7 @@ def quiet_handler():
 Quiet = quiet_handler()
 
 # For each option of each task's data another value; those of ListOps are in test_config.py.
+NINE = {"train_size": 9, "validation_size": 9, "test_size": 9}
 OPTIONS = {
     "text": {"max_length": 50, "validation": "paper-compat", "train_size": 9,
              "validation_size": 9, "test_size": 9},
@@ -282,10 +287,21 @@ OPTIONS = {
                    "size": 100, "seed": 1},
     "pathx": {"resolution": 32, "contour_length": 5, "distractors": False, "shrink": 16,
               "size": 30, "seed": 1},
+    "text-lm": {"max_length": 50, **NINE},
+    "image-lm": {"colour": "rgb", "shrink": 8, **NINE},
+    "protein": {"max_length": 40, "held_out": ("Mus musculus",), **NINE},
+    "protein-concat": {"max_length": 40, "held_out": ("Mus musculus",), **NINE},
 }  # fmt: skip
 
 # Options that leave the data alone and change what the model reads of them.
 READ_BY_THE_MODEL = {name: {"black"} for name in ("image", "pathfinder", "pathx")}
+# Such that change what is predicted or shown, or belong to another source.
+ELSEWHERE = {
+    "text-lm": {"objective", "tokens_per_word", "document"},
+    "image-lm": {"objective", "dataset"},
+    "protein": {"objective"},
+    "protein-concat": {"objective"},
+}
 
 
 @pytest.mark.parametrize("task", OPTIONS)
@@ -294,7 +310,8 @@ def test_every_data_option_does_something(task, given, tmp_path):
     usual = make_settings(task, "identity", "smoke", 0).data
     if "size" in usual:
         usual["size"] = 60
-    assert usual.keys() == OPTIONS[task].keys() | READ_BY_THE_MODEL.get(task, set())
+    others = READ_BY_THE_MODEL.get(task, set()) | ELSEWHERE.get(task, set())
+    assert usual.keys() == OPTIONS[task].keys() | others
     before = digest(task, usual, given[task], tmp_path)
     for name, value in OPTIONS[task].items():
         assert digest(task, {**usual, name: value}, given[task], tmp_path) != before, name

@@ -32,6 +32,23 @@ def test_the_next_token_is_the_target():
     assert halved.weights.sum() == 5
 
 
+class Begun(Letters):
+    """A start token, which no example holds, comes before the first one."""
+
+    start_id = MASK
+
+
+def test_the_first_token_is_predicted_after_a_start():
+    """All tokens are targets, and the length stays; masked tokens need no start."""
+    tokens = np.array([[3, 4, 5, PAD], [6, 7, 3, 4]], np.uint8)
+    batch = scored(Begun(max_len=4), tokens)
+    np.testing.assert_array_equal(batch.inputs, [[MASK, 3, 4, 5], [MASK, 6, 7, 3]])
+    np.testing.assert_array_equal(batch.targets, tokens)
+    np.testing.assert_array_equal(batch.weights, [[1, 1, 1, 0], [1, 1, 1, 1]])
+    masked = [scored(kind(max_len=4, objective="masked"), tokens) for kind in (Begun, Letters)]
+    np.testing.assert_array_equal(*(batch.inputs for batch in masked))
+
+
 def test_a_masked_token_is_hidden_as_bert_does():
     """15 % of the real tokens count; of these 80 % are hidden, 10 % random, 10 % as they were."""
     task = Letters(size=4_000, max_len=40, objective="masked")
