@@ -8,10 +8,11 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._common import MASKED, check_count, dot_products, wide_dtype
+from lra_bench.attentions._state import all_pairs
 from lra_bench.registry import register_attention
 
 
-@register_attention("softmax-chunked", exact=True, equivariant=True)
+@register_attention("softmax-chunked", exact=True, equivariant=True, state=all_pairs)
 def softmax_chunked(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],
