@@ -48,7 +48,7 @@ def state_bytes(run: Record) -> int | None:
 def _dims(settings: RunSettings) -> Dims:
     """Return the sizes for which the mechanism of a run is built."""
     model, task = settings.model, make_task(settings.task, settings.data)
-    length = task.max_len + (model.pooling == "cls")
+    length = max(task.max_len, model.padded_length) + (model.pooling == "cls")
     return Dims(model.num_heads, model.head_dim, length, model.emb_dim)
 
 

@@ -27,6 +27,7 @@ def test_bytes_follow_from_the_config():
     few = ("attention.num_features=16", "model.num_heads=4", "model.dtype=bfloat16")
     assert bytes_of("performer-relu", overrides=few) == 2 * 4 * 16 * 33
     assert bytes_of("softmax", overrides=("model.pooling=cls",)) == 4 * 2 * 2 * 32 * 257
+    assert bytes_of("softmax", overrides=("model.padded_length=400",)) == 4 * 2 * 2 * 32 * 400
     assert bytes_of("softmax", overrides=("data.max_length=100",)) == 4 * 2 * 2 * 32 * 100
     assert bytes_of("s5", overrides=("model.emb_dim=48",)) == 4 * 2 * 48
 
