@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from lra_bench.configs.base import quick, tiny
+from lra_bench.configs.base import one_gpu, quick, tiny
 from lra_bench.tasks.span import Span
 
 
@@ -16,14 +16,24 @@ def smoke() -> Any:
 
 
 def mini() -> Any:
-    """Train in half a minute on two cores: windows of up to 16 tokens say nothing."""
+    """Train in half a minute on two cores: windows of up to 17 tokens say nothing."""
     config = quick()
     config.data = dict(FULL, span=17, num_slots=8, length=32)
     config.data.update(train_size=8_000, validation_size=1_000, test_size=1_000)
     config.model.update(num_layers=1, emb_dim=32, ffn_dim=32)
-    config.train.update(num_steps=800, batch_size=128, learning_rate=5e-3)
+    config.train.update(num_steps=400, batch_size=128, learning_rate=5e-3)
+    return config
+
+
+def small() -> Any:
+    """Train on one GPU: windows of up to 65 tokens say nothing."""
+    config = one_gpu()
+    config.data = FULL
+    config.model.dropout = 0.0
+    config.train.update(num_steps=20_000, batch_size=128, learning_rate=1e-3, clip_norm=1.0)
+    config.train.update(eval_every=500, eval_batch_size=128)
     return config
 
 
 FULL = asdict(Span())
-PRESETS = {"smoke": smoke, "mini": mini}
+PRESETS = {"smoke": smoke, "mini": mini, "small": small}

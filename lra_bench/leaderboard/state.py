@@ -38,11 +38,21 @@ def state_bytes(run: Record) -> int | None:
         validate(settings)
     except (UsageError, ValueError):
         return None
+    numbers = _numbers(settings)
+    return None if numbers is None else _BYTES[settings.model.dtype] * numbers
+
+
+def _numbers(settings: RunSettings) -> int | None:
+    """Return what the mechanism declares; None if it declares nothing, or no number."""
     entry = ATTENTIONS.get(settings.attention)
     if entry.traits.state is None:
         return None
     options = {**entry.options(), **settings.attention_options}
-    return _BYTES[settings.model.dtype] * entry.traits.state(_dims(settings), options)
+    try:
+        numbers = entry.traits.state(_dims(settings), options)
+    except Exception:  # of a plug-in
+        return None
+    return numbers if isinstance(numbers, int) and numbers >= 0 else None
 
 
 def _dims(settings: RunSettings) -> Dims:

@@ -57,9 +57,16 @@ def test_what_cannot_be_known_is_unknown(change):
     assert bytes_of("softmax", change=change) is None
 
 
-def test_a_plug_in_need_not_declare_it(monkeypatch):
+def divided(dims, options):
+    return dims.max_len / 0 * len(options)
+
+
+@pytest.mark.parametrize(
+    "declared", [None, divided, lambda *_: -1, lambda *_: 0.5, lambda *_: "many", lambda: 3]
+)
+def test_a_plug_in_may_declare_nothing_or_nonsense(declared, monkeypatch):
     traits = ATTENTIONS.get("linear").traits
-    monkeypatch.setitem(vars(traits), "state", None)
+    monkeypatch.setitem(vars(traits), "state", declared)
     assert bytes_of("linear") is None
 
 
