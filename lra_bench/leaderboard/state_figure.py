@@ -16,9 +16,9 @@ from lra_bench.leaderboard.results import Result
 from lra_bench.leaderboard.state import Panel
 from lra_bench.registry import family_of
 
-_SIZE = (7.5, 6.5)  # of a panel, in inches
+_SIZE = (7.5, 7.5)  # of a panel, in inches
 _RADIUS = 3.0  # of a marker, in points
-_NAMES = 7.5  # size of the names, in points
+_NAMES = 7.0  # size of the names, in points
 Styles = Mapping[str, Mapping[str, Any]]
 
 
@@ -71,7 +71,7 @@ def _panel(axes: Axes, panel: Panel, styles: Styles) -> None:
             marker=style["marker"] or "o", markersize=2 * _RADIUS, elinewidth=1, capsize=2,
         )  # fmt: skip
     _lines(axes, panel)
-    axes.set_title(escape.figure(f"{panel.task}, {panel.setting}"))
+    axes.set_title(escape.figure(f"{panel.task}, {panel.setting}"), loc="right")
     axes.set_xlabel("state of a layer for one sequence")
     axes.set_ylabel("test accuracy (%)")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: size_text(x)))
@@ -82,18 +82,19 @@ def _panel(axes: Axes, panel: Panel, styles: Styles) -> None:
 
 
 def _lines(axes: Axes, panel: Panel) -> None:
-    """Draw what needs no state: each such mechanism, and chance; their names are at the right."""
-    lines = [(f"{100 * panel.chance:.1f} % chance", panel.chance, ":")]
+    """Draw chance, and each mechanism that has no state; the legend above names them."""
+    lines = [("chance", panel.chance)]
     lines += [
-        (f"{100 * each.mean:.1f} % {each.attention}", each.mean, "--")
+        (each.attention, each.mean)
         for each in panel.results
         if panel.states[each.attention] == 0 and each.mean
     ]
-    for _, mean, dashes in lines:
-        axes.axhline(100 * mean, color="black", linestyle=dashes, linewidth=1, zorder=1)
-    handles = [Line2D([], [], color="black", linestyle=x, label=name) for name, _, x in lines]
-    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=8,
-                ncols=2, frameon=False)  # fmt: skip
+    for number, (name, mean) in enumerate(lines):
+        text = escape.figure(f"{100 * mean:.1f} % {name}")
+        dashes = "--" if number else ":"
+        axes.axhline(100 * mean, color="black", linestyle=dashes, linewidth=1, zorder=1, label=text)
+    above = {"loc": "lower left", "bbox_to_anchor": (0, 1.0)}
+    axes.legend(ncols=2, fontsize=8, frameon=False, **above)
 
 
 def _families(families: Mapping[str, str], styles: Styles) -> list[Line2D]:
