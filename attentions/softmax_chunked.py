@@ -8,8 +8,10 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._common import MASKED, check_count, dot_products, wide_dtype
+from lra_bench.attentions._softmax_by_head import softmax_by_head
 from lra_bench.attentions._state import all_pairs
 from lra_bench.registry import register_attention
+from lra_bench.runtime.mesh import one_device, platform
 
 
 @register_attention("softmax-chunked", exact=True, equivariant=True, state=all_pairs)
@@ -26,7 +28,8 @@ def softmax_chunked(
 
     For each chunk of queries, the chunks of keys are folded one by one into a running maximum,
     normaliser and sum. The backward pass recomputes the weights from the stored log-sum-exps.
-    Chunks of keys that a causal query cannot see are skipped.
+    Chunks of keys that a causal query cannot see are skipped. On one CPU, attention that is not
+    causal takes one head after the other instead, and all keys at once: see `softmax_by_head`.
     Time O(l^2 d), memory O(l (d + c)), also backward, with chunks of c = `chunk_size` tokens.
 
     References:
@@ -34,6 +37,8 @@ def softmax_chunked(
         arXiv:2205.14135; equations as numbered in arXiv:2009.14794.
     """
     check_count(chunk_size=chunk_size)
+    if platform() == "cpu" and one_device() and not causal:
+        return softmax_by_head(q, k, v, mask, chunk_size)
     length = q.shape[1]
     count = -(-length // chunk_size)
     chunk = -(-length // count)

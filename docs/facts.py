@@ -57,10 +57,20 @@ def task_sections() -> str:
     return "\n\n".join(_task_section(entry) for entry in _tasks())
 
 
+def brackets_table() -> str:
+    """Return a table of what is known of the brackets of ListOps, a row for each source."""
+    names = {"source": "source", "model": "model, if not all", "brackets": "brackets"}
+    return table(
+        {**{title: plain(row[key]) for key, title in names.items()}, "evidence": row["evidence"]}
+        for row in published.brackets()
+    )
+
+
 FACTS: dict[str, Callable[[], str]] = {
     "attention_table": attention_table,
     "attention_sections": attention_sections,
     "task_table": task_table,
+    "brackets_table": brackets_table,
     "task_sections": task_sections,
 }
 

@@ -260,6 +260,22 @@ class Computable(Protocol):
         ...
 
 
+@runtime_checkable
+class Guessable(Protocol):
+    """A task with a better guess than its commonest label: the chance of its records.
+
+    Attributes:
+        guess: what is guessed, in words, such as "always the commonest value present".
+    """
+
+    @property
+    def guess(self) -> str: ...  # noqa: D102
+
+    def chance(self) -> float:
+        """Return the expected accuracy of that guess, in [0, 1]."""
+        ...
+
+
 def source_of(task: Task, name: str) -> Source:
     """Return the source of that name.
 

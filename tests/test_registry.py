@@ -44,7 +44,9 @@ def test_all_are_there():
         "reformer", "rfa", "routing", "s4d", "s5", "sinkhorn", "skyformer", "softmax",
         "softmax-chunked", "softmax-fused", "sparse", "synthesizer",
     ]  # fmt: skip
-    assert TASKS.names() == ["image", "listops", "pathfinder", "pathx", "retrieval", "span", "text"]
+    assert TASKS.names() == [
+        "image", "listops", "pathfinder", "pathx", "recall", "retrieval", "span", "text",
+    ]  # fmt: skip
 
 
 def test_every_entry_says_what_it_is():

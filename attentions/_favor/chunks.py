@@ -14,11 +14,14 @@ from lra_bench.attentions._common import MASKED, wide
 from lra_bench.attentions._favor.features import FeatureMap, Features
 from lra_bench.runtime.mesh import platform
 
-# The largest numbers of tokens in a chunk and in a block, on CPUs. With fewer than eight heads in
-# the batch chunks get longer in proportion, so that a chunk keeps all cores busy while its features
-# stay in a CPU's cache. A causal chunk is a row of blocks of t tokens, within which the products of
-# all pairs cost l t (m + d). The values were chosen by benchmarks/attention.py.
+# The largest numbers of tokens in a chunk and in a block, on CPUs. A chunk may be longer until its
+# features of a head are `_FEW` values, because work that does not depend on their number then
+# counts more. With fewer than eight heads in the batch chunks get longer in proportion, so that a
+# chunk keeps all cores busy while its features stay in a CPU's cache. A causal chunk is a row of
+# blocks of t tokens, within which the products of all pairs cost l t (m + d). The values were
+# chosen by benchmarks/attention.py.
 _CHUNK, _CAUSAL_CHUNK, _BLOCK = 256, 128, 64
+_FEW = 2**15
 _HEADS = 8
 _ALIGNED = 8
 # On GPUs and TPUs the features of a chunk take this many bytes in float32, because a chunk costs
@@ -96,7 +99,8 @@ def _longest(heads: int, dim: int, *, causal: bool) -> int:
     """
     device = platform()
     if device == "cpu":
-        return (_CAUSAL_CHUNK if causal else _CHUNK) * max(1, _HEADS // heads)
+        tokens = _CAUSAL_CHUNK if causal else max(_CHUNK, _FEW // dim)
+        return tokens * max(1, _HEADS // heads)
     tokens = max(_CHUNK, _FEATURE_BYTES // (heads * dim * 4))
     return min(tokens, _LONGEST_CAUSAL.get(device, _CHUNK)) if causal else tokens
 

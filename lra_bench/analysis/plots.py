@@ -29,19 +29,18 @@ def approximation_figure(summary: pd.DataFrame, title: str) -> Figure:
                 _errors_against_m(axes, part.query("variant == @name"), names.index(name), name)
             log_axes(axes, sorted(set(part["num_features"])))
             axes.set_xlabel("random projections m")
-            axes.set_ylabel(f"MSE of the output, sd of q, k: {scale:g}")
+            axes.set_ylabel(f"MSE of the output, geometric mean\nsd of q and k: {scale:g}")
             legend_above(axes)
     return figure
 
 
 def _errors_against_m(axes: Axes, part: pd.DataFrame, index: int, name: str) -> None:
-    mse, sd = part["mse"], part["sd"]
-    # A log axis can't show mean - sd below zero, so the lower bar ends at a tenth of the mean.
-    below = np.minimum(sd, 0.9 * mse)
+    """Draw geometric means, with bars of one standard deviation of the logarithm each way."""
+    mean, factor = part["geometric_mean"], part["geometric_sd"]
     # Shift the lines, or error bars hide each other.
     x = part["num_features"] * 1.03 ** (index % 5 - 2)
     look = {"label": escape.figure(name), "capsize": 3, **series_style(index)}
-    axes.errorbar(x, mse, yerr=[below, sd], **look)
+    axes.errorbar(x, mean, yerr=[mean - mean / factor, mean * factor - mean], **look)
 
 
 def deviations(lemma: pd.DataFrame, theorem: pd.DataFrame, path: Path) -> None:

@@ -234,7 +234,7 @@ def _results(record: "Record", test: "Score", validation: "Score") -> Iterator[t
         origin, zero_shot = record.init_from, record.init_from.test
         remark = f"with {origin.attention}'s parameters, before any step"
         yield "zero-shot", f"{zero_shot.accuracy:.1%} {remark}"
-    yield "chance", f"{record.chance:.1%} (always the commonest answer)"
+    yield "chance", f"{record.chance:.1%} ({record.guess})"
     rows = of(record.attention, record.task)
     for index, row in enumerate(rows):
         yield "" if index else "published", f"{row.accuracy[record.task]:.1f} % {row.source}"

@@ -14,9 +14,10 @@ HELP = "make tables from records"
 DESCRIPTION = """\
 Make tables from the records below each DIR. Tables of accuracy, one for each preset, show mean and
 standard deviation over seeds, averages over tasks, parameters, speed, and the accuracy of chance;
-what is significantly the best is bold. Tables of efficiency, for each setting and machine, show
-time, memory, speed-ups, and how they grow with the length. Tables of state, for each setting and
-task, show accuracy beside the bytes that a mechanism keeps of a sequence; --figure draws them.
+what is significantly the best is bold, and (-) marks what is not significantly better than
+identity, which is no attention. Tables of efficiency, for each setting and machine, show time,
+memory, speed-ups, and how they grow with the length. Tables of state, for each setting and task,
+show accuracy beside the bytes that a mechanism keeps of a sequence; --figure draws them.
 
 --compare A B shows where two attentions differ significantly, and by how much; without DIR, it
 compares two folders of records.

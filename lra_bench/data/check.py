@@ -11,7 +11,7 @@ import numpy as np
 
 from lra_bench.contracts import Computable, Task
 from lra_bench.data.canary import STANDARD_ERRORS, try_canary
-from lra_bench.data.store import Split, Store, largest_token
+from lra_bench.data.store import Split, Store, chance_of, largest_token
 
 _BLOCK = 4_096
 # The official IMDb reviews have a few in train and test alike, 0.5 %.
@@ -65,7 +65,7 @@ def _labels(name: str, split: Split, task: Task) -> Finding:
     return Finding(
         f"{name} labels",
         several,
-        f"{len(split):,} examples, chance {split.chance():.1%}: {text}"
+        f"{len(split):,} examples, chance {chance_of(task, split).accuracy:.1%}: {text}"
         + ("" if several else "; all the same"),
     )
 

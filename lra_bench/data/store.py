@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lra_bench.contracts import SPLITS, Task
+from lra_bench.contracts import SPLITS, Guessable, Task
 from lra_bench.data.location import Location
 from lra_bench.data.manifest import LABELS, TOKENS, Manifest, SplitManifest, read_manifest
 from lra_bench.errors import RunError, UsageError
@@ -25,6 +25,8 @@ from lra_bench.files.npy import npy_header
 from lra_bench.files.regular import open_regular, sha256
 
 _BLOCK_BYTES = 8 * 2**20
+# What is guessed at a task that does not say.
+COMMONEST = "always the commonest answer"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,26 @@ class Split:
     def chance(self) -> float:
         """Return the accuracy, in [0, 1], of always predicting the most frequent label."""
         return Counter(self.labels.tolist()).most_common(1)[0][1] / len(self)
+
+
+@dataclass(frozen=True)
+class Chance:
+    """The accuracy of a guess that needs nothing of what a task tests.
+
+    Attributes:
+        accuracy: in [0, 1].
+        guess: what is guessed, in words.
+    """
+
+    accuracy: float
+    guess: str = COMMONEST
+
+
+def chance_of(task: Task, split: Split) -> Chance:
+    """Return the chance that the task states, else that of the commonest label of the split."""
+    if isinstance(task, Guessable):
+        return Chance(task.chance(), task.guess)
+    return Chance(split.chance())
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,20 @@
-"""The leaderboard of one setting: rows, averages, and which differences are significant."""
+"""The leaderboard of one setting: rows, averages, and which differences are significant.
+
+All signs of a table that say "better" are tested as families, so that at most 5 % of tables have a
+wrong one of a kind: the marks of the best and the second over all columns, and "better than
+`identity`" over all cells.
+"""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from lra_bench.leaderboard import significance
+from lra_bench.leaderboard import holm, significance
 from lra_bench.leaderboard.results import BUDGET, Result, percent, results
-from lra_bench.leaderboard.significance import Difference
+from lra_bench.leaderboard.significance import LEVEL, Difference
 from lra_bench.records.record import Record
+from lra_bench.registry import IDENTITY
 
 # The order of the LRA paper's Table 1; its average is over the first five.
 ORDER = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
@@ -129,17 +135,46 @@ class Board:
         The keys are an attention, and a task or the number of tasks averaged. The best is marked
         if it differs significantly from every other row that has an accuracy. The second is marked
         only below a marked best, if it differs from every row but the best. A failure is compared
-        with, but never marked.
+        with, but never marked. The tests of all columns are one family: in each the best, then the
+        second.
         """
-        marks: dict[tuple[str, str | int], str] = {}
-        for column in (*self.tasks, *self.averages):
-            ranked = self._ranked(column)
-            for place, mark in enumerate((BEST, SECOND)):
-                leader, others = ranked[place : place + 1], ranked[place + 1 :]
-                if not others or not _leads(leader[0], others, column):
-                    break
-                marks[leader[0].attention, column] = mark
-        return marks
+        ranked = {column: self._ranked(column) for column in (*self.tasks, *self.averages)}
+        chains = [_chain(rows, column) for column, rows in ranked.items()]
+        counts = holm.rejected(chains, LEVEL)
+        return {
+            (row.attention, column): mark
+            for (column, rows), count in zip(ranked.items(), counts, strict=True)
+            for row, mark in zip(rows[:count], (BEST, SECOND), strict=False)
+        }
+
+    @cached_property
+    def beats_identity(self) -> dict[tuple[str, str], bool]:
+        """Return by attention and task which results are better than without attention.
+
+        A pair is missing where `identity` or the attention has too few seeds for a verdict. The
+        tests of all pairs, which are one-sided, are one family.
+        """
+        tested = {
+            (row.attention, task): gap
+            for row in self.rows
+            for task, gap in self._over_identity(row).items()
+        }
+        values = holm.adjusted([gap.p_greater for gap in tested.values()])
+        return {pair: p < LEVEL for pair, p in zip(tested, values, strict=True)}
+
+    def _over_identity(self, row: Row) -> dict[str, Difference]:
+        """Return the differences from the row of `identity` that have enough seeds, by task."""
+        base = next((each for each in self.rows if each.attention == IDENTITY), None)
+        if base is None or row is base:
+            return {}
+        tasks = row.results.keys() & base.results.keys()
+        gaps = {task: _difference(row, base, task) for task in sorted(tasks)}
+        return {task: gap for task, gap in gaps.items() if gap is not None and gap.is_tested}
+
+    def is_no_better(self, result: Result) -> bool:
+        """Return whether a result has the sign of no gain over `identity`; a failure has none."""
+        is_better = self.beats_identity.get((result.attention, result.task), True)
+        return not is_better and result.failure() is None
 
     def _ranked(self, column: str | int) -> list[Row]:
         """Return the rows that have an accuracy in a column, the best first."""
@@ -154,17 +189,30 @@ def _mean(row: Row, column: str | int) -> float | None:
     return None if entry is None else entry.mean
 
 
-def _leads(row: Row, others: Sequence[Row], column: str | int) -> bool:
-    """Return whether an entry of a row is no failure, and better than those of the others."""
-    failed = isinstance(column, str) and row.results[column].failure() is not None
-    return not failed and _beats_all(row, others, column)
+def _chain(rows: Sequence[Row], column: str | int) -> list[float]:
+    """Return the p-values of the best and the second; only the first if that is too large."""
+    if len(rows) < 2:
+        return []
+    best = _least_lead(rows, column)
+    return [best] if best >= LEVEL or len(rows) < 3 else [best, _least_lead(rows[1:], column)]
 
 
-def _beats_all(row: Row, others: Sequence[Row], column: str | int) -> bool:
-    """Return whether a row, better in a column than the others, differs from each of them."""
-    # A generator, so that no test is made after the first row that does not differ.
-    differences = (_difference(row, other, column) for other in others)
-    return all(part is not None and part.is_significant for part in differences)
+def _least_lead(rows: Sequence[Row], column: str | int) -> float:
+    """Return the largest p-value of the first row against the others; 1 if it is not to be marked.
+
+    A row that leads each other at a level leads them all at that level: such a mark needs no
+    correction for the number of rows.
+    """
+    leader, *others = rows
+    if isinstance(column, str) and leader.results[column].failure() is not None:
+        return 1.0
+    largest = 0.0
+    for other in others:
+        gap = _difference(leader, other, column)
+        largest = max(largest, gap.p) if gap is not None and gap.is_tested else 1.0
+        if largest >= LEVEL:  # no later test can change that
+            break
+    return largest
 
 
 def _difference(row: Row, other: Row, column: str | int) -> Difference | None:

@@ -1,7 +1,7 @@
 """Compare two attentions, or two folders of records: where they differ, and by how much."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,11 @@ import pandas as pd
 from lra_bench.display.tables import FOR_PROGRAMS, for_programs
 from lra_bench.display.tables import render as render_table
 from lra_bench.errors import UsageError, unknown
-from lra_bench.leaderboard import significance
+from lra_bench.leaderboard import holm, significance
 from lra_bench.leaderboard.board import AVERAGES, in_order
 from lra_bench.leaderboard.comparable import by_setting
 from lra_bench.leaderboard.results import Result, results
-from lra_bench.leaderboard.significance import Difference
+from lra_bench.leaderboard.significance import LEVEL, MIN_SEEDS, Difference
 from lra_bench.records.find import collect, leave_out
 from lra_bench.records.record import Record
 
@@ -29,6 +29,8 @@ class Comparison:
         column: a task, or such as "average of 5".
         means: mean accuracies of the first and the second over the seeds that both have, in [0, 1].
         difference: of the first minus the second.
+        p: its p-value, corrected for the number of comparisons by Holm's method; None with too few
+            seeds for a verdict.
     """
 
     setting: str
@@ -36,6 +38,12 @@ class Comparison:
     column: str
     means: tuple[float, float]
     difference: Difference
+    p: float | None = None
+
+    @property
+    def is_significant(self) -> bool:
+        """Return whether the corrected p-value is below 5 %."""
+        return self.p is not None and self.p < LEVEL
 
 
 def compare(folders: Sequence[Path], one: str, other: str, style: str) -> str:
@@ -55,10 +63,19 @@ def compare(folders: Sequence[Path], one: str, other: str, style: str) -> str:
         comparisons = list(_folders(_folder(one), _folder(other)))
     if not comparisons:
         raise UsageError(f"{one} and {other} share no task, setting and seed that ended well")
+    comparisons = _corrected(comparisons)
     if style in FOR_PROGRAMS:
         return for_programs(pd.DataFrame([_figures(part) for part in comparisons]), style)
     title, table = _table(f"{one} minus {other}", comparisons)
     return render_table(style, title, table, _notes(one, other, comparisons))
+
+
+def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Return the comparisons with p-values by Holm's method, over those with enough seeds."""
+    tested = [index for index, part in enumerate(comparisons) if part.difference.is_tested]
+    values = holm.adjusted([comparisons[index].difference.p for index in tested])
+    by_index = dict(zip(tested, values, strict=True))
+    return [replace(part, p=by_index.get(index)) for index, part in enumerate(comparisons)]
 
 
 def _folder(name: str) -> Path:
@@ -155,18 +172,25 @@ def _row(part: Comparison) -> dict[str, str]:
         "second %": f"{100 * part.means[1]:.1f}",
         "difference": f"{100 * difference.value:+.1f}",
         "95 % interval": f"{100 * low:+.1f} to {100 * high:+.1f}",
-        "p": f"{difference.p:.3f}" if difference.p >= 0.001 else "< 0.001",
+        "p (Holm)": _p(part.p),
         "seeds": str(difference.seeds),
         "only first %": f"{100 * only[0]:.1f}" if only else "",
         "only second %": f"{100 * only[1]:.1f}" if only else "",
-        "significant": _verdict(difference),
+        "significant": _verdict(part),
     }
 
 
-def _verdict(difference: Difference) -> str:
-    if difference.is_significant:
-        return "yes"
-    return "no" if difference.seeds > 1 else "one seed"
+def _p(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def _verdict(part: Comparison) -> str:
+    """Return "yes" or "no", or how many seeds there are if they are too few."""
+    if part.p is None:
+        return "one seed" if part.difference.seeds == 1 else f"{part.difference.seeds} seeds"
+    return "yes" if part.is_significant else "no"
 
 
 def _figures(part: Comparison) -> dict[str, Any]:
@@ -183,18 +207,20 @@ def _figures(part: Comparison) -> dict[str, Any]:
         "low": low,
         "high": high,
         "p": difference.p,
+        "p_holm": part.p,
         "seeds": difference.seeds,
         "examples": difference.examples,
         "only_first": only_first,
         "only_second": only_second,
-        "significant": difference.is_significant,
+        "significant": part.is_significant,
     }
 
 
 def _notes(one: str, other: str, comparisons: Sequence[Comparison]) -> str:
+    family = sum(part.p is not None for part in comparisons)
     notes = (
         f"First: {one}; second: {other}. Accuracies over the seeds that both have; t-test paired "
-        "over seeds and test examples, significant at the 5 % level and with two seeds or more."
+        f"over seeds and test examples. {_rule(family)}"
     )
     of_tasks = [part for part in comparisons if not part.column.startswith("average of ")]
     if any(part.difference.discordant is None for part in of_tasks):
@@ -204,3 +230,14 @@ def _notes(one: str, other: str, comparisons: Sequence[Comparison]) -> str:
     if any(part.difference.discordant for part in comparisons):
         notes += " Only first, only second: share of answers that only that one has right."
     return notes
+
+
+def _rule(family: int) -> str:
+    """Return the sentence on what is significant, of so many comparisons with a verdict."""
+    if not family:
+        return f"No verdict: it takes {MIN_SEEDS} seeds or more."
+    several = f" corrected for {family} comparisons by Holm's method" if family > 1 else ""
+    return (
+        f"Significant: p below 5 %,{several} with {MIN_SEEDS} seeds or more; each interval is "
+        "uncorrected."
+    )

@@ -4,7 +4,20 @@ from collections.abc import Iterable
 
 from lra_bench.leaderboard.board import SECOND, Board
 from lra_bench.leaderboard.results import ABOVE_CHANCE, BUDGET
+from lra_bench.leaderboard.significance import MIN_SEEDS
 from lra_bench.records.record import Record
+from lra_bench.registry import IDENTITY
+
+# The sign of a result that is not better than that without attention.
+NO_BETTER = "(-)"
+
+# Options of the data that follow others' code, and are off in our own protocol; in words.
+_READINGS = {
+    ("brackets", "dropped"): "read without brackets, as in others' code until 4 March 2021",
+    ("black", "padding"): "black pixels are padding, as in others' code",
+    ("validation", "paper-compat"): "validated on its test set, which so chose the step it is "
+    "tested at",
+}
 
 
 def signs(board: Board) -> list[str]:
@@ -15,8 +28,10 @@ def signs(board: Board) -> list[str]:
             "averages are of unrounded figures, and only where every task has one; "
             "a failure at chance counts with the accuracy it has"
         )
-    if any(result.is_at_chance for result in board.results):
-        notes.append(f"at chance: not {ABOVE_CHANCE} standard errors above the commonest answer")
+    if any(result.at_chance for result in board.results):
+        notes.append(
+            f"at chance: a seed not {ABOVE_CHANCE} standard errors above the commonest answer"
+        )
     if any(row.is_over_budget for row in board.rows):
         notes.append(f"(!): over {100 * (BUDGET - 1):.0f} % more parameters than softmax")
     if any(result.runs[0].init_from for result in board.results):
@@ -32,12 +47,53 @@ def marking(board: Board) -> str:
     examples = "" if all(score.correct for score in scores) else ", where known,"
     rule = (
         "better than every other row that has an accuracy, at the 5 % level by a t-test paired "
-        f"over seeds and{examples} test examples, of at least two seeds"
+        f"over seeds and{examples} test examples, with {MIN_SEEDS} seeds or more, corrected for "
+        "the number of columns by Holm's method"
     )
     if not board.marks:
         return f"No figure is bold: none is {rule}."
     second = "; underlined: the same, but for the bold one"
     return f"Bold: {rule}{second if SECOND in board.marks.values() else ''}."
+
+
+def readings(run: Record) -> dict[str, str]:
+    """Return the options by which a run reads its data as others did, each with its meaning.
+
+    The keys are such as "brackets=dropped".
+    """
+    options = run.config["data"]
+    return {
+        f"{option}={value}": words
+        for (option, value), words in _READINGS.items()
+        if options.get(option) == value
+    }
+
+
+def readings_note(runs: Iterable[Record]) -> str:
+    """Return the sentence that names the tasks whose data are read as others did; "" if none is."""
+    found = {(run.task, *item): None for run in runs for item in readings(run).items()}
+    parts = [f"{task} ({option}): {words}" for task, option, words in sorted(found)]
+    return f"Not our own protocol: {'; '.join(parts)}." if parts else ""
+
+
+def over_identity(board: Board) -> str:
+    """Return the sentences on which results are better than those without attention."""
+    labels = {row.attention for row in board.rows}
+    if labels == {IDENTITY}:
+        return ""
+    if IDENTITY not in labels:
+        return f"No row shows what the model does without attention: {IDENTITY} has no record here."
+    verdicts = board.beats_identity
+    tested = {task for _, task in verdicts}
+    rule = (
+        f"significantly better than {IDENTITY}, which mixes no tokens, by the same test, one-sided "
+        f"and corrected for the {len(verdicts)} comparisons of this table"
+    )
+    sign = f"{NO_BETTER}: not {rule}." if any(map(board.is_no_better, board.results)) else ""
+    unsure = [task for task in board.tasks if task not in tested]
+    few = f"fewer than {MIN_SEEDS} seeds of {IDENTITY} and another row"
+    doubt = f"Not compared with {IDENTITY}, for {few}: {', '.join(unsure)}." if unsure else ""
+    return " ".join(filter(None, (sign, doubt)))
 
 
 def unofficial(runs: Iterable[Record]) -> dict[str, list[str]]:

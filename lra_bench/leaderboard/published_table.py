@@ -11,6 +11,8 @@ from lra_bench.display.tables import render as render_table
 from lra_bench.leaderboard.board import AVERAGES, ORDER
 from lra_bench.published import Published
 
+_LISTOPS = "listops"
+
 
 def rows_beside(attentions: Iterable[str], tasks: Sequence[str]) -> list[Published]:
     """Return the published rows of these attentions on any of these tasks."""
@@ -34,7 +36,7 @@ def render(style: str, rows: Sequence[Published], tasks: Sequence[str]) -> list[
         "averages are made of them here, and only where every task has one. FAIL means chance, and "
         "counts in no average."
     )
-    notes += _others(rows, tasks) + _misprints(rows)
+    notes += _brackets(rows, tasks) + _others(rows, tasks) + _misprints(rows)
     return [render_table(style, "published", _table(rows, tasks), notes)]
 
 
@@ -50,10 +52,23 @@ def _row(row: Published, tasks: Sequence[str], counts: Sequence[int]) -> dict[st
         figure = row.accuracy.get(task)
         failed = "FAIL" if task in row.failed else ""
         cells[f"{task} %"] = failed if figure is None else f"{figure:.2f}"
+        if task == _LISTOPS:
+            cells["brackets"] = "" if figure is None else row.brackets
     for count in counts:
         average = _average(row, count)
         cells[f"average of {count} %"] = "" if average is None else f"{average:.2f}"
     return cells
+
+
+def _brackets(rows: Sequence[Published], tasks: Sequence[str]) -> str:
+    """Return a sentence on what sources do with the brackets of ListOps, if it is in the table."""
+    if _LISTOPS not in tasks or not any(_LISTOPS in row.accuracy for row in rows):
+        return ""
+    return (
+        " Brackets: where they are dropped, ListOps was read without its brackets, [MAX 2 9 ] as "
+        "MAX 2 9, which is another task, here data.brackets=dropped; where unknown, the code "
+        "that made the figures was not found."
+    )
 
 
 def _average(row: Published, count: int) -> float | None:
@@ -104,6 +119,7 @@ def figures() -> list[dict[str, Any]]:
             "attention": row.model,
             "accuracy_mean": value / 100,
             "source": row.source,
+            "reading": f"brackets={row.brackets}" if task == _LISTOPS else "",
         }
         for row in published.results()
         for task, value in row.accuracy.items()

@@ -10,7 +10,7 @@ from lra_bench.display.tables import render as render_table
 from lra_bench.leaderboard import notes, published_table
 from lra_bench.leaderboard.board import BEST, Board, Row, board, in_order
 from lra_bench.leaderboard.comparable import by_setting
-from lra_bench.leaderboard.results import Result, percent, results
+from lra_bench.leaderboard.results import Result, percent
 from lra_bench.records.record import Record
 
 
@@ -40,6 +40,8 @@ def _of_setting(setting: str, records: Sequence[Record], style: str) -> str:
     sentences = [
         f"{'; '.join(notes.signs(leaderboard))}.",
         notes.marking(leaderboard),
+        notes.readings_note(records),
+        notes.over_identity(leaderboard),
         notes.unofficial_note(records),
         _speed_note(records) if "steps/s" in table.columns else "",
     ]
@@ -62,13 +64,18 @@ def _row(leaderboard: Board, row: Row) -> dict[str, Any]:
     cells: dict[str, Any] = {"attention": row.attention}
     for task in leaderboard.tasks:
         result = row.results.get(task)
-        text = _marked(leaderboard, row, task, result.text()) if result else ""
+        text = _marked(leaderboard, row, task, _text(leaderboard, result)) if result else ""
         cells[_task_title(task)] = text
     for count in leaderboard.averages:
         average = row.average(count)
         text = _marked(leaderboard, row, count, average.text()) if average else ""
         cells[_average_title(count)] = text
     return {**cells, "seeds": row.seeds(), **_costs(leaderboard, row)}
+
+
+def _text(leaderboard: Board, result: Result) -> str:
+    sign = f" {notes.NO_BETTER}" if leaderboard.is_no_better(result) else ""
+    return result.text() + sign
 
 
 def _marked(leaderboard: Board, row: Row, column: str | int, text: str) -> str | Marked:
@@ -111,15 +118,18 @@ def long(groups: dict[str, list[Record]], *, with_published: bool) -> pd.DataFra
 
     Accuracies are in [0, 1].
     """
+    boards = {setting: board(records) for setting, records in groups.items()}
     rows = [
-        _figures(setting, result)
-        for setting, records in groups.items()
-        for result in results(records)
+        _figures(setting, result, leaderboard.beats_identity)
+        for setting, leaderboard in boards.items()
+        for result in sorted(leaderboard.results, key=lambda each: (each.attention, each.task))
     ]
     return pd.DataFrame(rows + (published_table.figures() if with_published else []))
 
 
-def _figures(setting: str, result: Result) -> dict[str, Any]:
+def _figures(
+    setting: str, result: Result, beats_identity: dict[tuple[str, str], bool]
+) -> dict[str, Any]:
     return {
         "setting": setting,
         "task": result.task,
@@ -127,11 +137,14 @@ def _figures(setting: str, result: Result) -> dict[str, Any]:
         "accuracy_mean": result.mean,
         "accuracy_sd": result.sd,
         "seeds": len(result.runs),
+        "at_chance": len(result.at_chance),
         "fail": result.failure(),
         "chance": result.chance,
+        "beats_identity": beats_identity.get((result.attention, result.task)),
         "parameters": result.median("parameters"),
         "parameters_vs_softmax": result.median("parameters_vs_softmax"),
         "steps_per_second": result.median("steps_per_second"),
         "official_data": result.runs[0].is_official,
         "source": "here",
+        "reading": ", ".join(notes.readings(result.runs[0])),
     }

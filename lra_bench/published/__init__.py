@@ -86,6 +86,7 @@ class Published:
         accuracy: accuracy by task, in percent, without the tasks at which the model failed.
         failed: the tasks at which the model failed.
         average: the average as printed, in percent; None if there is none.
+        brackets: of ListOps, "dropped" or "kept" as the source's code reads it, else "unknown".
     """
 
     source: str
@@ -93,6 +94,7 @@ class Published:
     accuracy: dict[str, float] = field(hash=False)
     failed: frozenset[str] = frozenset()
     average: float | None = None
+    brackets: str = "unknown"
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -146,7 +148,24 @@ def _repeats(row: Published, earlier: Published) -> bool:
 def _published(row: dict) -> Published:
     failed = frozenset(task for task in _TASKS if row[task] == "FAIL")
     average = float(row["avg"]) if row["avg"] else None
-    return Published(row["source"], row["model"], _accuracy(row), failed, average)
+    brackets = _brackets(row["source"], row["model"])
+    return Published(row["source"], row["model"], _accuracy(row), failed, average, brackets)
+
+
+def brackets() -> list[dict[str, str]]:
+    """Return what sources' code does with the brackets of ListOps, where it is known.
+
+    Each entry has "source", the start of its name, "model", which is "" for all of the source,
+    "brackets", which is "dropped" or "kept", and "evidence".
+    """
+    return _read("listops_brackets")
+
+
+def _brackets(source: str, model: str) -> str:
+    for known in brackets():
+        if source.startswith(known["source"]) and known["model"] in ("", model):
+            return known["brackets"]
+    return "unknown"
 
 
 def of(attention: str, task: str) -> list[Published]:
@@ -198,6 +217,7 @@ def _by_length(row: dict, name: str) -> dict[int, float]:
     return {thousands: float(row[f"{name}_{thousands}k"]) for thousands in (1, 2, 3, 4)}
 
 
+@cache
 def _read(name: str) -> list[dict[str, str]]:
     """Read the rows of a CSV file. pandas would add half a second to the start of every run."""
     text = (files("lra_bench") / "published" / f"{name}.csv").read_text()

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Bool
 
-from lra_bench.data.store import Provenance
+from lra_bench.data.store import COMMONEST, Provenance
 from lra_bench.errors import RunError
 from lra_bench.files.json_files import read_json, with_checksum, without_checksum, write_json
 from lra_bench.files.paths import unreadable
@@ -100,7 +100,8 @@ class Record:
         init_from: the checkpoint that it started with.
         parameters: learned numbers of the model.
         parameters_vs_softmax: the same over those of the model with softmax attention.
-        chance: share of the commonest label of the test split, in [0, 1].
+        chance: expected accuracy of a guess, in [0, 1].
+        guess: what is guessed, in words.
         best_step: the step that validated best and was tested.
         validation, test: scores at that step.
         steps: updates.
@@ -125,6 +126,7 @@ class Record:
     parameters: float | None
     parameters_vs_softmax: float | None
     chance: float
+    guess: str
     best_step: int | None
     validation: Score | None
     test: Score | None
@@ -182,14 +184,16 @@ def begin(
     chance: float,
     data: Provenance | None = None,
     environment: Environment | None = None,
+    guess: str = COMMONEST,
 ) -> Record:
     """Return the record of a run in which nothing is measured yet; it counts as failed.
 
     Args:
         settings: of the run.
-        chance: share of the commonest label of the test split, in [0, 1].
+        chance: expected accuracy of a guess, in [0, 1].
         data: where the data come from.
         environment: where the run takes place.
+        guess: what is guessed, in words.
     """
     origin = settings.init_from
     measured = ("parameters", "parameters_vs_softmax", "best_step", "validation", "test",
@@ -205,6 +209,7 @@ def begin(
         config=settings.as_dict(),
         init_from=None if origin is None else Start(**asdict(origin)),
         chance=chance,
+        guess=guess,
         steps=0,
         data=data,
         environment=environment,
@@ -250,7 +255,8 @@ def parse(value: Any, path: Path | None = None) -> Record:
         raise ValueError("not a run record")
     if value["schema"] != SCHEMA or isinstance(value["schema"], bool):
         raise ValueError(f"schema {_brief(value['schema'])}, this version reads {SCHEMA}")
-    value = {"init_from": None, **without_checksum(value)}  # older records lack both
+    # Older records lack these and the checksum.
+    value = {"init_from": None, "guess": COMMONEST, **without_checksum(value)}
     if missing := [key for key in _VALID if key not in value]:
         raise ValueError(f"incomplete: {', '.join(missing)}")
     if wrong := [*_invalid(value)]:
@@ -388,6 +394,7 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "config": _is_config,
     "init_from": or_none(_is_start),
     "chance": is_share,
+    "guess": is_text,
     "best_step": or_none(is_whole),
     "steps": is_whole,
     "validation": or_none(_is_score),

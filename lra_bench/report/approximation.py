@@ -24,6 +24,9 @@ from lra_bench.report.markup import Html, joined, table, tag
 FILE, CLAIMS, SETUP = "approximation.csv", "claims.csv", "approximation.json"
 # Columns that the files must have; those in _WORDS are text, the others are numbers.
 _COLUMNS = {"scale", "variant", "num_features", "mse", "sd", "draws"}
+# Files of older versions lack these.
+_GEOMETRIC = {"geometric_mean", "geometric_sd"}
+_OPTIONAL = {"log_standard_errors", *_GEOMETRIC}
 _CLAIM_COLUMNS = {
     "scale",
     "claim",
@@ -33,7 +36,7 @@ _CLAIM_COLUMNS = {
     "geometric_ratio",
 }
 _WORDS = {"variant", "claim", "holds"}
-_POSITIVE = {"num_features", "draws", "mse"}
+_POSITIVE = {"num_features", "draws", "mse", *_GEOMETRIC}
 # Limits of what is read and drawn.
 _MOST_BYTES, _MOST_ROWS = 2**20, 2_000
 _MOST = {"scale": 8, "variant": 30, "num_features": 30}
@@ -81,7 +84,16 @@ def read(path: Path) -> Study | None:
         return None
     claims_file = path.with_name(CLAIMS)
     claims = _frame(claims_file, _CLAIM_COLUMNS, setup) if os.path.lexists(claims_file) else None
-    return Study(path.parent, summary, claims, setup)
+    return Study(path.parent, _with_geometric(summary), claims, setup)
+
+
+def _with_geometric(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of an older version with the mean, and mean + sd over it, in their place."""
+    if set(summary.columns) >= _GEOMETRIC:
+        return summary
+    return summary.assign(
+        geometric_mean=summary["mse"], geometric_sd=1 + summary["sd"] / summary["mse"]
+    )
 
 
 def _frame(path: Path, columns: set[str], setup: dict[str, Any]) -> pd.DataFrame | None:
@@ -114,7 +126,7 @@ def _check(table: pd.DataFrame, columns: set[str]) -> None:
     kinds = {name: table[name].nunique() for name in _MOST if name in columns}
     if len(table) > _MOST_ROWS or any(kinds[name] > _MOST[name] for name in kinds):
         raise ValueError("too large for a figure")
-    for name in columns - _WORDS:
+    for name in (columns | _OPTIONAL & set(table.columns)) - _WORDS:
         if not all(map(is_number, table[name].tolist())):
             raise ValueError(f"{name}: not all numbers")
         if name in _POSITIVE and (table[name].to_numpy() <= 0).any():
@@ -150,7 +162,7 @@ def _part(study: Study, image: figure.NamedFigure, *, titled: bool) -> Html:
     scales = list(dict.fromkeys(study.summary["scale"]))
     return joined([
         tag("h3", terminal(study.folder.name)) if titled else None,
-        figure.shown(image, title, f"{title}: mean and sd over draws."),
+        figure.shown(image, title, f"{title}: geometric mean and sd over draws."),
         *(_errors(study.summary.query("scale == @scale"), scale) for scale in scales),
         None if study.claims is None else _claims(study.claims),
         _command(study),
@@ -160,14 +172,20 @@ def _part(study: Study, image: figure.NamedFigure, *, titled: bool) -> Html:
 def _errors(part: pd.DataFrame, scale: float) -> Html:
     features = sorted(set(part["num_features"]))
     cells = {
-        (row["variant"], row["num_features"]): f"{row['mse']:.2e} ± {row['sd']:.0e}"
+        (
+            row["variant"],
+            row["num_features"],
+        ): f"{row['geometric_mean']:.2e} (x{row['geometric_sd']:.2g})"
         for row in part.to_dict("records")
     }
     body = [
         [name, *(cells.get((name, m), "") for m in features)]
         for name in dict.fromkeys(part["variant"])
     ]
-    title = f"MSE of the output, entries of q and k of standard deviation {scale:g}"
+    title = (
+        f"MSE of the output, entries of q and k of standard deviation {scale:g}: geometric mean "
+        "(factor of one sd)"
+    )
     head = ["variant", *(f"m = {m:,}" for m in features)]
     return joined([tag("h4", title), table(head, body, caption=title)])
 
@@ -177,13 +195,17 @@ def _claims(claims: pd.DataFrame) -> Html:
     body = [_claim(row) for row in claims.to_dict("records")]
     head = ["claim", "sd of q, k", "m", "holds", "standard errors", "ratio of errors"]
     title = "Which errs less"
-    note = "Standard errors of the mean difference, paired over draws; geometric mean of ratios."
+    note = (
+        "Standard errors by which the mean log of the ratio exceeds 0, paired over draws; "
+        "geometric mean of ratios."
+    )
     return joined([tag("h4", title), table(head, body, caption=title), tag("p", note)])
 
 
 def _claim(row: dict[Any, Any]) -> list[str]:
     sizes = [f"{row['scale']:g}", f"{row['features_of_worse']:,}"]
-    figures = [f"{row['standard_errors']:+.1f}", f"{row['geometric_ratio']:.3g}"]
+    sigmas = row.get("log_standard_errors", row["standard_errors"])
+    figures = [f"{sigmas:+.1f}", f"{row['geometric_ratio']:.3g}"]
     return [str(row["claim"]), *sizes, "yes" if row["holds"] == "True" else "no", *figures]
 
 

@@ -26,7 +26,7 @@ def seeds(result: Result) -> Html:
     """Return a table with a row for each seed: its accuracies, or why it has none."""
     titles = ("seed", "test %", "val. %", "at step")
     head = tag("tr", *(tag("th", title, scope="col") for title in titles))
-    body = [tag("tr", *_seed(run)) for run in _by_seed(result)]
+    body = [tag("tr", *_seed(run, run.seed in result.at_chance)) for run in _by_seed(result)]
     return tag("table", tag("thead", head), tag("tbody", *body), class_="seeds")
 
 
@@ -34,12 +34,13 @@ def _by_seed(result: Result) -> list[Record]:
     return sorted(result.runs, key=lambda run: run.seed)
 
 
-def _seed(run: Record) -> list[Html]:
+def _seed(run: Record, is_at_chance: bool) -> list[Html]:
     first = tag("th", run.seed, scope="row")
     if run.status != "ok" or run.test is None or run.validation is None:
         why = f"{run.status.replace('_', ' ')}: {_short(run.error)}"
         return [first, tag("td", why, colspan=3, class_="why")]
-    values = [_percent(run.test), _percent(run.validation), f"{run.best_step:,}"]
+    note = tag("small", " at chance", class_="fail") if is_at_chance else ""
+    values = [joined([_percent(run.test), note]), _percent(run.validation), f"{run.best_step:,}"]
     return [first, *(tag("td", value) for value in values)]
 
 
@@ -56,7 +57,7 @@ def facts(result: Result) -> Html:
     """Return what else was measured, with which settings, on which data and device."""
     runs = result.runs
     return definitions({
-        "chance": f"{100 * result.chance:.1f} % (the commonest answer)",
+        "chance": f"{100 * result.chance:.1f} % ({runs[0].guess})",
         "parameters": _parameters(result),
         "steps/s": median_text(result, "steps_per_second", "{:.3g}".format),
         "peak memory": median_text(result, "peak_memory_bytes", size_text),

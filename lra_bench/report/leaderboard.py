@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lra_bench.leaderboard import notes, published_table
 from lra_bench.leaderboard.board import Row, in_order
 from lra_bench.leaderboard.results import Quantity, Result, percent_parts
-from lra_bench.registry import REFERENCE
+from lra_bench.registry import IDENTITY, REFERENCE
 from lra_bench.report import cell_details
 from lra_bench.report.inputs import RunTable
 from lra_bench.report.markup import Html, anchor, joined, scrolling, tag
@@ -102,7 +102,8 @@ def _task(run_table: RunTable, task: str) -> Column:
         if result is None:
             return TableEntry()
         card_id = run_table.card_ids[result.attention, task]
-        shown = _button(result, card_id, _mark(run_table, row, task))
+        sign = no_better(run_table, result)
+        shown = _button(result, card_id, _mark(run_table, row, task), sign)
         return TableEntry(shown, None if result.failure() else result.mean)
 
     chance = run_table.board.chance[task]
@@ -126,25 +127,33 @@ def _mark(run_table: RunTable, row: Row, column: str | int) -> str | None:
     return run_table.board.marks.get((row.attention, column))
 
 
-def _button(result: Result, card_id: str, mark: str | None) -> Html:
+def no_better(run_table: RunTable, result: Result) -> Html | str:
+    """Return the sign of a result that is no better than without attention; "" for others."""
+    if not run_table.board.is_no_better(result):
+        return ""
+    title = f"not significantly better than {IDENTITY}"
+    return joined([" ", tag("abbr", notes.NO_BETTER, title=title)])
+
+
+def _button(result: Result, card_id: str, mark: str | None, sign: Html | str) -> Html:
     """Return the accuracy as a button, and the card that hover, focus or touch opens."""
     label = f"{result.attention} on {result.task}: seeds, settings, command"
     card = tag("div", cell_details.card(result), id=card_id, popover="auto", role="dialog",
                aria_label=label, class_="card")  # fmt: skip
     look = "cell" if mark is None else f"cell {mark}"
-    button = tag("button", accuracy(result), type="button", popovertarget=card_id, class_=look,
-                 aria_haspopup="dialog")  # fmt: skip
+    button = tag("button", accuracy(result, sign), type="button", popovertarget=card_id,
+                 class_=look, aria_haspopup="dialog")  # fmt: skip
     return joined([button, card])
 
 
-def accuracy(result: Result) -> Html:
-    """Return mean and spread in percent, or why there is no accuracy."""
+def accuracy(result: Result, sign: Html | str = "") -> Html:
+    """Return mean and spread in percent, a sign, and exceptions; or why there is no accuracy."""
     failure = result.failure()
     if failure or result.mean is None:
         return joined([tag("span", "FAIL", class_="fail"), tag("small", f" {failure}")])
-    failed = f" ({result.num_failed} failed)" if result.num_failed else ""
-    note = tag("small", failed, class_="fail") if failed else ""
-    return joined([percent(result.mean, result.sd), note])
+    exceptions = result.exceptions()
+    note = tag("small", f" ({exceptions})", class_="fail") if exceptions else ""
+    return joined([percent(result.mean, result.sd), sign, note])
 
 
 def percent(mean: float, sd: float | None = None) -> Html:
@@ -179,6 +188,8 @@ def _notes(run_table: RunTable) -> str:
         *(f"{note[0].upper()}{note[1:]}." for note in notes.signs(run_table.board)),
         "A cell opens the details behind it.",
         notes.marking(run_table.board),
+        notes.readings_note(run_table.runs),
+        notes.over_identity(run_table.board),
         f"† {unofficial}" if unofficial else "",
         f"Steps/s and peak memory: geometric mean over tasks, on {devices}.",
     ]

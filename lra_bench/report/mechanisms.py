@@ -12,7 +12,7 @@ from lra_bench.registry import ATTENTIONS, Entry
 from lra_bench.report import cell_details
 from lra_bench.report.docstring import Docstring, parse
 from lra_bench.report.inputs import RunTable
-from lra_bench.report.leaderboard import accuracy
+from lra_bench.report.leaderboard import accuracy, no_better
 from lra_bench.report.markup import (
     Html,
     anchor,
@@ -107,7 +107,12 @@ def _row(run_table: RunTable, result: Result) -> Html:
     values = [
         tag("td", run_table.title, class_="words"),
         tag("td", result.attention, class_="words"),
-        tag("td", accuracy(result), data_value="" if score is None else f"{score:.6g}"),
+        tag(
+            "td",
+            accuracy(result),
+            no_better(run_table, result),
+            data_value="" if score is None else f"{score:.6g}",
+        ),
         tag("td", len(result.runs)),
         _median(result, "parameters", "{:,.0f}".format),
         _median(result, "steps_per_second", "{:.3g}".format),

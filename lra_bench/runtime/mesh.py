@@ -57,6 +57,11 @@ def sequence_shards() -> int:
     return jax.sharding.get_abstract_mesh().shape.get(SEQUENCE, 1)
 
 
+def one_device() -> bool:
+    """Return whether the program that is being traced is for one device."""
+    return jax.sharding.get_abstract_mesh().size <= 1
+
+
 def by_token(x: Float[Array, "b l e"]) -> Float[Array, "b l e"]:
     """Divide the tokens among the devices that share a sequence; the last may get fewer.
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lra_bench.data.location import locate
-from lra_bench.data.store import open_store
+from lra_bench.data.store import chance_of, open_store
 from lra_bench.records import record
 from lra_bench.records.record import Status
 from lra_bench.records.run_folder import RunFolder
@@ -25,12 +25,14 @@ def write_failure(job: Job, folder: RunFolder, data: Path, status: Status, error
         error: why the run failed.
     """
     settings = job.settings()
-    location = locate(data, make_task(job.task, settings.data), settings.data_source)
+    task = make_task(job.task, settings.data)
+    location = locate(data, task, settings.data_source)
     if not location.exists():
         return
     store = open_store(location)
-    chance, source = store.splits["test"].chance(), store.provenance()
-    result = replace(record.begin(settings, chance, source), status=status, error=error)
+    chance, source = chance_of(task, store.splits["test"]), store.provenance()
+    begun = record.begin(settings, chance.accuracy, source, guess=chance.guess)
+    result = replace(begun, status=status, error=error)
     with folder.held(settings, resume=True):
         folder.start(settings)
         record.write(folder.path, result)

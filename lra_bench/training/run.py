@@ -13,7 +13,7 @@ import numpy as np
 from lra_bench.contracts import Task
 from lra_bench.data.location import locate
 from lra_bench.data.obtain import load_data
-from lra_bench.data.store import Store
+from lra_bench.data.store import Store, chance_of
 from lra_bench.display.escape import terminal
 from lra_bench.display.progress import Display
 from lra_bench.errors import RunError, UsageError, is_disk_full, unreported
@@ -81,7 +81,7 @@ def execute(
     _check_same_data(store, processes)
     numerics.pin()  # a plug-in may have changed what results depend on
     with _held(folder, settings, devices, processes, resume=resume):
-        result = _begin(settings, folder, store, devices)
+        result = _begin(settings, task, folder, store, devices)
         run = Run(settings, task, store, folder, display, processes, result, memory_limit)
         try:
             with mended():
@@ -92,10 +92,13 @@ def execute(
         return record.parse(processes.on_first(lambda: result.write().as_dict()))
 
 
-def _begin(settings: RunSettings, folder: RunFolder, store: Store, devices: Devices) -> RunRecord:
+def _begin(
+    settings: RunSettings, task: Task, folder: RunFolder, store: Store, devices: Devices
+) -> RunRecord:
     """Return the record of a run that begins now."""
-    chance, place = store.splits["test"].chance(), environment(devices.all, settings.model.dtype)
-    begun = record.begin(settings, chance, store.provenance(), place)
+    place = environment(devices.all, settings.model.dtype)
+    chance = chance_of(task, store.splits["test"])
+    begun = record.begin(settings, chance.accuracy, store.provenance(), place, guess=chance.guess)
     train = settings.train
     examples = {name: evaluated(len(split), train) for name, split in store.splits.items()}
     return RunRecord(begun, folder.path, examples)

@@ -6,16 +6,14 @@ bits of one integer per image, because shifting and merging integers costs next 
 
 import numpy as np
 
+from lra_bench.tasks._draws import child, stream, uniform
 from lra_bench.tasks._pathfinder.growth import (
     DISTRACTORS,
     Canvases,
     Snakes,
-    child,
     first_pivots,
     grow,
     merge,
-    stream,
-    uniform,
 )
 from lra_bench.tasks._pathfinder.paddles import DEGREES, Tables, from_bits
 

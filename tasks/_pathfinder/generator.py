@@ -13,14 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from lra_bench.tasks._draws import integers, stream
 from lra_bench.tasks._pathfinder.distractors import Distractors
 from lra_bench.tasks._pathfinder.growth import (
     SCENE,
     Snakes,
     grow_targets,
-    integers,
     merge,
-    stream,
 )
 from lra_bench.tasks._pathfinder.paddles import DEGREES, Geometry, Tables, tabulate
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lra_bench.tasks._draws import child, integers, stream, uniform
 from lra_bench.tasks._pathfinder.paddles import (
     DEGREES,
     Stamps,
@@ -26,30 +27,6 @@ _DEAD_END = 255e-4
 # The most attempts at once, the most bytes of canvases, and the most attempts at one image.
 _LANES, _CANVAS_BYTES, _LANES_AN_IMAGE = 1024, 1 << 25, 64
 _FRUITLESS = 1 << 18  # at 64 x 64 and 14 paddles, the rarest setting, 1 in 1,000 succeeds
-
-
-def stream(seed: int, purpose: int, numbers: np.ndarray) -> np.ndarray:
-    """Return a key, uint64 (n,), for each image's number (n,)."""
-    root = child(np.array([seed % (1 << 64)], np.uint64), 1)
-    return child(child(root, purpose + 1), numbers + 1)
-
-
-def uniform(keys: np.ndarray, draw: int) -> np.ndarray:
-    """Return doubles in [0, 1) by key and draw, of 52 bits, so that u x < x after rounding."""
-    return (child(keys, draw + 1) >> np.uint64(12)) * 2.0**-52
-
-
-def integers(keys: np.ndarray, draw: int, below: np.ndarray | int) -> np.ndarray:
-    """Return integers from 0 to below - 1, int64, by key and draw."""
-    return (uniform(keys, draw) * below).astype(np.int64)
-
-
-def child(keys: np.ndarray, number: np.ndarray | int) -> np.ndarray:
-    """Return the `number`-th output of splitmix64 from the states `keys`, uint64."""
-    mixed = keys + np.asarray(number).astype(np.uint64) * np.array(0x9E3779B97F4A7C15, np.uint64)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
 
 
 @dataclass

@@ -140,6 +140,26 @@ class TestApproximation:
         assert not claims.loc["trigonometric: orthogonal < iid"]["holds"]
         assert len(claims) == 4, "no m has half of it here"
 
+    def test_means_are_geometric(self):
+        """One huge error turns the mean, and not the verdict."""
+        errors = {name: np.arange(1.0, 5) ** n for n, name in enumerate(approximation.VARIANTS, 1)}
+        errors |= {"positive, iid": np.ones(4)}
+        errors |= {"positive, orthogonal": np.array([0.5, 0.5, 0.5, 4.0])}
+        rows = [
+            (1.0, draw, name, 8, 8, mse)
+            for name, found in errors.items()
+            for draw, mse in enumerate(found)
+        ]
+        names = ["scale", "draw", "variant", "num_features", "feature_values", "mse"]
+        frame = pd.DataFrame(rows, columns=names)
+        summary = approximation.summarise(frame).set_index("variant").loc["positive, orthogonal"]
+        assert summary["mse"] == pytest.approx(1.375)
+        assert summary["geometric_mean"] == pytest.approx(0.5 ** (1 / 4))
+        assert summary["geometric_sd"] == pytest.approx(2 ** np.std([1, 1, 1, -2], ddof=1))
+        claim = approximation.compare(frame).set_index("claim").loc["positive: orthogonal < iid"]
+        assert claim["holds"]
+        assert claim["mse_ratio"] < 1 < claim["geometric_ratio"]
+
 
 class TestPropagation:
     def test_same_weights(self):

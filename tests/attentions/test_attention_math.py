@@ -14,6 +14,7 @@ from references import MASK, agree, float64
 from lra_bench.attentions._favor import chunks
 from lra_bench.attentions._favor.features import (
     KERNELS,
+    elu_features,
     generalized_features,
     softmax_features,
 )
@@ -37,6 +38,7 @@ def dense_kernel(phi_q, phi_k, v, mask, *, causal=False):
 def short_chunks(monkeypatch):
     """So that the test's 141 tokens are several chunks, the last of them not full."""
     monkeypatch.setattr(chunks, "_CHUNK", 48)
+    monkeypatch.setattr(chunks, "_FEW", 0)
     monkeypatch.setattr(chunks, "_CAUSAL_CHUNK", 32)
     monkeypatch.setattr(chunks, "_BLOCK", 8)
 
@@ -133,6 +135,13 @@ def test_chunks_follow_the_device(monkeypatch, platform, batch, causal, chunk):
     features = softmax_features("positive", "orthogonal", 256)
     options = {"causal": causal, "renormalize": True, "axis": None}
     assert chunks.Plan.of((batch, 32_768, 8, 64), features, drawn, **options).chunk == chunk
+
+
+@pytest.mark.parametrize(("causal", "chunk"), [(False, 1_024), (True, 128)])
+def test_chunks_of_few_features_are_longer(causal, chunk):
+    """On CPUs, where a chunk of all heads' features otherwise has 256 tokens."""
+    options = {"causal": causal, "renormalize": True, "axis": None}
+    assert chunks.Plan.of((8, 32_768, 8, 32), elu_features, None, **options).chunk == chunk
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

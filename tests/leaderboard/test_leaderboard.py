@@ -64,7 +64,36 @@ def test_at_chance_is_a_failure():
     text = table([make(accuracy=0.194), make("linear", accuracy=0.196)])
     assert row(text, "softmax")[1] == "FAIL (at chance, 19.4%)"
     assert row(text, "linear")[1] == "19.6"
-    assert "at chance: not 3 standard errors above" in text
+    assert "at chance: a seed not 3 standard errors above" in text
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "shown"),
+    [
+        ((0.825, 0.194, 0.195), "40.5 ± 36.4 (2 of 3 at chance)"),
+        ((0.40, 0.42, 0.194), "33.8 ± 12.5 (1 of 3 at chance)"),
+        ((0.190, 0.180, 0.170), "FAIL (at chance, 18.0%)"),
+        ((0.190, 0.40, None), "29.5 ± 14.8 (1 of 3 at chance, 1 failed)"),
+        ((0.190, 0.170, None), "FAIL (at chance, 18.0%; 1 failed)"),
+        ((0.195, 0.196, 0.196), "19.6 ± 0.1 (1 of 3 at chance)"),
+    ],
+)
+def test_each_seed_is_at_chance_or_not(accuracies, shown):
+    """Three standard errors above 17 % are 19.52 %; a cell fails if no seed is above."""
+    runs = [
+        make(seed=seed, status="diverged") if a is None else make(seed=seed, accuracy=a)
+        for seed, a in enumerate(accuracies)
+    ]
+    assert row(table(runs), "softmax")[1] == shown
+    (values,) = json.loads(render(parsed(runs), "json", with_published=False))
+    assert values["at_chance"] == sum(a is not None and a <= 0.1952 for a in accuracies)
+
+
+def test_chance_of_a_seed_is_by_its_own_number_of_examples():
+    small = make(seed=1, correct=right(0.196, 200))
+    assert (
+        row(table([make(accuracy=0.196), small]), "softmax")[1] == "19.8 ± 0.3 (1 of 2 at chance)"
+    )
 
 
 def test_seeds_that_failed_are_counted_and_not_averaged():
@@ -110,6 +139,38 @@ def test_records_from_before_an_option_stand_beside_new_ones(task):
     for option in ("brackets", "black"):
         old["config"]["data"].pop(option, None)
     assert list(by_setting(parsed([make(task=task), old]))) == ["mini"]
+
+
+# The options with which others read the data, and words that a table says of each.
+READINGS = [
+    ("listops", "data.brackets=dropped", "listops (brackets=dropped): read without brackets"),
+    ("image", "data.black=padding", "image (black=padding): black pixels are padding"),
+    ("pathfinder", "data.black=padding", "pathfinder (black=padding): black pixels are padding"),
+    ("text", "data.validation=paper-compat", "text (validation=paper-compat): validated on its te"),
+]
+
+
+@pytest.mark.parametrize(("task", "option", "words"), READINGS)
+def test_data_read_as_others_did_have_a_table_of_their_own_that_says_so(task, option, words):
+    runs = [make(task=task), make(task=task, overrides=[option])]
+    ours, theirs = table(runs).split("### ")[1:]
+    assert (ours.splitlines()[0], theirs.splitlines()[0]) == (
+        "preset mini",
+        f"preset mini ({option})",
+    )
+    assert "Not our own protocol" not in ours
+    assert f"Not our own protocol: {words}" in theirs
+    rows = json.loads(render(parsed(runs), "json", with_published=False))
+    assert [row["reading"] for row in rows] == ["", option.removeprefix("data.")]
+
+
+def test_a_preset_that_reads_data_as_others_did_says_so():
+    """Its options are no changes, so the title does not name them."""
+    tasks = ("listops", "text", "image", "pathfinder")
+    text = table([make(task=task, preset="nystromformer") for task in tasks])
+    assert "### preset nystromformer\n" in text
+    for _, _, words in READINGS:
+        assert words in text
 
 
 def test_options_of_the_attention_are_a_row_of_their_own():
@@ -200,33 +261,56 @@ def marked(runs):
     return {key: mark for key, mark in the_board(runs).marks.items() if isinstance(key[1], str)}
 
 
+def of(attention, *shares, **others):
+    """Return a run for each share of right answers."""
+    return [
+        make(attention, seed, correct=right(share), **others) for seed, share in enumerate(shares)
+    ]
+
+
+def thrice(attention, share, **others):
+    return of(attention, share, share, share, **others)
+
+
 def test_the_best_is_marked_if_it_is_significantly_better():
     """A lead of one example is not significant; a lead of a tenth is, and marks the second too."""
-
-    def of(attention, *shares):
-        return [make(attention, seed, correct=right(share)) for seed, share in enumerate(shares)]
-
-    best, second = of("softmax", 0.7, 0.7), of("linear", 0.6, 0.6)
+    best, second = thrice("softmax", 0.7), thrice("linear", 0.6)
     assert marked(best + second) == {("softmax", "listops"): "best"}
-    third = of("reformer", 0.5, 0.5)
+    third = thrice("reformer", 0.5)
     both = {("softmax", "listops"): "best", ("linear", "listops"): "second"}
     assert marked(best + second + third) == both
-    assert marked(of("softmax", 0.7, 0.7) + of("linear", 0.7, 0.6995)) == {}
+    assert marked(thrice("softmax", 0.7) + of("linear", 0.7, 0.7, 0.6995)) == {}
     text = table(best + second + third)
     assert row(text, "softmax")[1] == "**70.0 ± 0.0**"
     assert row(text, "linear")[1] == "<u>60.0 ± 0.0</u>"
     assert "Bold: better than every other row" in text
+    assert "with 3 seeds or more, corrected for the number of columns" in text
     assert "; underlined: the same, but for the bold one." in text
 
 
-def twice(attention, *shares):
-    return [make(attention, seed, correct=right(share)) for seed, share in enumerate(shares)]
+def test_two_seeds_mark_nothing():
+    assert marked(of("softmax", 0.7, 0.7) + of("linear", 0.5, 0.5)) == {}
+    assert marked(of("softmax", 0.7, 0.7, 0.7) + of("linear", 0.5, 0.5)) == {}
+
+
+def test_the_level_is_that_of_all_columns():
+    """A lead with p between 1 % and 5 % is marked in a table of one task, not in one of five."""
+    leads = [run for task in ORDER[:5] for run in _lead(task)]
+    assert marked(_lead("listops")) == {("softmax", "listops"): "best"}
+    assert marked(leads) == {}
+
+
+def _lead(task, behind="linear"):
+    """Return runs of two attentions, of which one leads by 4.3 points, 2.2 standard errors."""
+    return thrice("softmax", 0.643, task=task) + [
+        make(behind, seed, task=task, correct=~right(0.4)) for seed in range(3)
+    ]
 
 
 def test_a_second_is_marked_only_below_a_marked_best():
     """Two leaders that do not differ are both unmarked, however far the third is behind."""
-    leaders = twice("softmax", 0.7, 0.7) + twice("linear", 0.7, 0.6995)
-    runs = leaders + twice("reformer", 0.5, 0.5)
+    leaders = thrice("softmax", 0.7) + of("linear", 0.7, 0.7, 0.6995)
+    runs = leaders + thrice("reformer", 0.5)
     assert marked(runs) == {}
     text = table(runs)
     assert "<u>" not in text
@@ -235,7 +319,7 @@ def test_a_second_is_marked_only_below_a_marked_best():
 
 
 def test_nothing_is_called_underlined_where_nothing_is():
-    text = table(twice("softmax", 0.7, 0.7) + twice("linear", 0.5, 0.5))
+    text = table(thrice("softmax", 0.7) + thrice("linear", 0.5))
     assert "Bold: better than every other row" in text
     assert "underlined" not in text
 
@@ -244,9 +328,9 @@ def test_nothing_is_called_underlined_where_nothing_is():
 def test_a_failure_is_never_marked(style):
     """It is compared with: the best must be better than it too."""
     chance = make()["chance"]
-    failing = [twice("linear", chance, chance), twice("reformer", chance - 0.05, chance - 0.05)]
-    worst = twice("linformer", 0.01, 0.01)
-    for runs in (failing[0] + worst, [*twice("softmax", 0.7, 0.7), *failing[0], *failing[1]]):
+    failing = [thrice("linear", chance), thrice("reformer", chance - 0.05)]
+    worst = thrice("linformer", 0.01)
+    for runs in (failing[0] + worst, [*thrice("softmax", 0.7), *failing[0], *failing[1]]):
         assert "second" not in marked(runs).values()
         assert all(name == "softmax" for name, _ in marked(runs))
         text = render(parsed(runs), style, with_published=False)
@@ -255,10 +339,10 @@ def test_a_failure_is_never_marked(style):
 
 def test_the_sentence_tells_where_examples_are_not_paired():
     unpaired = [make(name, seed, accuracy) for name, accuracy in (("softmax", 0.9), ("linear", 0.3))
-                for seed in (0, 1)]  # fmt: skip
+                for seed in (0, 1, 2)]  # fmt: skip
     assert "paired over seeds and, where known, test examples" in table(unpaired)
-    assert "paired over seeds and test examples" in table(twice("softmax", 0.7, 0.7) + twice(
-        "linear", 0.5, 0.5))  # fmt: skip
+    assert "paired over seeds and test examples" in table(thrice("softmax", 0.7) + thrice(
+        "linear", 0.5))  # fmt: skip
 
 
 def test_one_seed_marks_nothing():
@@ -275,10 +359,61 @@ def test_marks_in_other_formats(style, signs):
     runs = [
         make(attention, seed, correct=right(share))
         for attention, share in (("softmax", 0.7), ("linear", 0.6), ("reformer", 0.5))
-        for seed in (0, 1)
+        for seed in (0, 1, 2)
     ]
     text = render(parsed(runs), style, with_published=False)
     assert all(sign in text for sign in signs)
+
+
+class TestNoBetterThanNoAttention:
+    """The sign (-) and the notes on it; right(share) has the same examples right."""
+
+    def test_sign(self):
+        runs = thrice("softmax", 0.7) + thrice("linear", 0.5) + thrice("reformer", 0.45)
+        runs += thrice("identity", 0.5) + thrice("linformer", 0.17)
+        text = table(runs)
+        assert "(-)" not in row(text, "softmax")[1] + row(text, "identity")[1]
+        assert row(text, "linear")[1] == "50.0 ± 0.0 (-)"
+        assert row(text, "reformer")[1] == "45.0 ± 0.0 (-)"
+        assert row(text, "linformer")[1] == "FAIL (at chance, 17.0%)"
+        assert "(-): not significantly better than identity, which mixes no tokens" in text
+        assert "corrected for the 4 comparisons of this table" in text
+
+    def test_for_programs(self):
+        runs = thrice("softmax", 0.7) + thrice("linear", 0.5) + thrice("identity", 0.5)
+        rows = json.loads(render(parsed(runs), "json", with_published=False))
+        verdicts = {each["attention"]: each["beats_identity"] for each in rows}
+        assert verdicts == {"softmax": True, "linear": False, "identity": None}
+
+    def test_one_family(self):
+        """What is better by itself is not, among as many that are not, at the level of all."""
+        listops = the_board(_lead("listops", "identity"))
+        assert listops.beats_identity == {("softmax", "listops"): True}
+        runs = [run for task in ORDER[:5] for run in _lead(task, "identity")]
+        verdicts = the_board(runs).beats_identity
+        assert set(verdicts) == {("softmax", task) for task in ORDER[:5]}
+        assert not any(verdicts.values())
+
+    def test_without_identity(self):
+        text = table(thrice("softmax", 0.7) + thrice("linear", 0.5))
+        assert "(-)" not in text
+        assert "identity has no record here." in text
+
+    def test_two_seeds_are_no_verdict(self):
+        runs = thrice("linear", 0.5) + of("identity", 0.5, 0.5)
+        text = table(runs)
+        assert "(-)" not in text
+        assert "Not compared with identity, for fewer than 3 seeds" in text
+        assert the_board(runs).beats_identity == {}
+
+    def test_identity_alone_needs_no_note(self):
+        assert "identity, which" not in table(thrice("identity", 0.5))
+
+    @pytest.mark.parametrize("style", ["latex", "html"])
+    def test_other_formats(self, style):
+        runs = thrice("linear", 0.5) + thrice("identity", 0.5)
+        text = render(parsed(runs), style, with_published=False)
+        assert re.search(r"50.0 (±|\$\\pm\$) 0.0 \(-\)", text)
 
 
 def test_markup_in_records_does_no_harm():
@@ -342,10 +477,35 @@ def test_published_rows_have_a_table_of_their_own_and_name_their_source():
     )
     assert "Performer" not in ours
     assert re.search(r"Transformer +\| +LRA paper \| +36.37", theirs)
-    assert row(theirs, "Favor-256 (redraw)")[1:] == ["xformers", "19.56"]
+    assert row(theirs, "Favor-256 (redraw)")[1:] == ["xformers", "19.56", "unknown"]
     assert re.search(r"Performer +\| +LRA paper \| +18.01", theirs)
     assert "BigBird" not in theirs
     assert "other sizes" in theirs
+
+
+def test_published_rows_say_whether_listops_was_read_without_brackets():
+    theirs = table([make()], with_published=True).split("### published")[1]
+    for model, source, brackets in (
+        ("Transformer", "LRA paper", "dropped"),
+        ("Standard", "nystromformer", "dropped"),
+        ("Self-Attention", "skyformer", "dropped"),
+        ("Standard", "xformers", "unknown"),
+    ):
+        assert re.search(rf"{model} +\| +{source} \| +[0-9.]+ \| +{brackets} \|", theirs)
+    assert "[MAX 2 9 ] as MAX 2 9, which is another task" in theirs
+    assert "brackets" not in table([make(task="image")], with_published=True)
+
+
+def test_what_is_known_of_brackets_is_of_published_rows():
+    """Each line of the file is of a row that has a figure for ListOps, and says how it is known."""
+    rows = [row for row in published.results() if "listops" in row.accuracy]
+    for known in published.brackets():
+        of = [row for row in rows if row.source.startswith(known["source"])]
+        assert known["model"] in ("", *(row.model for row in of))
+        assert {row.brackets for row in of if known["model"] in ("", row.model)} == {
+            known["brackets"]
+        }
+        assert known["evidence"]
 
 
 def test_published_kernels_are_told_apart():

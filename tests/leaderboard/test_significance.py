@@ -3,6 +3,7 @@
 import functools
 import json
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from leaderboard_cases import answered, make, parsed, right
 from scipy import stats
 
 from lra_bench.data.store import Provenance
+from lra_bench.leaderboard import behrens_fisher, holm
+from lra_bench.leaderboard.board import ORDER
 from lra_bench.leaderboard.results import Result
-from lra_bench.leaderboard.significance import Difference, difference, of_averages
+from lra_bench.leaderboard.significance import Difference, difference, of_averages, paired
 
 cached_record = functools.cache(make)
 
@@ -34,27 +37,28 @@ def test_one_seed_is_mcnemars_test():
     asymptotic = stats.chi2.sf((b - c) ** 2 / (b + c), 1)
     assert gap.p == pytest.approx(asymptotic, rel=0.05)
     assert gap.p == pytest.approx(stats.binomtest(b, b + c).pvalue, rel=0.2)
-    assert not gap.is_significant  # by one seed
+    assert not gap.is_tested  # by one seed
 
 
-def test_the_error_is_that_of_two_crossed_factors():
+def test_the_variances_are_those_of_two_crossed_factors():
     """The rest is each answer less the means of its seed and its example."""
     rng = np.random.default_rng(1)
     rates = (0.7 * rng.random(200) + 0.3 * rng.random((3, 1)) for _ in range(2))
     one, other = (rng.random((3, 200)) < rate for rate in rates)
     gaps = one.astype(float) - other
     rest = gaps - gaps.mean(0) - gaps.mean(1, keepdims=True) + gaps.mean()
-    seed, example = gaps.mean(1).var(ddof=1) / 3, gaps.mean(0).var(ddof=1) / 200
-    expected = seed + example - (rest**2).sum() / (2 * 199) / 600
-    assert expected > max(seed, example)
+    examples = gaps.mean(0).var(ddof=1) / 200 - (rest**2).sum() / (2 * 199) / 600
+    assert examples > 0
     gap = difference(result("softmax", one), result("linear", other))
-    assert gap.error == pytest.approx(np.sqrt(expected))
+    assert gap.of_seeds == pytest.approx(gaps.mean(1).var(ddof=1) / 3)
+    assert gap.of_examples == pytest.approx(examples)
+    assert gap.freedom == 2
 
 
 def test_without_examples_in_common_it_is_the_unpaired_test_of_proportions():
     records = [[make(name, accuracy=share)] for name, share in (("softmax", 0.5), ("linear", 0.4))]
     gap = difference(*(Result("x", "listops", tuple(parsed(runs))) for runs in records))
-    assert gap.error == pytest.approx(np.sqrt((0.5 * 0.5 + 0.4 * 0.6) / 2000))
+    assert gap.of_examples == pytest.approx((0.5 * 0.5 + 0.4 * 0.6) / 2000)
     assert gap.discordant is None
 
 
@@ -97,7 +101,7 @@ def test_the_interval_covers_what_it_should(seeds, spread):
     held = 0
     for _ in range(draws):
         one, other = answers(rng, seeds, 300, gap, spread)
-        low, high = difference(result("softmax", one), result("linear", other)).interval
+        low, high = paired(one.astype(np.int8) - other).interval
         held += low <= truth <= high
     assert 0.93 <= held / draws <= 0.998
 
@@ -107,16 +111,57 @@ def test_equal_attentions_are_seldom_called_different():
     called = 0
     for _ in range(draws):
         one, other = answers(rng, 3, 300, 0.0, 0.1)
-        called += difference(result("softmax", one), result("linear", other)).is_significant
-    assert called / draws <= 0.07
+        called += paired(one.astype(np.int8) - other).p < 0.05
+    assert called / draws <= 0.05
 
 
-def test_the_error_of_an_average():
-    parts = [Difference(0.1, 0.03, 10.0, 3, 100), Difference(0.2, 0.04, 10.0, 2, 200)]
+def test_the_variances_of_an_average():
+    parts = [Difference(0.1, 9e-4, 2, 4e-4, 3, 100), Difference(0.2, 9e-4, 4, 8e-4, 5, 200)]
     average = of_averages(parts)
-    assert (average.value, average.seeds, average.examples) == (pytest.approx(0.15), 2, 300)
-    assert average.error == pytest.approx(0.025)
-    assert 10 < average.freedom < 20
+    assert (average.value, average.seeds, average.examples) == (pytest.approx(0.15), 3, 300)
+    assert average.of_seeds == pytest.approx(4.5e-4)
+    assert average.of_examples == pytest.approx(3e-4)
+    assert average.freedom == pytest.approx(4 / (1 / 2 + 1 / 4))
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 4.5, 9, 60])
+def test_without_a_known_part_the_p_value_is_students(freedom):
+    means = np.array([0.0, 0.1, 1.0, 3.0, 8.0])
+    expected = 2 * stats.t.sf(means, freedom)
+    assert behrens_fisher.p_value(2 * means, 4.0, freedom, 0.0) == pytest.approx(expected, 1e-4)
+
+
+def test_without_an_estimated_part_the_p_value_is_normal():
+    expected = 2 * stats.norm.sf([0.0, 1.0, 4.0])
+    assert behrens_fisher.p_value(np.array([0, 2, 8]), 0.0, 2, 4.0) == pytest.approx(expected)
+
+
+def test_the_p_value_is_that_of_the_sum_of_both_parts():
+    rng = np.random.default_rng(0)
+    drawn = np.abs(0.5 * rng.standard_t(2, 400_000) + 0.7 * rng.standard_normal(400_000))
+    p = behrens_fisher.p_value(np.array([1.0, 2.0]), 0.25, 2, 0.49)
+    assert p == pytest.approx([(drawn > 1).mean(), (drawn > 2).mean()], rel=0.02)
+
+
+@pytest.mark.parametrize("variances", [(0.04, 2, 0.01), (0.0, 1, 0.01), (0.04, 4, 0.0)])
+def test_the_interval_ends_where_the_p_value_is_5_percent(variances):
+    half = behrens_fisher.half_width(*variances, 0.05)
+    assert behrens_fisher.p_value(half, *variances) == pytest.approx(0.05)
+
+
+def test_holms_method():
+    assert holm.adjusted([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert holm.adjusted([0.9, 0.8]) == [1, 1]
+    assert holm.adjusted([]) == []
+
+
+def test_chains():
+    """The second of a chain is tested only after the first; what is done frees its share."""
+    assert holm.rejected([[0.02], [0.03]], 0.05) == [1, 1]
+    assert holm.rejected([[0.03], [0.03]], 0.05) == [0, 0]
+    assert holm.rejected([[0.02, 0.03], [0.03]], 0.05) == [1, 0]
+    assert holm.rejected([[0.02, 0.02], [0.03]], 0.05) == [2, 1]
+    assert holm.rejected([[0.2, 0.0], []], 0.05) == [0, 0]
 
 
 @pytest.fixture
@@ -124,7 +169,7 @@ def folders(tmp_path):
     """Write records of two attentions in one folder, and of one of them in another."""
     for folder, names in (("one", ("softmax", "linear")), ("other", ("softmax",))):
         for name in names:
-            for seed in (0, 1):
+            for seed in range(3):
                 share = 0.7 if (folder, name) == ("one", "softmax") else 0.6
                 run_folder = tmp_path / folder / f"{name}{seed}"
                 run_folder.mkdir(parents=True)
@@ -144,7 +189,9 @@ def test_compare_two_attentions(cli, folders):
     assert "softmax minus linear, preset mini" in out
     cells = cells_of(out, "listops")
     assert cells[:4] == ["listops", "70.0", "60.0", "+10.0"]
-    assert cells[5:] == ["< 0.001", "2", "10.0", "0.0", "yes"]
+    assert cells[5:] == ["< 0.001", "3", "10.0", "0.0", "yes"]
+    assert "p (Holm)" in out
+    assert "Significant: p below 5 %, with 3 seeds or more" in out
 
 
 def test_compare_two_folders(cli, folders):
@@ -154,6 +201,34 @@ def test_compare_two_folders(cli, folders):
     (row,) = json.loads(out)
     assert row["difference"] == pytest.approx(0.1)
     assert row["significant"] is True
+    assert row["p_holm"] == row["p"]
+
+
+def test_comparisons_are_corrected_for_their_number(cli, tmp_path):
+    """Five tasks and their average: the least p-value counts six times."""
+    for task, seed in product(ORDER[:5], range(3)):
+        for name, correct in (("softmax", right(0.643)), ("linear", ~right(0.4))):
+            folder = tmp_path / f"{name}{seed}{task}"
+            folder.mkdir()
+            run = make(name, seed, task=task, correct=correct)
+            (folder / "record.json").write_text(json.dumps(run))
+    call = ("table", str(tmp_path), "--compare", "softmax", "linear")
+    rows = json.loads(cli(*call, "--format", "json")[1])
+    assert [row["p_holm"] for row in rows] == holm.adjusted([row["p"] for row in rows])
+    assert 0.01 < rows[0]["p"] < 0.05 < rows[0]["p_holm"]
+    assert [row["significant"] for row in rows] == [False] * 5 + [True]
+    assert "corrected for 6 comparisons by Holm's method" in cli(*call)[1]
+
+
+@pytest.mark.parametrize(("seeds", "says"), [(1, "one seed"), (2, "2 seeds")])
+def test_fewer_than_three_seeds_have_no_verdict(cli, folders, seeds, says):
+    for path in folders.glob("one/*/record.json"):
+        if int(path.parent.name[-1]) >= seeds:
+            path.unlink()
+    out = cli("table", str(folders / "one"), "--compare", "softmax", "linear")[1]
+    cells = cells_of(out, "listops")
+    assert (cells[5], cells[-1]) == ("", says)
+    assert "No verdict: it takes 3 seeds or more." in out
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import itertools
 import shutil
 
+import pandas as pd
 import pytest
 import report_cases as cases
 
@@ -163,6 +164,18 @@ class TestApproximation:
         (folder / approximation.CLAIMS).unlink()
         study = approximation.read(folder / approximation.FILE)
         assert (study.facts, study.claims) == ("2 draws", None)
+        assert len(approximation.section([study])[1]) == 1
+
+    def test_files_of_older_versions_have_no_geometric_means(self, folder):
+        (folder / approximation.SETUP).unlink()
+        file = folder / approximation.FILE
+        table = pd.read_csv(file)
+        assert set(approximation.read(file).summary["geometric_mean"]) == set(
+            table["geometric_mean"]
+        )
+        table.drop(columns=["geometric_mean", "geometric_sd"]).to_csv(file, index=False)
+        study = approximation.read(file)
+        assert set(study.summary["geometric_mean"]) == set(table["mse"])
         assert len(approximation.section([study])[1]) == 1
 
     def test_other_files_are_named_and_left_out(self, folder, capsys):

@@ -166,11 +166,29 @@ class TestBoard:
         assert others["steps/s / softmax's"].of(rows["linformer"]).value == pytest.approx(3)
         assert "(!)" in others["parameters / softmax's"].of(rows["linformer"]).shown
 
+    def test_seeds_at_chance_and_results_no_better_than_without_attention(self):
+        runs = [
+            cases.run("image", seed=seed, accuracy=a) for seed, a in enumerate((0.105, 0.4, 0.5))
+        ]
+        runs += [cases.run("image", "identity", seed, accuracy=0.3) for seed in range(3)]
+        table = run_table(runs)
+        image = leaderboard.columns(table)[0]
+        shown = {row.attention: image.of(row).shown for row in table.board.rows}
+        assert "33.5<small> ± 20.5</small> <abbr" in shown["softmax"]
+        assert ">(-)</abbr>" in shown["softmax"]
+        assert "(1 of 3 at chance)</small>" in shown["softmax"]
+        assert '10.50<small class="fail"> at chance</small>' in shown["softmax"]
+        assert "(-)" not in shown["identity"]
+        assert "(-): not significantly better than identity" in leaderboard.section(
+            [table], with_published=False
+        )
+        assert ">(-)</abbr>" in mechanisms.section(["softmax"], [table])
+
     def test_notes_explain_the_signs_that_are_shown(self):
         runs = [cases.run(attention="linformer"), cases.run("image", accuracy=0.105)]
         text = leaderboard.section([run_table(runs)], with_published=False)
         assert "(!): over 10 % more parameters than softmax." in text
-        assert "At chance: not 3 standard errors" in text
+        assert "At chance: a seed not 3 standard errors" in text
         assert "not the published data" not in text
         text = leaderboard.section(
             [run_table([cases.run("text", accuracy=0.6)])], with_published=False

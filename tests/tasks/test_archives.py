@@ -77,6 +77,25 @@ class TestText:
         assert len(data["train"][1]) == 200
         np.testing.assert_array_equal(data["validation"][0], data["test"][0])
 
+    def test_the_first_thousand_bytes_are_read_as_others_read_them(self, tmp_path):
+        """As LRA/datasets/text.py of Nystromformer: all of train, test twice, byte + 1, padded."""
+        archive = tmp_path / "aclImdb_v1.tar.gz"
+        long = ("aclImdb/test/pos/99_8.txt", bytes(range(32, 256)) * 9)
+        layouts.imdb(archive, train=20, test=10, extra=[long])
+        task = Text(max_length=1_000, validation="paper-compat")
+        data = collect(task, archive, tmp_path)
+        expected = {"train": set(), "test": set()}
+        reviews = _archive.Expected("(train|test)/(neg|pos)/.*", "reviews", 10_000)
+        for name, content in _archive.members(archive, reviews, ""):
+            split, label, _ = name.split("/")
+            ids = [byte + 1 for byte in content[:1_000]]
+            expected[split].add((*ids, *[0] * (1_000 - len(ids)), int(label == "pos")))
+        expected["validation"] = expected["test"]
+        for split, (tokens, labels) in data.items():
+            rows = [(*ids, label) for ids, label in zip(tokens.tolist(), labels, strict=True)]
+            assert set(rows) == expected[split]
+            assert len(rows) == (40 if split == "train" else 21)
+
     def test_fewer_examples_are_some_of_all(self, archives, text, tmp_path):
         data = collect(Text(train_size=30, test_size=7), archives, tmp_path)
         assert [len(labels) for _, labels in data.values()] == [30, 20, 7]
