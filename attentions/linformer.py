@@ -15,6 +15,7 @@ from lra_bench.attentions._common import (
     token_major,
     without_padding,
 )
+from lra_bench.attentions._state import Options, keys_and_values
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
@@ -22,7 +23,12 @@ _PROJECTED = 256
 Sharing = Literal["headwise", "key-value", "layerwise", "layerwise-by-head", "none"]
 
 
-@register_attention("linformer", family="low-rank")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the projected keys and values."""
+    return keys_and_values(dims, options["num_projected"])
+
+
+@register_attention("linformer", family="low-rank", state=_state)
 class Linformer(nnx.Module):
     """Compute softmax(Q (E K)^T / sqrt(d)) (F V), Eq. (7) of Wang et al.
 

@@ -15,11 +15,12 @@ from lra_bench.attentions._common import (
     token_major,
     without_padding,
 )
+from lra_bench.attentions._state import all_pairs
 from lra_bench.contracts import Range
 from lra_bench.registry import register_attention
 
 
-@register_attention("softmax", exact=True, equivariant=True)
+@register_attention("softmax", exact=True, equivariant=True, state=all_pairs)
 def softmax(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],

@@ -212,8 +212,14 @@ def _attention_section(entry: Entry[Any]) -> str:
     parts = [f"### {entry.name}", *about, plain(docstring.cost), _promises(entry)]
     if entry.options():
         parts.append(table(_option_rows(entry, docstring.options)))
-    parts += [_published(entry.name), _references(docstring)]
+    parts += [_state(entry), _published(entry.name), _references(docstring)]
     return "\n\n".join(filter(None, parts))
+
+
+def _state(entry: Entry[Any]) -> str:
+    """Return what a mechanism keeps of a sequence, in the words of the function that counts it."""
+    says = (inspect.getdoc(entry.traits.state) or "").removeprefix("Return ")
+    return f"State: {joined(says)}" if says else ""
 
 
 def _promises(entry: Entry[Any]) -> str:

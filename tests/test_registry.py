@@ -45,7 +45,7 @@ def test_all_are_there():
         "softmax-chunked", "softmax-fused", "sparse", "synthesizer",
     ]  # fmt: skip
     assert TASKS.names() == [
-        "image", "listops", "pathfinder", "pathx", "recall", "retrieval", "text",
+        "image", "listops", "pathfinder", "pathx", "recall", "retrieval", "span", "text",
     ]  # fmt: skip
 
 
