@@ -7,7 +7,7 @@ perceptron above it can relate them; see `Span`.
 from dataclasses import asdict
 from typing import Any
 
-from lra_bench.configs.base import one_gpu, quick, tiny
+from lra_bench.configs.base import one_gpu, quick, short, tiny
 from lra_bench.tasks.span import Span
 
 
@@ -27,6 +27,7 @@ def mini() -> Any:
     config.data.update(train_size=8_000, validation_size=1_000, test_size=1_000)
     config.model.update(emb_dim=32, ffn_dim=32, pooling="cls")
     config.train.update(num_steps=800, batch_size=128, learning_rate=5e-3)
+    config.attention = short(8)
     return config
 
 
