@@ -283,7 +283,7 @@ def _task_section(entry: Entry[Any]) -> str:
         f"### {entry.name}",
         *map(plain, docstring.about),
         "\n".join(_task_facts(entry.target())),
-        table(_preset_row(entry, name) for name in PRESETS if name in presets(entry.name)),
+        table(_preset_row(entry, name) for name in presets(entry.name)),
         f"Options, with their defaults, for `--set data.NAME=VALUE`: {_data_options(entry)}.",
         _references(docstring),
     ]

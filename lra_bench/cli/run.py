@@ -239,6 +239,6 @@ def _results(record: "Record", test: "Score", validation: "Score") -> Iterator[t
     for index, row in enumerate(rows):
         yield "" if index else "published", f"{row.accuracy[record.task]:.1f} % {row.source}"
     if rows:
-        yield "", "(full-size settings; compare with presets small and paper)"
+        yield "", "(compare with presets nystromformer, skyformer and lra)"
     if record.steps_per_second:
         yield "speed", f"{record.steps_per_second:.2f} steps/s"
