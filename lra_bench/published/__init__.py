@@ -73,7 +73,9 @@ _NAMES = {
 _TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
 # The kernel of each source's "Performer", where its code tells. Nystromformer and Skyformer choose
 # a ReLU kernel, but not the option without which performer-pytorch ignores that choice.
-_KERNEL = dict.fromkeys(("nystromformer", "skyformer", "xformers"), "performer-softmax")
+_KERNEL: dict[str, str] = dict.fromkeys(
+    ("nystromformer", "skyformer", "xformers"), "performer-softmax"
+)
 # The presets that follow the code of a source.
 _PRESETS = {"LRA paper": "lra", "nystromformer": "nystromformer", "skyformer": "skyformer"}
 
