@@ -165,6 +165,7 @@ def test_logits_of_nystromformer_and_skyformer(preset, name, attention):
         first = weights["encoder.blocks.0.attention.attend.key_projection"]
         second = weights.get("encoder.blocks.1.attention.attend.key_projection", first)
         assert (second is first) == (preset == "nystromformer")
+        assert len(first) == model.num_heads
         attends = [published_models.linformer_attention(e.swapaxes(1, 2)) for e in (first, second)]
     length = max(tokens.shape[-1], model.padded_length)
     same(ours, published_models.nystromformer(weights, tokens, length=length, attends=attends))
