@@ -19,6 +19,8 @@ from lra_bench.registry import family_of
 _SIZE = (7.5, 7.5)  # of a panel, in inches
 _RADIUS = 3.0  # of a marker, in points
 _NAMES = 7.0  # size of the names, in points
+# Entries of the legend that have room below a panel.
+_ENTRIES = 5
 Styles = Mapping[str, Mapping[str, Any]]
 
 
@@ -40,7 +42,8 @@ def draw(panels: Sequence[Panel]) -> Figure:
         _panel(axes, panel, styles)
     if have_family_colours(families):
         handles = _families(families, styles)
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9)
+        columns = min(len(handles), _ENTRIES * len(panels))
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=9)
     # Names are placed where the axes are when the figure is written.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
