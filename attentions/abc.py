@@ -15,6 +15,7 @@ from lra_bench.attentions._common import (
     token_major,
     without_padding,
 )
+from lra_bench.attentions._state import Options
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
@@ -22,7 +23,12 @@ from lra_bench.registry import register_attention
 _CHUNK = 128
 
 
-@register_attention("abc", equivariant=True, family="low-rank")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the slots of keys and of values; there may be more of them than tokens."""
+    return 2 * dims.inner * options["num_slots"]
+
+
+@register_attention("abc", equivariant=True, family="low-rank", state=_state)
 class Abc(nnx.Module):
     """Compute softmax(Q K~^T / sqrt(d)) V~ with a memory of n slots, ABC_MLP of Peng et al.
 

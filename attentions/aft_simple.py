@@ -6,10 +6,18 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._common import MASKED, wide_dtype, without_padding
+from lra_bench.attentions._state import Options
+from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 
-@register_attention("aft-simple", equivariant=True, family="kernel")
+def _state(dims: Dims, options: Options) -> int:
+    """Return one average of the values."""
+    del options
+    return dims.inner
+
+
+@register_attention("aft-simple", equivariant=True, family="kernel", state=_state)
 def aft_simple(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],

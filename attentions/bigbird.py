@@ -16,6 +16,7 @@ from lra_bench.attentions._blocks import (
 )
 from lra_bench.attentions._common import check_count, wide, without_padding
 from lra_bench.attentions._partial_softmax import PartialSoftmax
+from lra_bench.attentions._state import Options, blocks_around, keys_and_values
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
@@ -23,7 +24,13 @@ from lra_bench.registry import register_attention
 _NONE = 2**30
 
 
-@register_attention("bigbird", family="fixed-pattern")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the keys and values of the blocks that a query sees."""
+    blocks = blocks_around(options) + options["num_global_blocks"] + options["num_random_blocks"]
+    return keys_and_values(dims, blocks * options["block_size"])
+
+
+@register_attention("bigbird", family="fixed-pattern", state=_state)
 class BigBird(nnx.Module):
     """Compute softmax(Q K_N^T / sqrt(d)) V_N with N of window, global and random blocks: Eq. (AT).
 

@@ -7,11 +7,18 @@ from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._common import wide
 from lra_bench.attentions._favor import Features, kernel_attention
+from lra_bench.attentions._state import Options, kernel_sums
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 
-@register_attention("cosformer", family="kernel")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the sums over keys, of 2 d features."""
+    del options
+    return kernel_sums(dims, 2 * dims.head_dim)
+
+
+@register_attention("cosformer", family="kernel", state=_state)
 class Cosformer(nnx.Module):
     """Compute attention with weights relu(q_i)^T relu(k_j) cos(pi (i - j) / (2 M)), normalised.
 

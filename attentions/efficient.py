@@ -12,10 +12,18 @@ from lra_bench.attentions._common import (
     wide,
     without_padding,
 )
+from lra_bench.attentions._state import Options, kernel_sums
+from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 
-@register_attention("efficient", equivariant=True, family="kernel")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the averages of the values, one for each of d features."""
+    del options
+    return kernel_sums(dims, dims.head_dim, normaliser=False)
+
+
+@register_attention("efficient", equivariant=True, family="kernel", state=_state)
 def efficient(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],

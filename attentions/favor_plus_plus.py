@@ -15,11 +15,18 @@ from lra_bench.attentions._favor.optimal import (
     optimal_square,
 )
 from lra_bench.attentions._favor.projections import PROJECTIONS
+from lra_bench.attentions._state import Options, kernel_sums
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
 
-@register_attention("favor-plus-plus", equivariant=True, family="kernel")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the sums over keys, and s of each head unless it is given."""
+    known = options["assumed_size"] is not None or options["causal"]
+    return kernel_sums(dims, options["num_features"]) + (0 if known else dims.num_heads)
+
+
+@register_attention("favor-plus-plus", equivariant=True, family="kernel", state=_state)
 class FavorPlusPlus(nnx.Module):
     """Approximate softmax attention by optimal positive random features (FAVOR++).
 

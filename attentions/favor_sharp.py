@@ -19,13 +19,20 @@ from lra_bench.attentions._favor.optimal import (
     optimal_square,
 )
 from lra_bench.attentions._favor.projections import PROJECTIONS
+from lra_bench.attentions._state import Options, kernel_sums
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 _BALANCES = {"asymmetric": balance, "simplified": balance_axes}
 
 
-@register_attention("favor-sharp", equivariant=True, family="kernel")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the sums over keys, and each head's parameters of the queries' features."""
+    size = dims.head_dim if options["estimator"] == "simplified" else dims.head_dim**2
+    return kernel_sums(dims, options["num_features"]) + dims.num_heads * size
+
+
+@register_attention("favor-sharp", equivariant=True, family="kernel", state=_state)
 class FavorSharp(nnx.Module):
     """Approximate softmax attention by dense-exponential random features (FAVOR#).
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from lra_bench.attentions._common import wide
 from lra_bench.attentions._convolution import points_of
 from lra_bench.attentions._sequence import Order, ordered, real_first, reordered
+from lra_bench.attentions._state import Options
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
@@ -17,7 +18,13 @@ _HALF = 1_024  # a factor of products that would not fit 32 bits at once
 _LONGEST = _HALF**2
 
 
-@register_attention("fnet", mixer=True, family="convolution")
+def _state(dims: Dims, options: Options) -> int:
+    """Return all tokens: each output is a sum over them."""
+    del options
+    return dims.max_len * dims.emb_dim
+
+
+@register_attention("fnet", mixer=True, family="convolution", state=_state)
 class FNet(nnx.Module):
     """Compute the real part of the discrete Fourier transform over tokens and features.
 

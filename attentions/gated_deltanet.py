@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 from lra_bench.attentions._common import check_count, summed
 from lra_bench.attentions._gated_sums import in_chunks, out_of_chunks, ratios
 from lra_bench.attentions._sequence import both_ways, ordered, real_first, reordered, two_ways
+from lra_bench.attentions._state import Options, directions
 from lra_bench.contracts import Dims, Range, Rule
 from lra_bench.layers import Dense
 from lra_bench.registry import register_attention
@@ -23,7 +24,13 @@ _UNIT_EPSILON, _NORM_EPSILON = 1e-6, 1e-5
 _NO_DECAY = Rule(decay=False)
 
 
-@register_attention("gated-deltanet", mixer=True, family="recurrent")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the states S, and the tokens that the short convolutions read."""
+    convolved = 3 * dims.inner * max(options["conv_size"] - 1, 0)
+    return directions(options) * (dims.inner * dims.head_dim + convolved)
+
+
+@register_attention("gated-deltanet", mixer=True, family="recurrent", state=_state)
 class GatedDeltaNet(nnx.Module):
     """Compute o_t = S_t q_t with S_t = S_(t-1) a_t (I - b_t k_t k_t^T) + b_t v_t k_t^T, Eq. (10).
 

@@ -17,13 +17,23 @@ from lra_bench.attentions._common import (
     without_padding,
 )
 from lra_bench.attentions._partial_softmax import PartialSoftmax, both, weighted_by
+from lra_bench.attentions._state import Options, keys_and_values
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 _BLOCK = 16
 
 
-@register_attention("h-transformer", family="fixed-pattern")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the keys and values that a query sees at all levels; at coarse ones 3 c / 2."""
+    block, coarse = options["block_size"], 0
+    blocks = -(-dims.max_len // block)
+    while blocks > 2:
+        blocks, coarse = -(-blocks // 2), coarse + 1
+    return keys_and_values(dims, 3 * block + coarse * 3 * block // 2)
+
+
+@register_attention("h-transformer", family="fixed-pattern", state=_state)
 class HTransformer(nnx.Module):
     """Compute softmax(Q K^T / sqrt(d)) V, with far blocks of the matrix at lower resolution.
 

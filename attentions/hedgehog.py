@@ -17,6 +17,7 @@ from lra_bench.attentions._common import (
     without_padding,
 )
 from lra_bench.attentions._favor import Features, kernel_attention
+from lra_bench.attentions._state import Options, kernel_sums
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
@@ -25,7 +26,13 @@ _LEAST = 1e-12
 _CHUNK = 128
 
 
-@register_attention("hedgehog", equivariant=True, family="kernel")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the sums over keys, of 2 d features."""
+    del options
+    return kernel_sums(dims, 2 * dims.head_dim)
+
+
+@register_attention("hedgehog", equivariant=True, family="kernel", state=_state)
 class Hedgehog(nnx.Module):
     """Compute kernel attention with phi(x) = (softmax(W x), softmax(-W x)).
 

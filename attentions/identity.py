@@ -3,10 +3,11 @@
 from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._common import without_padding
+from lra_bench.attentions._state import nothing
 from lra_bench.registry import register_attention
 
 
-@register_attention("identity", equivariant=True)
+@register_attention("identity", equivariant=True, state=nothing)
 def identity(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],

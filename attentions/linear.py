@@ -4,10 +4,18 @@ from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._favor import kernel_attention
 from lra_bench.attentions._favor.features import elu_features
+from lra_bench.attentions._state import Options, kernel_sums
+from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 
-@register_attention("linear", equivariant=True, family="kernel")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the sums over keys, of d features."""
+    del options
+    return kernel_sums(dims, dims.head_dim)
+
+
+@register_attention("linear", equivariant=True, family="kernel", state=_state)
 def linear(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],

@@ -15,14 +15,22 @@ from lra_bench.attentions._common import (
     token_major,
     without_padding,
 )
+from lra_bench.attentions._state import Options, keys_and_values
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
 _PROJECTED = 256
-Sharing = Literal["headwise", "key-value", "layerwise", "layerwise-by-head", "none"]
+Sharing = Literal[
+    "headwise", "key-value", "layerwise", "layerwise-by-head", "key-value-by-head", "none"
+]
 
 
-@register_attention("linformer", family="low-rank")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the projected keys and values."""
+    return keys_and_values(dims, options["num_projected"])
+
+
+@register_attention("linformer", family="low-rank", state=_state)
 class Linformer(nnx.Module):
     """Compute softmax(Q (E K)^T / sqrt(d)) (F V), Eq. (7) of Wang et al.
 
@@ -39,9 +47,12 @@ class Linformer(nnx.Module):
             F = E; "layerwise": all layers share E too, and F = E; "none": each head has its own E
             and F, as in Eq. (7). Section 4 of the paper describes the first three; sharing hardly
             changes the perplexity there. "layerwise-by-head", as in Nystromformer's code: each
-            head has its own E for all layers, and F = E.
+            head has its own E for all layers, and F = E; "key-value-by-head", as in Skyformer's:
+            each head of each layer has its own E, and F = E.
         deviation: standard deviation of the elements of E and F when they are drawn; k^-1/2 if it
             is 0.
+        learned: whether E and F are trained. In Skyformer's code E stays as it was drawn, because
+            it is no parameter of the model.
         rngs: draws E and F from a normal distribution.
 
     Raises:
@@ -59,19 +70,20 @@ class Linformer(nnx.Module):
         num_projected: int = _PROJECTED,
         sharing: Sharing = "headwise",
         deviation: Annotated[float, Range(1e-6, 100, or_zero=True)] = 0.0,
+        learned: bool = True,
         rngs: nnx.Rngs,
     ) -> None:
         self.max_len, self.sharing = dims.max_len, sharing
         length = count_of_tokens("num_projected", num_projected, _PROJECTED, dims.max_len)
-        heads = dims.num_heads if sharing in ("none", "layerwise-by-head") else 1
+        heads = dims.num_heads if sharing == "none" or sharing.endswith("by-head") else 1
         init = nnx.initializers.normal(deviation or length**-0.5)
-        shape = (heads, dims.max_len, length)
-        self.key_projection = nnx.Param(init(rngs.params(), shape, jnp.float32))
-        self.value_projection = (
-            nnx.Param(init(rngs.params(), shape, jnp.float32))
-            if sharing in ("headwise", "none")
-            else None
-        )
+        kind: type[nnx.Variable] = nnx.Param if learned else nnx.Variable
+
+        def drawn() -> nnx.Variable:
+            return kind(init(rngs.params(), (heads, dims.max_len, length), jnp.float32))
+
+        self.key_projection = drawn()
+        self.value_projection = drawn() if sharing in ("headwise", "none") else None
 
     def share_with(self, first: "Linformer") -> None:
         """Take E from the first layer, if all layers share it."""

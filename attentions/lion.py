@@ -12,12 +12,19 @@ from lra_bench.attentions._favor import kernel_attention
 from lra_bench.attentions._favor.features import elu_features
 from lra_bench.attentions._gated_sums import gated_sums
 from lra_bench.attentions._sequence import both_ways, ordered, real_first, reordered, two_ways
+from lra_bench.attentions._state import Options, directions, kernel_sums
 from lra_bench.contracts import Dims, Rule
 from lra_bench.layers import Dense
 from lra_bench.registry import register_attention
 
 
-@register_attention("lion", mixer=True, family="kernel")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the sums over keys, in each direction unless there is no decay."""
+    ways = 1 if options["decay"] == "none" else directions(options)
+    return ways * kernel_sums(dims, dims.head_dim)
+
+
+@register_attention("lion", mixer=True, family="kernel", state=_state)
 class Lion(nnx.Module):
     """Compute Y = scale(phi(Q) phi(K)^T * M) V, where scale divides rows by their sums.
 

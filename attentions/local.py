@@ -6,11 +6,18 @@ from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._blocks import Blocks
 from lra_bench.attentions._common import check_count, without_padding
-from lra_bench.contracts import Range
+from lra_bench.attentions._state import Options, blocks_around, keys_and_values
+from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
 
-@register_attention("local", family="fixed-pattern")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the keys and values of a query's window."""
+    tokens = blocks_around(options) * options["block_size"]
+    return keys_and_values(dims, tokens)
+
+
+@register_attention("local", family="fixed-pattern", state=_state)
 def local(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],

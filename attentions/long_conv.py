@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 from lra_bench.attentions._common import check_count, check_not_negative
 from lra_bench.attentions._convolution import convolution
 from lra_bench.attentions._sequence import ordered, real_first, reordered
+from lra_bench.attentions._state import Options
 from lra_bench.contracts import Dims, Range, Rule
 from lra_bench.layers import Dense, gelu
 from lra_bench.registry import register_attention
@@ -19,7 +20,13 @@ _SQUASH, _WINDOW, _DROPOUT, _SCALE = 0.003, 7, 0.2, 64
 _RATE = 0.1  # of the learning rate: 0.001 beside 0.01 in most configurations of the papers
 
 
-@register_attention("long-conv", mixer=True, family="convolution")
+def _state(dims: Dims, options: Options) -> int:
+    """Return all tokens: the kernel is as long as the sequence."""
+    del options
+    return dims.max_len * dims.emb_dim
+
+
+@register_attention("long-conv", mixer=True, family="convolution", state=_state)
 class LongConv(nnx.Module):
     """Compute GLU(W GELU(K * x + D x)), a convolution over all tokens with learned kernels K.
 

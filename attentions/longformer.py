@@ -15,11 +15,19 @@ from lra_bench.attentions._blocks import (
 from lra_bench.attentions._common import check_count, wide, without_padding
 from lra_bench.attentions._partial_softmax import PartialSoftmax
 from lra_bench.attentions._sequence import position_of_real
-from lra_bench.contracts import Range
+from lra_bench.attentions._state import Options, keys_and_values
+from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
 
-@register_attention("longformer", family="fixed-pattern")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the keys and values of a query's window, and of the global tokens."""
+    sides = 1 if options["causal"] else 2
+    tokens = sides * options["window"] + 1 + options["num_global"]
+    return keys_and_values(dims, tokens)
+
+
+@register_attention("longformer", family="fixed-pattern", state=_state)
 def longformer(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],

@@ -14,11 +14,17 @@ from lra_bench.attentions._common import (
     token_major,
     without_padding,
 )
+from lra_bench.attentions._state import Options
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 
-@register_attention("luna", equivariant=True, family="low-rank")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the packed keys and values; there may be more of them than tokens."""
+    return 2 * dims.inner * options["num_packed"]
+
+
+@register_attention("luna", equivariant=True, family="low-rank", state=_state)
 class Luna(nnx.Module):
     """Compute softmax(Q (A K)^T / sqrt(d)) (A V) with A = softmax(P K^T / sqrt(d)).
 

@@ -18,6 +18,7 @@ from lra_bench.attentions._common import (
 )
 from lra_bench.attentions._convolution import convolution
 from lra_bench.attentions._sequence import ordered, real_first, reordered
+from lra_bench.attentions._state import Options, directions
 from lra_bench.contracts import Dims, Range
 from lra_bench.layers import Dense
 from lra_bench.registry import register_attention
@@ -27,7 +28,14 @@ _LEAST = 1e-7  # of the decay of a moving average: its logarithm must be finite
 _MEAN, _DEVIATION = math.sqrt(0.5), math.sqrt(0.25 / math.pi)
 
 
-@register_attention("mega", mixer=True, family="recurrent")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the keys and values of a query's chunk, and the moving averages."""
+    tokens = min(options["chunk_size"] or dims.max_len, dims.max_len)
+    attended = tokens * (options["key_dim"] + options["value_expansion"] * dims.emb_dim)
+    return attended + directions(options) * options["ema_dim"] * dims.emb_dim
+
+
+@register_attention("mega", mixer=True, family="recurrent", state=_state)
 class Mega(nnx.Module):
     """Compute u (h - x), where h = silu(W_h m + U_h (r O)) and O is attention of moving averages.
 

@@ -18,6 +18,7 @@ from lra_bench.attentions._common import (
 )
 from lra_bench.attentions._nystrom import product, pseudo_inverse
 from lra_bench.attentions._sequence import rank_among_real
+from lra_bench.attentions._state import Options, keys_and_values
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
@@ -25,7 +26,13 @@ from lra_bench.registry import register_attention
 _BLOCK = 64
 
 
-@register_attention("nystromformer", family="low-rank")
+def _state(dims: Dims, options: Options) -> int:
+    """Return K~ and A^+ (B V), and the values that the convolution reads."""
+    convolved = dims.inner * min(options["conv_kernel"], dims.max_len)
+    return keys_and_values(dims, options["num_landmarks"]) + convolved
+
+
+@register_attention("nystromformer", family="low-rank", state=_state)
 class Nystromformer(nnx.Module):
     """Approximate softmax attention by F A^+ (B V), the Nystrom method with landmarks.
 

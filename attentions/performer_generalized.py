@@ -5,6 +5,7 @@ from typing import Literal
 from flax import nnx
 
 from lra_bench.attentions._favor.generalized import GeneralizedAttention
+from lra_bench.attentions._state import random_features
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
@@ -13,7 +14,9 @@ Kernel = Literal[
 ]
 
 
-@register_attention("performer-generalized", equivariant=True, family="kernel")
+@register_attention(
+    "performer-generalized", equivariant=True, family="kernel", state=random_features
+)
 class PerformerGeneralized(GeneralizedAttention):
     """Compute generalized attention, Eq. (4), with any kernel of Appendix D.3.
 

@@ -5,11 +5,12 @@ from typing import Literal
 from flax import nnx
 
 from lra_bench.attentions._favor.generalized import GeneralizedAttention
+from lra_bench.attentions._state import random_features
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 
-@register_attention("performer-relu", equivariant=True, family="kernel")
+@register_attention("performer-relu", equivariant=True, family="kernel", state=random_features)
 class PerformerRelu(GeneralizedAttention):
     """Compute generalized attention, Eq. (4), with the ReLU kernel.
 

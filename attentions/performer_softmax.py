@@ -10,11 +10,12 @@ from lra_bench.attentions._common import check_count
 from lra_bench.attentions._favor import kernel_attention
 from lra_bench.attentions._favor.features import softmax_features
 from lra_bench.attentions._favor.projections import PROJECTIONS
+from lra_bench.attentions._state import random_features
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
 
-@register_attention("performer-softmax", equivariant=True, family="kernel")
+@register_attention("performer-softmax", equivariant=True, family="kernel", state=random_features)
 class PerformerSoftmax(nnx.Module):
     """Approximate softmax attention by positive orthogonal random features (FAVOR+).
 

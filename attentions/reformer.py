@@ -17,6 +17,7 @@ from lra_bench.attentions._common import (
     token_major,
     without_padding,
 )
+from lra_bench.attentions._state import Options, keys_and_values
 from lra_bench.contracts import Dims
 from lra_bench.registry import register_attention
 
@@ -28,7 +29,12 @@ _SELF_PENALTY = 1e5
 _LARGEST_SINGLE_HASH = 64
 
 
-@register_attention("reformer", shares_query_key=True, family="learned-pattern")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the keys and values of two chunks for each round of hashing."""
+    return keys_and_values(dims, 2 * options["bucket_size"] * options["num_hashes"])
+
+
+@register_attention("reformer", shares_query_key=True, family="learned-pattern", state=_state)
 class Reformer(nnx.Module):
     """Attend within hash buckets, with shared queries and keys (LSH), Section 2 of Kitaev et al.
 

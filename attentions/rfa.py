@@ -16,6 +16,7 @@ from lra_bench.attentions._common import (
 )
 from lra_bench.attentions._favor import Features, kernel_attention
 from lra_bench.attentions._favor.projections import PROJECTIONS
+from lra_bench.attentions._state import Options, kernel_sums
 from lra_bench.contracts import Dims, Rule
 from lra_bench.registry import register_attention
 
@@ -27,7 +28,12 @@ _EMPTY = 1e-15
 _CHUNK = 64
 
 
-@register_attention("rfa", equivariant=True, family="kernel")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the sums over keys, of two features a projection."""
+    return kernel_sums(dims, 2 * options["num_features"])
+
+
+@register_attention("rfa", equivariant=True, family="kernel", state=_state)
 class RandomFeatureAttention(nnx.Module):
     """Compute phi(q)^T sum_j phi(k_j) v_j^T / (phi(q)^T sum_j phi(k_j)), random feature attention.
 

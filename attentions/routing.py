@@ -18,13 +18,20 @@ from lra_bench.attentions._common import (
     wide,
     without_padding,
 )
+from lra_bench.attentions._state import Options, keys_and_values
 from lra_bench.contracts import Dims, Range, Rule
 from lra_bench.registry import register_attention
 
 _EPSILON = 1e-6  # added to variances, as in the authors' code
 
 
-@register_attention("routing", family="learned-pattern")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the keys and values of the members of one cluster."""
+    clusters = options["num_clusters"] or max(1, round(dims.max_len**0.5))
+    return keys_and_values(dims, options["window"] or -(-dims.max_len // clusters))
+
+
+@register_attention("routing", family="learned-pattern", state=_state)
 class Routing(nnx.Module):
     """Compute softmax(Q' K'^T / sqrt(d)) V' among the members of each cluster, Roy et al.
 

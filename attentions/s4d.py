@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Complex, Float
 from lra_bench.attentions._common import summed, wide
 from lra_bench.attentions._convolution import convolution
 from lra_bench.attentions._sequence import ordered, real_first, reordered
+from lra_bench.attentions._state import Options, directions
 from lra_bench.contracts import Dims, Range, Rule
 from lra_bench.layers import Dense
 from lra_bench.registry import register_attention
@@ -21,7 +22,12 @@ _STEP_MIN, _STEP_MAX = 1e-3, 1e-1  # bounds of the initial time steps
 _STATE_RULE = Rule(rate=0.1, decay=False)
 
 
-@register_attention("s4d", mixer=True, family="recurrent")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the states of all features: n / 2 complex numbers each."""
+    return directions(options) * options["state_dim"] * dims.emb_dim
+
+
+@register_attention("s4d", mixer=True, family="recurrent", state=_state)
 class S4D(nnx.Module):
     """Compute y = K * u + D u with K_t = 2 Re(sum_n C_n A_n^-1 (exp(A_n d) - 1) exp(A_n d t)).
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from lra_bench.attentions._common import check_count, summed, wide_dtype
 from lra_bench.attentions._sequence import both_ways, ordered, real_first, reordered, two_ways
+from lra_bench.attentions._state import Options, directions
 from lra_bench.contracts import Dims, Range, Rule
 from lra_bench.layers import Dense
 from lra_bench.registry import register_attention
@@ -22,7 +23,13 @@ _LEAST_DECAY = 1e-4  # of the state; a growing state would overflow
 _STATE_RULE = Rule(rate=1 / 3, decay=False)
 
 
-@register_attention("s5", mixer=True, family="recurrent")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the states: n / 2 complex numbers in each direction."""
+    usual = dims.emb_dim + dims.emb_dim % 2
+    return directions(options) * (options["state_dim"] or usual)
+
+
+@register_attention("s5", mixer=True, family="recurrent", state=_state)
 class S5(nnx.Module):
     """Compute x_k = Lambda' x_(k-1) + B' u_k and y_k = 2 Re(C x_k) + D u_k, a diagonal system.
 

@@ -19,6 +19,7 @@ from lra_bench.attentions._common import (
     wide,
     without_padding,
 )
+from lra_bench.attentions._state import Options, keys_and_values
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
@@ -27,7 +28,12 @@ _BLOCK = 64
 _LEAST_SHARE = 1e-6
 
 
-@register_attention("sinkhorn", family="learned-pattern")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the keys and values of two blocks."""
+    return keys_and_values(dims, 2 * options["block_size"])
+
+
+@register_attention("sinkhorn", family="learned-pattern", state=_state)
 class Sinkhorn(nnx.Module):
     """Attend to the own block and to one sorted block, softmax(Q [K, S K]^T / sqrt(d)) [V, S V].
 

@@ -10,11 +10,17 @@ from jaxtyping import Array, Bool, Float, Key
 from lra_bench.attentions._common import check_count, head_major, token_major, wide, without_padding
 from lra_bench.attentions._nystrom import product, pseudo_inverse
 from lra_bench.attentions._sequence import position_of_real
+from lra_bench.attentions._state import Options
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
 
-@register_attention("skyformer", family="low-rank")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the landmarks and what they gather, which may be more than all tokens."""
+    return 2 * dims.inner * options["num_landmarks"]
+
+
+@register_attention("skyformer", family="low-rank", state=_state)
 class Skyformer(nnx.Module):
     """Approximate C V with the Gaussian kernel C_ij = exp(-|q_i - k_j|^2 / (2 sqrt(d))).
 

@@ -9,11 +9,12 @@ from jaxtyping import Array, Bool, Float
 
 from lra_bench.attentions._common import MASKED, check_count, dot_products, wide_dtype
 from lra_bench.attentions._softmax_by_head import softmax_by_head
+from lra_bench.attentions._state import all_pairs
 from lra_bench.registry import register_attention
 from lra_bench.runtime.mesh import one_device, platform
 
 
-@register_attention("softmax-chunked", exact=True, equivariant=True)
+@register_attention("softmax-chunked", exact=True, equivariant=True, state=all_pairs)
 def softmax_chunked(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],

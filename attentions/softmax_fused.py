@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from lra_bench.attentions._common import without_padding
+from lra_bench.attentions._state import all_pairs
 from lra_bench.registry import register_attention
 from lra_bench.runtime.mesh import compute_capability, sequence_shards
 
@@ -15,7 +16,7 @@ _LARGEST_CUDNN_HEAD = 128
 _AMPERE = (8, 0)
 
 
-@register_attention("softmax-fused", exact=True, equivariant=True)
+@register_attention("softmax-fused", exact=True, equivariant=True, state=all_pairs)
 def softmax_fused(
     q: Float[Array, "b l h d"],
     k: Float[Array, "b l h d"],

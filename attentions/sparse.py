@@ -18,13 +18,25 @@ from lra_bench.attentions._blocks import (
 )
 from lra_bench.attentions._common import MASKED, check_count, wide, without_padding
 from lra_bench.attentions._partial_softmax import PartialSoftmax
+from lra_bench.attentions._state import Options, keys_and_values, stride_of
 from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
 _SUMMARY = 8
 
 
-@register_attention("sparse", family="fixed-pattern")
+def _state(dims: Dims, options: Options) -> int:
+    """Return the keys and values of the two patterns of a query."""
+    stride = stride_of(dims, options)
+    rows, sides = -(-dims.max_len // stride), 1 if options["causal"] else 2
+    if options["pattern"] == "fixed":
+        tokens = stride + (rows - 1) * min(options["num_summary"], stride)
+    else:  # the window holds up to three tokens of the column
+        tokens = sides * stride + 1 + max(rows - 1 - sides, 0)
+    return keys_and_values(dims, tokens)
+
+
+@register_attention("sparse", family="fixed-pattern", state=_state)
 class Sparse(nnx.Module):
     """Compute softmax(Q K_S^T / sqrt(d)) V_S with S the union of two patterns: Eqs. (3) and (7).
 

@@ -20,6 +20,7 @@ from lra_bench.attentions._common import (
     token_major,
     without_padding,
 )
+from lra_bench.attentions._state import Options
 from lra_bench.contracts import Dims
 from lra_bench.layers import Dense
 from lra_bench.registry import register_attention
@@ -27,7 +28,13 @@ from lra_bench.registry import register_attention
 _INIT = nnx.initializers.lecun_normal(batch_axis=0)  # one matrix a head
 
 
-@register_attention("synthesizer", mixer=True)
+def _state(dims: Dims, options: Options) -> int:
+    """Return the values of all tokens and, if queries are compared with keys, the keys."""
+    both = "vanilla" in options["kind"]
+    return (1 + both) * dims.inner * dims.max_len
+
+
+@register_attention("synthesizer", mixer=True, state=_state)
 class Synthesizer(nnx.Module):
     """Compute softmax(S(x)) G(x) for each head, with logits S that compare no two tokens.
 

@@ -19,6 +19,7 @@ import itertools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -182,7 +183,8 @@ def main() -> None:
         rows = [{**vars(case), **measure(case, tables, rng)} for case in cases()]
         show(name, pd.DataFrame(rows))
         if measure is wrong:
-            show(f"{name}: the most", pd.DataFrame(rows).groupby("seeds", as_index=False).max())
+            most: Any = pd.DataFrame(rows).groupby("seeds", as_index=False).max()
+            show(f"{name}: the most", most)
     case = Case(3, 1.0, 2_000)
     print(f"One pair of {case}, by single answers: {by_answers(case, tables, rng):.1f} %")
 

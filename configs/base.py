@@ -57,6 +57,28 @@ def quick() -> Any:
     return config
 
 
+def short(tokens: int) -> Any:
+    """Return options of mechanisms for short sequences: blocks, windows, landmarks of few tokens.
+
+    Args:
+        tokens: of a block, a window and so on; a quarter of the sequence leaves something to do.
+    """
+    block = {"block_size": tokens}
+    return {
+        "abc": {"num_slots": tokens},
+        "bigbird": {"block_size": tokens // 2, "num_global_blocks": 1, "num_random_blocks": 1},
+        "h-transformer": block,
+        "linformer": {"num_projected": tokens},
+        "local": block,
+        "longformer": {"window": tokens},
+        "luna": {"num_packed": tokens},
+        "nystromformer": {"num_landmarks": tokens, "conv_kernel": 5},
+        "reformer": {"bucket_size": tokens},
+        "sinkhorn": block,
+        "skyformer": {"num_landmarks": tokens},
+    }
+
+
 def tiny() -> Any:
     """Return a setting for seconds, which shows that everything runs."""
     config = quick()

@@ -40,6 +40,15 @@ def nystromformer() -> Any:
     return config
 
 
+def skyformer() -> Any:
+    """Use Skyformer's setting: src/config.py, "image"; black is padding."""
+    config = published.skyformer()
+    config.data = dict(FULL, black="padding")
+    config.model.vocab_size = 256
+    config.train.update(batch_size=256, eval_batch_size=256, eval_every=50, warmup_steps=175)
+    return config
+
+
 def paper() -> Any:
     """Use the LRA paper's setting: image/configs/cifar10/base_cifar10_config.py, CLS pooling."""
     config = lra_paper_image()
@@ -50,5 +59,22 @@ def paper() -> Any:
     return config
 
 
+def lra() -> Any:
+    """Use the Long Range Arena's code: image/configs/cifar10/transformer_base.py; black is padding.
+
+    Other mechanisms have other sizes there: docs/papers.md lists them.
+    """
+    config = published.lra()
+    config.data = dict(FULL, black="padding")
+    config.model.update(num_layers=1, emb_dim=128, ffn_dim=128, num_heads=8, head_dim=8)
+    config.model.update(positions="learned", dropout=0.3, hidden_dropout=0.3)
+    config.train.update(num_steps=35_000, warmup_steps=175, batch_size=256, eval_every=1_750)
+    config.train.update(eval_batch_size=256, schedule="cosine", learning_rate=5e-4)
+    config.train.update(weight_decay=0.0, eval_drop_last=True)
+    return published.with_lra_attention(config, Image().max_len, block=64, dropout=0.2)
+
+
 FULL = asdict(Image())
-PRESETS = {preset.__name__: preset for preset in (smoke, mini, small, nystromformer, paper)}
+PRESETS = {
+    preset.__name__: preset for preset in (smoke, mini, small, nystromformer, skyformer, lra, paper)
+}

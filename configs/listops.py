@@ -42,11 +42,33 @@ def nystromformer() -> Any:
     return config
 
 
+def skyformer() -> Any:
+    """Use Skyformer's setting: src/config.py, "listops"; its tokenizer drops brackets."""
+    config = published.skyformer()
+    config.data = dict(FULL, brackets="dropped")
+    config.model.update(vocab_size=32, padded_length=2_048)
+    return config
+
+
 def paper() -> Any:
     """Use the LRA paper's setting: listops/configs/base_listops_config.py, CLS pooling."""
     config = lra_paper()
     config.data = FULL
     config.model.pooling = "cls"
+    return config
+
+
+def lra() -> Any:
+    """Use the setting of the Long Range Arena's code before March 2021: no brackets, 6 layers.
+
+    The paper's figures are of this form. Commit c209b2a brought brackets (`data.brackets=kept`),
+    commit 8d3dc39 4 layers and an FFN of 1,024.
+    """
+    config = published.lra()
+    config.data = dict(FULL, brackets="dropped")
+    config.train.eval_every = 250
+    config = published.with_lra_attention(config, ListOps().max_len)
+    config.attention["performer-softmax"] = {"num_features": 2}
     return config
 
 
@@ -56,5 +78,7 @@ PRESETS = {
     "mini": mini,
     "small": small,
     "nystromformer": nystromformer,
+    "skyformer": skyformer,
+    "lra": lra,
     "paper": paper,
 }

@@ -45,6 +45,14 @@ def nystromformer() -> Any:
     return config
 
 
+def skyformer() -> Any:
+    """Use Skyformer's setting: src/config.py, "pathfinder"; black is padding."""
+    config = published.skyformer()
+    config.data = dict(FULL, black="padding")
+    config.train.update(batch_size=128, eval_batch_size=128, warmup_steps=312, learning_rate=2e-4)
+    return config
+
+
 def paper() -> Any:
     """Use the LRA paper's setting: image/configs/pathfinder32/transformer_base.py."""
     config = lra_paper_image()
@@ -56,5 +64,23 @@ def paper() -> Any:
     return config
 
 
+def lra() -> Any:
+    """Use the Long Range Arena's code: image/configs/pathfinder32/transformer_base.py.
+
+    Black is padding, but pooling reads it. Other mechanisms have other sizes there: docs/papers.md
+    lists them.
+    """
+    config = published.lra()
+    config.data = dict(FULL, black="padding")
+    config.model.update(num_layers=4, emb_dim=32, ffn_dim=32, num_heads=4, head_dim=4)
+    config.model.update(dropout=0.2, hidden_dropout=0.2, pooling="mean-padded")
+    config.train.update(num_steps=62_400, warmup_steps=312, batch_size=512, eval_every=3_120)
+    config.train.update(eval_batch_size=512, schedule="cosine", learning_rate=1e-3)
+    config.train.update(weight_decay=0.0, eval_drop_last=True)
+    return published.with_lra_attention(config, Pathfinder().max_len, block=64)
+
+
 FULL = asdict(Pathfinder())
-PRESETS = {preset.__name__: preset for preset in (smoke, mini, small, nystromformer, paper)}
+PRESETS = {
+    preset.__name__: preset for preset in (smoke, mini, small, nystromformer, skyformer, lra, paper)
+}

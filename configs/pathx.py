@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from lra_bench.configs import published
 from lra_bench.configs.base import lra_paper_image, one_gpu, tiny
 from lra_bench.tasks.pathx import PathX
 
@@ -33,5 +34,20 @@ def paper() -> Any:
     return config
 
 
+def lra() -> Any:
+    """Use the Long Range Arena's code: image/configs/pathfinder128; black is padding.
+
+    Pooling reads it.
+    """
+    config = published.lra()
+    config.data = dict(FULL, black="padding")
+    config.model.update(num_layers=1, emb_dim=32, ffn_dim=32, num_heads=2, head_dim=8)
+    config.model.update(positions="learned", pooling="mean-padded")
+    config.train.update(num_steps=500_000, warmup_steps=2_500, batch_size=64, eval_every=25_000)
+    config.train.update(eval_batch_size=64, schedule="cosine", learning_rate=1e-3, clip_norm=1.0)
+    config.train.update(weight_decay=0.0, eval_drop_last=True)
+    return published.with_lra_attention(config, PathX().max_len, block=64)
+
+
 FULL = asdict(PathX())
-PRESETS = {"smoke": smoke, "small": small, "paper": paper}
+PRESETS = {"smoke": smoke, "small": small, "lra": lra, "paper": paper}

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from lra_bench.configs.base import quick, tiny
+from lra_bench.configs.base import quick, short, tiny
 from lra_bench.tasks.recall import Recall
 
 
@@ -25,7 +25,7 @@ def mini() -> Any:
     config.data = FULL
     config.train.update(num_steps=900, batch_size=128, learning_rate=3e-3, schedule="cosine")
     config.train.update(eval_every=150, eval_batch_size=200)
-    config.attention = SHORT
+    config.attention = short(4)
     return config
 
 
@@ -44,18 +44,4 @@ def small() -> Any:
 
 
 FULL = asdict(Recall())
-# The options that are counts of tokens, for 17 of them.
-SHORT = {
-    "abc": {"num_slots": 4},
-    "bigbird": {"block_size": 2, "num_global_blocks": 1, "num_random_blocks": 1},
-    "h-transformer": {"block_size": 4},
-    "linformer": {"num_projected": 4},
-    "local": {"block_size": 4},
-    "longformer": {"window": 4},
-    "luna": {"num_packed": 4},
-    "nystromformer": {"num_landmarks": 4, "conv_kernel": 5},
-    "reformer": {"bucket_size": 4},
-    "sinkhorn": {"block_size": 4},
-    "skyformer": {"num_landmarks": 4},
-}
 PRESETS = {"smoke": smoke, "mini": mini, "small": small}

@@ -39,6 +39,16 @@ def nystromformer() -> Any:
     return config
 
 
+def skyformer() -> Any:
+    """Use Skyformer's setting: src/config.py, "retrieval"; it validates on 4,800 pairs."""
+    config = published.skyformer()
+    config.data = dict(FULL, validation_size=4_800)
+    config.model.padded_length = 4_096
+    config.train.update(batch_size=16, eval_batch_size=16, eval_every=1_000)
+    config.train.update(warmup_steps=800, learning_rate=2e-4)
+    return config
+
+
 def paper() -> Any:
     """Use the LRA paper's setting: matching/configs/base_match_config.py, CLS pooling."""
     config = lra_paper()
@@ -49,5 +59,20 @@ def paper() -> Any:
     return config
 
 
+def lra() -> Any:
+    """Use the Long Range Arena's code: matching/configs and TransformerDualEncoder.
+
+    It classifies by the first byte of each document, without a token for it.
+    """
+    config = published.lra()
+    config.data = FULL
+    config.model.update(num_layers=4, emb_dim=128, ffn_dim=512, num_heads=4, head_dim=32)
+    config.model.update(pooling="first", pair_features="vectors", pair_head_layers=2)
+    config.train.update(warmup_steps=8_000, eval_every=500, eval_drop_last=True)
+    return published.with_lra_attention(config, Retrieval().max_len)
+
+
 FULL = asdict(Retrieval())
-PRESETS = {preset.__name__: preset for preset in (smoke, mini, small, nystromformer, paper)}
+PRESETS = {
+    preset.__name__: preset for preset in (smoke, mini, small, nystromformer, skyformer, lra, paper)
+}

@@ -42,6 +42,15 @@ def nystromformer() -> Any:
     return config
 
 
+def skyformer() -> Any:
+    """Use Skyformer's setting: src/config.py, "text"; it validates on 6,400 of the test set."""
+    config = published.skyformer()
+    config.data = dict(FULL, validation="paper-compat", validation_size=6_400)
+    config.model.padded_length = 4_096
+    config.train.warmup_steps = 80
+    return config
+
+
 def paper() -> Any:
     """Use the LRA paper's setting: text_classification/configs/base_tc_config.py, CLS pooling."""
     config = lra_paper()
@@ -51,5 +60,19 @@ def paper() -> Any:
     return config
 
 
+def lra() -> Any:
+    """Use the Long Range Arena's code: text_classification/configs; 4,000 bytes, as in the paper.
+
+    The code's config has 1,000. It validates on the test set, and tests the last checkpoint.
+    """
+    config = published.lra()
+    config.data = dict(FULL, validation="paper-compat")
+    config.model.update(num_layers=4, emb_dim=256, ffn_dim=1_024, num_heads=4)
+    config.train.update(num_steps=20_000, warmup_steps=8_000, eval_every=2_000)
+    return published.with_lra_attention(config, Text().max_len)
+
+
 FULL = asdict(Text())
-PRESETS = {preset.__name__: preset for preset in (smoke, mini, small, nystromformer, paper)}
+PRESETS = {
+    preset.__name__: preset for preset in (smoke, mini, small, nystromformer, skyformer, lra, paper)
+}

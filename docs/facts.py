@@ -17,6 +17,7 @@ from lra_bench.contracts import SPLITS, Dims, Source, TokenTask
 from lra_bench.efficiency import records
 from lra_bench.leaderboard.board import AVERAGES, in_order
 from lra_bench.model.mechanism import build_attention
+from lra_bench.ranges import defaults_of
 from lra_bench.registry import (
     ATTENTIONS,
     REFERENCE,
@@ -30,6 +31,7 @@ from lra_bench.report.docstring import Docstring, parse
 from lra_bench.scaling.fits import Fit
 from lra_bench.scaling.groups import groups
 from lra_bench.scaling.rows import from_lines
+from lra_bench.settings import ModelSettings, TrainSettings
 from lra_bench.training.learner import count_parameters
 
 PRESETS = ("smoke", "mini", "small", "paper")
@@ -66,12 +68,45 @@ def brackets_table() -> str:
     )
 
 
+def difference_table() -> str:
+    """Return a table of the settings in which presets small and nystromformer differ."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for entry in _tasks():
+        if "nystromformer" in presets(entry.name):
+            for difference in _differences(entry.name, "small", "nystromformer"):
+                found.setdefault(difference, []).append(entry.name)
+    every = max(map(len, found.values()))
+    return table(
+        {
+            "setting": f"`{name}`",
+            "`small`": f"`{one}`",
+            "`nystromformer`": f"`{other}`",
+            "tasks": "all" if len(tasks) == every else ", ".join(tasks),
+        }
+        for (name, one, other), tasks in sorted(found.items())
+    )
+
+
+def _differences(task: str, *names: str) -> Iterable[tuple[str, str, str]]:
+    """Yield setting, value and other value where two presets differ, options of attentions too."""
+    one, other = (presets(task)[name]().to_dict() for name in names)
+    one["model"] = {**defaults_of(ModelSettings), **one["model"]}
+    one["train"] = {**defaults_of(TrainSettings), **one["train"]}
+    one |= {name: ATTENTIONS.get(name).options() for name in other["attention"]}
+    other |= other.pop("attention")
+    for group in other:
+        for key, value in other[group].items():
+            if one[group][key] != value:
+                yield f"{group}.{key}", _value(one[group][key]), _value(value)
+
+
 FACTS: dict[str, Callable[[], str]] = {
     "attention_table": attention_table,
     "attention_sections": attention_sections,
     "task_table": task_table,
     "brackets_table": brackets_table,
     "task_sections": task_sections,
+    "difference_table": difference_table,
 }
 
 
@@ -212,8 +247,14 @@ def _attention_section(entry: Entry[Any]) -> str:
     parts = [f"### {entry.name}", *about, plain(docstring.cost), _promises(entry)]
     if entry.options():
         parts.append(table(_option_rows(entry, docstring.options)))
-    parts += [_published(entry.name), _references(docstring)]
+    parts += [_state(entry), _published(entry.name), _references(docstring)]
     return "\n\n".join(filter(None, parts))
+
+
+def _state(entry: Entry[Any]) -> str:
+    """Return what a mechanism keeps of a sequence, in the words of the function that counts it."""
+    says = (inspect.getdoc(entry.traits.state) or "").removeprefix("Return ")
+    return f"State: {joined(says)}" if says else ""
 
 
 def _promises(entry: Entry[Any]) -> str:

@@ -299,7 +299,7 @@ def _check_together(settings: RunSettings) -> None:
     if train.select_after > train.num_steps:
         raise UsageError(
             f"train.select_after={train.select_after}: no step of "
-            f"train.num_steps={train.num_steps} would count"
+            f"train.num_steps={train.num_steps} would count; set both"
         )
     if model.positions == "rotary" and ATTENTIONS.get(settings.attention).traits.mixer:
         raise UsageError(

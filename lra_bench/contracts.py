@@ -1,6 +1,6 @@
 """The contracts: what an attention mechanism and a task must provide. No heavy imports."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -40,7 +40,16 @@ class Dims:
 
     def __post_init__(self) -> None:
         if not self.emb_dim:
-            object.__setattr__(self, "emb_dim", self.num_heads * self.head_dim)
+            object.__setattr__(self, "emb_dim", self.inner)
+
+    @property
+    def inner(self) -> int:
+        """Return the features of all heads together, h d."""
+        return self.num_heads * self.head_dim
+
+
+# Of the sizes of the model and all options of a mechanism, the numbers that it keeps.
+StateSize = Callable[[Dims, Mapping[str, Any]], int]
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,11 @@ class AttentionTraits:
         mixer: it is a function of (x, mask) with x (b, l, e), the input of the block, and takes the
             place of the whole self-attention; others are functions of (q, k, v, mask).
         family: one of `FAMILIES`; of no meaning if it is exact.
+        state: of the sizes and the options, how many numbers of a sequence of `max_len` tokens a
+            layer has to keep to answer one query: all that it reads besides the query's own token,
+            its parameters and its random numbers. For sums over keys that is their size, for
+            windows the keys and values of one window. Where it differs between queries, it is that
+            of most; what a few global tokens read does not count. None if it is not declared.
     """
 
     exact: bool = False
@@ -61,6 +75,7 @@ class AttentionTraits:
     shares_query_key: bool = False
     mixer: bool = False
     family: str = "other"
+    state: StateSize | None = None
 
     @property
     def arrays(self) -> tuple[str, ...]:

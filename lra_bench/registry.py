@@ -28,7 +28,7 @@ from lra_bench.conformance import (
     options_of,
     quoted_value,
 )
-from lra_bench.contracts import FAMILIES, AttentionTraits, Task
+from lra_bench.contracts import FAMILIES, AttentionTraits, StateSize, Task
 from lra_bench.display.escape import terminal
 from lra_bench.errors import UsageError, unknown
 from lra_bench.ranges import COUNT, type_of
@@ -326,6 +326,7 @@ def register_attention(
     shares_query_key: bool = False,
     mixer: bool = False,
     family: str = "other",
+    state: StateSize | None = None,
 ) -> Callable[[Target], Target]:
     """Register a mechanism: a function of (q, k, v, mask), or an `nnx.Module` class.
 
@@ -345,7 +346,9 @@ def register_attention(
     if family not in FAMILIES:
         valid = ", ".join(FAMILIES)
         raise ValueError(f"attention {quoted_value(name)}: family={family!r}: valid: {valid}")
-    traits = AttentionTraits(*promises, family)
+    if state is not None and not callable(state):
+        raise ValueError(f"attention {quoted_value(name)}: state is no function")
+    traits = AttentionTraits(*promises, family, state)
 
     def register(target: Target) -> Target:
         check_mechanism(name, target, traits.arrays)

@@ -25,9 +25,11 @@ class ModelSettings:
         num_layers, emb_dim, ffn_dim, num_heads, head_dim: sizes.
         positions: "learned" or "sinusoidal", added to the embeddings; or "rotary": queries and keys
             are turned by angles that grow with the place (RoPE).
-        pooling: "mean" over the real tokens; "mean-all": their sum, divided by the number of all
-            tokens, padding too; "cls": the vector of a token that is put first; or "none", if
-            tokens are predicted.
+        pooling: "mean" over the real tokens; "cls": the vector of a token that is put first;
+            or "none", if tokens are predicted.
+            Published code has others: "mean-all": the sum over the real tokens, divided by the
+            number of all tokens; "mean-padded": the mean over all tokens, padding too; "first": the
+            vector of the first token of the sequence.
         dropout: share of the embedding and of each sublayer's output that is set to zero.
         dropout_bits: the generator of dropout's random bits: "threefry", which gives the same bits
             everywhere, or "rbg", the device's own, which is meant for TPUs.
@@ -47,6 +49,8 @@ class ModelSettings:
         projection_bias: whether the projections of queries, keys, values and outputs have biases.
         pair_head_layers: hidden layers of the classifier of a paired task, 1 or 2; the second has
             half the size.
+        pair_features: what the classifier of a paired task sees of both vectors: "all", which is
+            x1, x2, x1 * x2 and x1 - x2, or "vectors", which is x1 and x2.
         vocab_size: rows of the embedding, if they are more than the ids of the task.
         padded_length: tokens to which sequences are padded, if they are more than those of the
             task. With pooling "mean-all", and with mechanisms that depend on the length, it
@@ -59,7 +63,7 @@ class ModelSettings:
     num_heads: Annotated[int, Range(1, 2**12)]
     head_dim: Annotated[int, Range(1, 2**12)]
     positions: Literal["learned", "sinusoidal", "rotary"]
-    pooling: Literal["mean", "mean-all", "cls", "none"]
+    pooling: Literal["mean", "mean-all", "mean-padded", "cls", "first", "none"]
     dropout: Annotated[float, Range(0, 0.99)]
     dropout_bits: Literal["threefry", "rbg"]
     dtype: Literal["float32", "bfloat16"]
@@ -69,6 +73,7 @@ class ModelSettings:
     norm_epsilon: Annotated[float, Range(1e-12, 1)] = 1e-6
     projection_bias: bool = True
     pair_head_layers: Annotated[int, Range(1, 2)] = 1
+    pair_features: Literal["all", "vectors"] = "all"
     vocab_size: Annotated[int, Range(0, 2**20)] = 0
     padded_length: Annotated[int, Range(0, 2**24)] = 0
     remat: bool = False

@@ -23,6 +23,9 @@ _ALSO_CALLED = {
     "beta2": "b2 betas adam-beta2",
     "epsilon": "eps adam-epsilon adam-eps kernel-epsilon",
     "clip-norm": "clip grad-clip grad-clip-norm grad-norm max-grad-norm gradient-clip clipping",
+    "clip-value": "clip grad-clip-value gradient-clip clipping",
+    "init": "initialisation initialization init-scheme",
+    "norm-epsilon": "layer-norm-eps layernorm-eps layer-norm-epsilon",
     "accumulate": "grad-accum accum gradient-accumulation gradient-accumulation-steps",
     "schedule": "scheduler lr-schedule lr-scheduler factors",
     "eval-every": "eval-freq eval-frequency eval-interval eval-steps",
@@ -69,7 +72,7 @@ _ALSO_CALLED = {
     "listops": "list-ops",
     "smoke": "tiny test debug quick",
     "mini": "default medium",
-    "paper": "full large lra original base",
+    "paper": "full large original base",
 }
 _CALLED = {name: frozenset(others.split()) for name, others in _ALSO_CALLED.items()}
 

@@ -94,6 +94,13 @@ CHANGES = {
     "model.pooling": "cls",
     "model.dropout": "0.5",
     "model.dtype": "bfloat16",
+    "model.init": "pytorch",
+    "model.activation": "gelu-erf",
+    "model.hidden_dropout": "0.5",
+    "model.norm_epsilon": "0.5",
+    "model.projection_bias": "false",
+    "model.vocab_size": "40",
+    "model.padded_length": "64",
     "train.accumulate": "2",
     "attention.causal": "true",
     "attention.estimator": "hyperbolic",
@@ -108,6 +115,7 @@ CHANGES = {
     "train.beta2": "0.5",
     "train.epsilon": "0.5",
     "train.clip_norm": "0.5",
+    "train.clip_value": "0.5",
     "train.num_steps": "30",
     "data.train_size": "256",
     "data.validation_size": "32",
@@ -120,10 +128,13 @@ CHANGES = {
     "data.brackets": "dropped",
     "attention.num_features": "32",
 }
-# Keys of the loop, whose effect is seen in a run's files: tests/cli/test_cli.py.
+# Keys of the loop, whose effect is seen in a run's files: tests/cli/test_cli.py, test_selection.py.
 LOOP = {"train.log_every", "train.eval_every", "train.eval_batch_size", "train.resample_every"}
-# Sources are tried in test_cli.py, device counts in test_train.py. Bits need a rate of dropout.
+LOOP |= {"train.eval_drop_last", "train.select_after"}
+# Sources are tried in test_cli.py, device counts in test_train.py. Bits need a rate of dropout, and
+# heads of pairs two documents: test_published_models.py.
 ELSEWHERE = {"train.num_devices", "train.sequence_devices", "data.source", "model.dropout_bits"}
+ELSEWHERE |= {"model.pair_head_layers", "model.pair_features"}
 
 
 def keys():

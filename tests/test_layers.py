@@ -12,6 +12,7 @@ from lra_bench import layers
 from lra_bench.layers import Dense, LayerNorm
 
 B, L, E, F = 3, 11, 5, 7
+NORMS = (LayerNorm, nnx.LayerNorm)
 
 
 def inputs(features=E, dtype=jnp.float32):
@@ -45,6 +46,12 @@ def test_layers_are_those_of_flax(ours, flax, sizes, dtype):
         one, other = (np.asarray(x, np.float32) for x in (one, other))
         tolerance = np.abs(other).max() * (1e-5 if dtype == jnp.float32 else 0.03)
         np.testing.assert_allclose(one, other, atol=tolerance)
+
+
+def test_a_norm_has_its_epsilon_forward_and_backward():
+    pair = [kind(E, epsilon=2.0, dtype=jnp.float32, rngs=nnx.Rngs(0)) for kind in NORMS]
+    for one, other in zip(*(with_gradients(layer, inputs()) for layer in pair), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
 
 
 def test_a_dense_layer_of_no_dtype_is_of_that_of_its_input():

@@ -63,6 +63,7 @@ BROKEN = {
         "can't be built as cls(dims, rngs=rngs)",
     ),
     "promise": ("register_attention('it', exact='yes')\n", "a promise is neither True nor False"),
+    "state": ("register_attention('it', state=3)\n", "state is no function"),
     "option-object": (
         "@register_attention('it')\ndef f(q, k, v, mask, *, o=object()): return v\n",
         "the default of its option 'o' is no JSON value: object",

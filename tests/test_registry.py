@@ -46,7 +46,7 @@ def test_all_are_there():
     ]  # fmt: skip
     assert TASKS.names() == [
         "image", "image-lm", "listops", "pathfinder", "pathx", "protein", "protein-concat",
-        "recall", "retrieval", "text", "text-lm",
+        "recall", "retrieval", "span", "text", "text-lm",
     ]  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def test_an_unknown_name_lists_all_and_suggests_the_nearest():
 
 
 def test_options_are_the_keyword_parameters_with_their_defaults():
-    reformer = {"bucket_size": 64, "num_hashes": 2, "causal": False}
+    reformer = {"bucket_size": 64, "num_hashes": 2, "causal": False, "fresh_rotations": False}
     assert ATTENTIONS.get("reformer").options() == reformer
     assert ATTENTIONS.get("identity").options() == {}
 

@@ -261,8 +261,8 @@ def _results(record: "Record", test: "Score", validation: "Score") -> Iterator[t
     yield "chance", f"{record.chance:.1%}{_perplexity(record.chance_loss)} ({record.guess})"
     rows = of(record.attention, record.task)
     for index, row in enumerate(rows):
-        yield "" if index else "published", f"{row.accuracy[record.task]:.1f} % {row.source}"
-    if rows:
-        yield "", "(full-size settings; compare with presets small and paper)"
+        figure = f"{row.accuracy[record.task]:.1f} % {row.source}"
+        setting = row.setting(record.task)
+        yield "" if index else "published", figure + (f" ({setting})" if setting else "")
     if record.steps_per_second:
         yield "speed", f"{record.steps_per_second:.2f} steps/s"

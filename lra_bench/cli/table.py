@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lra_bench.cli.common import add_strict, one_of, strictly
-from lra_bench.cli.paths import compared, records_path
+from lra_bench.cli.paths import compared, output_file, records_path
 
+# What matplotlib draws, by the end of a file's name.
+_PICTURES = (".png", ".svg", ".pdf")
 NAME = "table"
 HELP = "make tables from records"
 DESCRIPTION = """\
@@ -14,7 +16,8 @@ Make tables from the records below each DIR. Tables of accuracy, one for each pr
 standard deviation over seeds, averages over tasks, parameters, speed, and the accuracy of chance;
 what is significantly the best is bold, and (-) marks what is not significantly better than
 identity, which is no attention. Tables of efficiency, for each setting and machine, show time,
-memory, speed-ups, and how they grow with the length.
+memory, speed-ups, and how they grow with the length. Tables of state, for each setting and task,
+show accuracy beside the bytes that a mechanism keeps of a sequence; --figure draws them.
 
 --compare A B shows where two attentions differ significantly, and by how much; without DIR, it
 compares two folders of records.
@@ -26,9 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "dirs", nargs="*", type=records_path, metavar="DIR", help="searched for records"
     )
-    kind_help = "efficiency; default: efficiency if there are only such records, else accuracy"
-    kind = one_of("kind", ("accuracy", "efficiency"))
-    parser.add_argument("--kind", type=kind, metavar="KIND", help=f"accuracy or {kind_help}")
+    kinds = ("accuracy", "efficiency", "state")
+    kind_help = "default: efficiency if there are only such records, else accuracy"
+    kind = one_of("kind", kinds)
+    parser.add_argument(
+        "--kind", type=kind, metavar="KIND", help=f"{', '.join(kinds)}; {kind_help}"
+    )
     names = ("markdown", "csv", "json", "latex", "html")
     style = one_of("format", names, md="markdown", tex="latex", htm="html")
     format_help = f"{', '.join(names)}; default: %(default)s"
@@ -41,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compare", nargs=2, type=compared, metavar=("A", "B"), help=pair_help)
     mix_help = "efficiency only: put machines in one table"
     parser.add_argument("--mix-machines", action="store_true", help=mix_help)
+    figure_help = f"with --kind state: also draw the figure, as {', '.join(_PICTURES)}"
+    parser.add_argument("--figure", type=output_file, metavar="FILE", help=figure_help)
     add_strict(parser)
 
 
@@ -60,13 +68,16 @@ def _text(args: argparse.Namespace) -> str:
 
     if not (args.dirs or args.published or args.compare):
         raise UsageError("name a folder of records, or --published")
-    if (args.kind or _kind(args.dirs)) == "efficiency":
-        if args.compare:
-            raise UsageError("--compare works on accuracies only; leave out --kind efficiency")
+    kind = args.kind or _kind(args.dirs)
+    if args.figure and kind != "state":
+        raise UsageError("--figure works with --kind state only")
+    if kind != "accuracy" and args.compare:
+        raise UsageError(f"--compare works on accuracies only; leave out --kind {kind}")
+    if kind == "efficiency":
         return _efficiency(args)
     if args.mix_machines:
         raise UsageError("--mix-machines works with --kind efficiency only")
-    return _accuracy(args)
+    return _state(args) if kind == "state" else _accuracy(args)
 
 
 def _kind(dirs: Sequence[Path]) -> str:
@@ -90,6 +101,24 @@ def _accuracy(args: argparse.Namespace) -> str:
     if not args.dirs:
         return published_table.all_of(args.format)
     return render(collect(args.dirs), args.format, with_published=args.published)
+
+
+def _state(args: argparse.Namespace) -> str:
+    from lra_bench.errors import UsageError
+    from lra_bench.leaderboard import state
+    from lra_bench.records.find import collect
+
+    if not args.dirs or args.published:
+        raise UsageError("--kind state needs a folder of records, and has no published figures")
+    if args.figure and args.figure.suffix.lower() not in _PICTURES:
+        raise UsageError(f"--figure {args.figure}: must end in one of {', '.join(_PICTURES)}")
+    records = collect(args.dirs)
+    if args.figure:
+        from lra_bench.display.figures import save
+        from lra_bench.leaderboard.state_figure import draw
+
+        save(draw(state.panels(records)), args.figure)
+    return state.render(records, args.format)
 
 
 def _efficiency(args: argparse.Namespace) -> str:

@@ -36,7 +36,7 @@ def render(style: str, rows: Sequence[Published], tasks: Sequence[str]) -> list[
         "averages are made of them here, and only where every task has one. FAIL means chance, and "
         "counts in no average."
     )
-    notes += _brackets(rows, tasks) + _others(rows, tasks) + _misprints(rows)
+    notes += _presets(rows) + _brackets(rows, tasks) + _others(rows, tasks) + _misprints(rows)
     return [render_table(style, "published", _table(rows, tasks), notes)]
 
 
@@ -74,6 +74,12 @@ def _brackets(rows: Sequence[Published], tasks: Sequence[str]) -> str:
 def _average(row: Published, count: int) -> float | None:
     """Return the average over the five or the six tasks, in percent; None if one is missing."""
     return row.mean(AVERAGES[count])
+
+
+def _presets(rows: Sequence[Published]) -> str:
+    """Return a sentence on the presets that follow the code of sources, if any does."""
+    found = dict.fromkeys(f"{row.preset} ({row.source})" for row in rows if row.preset)
+    return f" Presets follow the code of some sources: {', '.join(found)}." if found else ""
 
 
 def _others(rows: Sequence[Published], tasks: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from lra_bench.settings import ModelSettings
 
 
 class Classifier(nnx.Module):
-    """Encoder and head; for paired tasks one encoder for both and [x1, x2, x1 * x2, x1 - x2]."""
+    """Encoder and head; for paired tasks one encoder for both, and a head on both vectors."""
 
     def __init__(
         self,
@@ -26,12 +26,13 @@ class Classifier(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         self.encoder = Encoder(task, settings, attention, options, rngs)
-        width = settings.ffn_dim
+        width, self.pair_features = settings.ffn_dim, settings.pair_features
+        vectors = {"all": 4, "vectors": 2}[self.pair_features] if task.paired else 1
         linear = functools.partial(_linear, settings.init, rngs)
-        self.hidden = linear(settings.emb_dim * (4 if task.paired else 1), width)
-        self.second = None
-        if task.paired and settings.pair_head_layers == 2:
-            self.second, width = linear(width, width // 2), width // 2
+        self.hidden = linear(settings.emb_dim * vectors, width)
+        second = task.paired and settings.pair_head_layers == 2
+        self.second = linear(width, width // 2) if second else None
+        width = width // 2 if second else width
         self.out = linear(width, task.num_classes)
 
     def __call__(
@@ -45,7 +46,8 @@ class Classifier(nnx.Module):
         """Return class logits from one vector an example, or from two that follow each other."""
         if len(encoded) > examples:
             x1, x2 = encoded.reshape(examples, 2, -1).swapaxes(0, 1)
-            encoded = jnp.concatenate([x1, x2, x1 * x2, x1 - x2], axis=1)
+            more = [x1 * x2, x1 - x2] if self.pair_features == "all" else []
+            encoded = jnp.concatenate([x1, x2, *more], axis=1)
         hidden = jax.nn.relu(self.hidden(encoded))
         if self.second is not None:
             hidden = jax.nn.relu(self.second(hidden))

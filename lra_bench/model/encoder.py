@@ -197,14 +197,13 @@ class Encoder(nnx.Module):
         return jnp.asarray(sinusoids(length, self.embed.features))
 
     def pooled(self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]) -> Float[Array, "b e"]:
-        """Return the mean over the real tokens, or the vector of the first token.
-
-        With "mean-all" it is the sum over the real tokens, divided by all of them.
-        """
+        """Return one vector a sequence, by the kinds of pooling in `ModelSettings`."""
         x = x.astype(jnp.float32)
-        if self.cls_id is not None:
+        if self.pooling in ("cls", "first"):
             return x[:, 0]
         weights = mask.astype(jnp.float32)
+        if self.pooling == "mean-padded":
+            weights = jnp.ones_like(weights)
         count = jnp.sum(weights, axis=1, keepdims=True)
         weights /= mask.shape[1] if self.pooling == "mean-all" else jnp.maximum(count, 1)
         return jnp.einsum("bl,ble->be", weights, x)

@@ -1,4 +1,4 @@
-"""How the parameters of the shared model are drawn before training."""
+"""The distributions from which the parameters of the shared model are drawn."""
 
 from typing import Any, Literal
 

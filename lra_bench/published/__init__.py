@@ -73,7 +73,11 @@ _NAMES = {
 _TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
 # The kernel of each source's "Performer", where its code tells. Nystromformer and Skyformer choose
 # a ReLU kernel, but not the option without which performer-pytorch ignores that choice.
-_KERNEL = dict.fromkeys(("nystromformer", "skyformer", "xformers"), "performer-softmax")
+_KERNEL: dict[str, str] = dict.fromkeys(
+    ("nystromformer", "skyformer", "xformers"), "performer-softmax"
+)
+# The presets that follow the code of a source.
+_PRESETS = {"LRA paper": "lra", "nystromformer": "nystromformer", "skyformer": "skyformer"}
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,16 @@ class Published:
     failed: frozenset[str] = frozenset()
     average: float | None = None
     brackets: str = "unknown"
+
+    @property
+    def preset(self) -> str | None:
+        """Return the preset that follows the code of the source; None if there is none."""
+        return _PRESETS.get(self.source)
+
+    def setting(self, task: str) -> str:
+        """Return what a figure is to be compared with, such as "preset lra, brackets dropped"."""
+        brackets = f", brackets {self.brackets}" if task == "listops" else ""
+        return f"preset {self.preset}{brackets}" if self.preset else ""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -170,14 +184,22 @@ def _brackets(source: str, model: str) -> str:
 
 def of(attention: str, task: str) -> list[Published]:
     """Return the published rows of a mechanism that have a figure for a task."""
-    return [row for row in results() if _is_of(row, attention) and task in row.accuracy]
+    return [row for row in results() if _is_of(row, attention, task) and task in row.accuracy]
 
 
-def _is_of(row: Published, attention: str) -> bool:
-    """Return whether a row is of a mechanism; a "Performer" of unknown kernel is of both."""
-    if row.model == "Performer" and row.source in _KERNEL:
-        return _KERNEL[row.source] == attention
+def _is_of(row: Published, attention: str, task: str) -> bool:
+    """Return whether a figure is of a mechanism; a "Performer" of unknown kernel is of both."""
+    kernel = _kernel(row.source, task)
+    if row.model == "Performer" and kernel:
+        return kernel == attention
     return row.model in _NAMES.get(attention, ())
+
+
+def _kernel(source: str, task: str) -> str | None:
+    """Return the mechanism of a source's "Performer"; that of the LRA paper depends on the task."""
+    if source == "LRA paper":
+        return "performer-softmax" if task == "listops" else "performer-relu"
+    return _KERNEL.get(source)
 
 
 @dataclass(frozen=True)

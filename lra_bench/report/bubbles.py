@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lra_bench.display import escape
+from lra_bench.display.label_placement import Dot, place_labels
 from lra_bench.display.units import size_text
 from lra_bench.leaderboard.board import in_order
 from lra_bench.leaderboard.results import Result
 from lra_bench.registry import REFERENCE
 from lra_bench.report import figure
 from lra_bench.report.inputs import RunTable
-from lra_bench.report.label_placement import Dot, place_labels
 from lra_bench.report.markup import Html, folded, joined, table, tag
 from lra_bench.report.ratios import TIMES, geometric_mean
 from lra_bench.report.styles import Styles

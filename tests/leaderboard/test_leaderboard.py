@@ -515,7 +515,12 @@ def test_published_kernels_are_told_apart():
         for name in ("performer-softmax", "performer-relu")
     )
     assert softmax >= {"LRA paper", "nystromformer", "skyformer", "xformers"}
-    assert relu == {"LRA paper", "FlashAttention paper, Table 3 and Table 6"}
+    assert relu == {"FlashAttention paper, Table 3 and Table 6"}
+    of_paper = [row for row in published.of("performer-relu", "text") if row.source == "LRA paper"]
+    assert [row.setting("text") for row in of_paper] == ["preset lra"]
+    (row, *_) = published.of("linformer", "listops")
+    assert row.setting("listops") == "preset lra, brackets dropped"
+    assert "lra (LRA paper), nystromformer (nystromformer)" in published_table.all_of("markdown")
 
 
 def test_published_figures_are_those_of_the_sources():
