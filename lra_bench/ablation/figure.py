@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from lra_bench.ablation.studies import Study
+from lra_bench.ablation.studies import Ablation
 from lra_bench.ablation.variants import Variant
 from lra_bench.display import escape
 from lra_bench.display.figures import series_style
@@ -27,7 +27,7 @@ _AXES = {"accuracy": "training accuracy (%)", "loss": "training loss (nats)"}
 _FIRST_ROW, _NEXT_ROW = 0.03, 0.035
 
 
-def figure(study: Study, variants: Sequence[Variant], title: str) -> Figure:
+def figure(study: Ablation, variants: Sequence[Variant], title: str) -> Figure:
     """Draw the runs of all variants, with a cross where one diverged.
 
     A point is the mean over the steps since the point before, as the run logged them.
@@ -55,7 +55,7 @@ def figure(study: Study, variants: Sequence[Variant], title: str) -> Figure:
     return drawn
 
 
-def _panels(study: Study, variants: Sequence[Variant]) -> list[tuple[str, str, list[Variant]]]:
+def _panels(study: Ablation, variants: Sequence[Variant]) -> list[tuple[str, str, list[Variant]]]:
     """Return the heading, the quantity and the variants of each panel."""
     if study.panel is None:
         return [("", quantity, [*variants]) for quantity in study.quantities]
@@ -68,14 +68,14 @@ def _panels(study: Study, variants: Sequence[Variant]) -> list[tuple[str, str, l
     ]
 
 
-def _name(study: Study, variant: Variant, run: Record) -> str:
+def _name(study: Ablation, variant: Variant, run: Record) -> str:
     """Return what has a colour: the variant apart from its panel, or else the seed."""
     titled = zip(study.columns, variant.texts, strict=True)
     return ", ".join(text for title, text in titled if title != study.panel) or f"seed {run.seed}"
 
 
 def _draw(
-    axes: Axes, study: Study, variants: Sequence[Variant], quantity: str, names: Sequence[str]
+    axes: Axes, study: Ablation, variants: Sequence[Variant], quantity: str, names: Sequence[str]
 ) -> None:
     """Draw the runs of some variants."""
     for variant in variants:
@@ -85,19 +85,19 @@ def _draw(
     if quantity == "accuracy" and chance:
         axes.axhline(100 * min(chance), color="grey", linewidth=1, linestyle=":", zorder=0)
     axes.set(xlabel="step", ylabel=_AXES[quantity])
-    _scale(axes.xaxis, logarithmic=study.early)
-    _scale(axes.yaxis, logarithmic=quantity == "loss")
+    axes.set_xscale("log" if study.early else "linear")
+    axes.set_yscale("log" if quantity == "loss" else "linear")
+    for axis in (axes.xaxis, axes.yaxis):
+        _few_plain_ticks(axis)
     axes.tick_params(labelbottom=True, labelleft=True)
     axes.grid(alpha=0.3)
 
 
-def _scale(axis: Axis, *, logarithmic: bool) -> None:
-    """Make an axis linear with few ticks, or logarithmic with plain numbers."""
-    if not logarithmic:
+def _few_plain_ticks(axis: Axis) -> None:
+    """Name few places of a linear axis, and plain numbers on a logarithmic one."""
+    if axis.get_scale() == "linear":
         axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         return
-    set_scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
-    set_scale("log")
     axis.set_major_formatter(LogFormatter())
     axis.set_minor_formatter(LogFormatter())
 

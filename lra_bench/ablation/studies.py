@@ -15,8 +15,8 @@ _FEATURES = {"performer-relu": "ReLU", "linear": "elu + 1"}
 
 
 @dataclass(frozen=True)
-class Study:
-    """A Study compares variants of attention and holds everything else fixed.
+class Ablation:
+    """An Ablation compares variants of attention and holds everything else fixed.
 
     Attributes:
         name: of the study, its folder and its files.
@@ -68,7 +68,7 @@ class Study:
         return tuple(text(config) for text in self.columns.values())
 
 
-def kernels(names: Sequence[str] = ()) -> Study:
+def kernels(names: Sequence[str] = ()) -> Ablation:
     """Return the study of Appendix D.3, Figs. 16 and 17: kernels, with and without normaliser.
 
     Args:
@@ -81,7 +81,7 @@ def kernels(names: Sequence[str] = ()) -> Study:
     for name in names:
         if name not in every:
             raise unknown("kernel", name, every)
-    return Study(
+    return Ablation(
         name="kernels",
         title="kernels of generalized attention",
         attentions=(GENERALIZED,),
@@ -102,13 +102,13 @@ def _renormalised(config: Config) -> str:
     return "yes" if config["attention_options"].get("renormalize") else "no"
 
 
-def redraw(every: Sequence[int]) -> Study:
+def redraw(every: Sequence[int]) -> Ablation:
     """Return the study of Fig. 15, left: how often random features are redrawn.
 
     Args:
         every: numbers of steps after which features are redrawn; 0 for never.
     """
-    return Study(
+    return Ablation(
         name="redraw",
         title="redrawing of random features",
         attentions=(SOFTMAX,),
@@ -123,13 +123,13 @@ def _redrawn(config: Config) -> str:
     return f"every {steps:,} steps" if steps > 1 else "every step" if steps else "never"
 
 
-def stability() -> Study:
+def stability() -> Ablation:
     """Return the study of Fig. 15, right, and Fig. 18: which attentions train without diverging.
 
     Softmax attention by positive and by trigonometric features, Performer-ReLU, and the Linear
     Transformer.
     """
-    return Study(
+    return Ablation(
         name="stability",
         title="stability of training",
         attentions=(SOFTMAX, "performer-relu", "linear"),

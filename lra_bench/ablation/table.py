@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lra_bench.ablation.studies import Study
+from lra_bench.ablation.studies import Ablation
 from lra_bench.ablation.variants import Variant
 from lra_bench.display import tables
 from lra_bench.leaderboard.notes import unofficial_note
@@ -18,7 +18,7 @@ from lra_bench.records.record import Record
 _GREATEST_LOSS = 700.0
 
 
-def render(study: Study, variants: Sequence[Variant], setting: str) -> str:
+def render(study: Ablation, variants: Sequence[Variant], setting: str) -> str:
     """Return the table in Markdown, with a title and notes.
 
     Args:
@@ -37,7 +37,7 @@ def _of_tokens(runs: Sequence[Record]) -> bool:
     return any(run.chance_loss is not None for run in runs)
 
 
-def _row(study: Study, variant: Variant, *, of_tokens: bool) -> dict[str, str]:
+def _row(study: Ablation, variant: Variant, *, of_tokens: bool) -> dict[str, str]:
     row = dict(zip(study.columns, variant.texts, strict=True))
     row["test accuracy (%)"] = _accuracy(variant.runs)
     if of_tokens:

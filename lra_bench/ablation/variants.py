@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lra_bench.ablation.studies import Config, Study
+from lra_bench.ablation.studies import Ablation, Config
 from lra_bench.records.record import Record
 from lra_bench.sweep.plan import Job
 
@@ -24,7 +24,7 @@ class Variant:
     runs: tuple[Record, ...]
 
 
-def variants(study: Study, jobs: Iterable[Job], records: Iterable[Record]) -> list[Variant]:
+def variants(study: Ablation, jobs: Iterable[Job], records: Iterable[Record]) -> list[Variant]:
     """Return the variants in the order of the plan; those of earlier commands come last.
 
     A record counts if all its settings but those that the study varies are those of the plan.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lra_bench.ablation import figure, table
-from lra_bench.ablation.studies import Study
+from lra_bench.ablation.studies import Ablation
 from lra_bench.ablation.variants import variants
 from lra_bench.display.figures import save
 from lra_bench.files.atomic import write_atomically
@@ -12,7 +12,7 @@ from lra_bench.records.find import readable
 from lra_bench.sweep.plan import Choice, jobs
 
 
-def write(study: Study, choice: Choice, out: Path) -> tuple[str, Sequence[Path]]:
+def write(study: Ablation, choice: Choice, out: Path) -> tuple[str, Sequence[Path]]:
     """Write OUT/STUDY.md and OUT/STUDY.png; return the table and the files.
 
     The records are those below OUT/STUDY whose settings are those of `choice`. If there are none,

@@ -19,7 +19,7 @@ from lra_bench.cli.common import (
 from lra_bench.cli.paths import output_folder
 
 if TYPE_CHECKING:
-    from lra_bench.ablation.studies import Study
+    from lra_bench.ablation.studies import Ablation
     from lra_bench.display.progress import Display
     from lra_bench.sweep.plan import Choice
     from lra_bench.sweep.sweep import Request
@@ -141,7 +141,7 @@ def _request(args: argparse.Namespace, choice: "Choice") -> "Request":
     )
 
 
-def _study(args: argparse.Namespace, display: "Display") -> "Study":
+def _study(args: argparse.Namespace, display: "Display") -> "Ablation":
     """Return the study that the arguments ask for."""
     from lra_bench.ablation import studies
 
