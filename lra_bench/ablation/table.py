@@ -51,9 +51,10 @@ def _accuracy(runs: Sequence[Record]) -> str:
     """Return mean and deviation in percent, and how many runs have none, by their status."""
     found = [run.test.accuracy for run in runs if run.status == "ok" and run.test]
     lacking = Counter(run.status.replace("_", " ") for run in runs if run.status != "ok")
-    parts = [percent(statistics.fmean(found), _deviation(found))] if found else []
-    parts += [f"({count} {status})" for status, count in lacking.items()]
-    return " ".join(parts) or "not run"
+    failed = ", ".join(f"{count} {status}" for status, count in lacking.items())
+    if not found:
+        return failed or "not run"
+    return percent(statistics.fmean(found), _deviation(found)) + (f" ({failed})" if failed else "")
 
 
 def _perplexity(runs: Sequence[Record]) -> str:

@@ -122,7 +122,7 @@ def test_the_table_says_which_kernel_diverged_and_at_which_step(of_kernels):
             ("relu", "yes", "31.0 ± 1.4", ""),
             ("relu", "no", "20.0 ± 0.0", ""),
             ("exp", "yes", "25.0 ± 0.0", ""),
-            ("exp", "no", "(2 diverged)", "70, 10"),
+            ("exp", "no", "2 diverged", "70, 10"),
         ]
     ]  # fmt: skip
     assert text.startswith("### Kernels of generalized attention: listops, preset mini\n")
@@ -135,6 +135,16 @@ def test_a_variant_without_a_run_is_in_the_table(of_kernels):
     assert [row["test accuracy (%)"] for row in rows if row["kernel"] == "tanh"] == ["not run"] * 2
     # Runs of an earlier command follow.
     assert [row["kernel"] for row in rows] == ["relu", "relu", "tanh", "tanh", "exp", "exp"]
+
+
+def test_runs_without_a_result_are_counted_by_how_they_ended(tmp_path):
+    study = studies.stability()
+    finished(tmp_path, "linear", (), 0, 0.3)
+    diverged(tmp_path, "linear", (), 1, 9)
+    finished(tmp_path, "linear", (), 2, 0.3, status="out_of_memory")
+    row = cells(table.render(study, found_in(tmp_path, study), "listops"))[-1]
+    assert row["test accuracy (%)"] == "30.0 (1 diverged, 1 out of memory)"
+    assert (row["diverged at step"], row["seeds"]) == ("9", "3")
 
 
 def test_where_tokens_are_predicted_there_is_a_perplexity(tmp_path):
@@ -260,6 +270,14 @@ def test_two_kernels_from_the_command_to_the_figure(cli, tmp_path):
     assert status == 0
     assert out.startswith("all 4 runs are done\n")
     assert (tmp_path / "kernels.png").read_bytes() == picture
+
+
+def test_the_plan_names_every_variant_in_a_narrow_terminal(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = cli("ablate", "kernels", *SMALL, "--out", tmp_path, "--dry-run")
+    named = "".join(line.split("  ")[0] for line in out.splitlines())
+    assert named.count("attention.renormalize=true") == 10
+    assert named.count("attention.renormalize=false") == 10
 
 
 def test_intervals_that_no_run_reaches_are_left_out(cli, tmp_path):
