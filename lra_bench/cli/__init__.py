@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lra_bench import __version__
 from lra_bench.cli import (
+    ablate,
     analyze,
     data,
     efficiency,
@@ -29,9 +30,20 @@ from lra_bench.errors import RunError, UsageError, is_disk_full, is_out_of_memor
 from lra_bench.files.paths import reason
 from lra_bench.runtime import memory, numerics, signals
 
-COMMANDS = (run, sweep, efficiency, table, report, submit_check, analyze, data, listing)
+COMMANDS = (
+    run,
+    sweep,
+    ablate,
+    efficiency,
+    table,
+    report,
+    submit_check,
+    analyze,
+    data,
+    listing,
+)
 # The commands that compute with JAX.
-_COMPUTING = (run, sweep, efficiency, analyze)
+_COMPUTING = (run, sweep, ablate, efficiency, analyze)
 _MORE_MEMORY = "raise the limit (ulimit -v, or that of the job), or take a smaller --preset"
 
 

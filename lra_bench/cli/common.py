@@ -25,6 +25,38 @@ def add_preset(parser: argparse.ArgumentParser, text: str = "preset") -> None:
     parser.add_argument("--preset", default="mini", help=f"{text}; default: %(default)s")
 
 
+def add_seeds(parser: argparse.ArgumentParser) -> None:
+    """Add the argument --seeds."""
+    text = "such as 0,5 or 0-4; default: 0,1,2"
+    parser.add_argument("--seeds", type=seeds, default=(0, 1, 2), metavar="N,N,...", help=text)
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """Add the argument --jobs of a command that does many runs."""
+    text = "number of runs at a time; default: 1 on CPU, else as many as there are devices for"
+    parser.add_argument("--jobs", type=positive, metavar="N", help=text)
+
+
+def add_calibration(parser: argparse.ArgumentParser) -> None:
+    """Add the argument --calibration; None stands for yes, but no with --dry-run."""
+    text = (
+        "whether to time some training steps, which tells how long the sweep will take; default: "
+        "yes, but no with --dry-run"
+    )
+    parser.add_argument("--calibration", action=argparse.BooleanOptionalAction, help=text)
+
+
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """Add the argument --dry-run of a command that does many runs."""
+    text = "print the plan, which data are missing and how large they are; write nothing"
+    parser.add_argument("--dry-run", action="store_true", help=text)
+
+
+def calibrates(args: argparse.Namespace) -> bool:
+    """Return whether a command times training steps, by --calibration and --dry-run."""
+    return not args.dry_run if args.calibration is None else args.calibration
+
+
 def add_resume(parser: argparse.ArgumentParser) -> None:
     """Add the argument --resume to a command that goes on by itself with what is in its folder."""
     text = "say so if there is nothing in DIR to go on with; going on is the default"

@@ -4,17 +4,20 @@ import argparse
 from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import (
+    add_calibration,
     add_data_dir,
+    add_dry_run,
+    add_jobs,
     add_preset,
     add_resume,
+    add_seeds,
     add_set,
+    calibrates,
     names,
     natural,
     nothing_to_resume,
     one_of,
-    positive,
     seconds,
-    seeds,
     size,
     texts,
 )
@@ -45,13 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--tasks", type=names, default=("all",), metavar="NAMES", help="default: all")
     add("--attentions", type=names, default=("all",), metavar="NAMES", help="default: all")
-    add(
-        "--seeds",
-        type=seeds,
-        default=(0, 1, 2),
-        metavar="N,N,...",
-        help="such as 0,5 or 0-4; default: 0,1,2",
-    )
+    add_seeds(parser)
     add_preset(parser)
     grid = (
         "try each of these values; with several keys, all combinations of their values; repeatable"
@@ -70,8 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     executor = one_of("executor", ("local", "ray"))
     where = "local or ray; default: %(default)s"
     add("--executor", type=executor, default="local", metavar="NAME", help=where)
-    jobs = "number of runs at a time; default: 1 on CPU, else as many as there are devices for"
-    add("--jobs", type=positive, metavar="N", help=jobs)
+    add_jobs(parser)
     for name, hardware in (("cpus", "CPU cores"), ("gpus", "GPUs"), ("tpus", "TPU chips")):
         add(
             f"--{name}",
@@ -89,13 +85,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--time-limit", type=seconds, metavar="TIME", help=limit)
     memory = "memory that one run may use, such as 16GiB; default: no limit"
     add("--memory-limit", type=size, metavar="SIZE", help=memory)
-    calibration = (
-        "whether to time some training steps, which tells how long the sweep will take; default: "
-        "yes, but no with --dry-run"
-    )
-    add("--calibration", action=argparse.BooleanOptionalAction, help=calibration)
-    only = "print the plan, which data are missing and how large they are; write nothing"
-    add("--dry-run", action="store_true", help=only)
+    add_calibration(parser)
+    add_dry_run(parser)
     skip = "leave out the runs whose data are missing, and do the others"
     add("--skip-missing-data", action="store_true", help=skip)
     status = "print the state of each run of the sweep in DIR, and change nothing"
@@ -130,7 +121,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         needs=Needs(args.cpus, args.gpus, args.tpus),
         patience=Patience(args.retries, args.time_limit),
         memory_limit=args.memory_limit,
-        calibrate=not args.dry_run if args.calibration is None else args.calibration,
+        calibrate=calibrates(args),
         dry_run=args.dry_run,
         skip_missing_data=args.skip_missing_data,
         without_missing_data=command(*argv, "--skip-missing-data"),

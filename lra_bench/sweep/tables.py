@@ -64,7 +64,7 @@ def plan_table(jobs: Iterable[Job], estimates: Mapping[str, Estimate]) -> Table:
         estimates: time and memory of a run, by its kind.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("to do")
+    table.add_column("to do", overflow="fold")
     for header in ("runs", "a run", "memory"):
         table.add_column(header, justify="right")
     for kind, runs in Counter(job.kind for job in jobs).items():

@@ -23,6 +23,7 @@ OUTPUTS = {
     "run --data-dir": (*SMOKE, "--data-dir"),
     "sweep --out": ("sweep", "--preset", "smoke", "--tasks", "listops", "--out"),
     "sweep --data-dir": ("sweep", "--preset", "smoke", "--out", "x", "--data-dir"),
+    "ablate --out": ("ablate", "kernels", "--preset", "smoke", "--task", "listops", "--out"),
     "efficiency --out": ("efficiency", "--attentions", "linear", "--lengths", "64", "--out"),
     "report --out": ("report", ".", "--out"),
     "analyze variance --out": ("analyze", "variance", "--samples", "100", "--dim", "2", "--out"),

@@ -21,6 +21,7 @@ FLOORS = (
     ("training", "leaderboard"),
     ("analysis", "efficiency"),
     ("sweep", "scaling"),
+    ("ablation",),
     ("report",),
     ("cli",),
 )

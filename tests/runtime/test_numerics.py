@@ -118,7 +118,7 @@ def test_every_command_that_computes_overrides_them_first(cli, monkeypatch, tmp_
         command, "main", lambda *_: left.append("JAX_ENABLE_X64" in os.environ) or 0
     )
     monkeypatch.setenv("JAX_ENABLE_X64", "1")
-    study = ["approximation"] * (command.NAME == "analyze")
+    study = {"analyze": ["approximation"], "ablate": ["kernels"]}.get(command.NAME, [])
     assert cli(command.NAME, *study, "--out", tmp_path / "out")[0] == 0
     assert left == [False]
 
