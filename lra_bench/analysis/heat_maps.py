@@ -16,9 +16,9 @@ from matplotlib.patches import Rectangle
 from lra_bench.display import escape
 from lra_bench.display.figures import save
 
-# Inches of a panel, and of a token within it that can be read; points of the smallest text.
-_PANEL, _TOKEN, _WIDEST = 2.5, 0.095, 24.0
-_SMALLEST_TEXT, _LARGEST_TEXT = 4.5, 7.0
+# Inches of a panel, of one that names its tokens at most, of a token in it, and of all panels.
+_PANEL, _LARGE_PANEL, _TOKEN, _WIDEST, _HIGHEST = 2.5, 6.5, 0.095, 24.0, 40.0
+_LARGEST_TEXT = 7.0  # points
 # Longer texts of tokens leave no room for the matrix.
 _LONGEST = 5
 _UNSEEN, _CLIPPED, _CLIPPED_BELOW = "0.88", "#D55E00", "#009E73"
@@ -56,10 +56,9 @@ def matrices(
     their own. What a causal model can't see is grey. Tokens are named where there is room.
     """
     heads, length = len(layers[0]), layers[0].shape[-1]
-    side = min(max(_PANEL, _TOKEN * length), max(_PANEL, _WIDEST / heads))
-    figure = Figure(
-        figsize=(side * heads + 1.2, (side + 0.2) * len(layers) + 0.8), layout="constrained"
-    )
+    side, texts = _side(axes.texts, length, heads, len(layers))
+    size = (side * heads + 1.2, (side + 0.2) * len(layers) + 0.8)
+    figure = Figure(figsize=size, layout="constrained")
     causal = "; grey: later tokens, which are not seen" if axes.is_causal else ""
     figure.suptitle(escape.figure(f"{title}{causal}", 200), fontsize=10, wrap=True)
     panels = figure.subplots(len(layers), heads, squeeze=False)
@@ -70,7 +69,7 @@ def matrices(
             shown = np.ma.array(matrix, mask=unseen)
             image = panel.imshow(shown, scale.colours, scale.norm, interpolation="nearest")
             panel.set_title(f"layer {layer}, head {head}", fontsize=8)
-            _name_tokens(panel, axes.texts, length, side)
+            _name_tokens(panel, texts, side)
     figure.supxlabel("token that is looked at (key)", fontsize=9)
     figure.supylabel("token that looks (query)", fontsize=9)
     bar = figure.colorbar(image, ax=panels, shrink=min(1.0, 4 / (side * len(layers))), aspect=25)
@@ -104,17 +103,27 @@ def _scale(layers: Sequence[Float[np.ndarray, "h l l"]], *, causal: bool) -> _Sc
     return _Scale(colours, Normalize(-top if signed else 0, top), clipped)
 
 
-def _name_tokens(panel: Panel, texts: Sequence[str] | None, length: int, side: float) -> None:
-    """Write the tokens at both axes if they can be read there; else their numbers."""
-    # Labels and the title take a fifth of a panel.
-    points = min(_LARGEST_TEXT, 0.8 * side * 72 / length)
+def _side(
+    texts: Sequence[str] | None, length: int, heads: int, layers: int
+) -> tuple[float, Sequence[str] | None]:
+    """Return the inches of a panel, and the names of the tokens if they can be read there."""
+    named = max(_PANEL, _TOKEN * length)
+    room = min(_LARGE_PANEL, max(_PANEL, _WIDEST / heads), max(_PANEL, _HIGHEST / layers))
+    if texts is None or named > room or max(map(len, texts)) > _LONGEST:
+        return _PANEL, None
+    return named, texts
+
+
+def _name_tokens(panel: Panel, texts: Sequence[str] | None, side: float) -> None:
+    """Write the tokens at both axes; if there are no names, their numbers stay."""
     panel.tick_params(labelsize=6)
-    if texts is None or points < _SMALLEST_TEXT or max(map(len, texts)) > _LONGEST:
+    if texts is None:
         return
     names, places = [escape.figure(text) for text in texts], range(len(texts))
-    upright = max(map(len, texts)) > 1
-    panel.set_xticks(places, names, rotation=90 if upright else 0)
+    panel.set_xticks(places, names, rotation=90 if max(map(len, texts)) > 1 else 0)
     panel.set_yticks(places, names)
+    # Labels and the title take a fifth of a panel.
+    points = min(_LARGEST_TEXT, 0.8 * 72 * side / len(texts))
     panel.tick_params(labelsize=points, length=0, pad=1.5)
 
 

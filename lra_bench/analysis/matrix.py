@@ -1,4 +1,4 @@
-"""Draw the attention matrices of a trained model with any mechanism: Appendix C.4.
+"""Draw the attention matrices of a trained model with any mechanism: Figs. 10 to 12 of the paper.
 
 A mixer has no attention matrix; its influences among tokens are drawn instead.
 """
@@ -90,7 +90,8 @@ def run(setup: Setup, out: Path, display: Display) -> bool:
         is_causal=bool(settings.attention_options.get("causal")),
     )
     shown = [x[:, : setup.show or None, : setup.show or None] for x in layers]
-    heat_maps.matrices(shown, axes, title, out / "matrix.png")
+    few = f", {setup.show} of them shown" if 0 < setup.show < len(tokens) else ""
+    heat_maps.matrices(shown, axes, title + few, out / "matrix.png")
     display.line(title)
     display.line(
         summary.astype({"layer": str, "head": str}).to_markdown(index=False, floatfmt=".3f")
