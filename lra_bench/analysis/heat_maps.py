@@ -40,11 +40,12 @@ class Axes:
 
 
 class _Scale(NamedTuple):
-    """The colours of values, and the words for those that are clipped."""
+    """The colours of values, words for those that are clipped, and the ends that clip."""
 
     colours: Colormap
     norm: Normalize
     clipped: str
+    extend: str
 
 
 def matrices(
@@ -72,7 +73,8 @@ def matrices(
             _name_tokens(panel, texts, side)
     figure.supxlabel("token that is looked at (key)", fontsize=9)
     figure.supylabel("token that looks (query)", fontsize=9)
-    bar = figure.colorbar(image, ax=panels, shrink=min(1.0, 4 / (side * len(layers))), aspect=25)
+    shrink = min(1.0, 4 / (side * len(layers)))
+    bar = figure.colorbar(image, ax=panels, shrink=shrink, aspect=25, extend=scale.extend)
     bar.set_label(axes.value + scale.clipped, fontsize=8)
     bar.ax.tick_params(labelsize=7)
     save(figure, path)
@@ -95,12 +97,11 @@ def _scale(layers: Sequence[Float[np.ndarray, "h l l"]], *, causal: bool) -> _Sc
         over=_CLIPPED if above else None,
         under=_CLIPPED_BELOW if below else None,
     )
-    colours.colorbar_extend = {(1, 1): "both", (1, 0): "max", (0, 1): "min"}.get(
-        (above, below), "neither"
-    )
+    extend = {(True, True): "both", (True, False): "max", (False, True): "min"}
     words = [f"orange: above {top:.3g}"] * above + [f"green: below {-top:.3g}"] * below
     clipped = f" ({', '.join(words)})" if words else ""
-    return _Scale(colours, Normalize(-top if signed else 0, top), clipped)
+    norm = Normalize(-top if signed else 0, top)
+    return _Scale(colours, norm, clipped, extend.get((above, below), "neither"))
 
 
 def _side(

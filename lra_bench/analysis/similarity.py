@@ -239,7 +239,7 @@ def ranks(found: dict[str, Float[np.ndarray, "g g"]]) -> pd.DataFrame:
     """Return the ranks of the pairs that the paper names."""
     table = pairs(found)
     table.insert(0, "pair", table.pop("first") + table.pop("second"))
-    named = table[table["pair"].map(lambda pair: pair in NAMED or pair[::-1] in NAMED)]
-    columns = ["blosum62_normalised_rank", *(f"{name}_rank" for name in found)]
-    short = [column.removesuffix("_rank").replace("_", " ") for column in columns]
-    return named[["pair", *columns]].set_axis(["pair", *short], axis=1)
+    wanted = [pair in NAMED or pair[::-1] in NAMED for pair in table["pair"]]
+    columns = {"blosum62_normalised_rank": "blosum62 normalised"}
+    columns |= {f"{name}_rank": name for name in found}
+    return table.loc[wanted, ["pair", *columns]].rename(columns=columns)
