@@ -1,4 +1,4 @@
-"""Draw the attention matrices of a trained model with any mechanism: Appendix C.4.
+"""Draw the attention matrices of a trained model with any mechanism: Figs. 10 to 12 of the paper.
 
 A mixer has no attention matrix; its influences among tokens are drawn instead.
 """
@@ -14,7 +14,7 @@ import pandas as pd
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from lra_bench.analysis import plots
+from lra_bench.analysis import heat_maps
 from lra_bench.contracts import Task
 from lra_bench.data.location import locate
 from lra_bench.data.obtain import load_data
@@ -35,6 +35,7 @@ class Setup:
         data_root: the root of all data.
         split, example: the example; of two documents, the first is used.
         length: the largest number of its real tokens that the model reads.
+        show: the number of tokens in the figure, from the first one; 0 for all.
     """
 
     run_dir: Path
@@ -42,6 +43,7 @@ class Setup:
     split: str = "test"
     example: int = 0
     length: int = 256
+    show: int = 0
 
 
 class Call(NamedTuple):
@@ -77,14 +79,20 @@ def run(setup: Setup, out: Path, display: Display) -> bool:
     np.savez_compressed(out / "matrices.npz", **arrays)
     summary = summarise(layers)
     summary.to_csv(out / "matrix.csv", index=False)
-    title = (
-        f"{settings.attention}, {task.name}, {setup.split} example {setup.example}, "
-        f"first {len(tokens)} tokens"
-    )
-    plots.matrices(layers, title, out / "matrix.png")
     is_mixer = ATTENTIONS.get(settings.attention).traits.mixer
     what = "Influences among the tokens" if is_mixer else "Attention matrices"
-    display.line(f"{what} of {title}")
+    of = f"{settings.attention}, {task.name}, {setup.split} example {setup.example}"
+    title = f"{what} of {of}, first {len(tokens)} tokens"
+    texts = token_texts(task, tokens)
+    axes = heat_maps.Axes(
+        texts=None if texts is None else texts[: setup.show or None],
+        value="influence" if is_mixer else "attention weight",
+        is_causal=bool(settings.attention_options.get("causal")),
+    )
+    shown = [x[:, : setup.show or None, : setup.show or None] for x in layers]
+    few = f", {setup.show} of them shown" if 0 < setup.show < len(tokens) else ""
+    heat_maps.matrices(shown, axes, title + few, out / "matrix.png")
+    display.line(title)
     display.line(
         summary.astype({"layer": str, "head": str}).to_markdown(index=False, floatfmt=".3f")
     )
@@ -106,6 +114,16 @@ def real_tokens(
     if (real[1:] > real[:-1]).any():
         raise UsageError("the example has padding (black pixels) before real tokens: can't draw it")
     return first[real][:length]
+
+
+def token_texts(task: Task, tokens: Int[np.ndarray, " l"]) -> list[str] | None:
+    """Return the text of each token; None if a token alone has none, such as a pixel."""
+    if task.side is not None or task.paired:
+        return None
+    texts = [task.to_text(tokens[i : i + 1]).strip() for i in range(len(tokens))]
+    # Of a part of a character, or of a sign that depends on its place, the text alone is wrong.
+    whole = "".join(task.to_text(tokens).split())
+    return texts if "".join("".join(texts).split()) == whole else None
 
 
 def layer_matrices(
@@ -131,17 +149,21 @@ def _matrix(attend: AttentionFunction, call: Call | MixerCall) -> Float[Array, "
 def captured(encoder: Encoder, tokens: Int[Array, "b l"]) -> list[Call | MixerCall]:
     """Return the arguments that each layer's mechanism gets when `tokens` are encoded."""
     graph, state = nnx.split(encoder)
-
-    @jax.jit
-    def calls(state: nnx.State, tokens: Array) -> list[Call | MixerCall]:
-        recorded: list[Call | MixerCall] = []
-        model = nnx.merge(graph, state)
-        for block in model.blocks:
-            block.attention.attend = _recording(block.attention.attend, recorded)
-        model(tokens, None)
-        return recorded
-
+    calls = jax.jit(lambda state, tokens: recorded_calls(nnx.merge(graph, state), tokens))
     return calls(state, tokens)
+
+
+def recorded_calls(encoder: Encoder, tokens: Int[Array, "b l"]) -> list[Call | MixerCall]:
+    """Encode `tokens`; return the arguments that each layer's mechanism got.
+
+    The encoder is changed: its mechanisms record their calls. Give it a copy.
+    """
+    calls: list[Call | MixerCall] = []
+    encoder.remat = False  # what a block is computed twice for can't be taken out of it
+    for block in encoder.blocks:
+        block.attention.attend = _recording(block.attention.attend, calls)
+    encoder(tokens, None)
+    return calls
 
 
 def _recording(attend: AttentionFunction, calls: list[Call | MixerCall]) -> AttentionFunction:
@@ -153,18 +175,27 @@ def _recording(attend: AttentionFunction, calls: list[Call | MixerCall]) -> Atte
 
 
 def one_hot_matrix(attend: AttentionFunction, call: Call) -> Float[Array, "b h l l"]:
-    """Return the matrix A by which the mechanism multiplies V.
+    """Return the matrix A by which the mechanism multiplies V; see `attention_to`."""
+    batch, length = call.v.shape[:2]
+    return attention_to(attend, call, jnp.broadcast_to(jnp.eye(length), (batch, length, length)))
 
-    A mechanism is linear in its values: out = A V. If every feature of token j is 1 and all others
-    are 0, every feature of out is column j of A. Where features have weights of their own, as in
-    AFT, their mean is returned.
+
+def attention_to(
+    attend: AttentionFunction, call: Call, groups: Float[Array, "b l g"]
+) -> Float[Array, "b h l g"]:
+    """Return the attention of each token to groups of tokens, A G, where groups are G.
+
+    A mechanism is linear in its values: out = A V. If every feature of token j is G_jg, every
+    feature of out_i is sum_j A_ij G_jg. Where features have weights of their own, as in AFT, their
+    mean is returned. This takes a call for each group, and no l x l matrix if the mechanism has
+    none.
     """
 
-    def column(token: Int[Array, ""]) -> Float[Array, "b l h"]:
-        v = jnp.zeros_like(call.v).at[:, token].set(1)
+    def column(group: Float[Array, "b l"]) -> Float[Array, "b l h"]:
+        v = jnp.broadcast_to(group[..., None, None], call.v.shape).astype(call.v.dtype)
         return jnp.mean(attend(call.q, call.k, v, call.mask).astype(jnp.float32), axis=-1)
 
-    return jnp.moveaxis(jax.lax.map(column, jnp.arange(call.v.shape[1])), (0, 3), (3, 1))
+    return jnp.moveaxis(jax.lax.map(column, jnp.moveaxis(groups, 2, 0)), (0, 3), (3, 1))
 
 
 def influences(mix: AttentionFunction, call: MixerCall) -> Float[Array, "b 1 l l"]:

@@ -135,24 +135,3 @@ def propagation(summary: pd.DataFrame, title: str, path: Path) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         legend_above(axes, 3)
     save(figure, path)
-
-
-def matrices(layers: list[np.ndarray], title: str, path: Path) -> None:
-    """Draw a row per layer, a column per head; colours reach the matrix's 99.5 % quantile."""
-    heads = len(layers[0])
-    figure = Figure(figsize=(2.6 * heads + 0.6, 2.5 * len(layers) + 0.6), layout="constrained")
-    figure.suptitle(title, fontsize=10)
-    panels = figure.subplots(len(layers), heads, squeeze=False)
-    for layer, (row, by_head) in enumerate(zip(panels, layers, strict=True)):
-        for head, (axes, matrix) in enumerate(zip(row, by_head, strict=True)):
-            top = float(np.quantile(np.abs(matrix), 0.995)) or 1.0
-            # Trigonometric features give negative entries, which need colours for both signs.
-            signed = matrix.min() < -0.01 * top
-            colours = {"cmap": "RdBu_r", "vmin": -top} if signed else {"cmap": "viridis", "vmin": 0}
-            image = axes.imshow(matrix, vmax=top, interpolation="nearest", **colours)
-            figure.colorbar(image, ax=axes, shrink=0.8).ax.tick_params(labelsize=6)
-            axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=8)
-            axes.tick_params(labelsize=6)
-            axes.set_xlabel("key", fontsize=7)
-            axes.set_ylabel("query", fontsize=7)
-    save(figure, path)

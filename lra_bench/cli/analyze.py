@@ -17,6 +17,8 @@ from lra_bench.display.units import parse_number
 
 NAME = "analyze"
 HELP = "measure approximation error, variance and attention matrices"
+# The studies of a trained run.
+_OF_A_RUN = ("matrix", "similarity")
 DESCRIPTION = """\
 Measure results of the Performer paper (arXiv:2009.14794) on the code of this package. Each study
 writes CSV files and figures to --out DIR and prints a table. The exit status is 1 if a measurement
@@ -55,12 +57,25 @@ Written to DIR: propagation.csv, propagation-draws.csv and propagation.png.
 """,
     ),
     "matrix": (
-        "attention matrices of a trained run (Appendix C.4)",
+        "attention matrices of a trained run (Figs. 10 to 12)",
         """\
 Compute the attention matrix of each layer and head of a run at its best checkpoint, for one
 example. One-hot values show the matrix of any mechanism. The folder of the run is only read.
+Where there is room, the figure names the tokens, such as the residues of a protein.
 
 Written to DIR: matrices.npz, matrix.csv and matrix.png.
+""",
+    ),
+    "similarity": (
+        "attention between amino acids, beside BLOSUM62 (Fig. 13)",
+        """\
+Sum the attention between amino acids over many sequences and over all layers and heads of a run of
+a protein task, at its best checkpoint. Compare the result with the substitution matrix BLOSUM62:
+Pearson's and Spearman's correlation over the 190 pairs of amino acids, with a permutation test. The
+folder of the run is only read.
+
+Written to DIR: similarity.csv, pairs.csv, correlations.csv, similarity.png, and similarity.json
+with the arguments.
 """,
     ),
 }
@@ -71,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     studies = parser.add_subparsers(title="studies", metavar="STUDY", dest="study", required=True)
     for name, (short, long) in _STUDIES.items():
         sub = studies.add_parser(name, help=short, description=long)
-        if name == "matrix":
+        if name in _OF_A_RUN:
             sub.add_argument(
                 "run_dir", type=input_folder, metavar="RUN_DIR", help="folder of a run"
             )
@@ -155,6 +170,15 @@ def _matrix(parser: argparse.ArgumentParser) -> None:
         "number of the example; of a pair of documents, the first one is used",
     )
     _add(parser, "--length", positive, 256, "tokens of the example, at most; padding is left out")
+    show = "draw the first N tokens only, of all that the model reads; default: all"
+    parser.add_argument("--show", type=positive, default=0, metavar="N", help=show)
+    add_data_dir(parser)
+
+
+def _similarity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--split", default="test", help="split of the data; default: %(default)s")
+    _add(parser, "--examples", positive, 800, "sequences, at most, evenly spread over the split")
+    _add(parser, "--length", positive, 256, "tokens of a sequence, at most")
     add_data_dir(parser)
 
 
@@ -163,6 +187,7 @@ _ARGUMENTS = {
     "variance": _variance,
     "propagation": _propagation,
     "matrix": _matrix,
+    "similarity": _similarity,
 }
 
 
@@ -171,19 +196,21 @@ def _named(*names: str) -> Callable[[argparse.Namespace], dict[str, Any]]:
     return lambda args: {name: getattr(args, name) for name in names}
 
 
-def _matrix_setup(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the parameters of the study of attention matrices."""
-    from lra_bench.data.location import data_root
+def _of_data(*names: str) -> Callable[[argparse.Namespace], dict[str, Any]]:
+    """Return a function that gives these arguments, and the root of the data."""
 
-    return {
-        **_named("run_dir", "split", "example", "length")(args),
-        "data_root": data_root(args.data_dir),
-    }
+    def parameters(args: argparse.Namespace) -> dict[str, Any]:
+        from lra_bench.data.location import data_root
+
+        return {**_named(*names)(args), "data_root": data_root(args.data_dir)}
+
+    return parameters
 
 
 _SETUPS = {
     "approximation": _named("length", "dim", "draws", "features", "scales", "redraw", "seed"),
     "variance": _named("dim", "features", "samples", "seed"),
     "propagation": _named("layers", "length", "features", "draws", "seed"),
-    "matrix": _matrix_setup,
+    "matrix": _of_data("run_dir", "split", "example", "length", "show"),
+    "similarity": _of_data("run_dir", "split", "examples", "length", "seed"),
 }

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from flax import nnx
 from scipy import special
 
 from lra_bench.analysis import approximation, matrix, propagation, variance
-from lra_bench.analysis.matrix import Call, one_hot_matrix, real_tokens
+from lra_bench.analysis.matrix import Call, one_hot_matrix, real_tokens, token_texts
 from lra_bench.attentions.performer_softmax import PerformerSoftmax
 from lra_bench.contracts import Dims
 from lra_bench.errors import RunError, UsageError
@@ -222,6 +223,15 @@ class TestMatrix:
         assert real_tokens(Documents, tokens, 2).tolist() == [3, 4]
         with pytest.raises(UsageError, match=r"padding \(black pixels\) before real"):
             real_tokens(Documents, np.array([[3, 0, 5], [6, 7, 0]]), 9)
+
+    def test_texts_of_tokens(self):
+        """None where a token means something else alone: in a character, at the end, as a pixel."""
+        words = SimpleNamespace(side=None, paired=False, to_text=lambda x: " ".join(map(str, x)))
+        assert token_texts(words, np.array([3, 14])) == ["3", "14"]
+        pixels = SimpleNamespace(side=2, paired=False, to_text=lambda x: str(x.reshape(2, 2)))
+        assert token_texts(pixels, np.array([3, 14])) is None
+        ended = SimpleNamespace(side=None, paired=False, to_text=lambda x: f"{words.to_text(x)}?")
+        assert token_texts(ended, np.array([3, 14])) is None
 
     def test_facts(self):
         table = matrix.summarise([np.stack([np.eye(4), np.full((4, 4), 0.25)])])

@@ -28,6 +28,7 @@ OUTPUTS = {
     "report --out": ("report", ".", "--out"),
     "analyze variance --out": ("analyze", "variance", "--samples", "100", "--dim", "2", "--out"),
     "analyze matrix --out": ("analyze", "matrix", ".", "--out"),
+    "analyze similarity --out": ("analyze", "similarity", ".", "--out"),
     "data prepare --data-dir": ("data", "prepare", "listops", "--preset", "smoke", "--data-dir"),
     "data check --data-dir": ("data", "check", "listops", "--preset", "smoke", "--data-dir"),
 }
@@ -37,6 +38,7 @@ INPUTS = {
     "submit-check DIR": ("submit-check",),
     "sweep --status": ("sweep", "--status"),
     "analyze matrix RUN_DIR": ("analyze", "matrix", "--out", "x"),
+    "analyze similarity RUN_DIR": ("analyze", "similarity", "--out", "x"),
     "data --source": ("data", "prepare", "listops", "--preset", "smoke", "--source"),
 }
 OTHERS = {
@@ -110,7 +112,7 @@ def test_a_picture_is_no_folder(cli, here):
 @pytest.mark.parametrize("option", [name for name in OUTPUTS if "check" not in name])
 def test_a_folder_that_cannot_be_made_is_named(cli, here, option, monkeypatch):
     """The file system of /proc takes no new folders, whoever asks."""
-    if "report" in option or "matrix" in option:
+    if any(word in option for word in ("report", "matrix", "similarity")):
         pytest.skip("needs records")
     if option == "sweep --data-dir":
         pytest.skip("a run of the sweep says so")
