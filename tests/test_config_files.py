@@ -128,7 +128,8 @@ def test_a_config_without_newer_options_is_read(run):
 
 def test_lists_are_written_as_they_are_read():
     """The code of tasks and attentions has tuples, JSON has lists; the two are never compared."""
-    settings = dataclasses.replace(SETTINGS, data={"sizes": (1, 2, ("a",))})
+    data = {**SETTINGS.data, "sizes": (1, 2, ("a",))}
+    settings = dataclasses.replace(SETTINGS, data=data)
     values = json.loads(json.dumps(settings.as_dict()))
     assert values == settings.as_dict()
     assert from_dict(values) == settings

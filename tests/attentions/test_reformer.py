@@ -26,7 +26,7 @@ def shared_softmax(q, v, mask, allowed=None):
 
 def hashed(module, keys, mask):
     """The bucket of each key in each round."""
-    return np.asarray(jax.jit(module._hash)(keys, mask))
+    return np.asarray(jax.jit(module._hash)(keys, mask, module.rotations[...]))
 
 
 class TestReformer:

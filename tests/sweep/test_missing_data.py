@@ -169,7 +169,7 @@ def test_all_tasks_are_those_that_have_the_preset(cli, here):
     assert status == 0
     assert "left out: pathx, which has no preset mini" in out
     assert f"{len(TASKS.names()) - 1} runs" in out
-    refused(cli(*words, "--tasks", "pathx"), 2, "unknown preset of pathx 'mini'", "small, paper")
+    refused(cli(*words, "--tasks", "pathx"), 2, "unknown preset of pathx 'mini'", "small, lra")
 
 
 def test_a_run_says_how_to_prepare_its_data(cli, here):
