@@ -1,4 +1,4 @@
-"""What tasks share whose examples are generated alone."""
+"""The base class of tasks whose examples are generated, never read from files."""
 
 from dataclasses import asdict
 from pathlib import Path
