@@ -33,10 +33,8 @@ def small() -> Any:
 
 def nystromformer() -> Any:
     """Use Nystromformer's setting: LRA/code/lra_config.py, "image"; black is padding."""
-    config = published.nystromformer()
+    config = published.nystromformer(small())
     config.data = dict(FULL, black="padding")
-    config.train.update(num_steps=35_000, warmup_steps=175, batch_size=256, eval_every=175)
-    config.train.eval_batch_size = 256
     return config
 
 

@@ -38,10 +38,8 @@ def small() -> Any:
 
 def nystromformer() -> Any:
     """Use Nystromformer's setting: LRA/code/lra_config.py, "pathfinder32"; black is padding."""
-    config = published.nystromformer()
+    config = published.nystromformer(small())
     config.data = dict(FULL, black="padding")
-    config.train.update(num_steps=62_400, warmup_steps=312, batch_size=256, eval_every=312)
-    config.train.eval_batch_size = 256
     return config
 
 

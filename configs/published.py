@@ -9,13 +9,12 @@ from typing import Any
 from lra_bench.configs.base import lra_paper, one_gpu
 
 
-def nystromformer() -> Any:
-    """Return the settings that Nystromformer's tasks share, as its code has them.
+def nystromformer(config: Any) -> Any:
+    """Return a preset `small`, which has Nystromformer's sizes and steps, as its code has the rest.
 
     Values: github.com/mlpen/Nystromformer@5689313, LRA/code/{lra_config,run_tasks,model}.py and the
     files of the mechanisms there. docs/papers.md compares line by line, and says what differs.
     """
-    config = one_gpu()
     config.model.update(init="pytorch", activation="gelu-erf", hidden_dropout=0.1)
     config.model.update(norm_epsilon=1e-5, pooling="mean-all", vocab_size=512)
     config.train.update(schedule="onecycle", eval_drop_last=True)
@@ -39,7 +38,7 @@ def skyformer() -> Any:
     Values: github.com/pkuzengqi/Skyformer@1a677cb, src/{config,main}.py and src/models. The model
     is that of Nystromformer's code. docs/papers.md compares line by line, and says what differs.
     """
-    config = nystromformer()
+    config = nystromformer(one_gpu())
     config.train.update(num_steps=50_000, eval_every=500, select_after=10_001, clip_value=1.0)
     config.attention = {
         "softmax": {"dropout": 0.1},

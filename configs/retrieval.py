@@ -32,10 +32,8 @@ def small() -> Any:
 
 def nystromformer() -> Any:
     """Use Nystromformer's setting: LRA/code/lra_config.py, "retrieval"."""
-    config = published.nystromformer()
-    config.data = FULL
+    config = published.nystromformer(small())
     config.model.padded_length = 4_096
-    config.train.update(num_steps=30_000, warmup_steps=800, eval_every=300)
     return config
 
 

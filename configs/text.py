@@ -35,10 +35,9 @@ def nystromformer() -> Any:
 
     It reads 1,000 bytes, and validates on the test set.
     """
-    config = published.nystromformer()
+    config = published.nystromformer(small())
     config.data = dict(FULL, max_length=1_000, validation="paper-compat")
     config.model.padded_length = 1_024
-    config.train.update(num_steps=20_000, warmup_steps=8_000, eval_every=500)
     return config
 
 

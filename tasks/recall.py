@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from lra_bench.contracts import SPLITS, Block, Range, Reading, Source, check_ranges
 from lra_bench.registry import register_task
 from lra_bench.tasks._draws import child, stream
+from lra_bench.tasks._generated import Generated
 
 # The kinds of distractors.
 _NOISE = 16
@@ -25,7 +25,7 @@ _LABELS, _CONTENTS, _KEYS, _VALUES, _ORDER, _NOISES = range(6)
 
 @register_task("recall")
 @dataclass(frozen=True)
-class Recall:
+class Recall(Generated):
     """Recall the value that was paired with a key (associative recall).
 
     An example has `num_pairs` pairs of a key and a value, and at its end one of these keys; the
@@ -113,22 +113,6 @@ class Recall:
     def _first_noise(self) -> int:
         values = self.num_values
         return self.num_keys * (values + 1) if self.tokens == "pair" else self.num_keys + values
-
-    def data_options(self, source: str) -> dict[str, Any]:
-        """Return all options."""
-        del source
-        return asdict(self)
-
-    def sizes(self, source: str) -> dict[str, int]:
-        """Return the examples of each split."""
-        del source
-        sizes = (self.train_size, self.validation_size, self.test_size)
-        return dict(zip(SPLITS, sizes, strict=True))
-
-    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
-        """Return no files: examples are generated."""
-        del source, path
-        return {}
 
     def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
         """Return True: the generator defines the task, so there are no other data of it."""

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from lra_bench.contracts import SPLITS, Block, Range, Reading, Source, check_ranges
+from lra_bench.contracts import Block, Range, Reading, Source, check_ranges
 from lra_bench.registry import register_task
+from lra_bench.tasks._generated import Generated
 from lra_bench.tasks._shuffle import shuffled
 
 _BLOCK = 1024
@@ -20,7 +20,7 @@ _INVALID = -1
 
 @register_task("span")
 @dataclass(frozen=True)
-class Span:
+class Span(Generated):
     """Find the value whose places are marked; the marks are at least `span` tokens away.
 
     A sequence has n = `num_slots` values, k - 1 blanks with k = `span`, and n places. A place has a
@@ -111,22 +111,6 @@ class Span:
     def max_len(self) -> int:
         """Return the length of a sequence, in tokens."""
         return self.length
-
-    def data_options(self, source: str) -> dict[str, Any]:
-        """Return all options: the data depend on each."""
-        del source
-        return asdict(self)
-
-    def sizes(self, source: str) -> dict[str, int]:
-        """Return the number of examples per split."""
-        del source
-        sizes = (self.train_size, self.validation_size, self.test_size)
-        return dict(zip(SPLITS, sizes, strict=True))
-
-    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
-        """Return no files, because none is read."""
-        del source, path
-        return {}
 
     def read(self, reading: Reading) -> Iterator[Block]:
         """Yield blocks of (split, tokens uint8 or uint16 (n, length), classes int64 (n,))."""

@@ -46,7 +46,7 @@ def departures(run: Record, *, with_attention: bool = False) -> list[Departure]:
     Raises:
         UsageError: the task, the preset or, if it counts, the attention is unknown here.
     """
-    preset = _preset(run.task, run.attention if with_attention else IDENTITY, run.preset)
+    preset = of_preset(run.task, run.attention if with_attention else IDENTITY, run.preset)
     changed = []
     if run.config["data_source"] != preset["data_source"]:
         changed.append(Departure(SOURCE, run.config["data_source"], True, True))
@@ -69,5 +69,10 @@ def _changed(group: str, run: Mapping[str, Any], preset: Mapping[str, Any]) -> l
 
 
 @cache
-def _preset(task: str, attention: str, preset: str) -> dict[str, Any]:
+def of_preset(task: str, attention: str, preset: str) -> dict[str, Any]:
+    """Return the config that a preset has, ready for JSON.
+
+    Raises:
+        UsageError: the task, the preset or the attention is unknown here.
+    """
     return make_settings(task, attention, preset, 0).as_dict()

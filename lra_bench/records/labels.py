@@ -3,20 +3,16 @@
 from functools import cache
 from typing import Any
 
-from lra_bench.config import make_settings
 from lra_bench.errors import UsageError
-from lra_bench.ranges import plain
+from lra_bench.records.departures import of_preset
 from lra_bench.records.record import Record
 from lra_bench.registry import ATTENTIONS
 
 
 def label(run: Record) -> str:
     """Return the attention of a run, with its changed options and the attention it started from."""
-    options, usual = (
-        run.config["attention_options"],
-        _of_preset(run.attention, run.task, run.preset),
-    )
-    return _label(run.attention, options, usual) + _origin(run)
+    usual = _options_of_preset(run.task, run.attention, run.preset)
+    return _label(run.attention, run.config["attention_options"], usual) + _origin(run)
 
 
 def attention_label(attention: str, options: dict[str, Any]) -> str:
@@ -38,11 +34,10 @@ def _differing(options: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]
     return {key: value for key, value in sorted(options.items()) if usual.get(key) != value}
 
 
-@cache
-def _of_preset(attention: str, task: str, preset: str) -> dict[str, Any]:
+def _options_of_preset(task: str, attention: str, preset: str) -> dict[str, Any]:
     """Return the options that a preset has for an attention; its defaults if it is unknown."""
     try:
-        return plain(make_settings(task, attention, preset, 0).attention_options)
+        return of_preset(task, attention, preset)["attention_options"]
     except UsageError:
         return _defaults(attention)
 

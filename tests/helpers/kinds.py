@@ -1,7 +1,7 @@
 """One mechanism of each kind: of q, k and v, with queries as keys, of features, and a mixer.
 
 For tests of code that treats all mechanisms of a kind alike, and of what else is tested of each
-mechanism in another way. The other mechanisms are slow tests, which .ci/run runs too.
+mechanism in another way. The other mechanisms are slow tests.
 """
 
 import pytest

@@ -1,0 +1,36 @@
+"""The base class of tasks whose examples are generated, never read from files."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lra_bench.contracts import SPLITS
+
+
+class Generated:
+    """A task without files; all of its options describe the generator.
+
+    Attributes:
+        train_size, validation_size, test_size: the number of examples.
+    """
+
+    train_size: int
+    validation_size: int
+    test_size: int
+
+    def data_options(self, source: str) -> dict[str, Any]:
+        """Return all options: the data depend on each."""
+        del source
+        options: Any = self
+        return asdict(options)
+
+    def sizes(self, source: str) -> dict[str, int]:
+        """Return the number of examples of each split."""
+        del source
+        sizes = (self.train_size, self.validation_size, self.test_size)
+        return dict(zip(SPLITS, sizes, strict=True))
+
+    def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
+        """Return no files: examples are generated."""
+        del source, path
+        return {}
