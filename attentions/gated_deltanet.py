@@ -112,8 +112,10 @@ class GatedDeltaNet(nnx.Module):
             arrays = (both_ways(y) for y in (projected, log_gates, shares))
             forward, backward = two_ways(self._read(*arrays))
             out = forward + backward
-        out = self._normalised(out).reshape(*x.shape[:2], -1).astype(x.dtype)
-        return reordered(self.out(out * jax.nn.silu(self.output_gate(tokens))), order)
+        out = self._normalised(out).reshape(*x.shape[:2], -1)
+        # Rounded once to the type of x, after the product.
+        gate = jax.nn.silu(self.output_gate(tokens).astype(out.dtype))
+        return reordered(self.out((out * gate).astype(x.dtype)), order)
 
     def _rates(self, x: Float[Array, "b l e"]) -> tuple[Float[Array, "b l h"], Array]:
         """Return log a_t and b_t, each (b, l, h)."""

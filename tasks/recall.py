@@ -114,11 +114,6 @@ class Recall(Generated):
         values = self.num_values
         return self.num_keys * (values + 1) if self.tokens == "pair" else self.num_keys + values
 
-    def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
-        """Return True: the generator defines the task, so there are no other data of it."""
-        del source, checksums, sizes
-        return True
-
     def chance(self) -> float:
         """Return the accuracy, in [0, 1], of always guessing the commonest value present.
 

@@ -169,8 +169,3 @@ class Span(Generated):
         """Return the values as numbers, the mark as "x", and blanks as dots."""
         signs = (".", "x", *self.class_names)
         return " ".join(signs[token] for token in tokens)
-
-    def official(self, source: str, checksums: dict[str, str], sizes: dict[str, int]) -> bool:
-        """Return False: there are no published data."""
-        del source, checksums, sizes
-        return False
