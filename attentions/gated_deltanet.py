@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from lra_bench.attentions._common import check_count, summed
+from lra_bench.attentions._common import check_count, summed, wide
 from lra_bench.attentions._gated_sums import in_chunks, out_of_chunks, ratios
 from lra_bench.attentions._sequence import both_ways, ordered, real_first, reordered, two_ways
 from lra_bench.attentions._state import Options, directions
@@ -104,7 +104,8 @@ class GatedDeltaNet(nnx.Module):
         """Return what the memory returns, gated and projected back."""
         order = real_first(mask)
         tokens = ordered(x, order)
-        projected = jnp.where(order.real, self.project(tokens), 0)
+        # Normalising magnifies the rounding of small queries, keys and reads.
+        projected = jnp.where(order.real, self.project(wide(tokens)), 0)
         log_gates, shares = self._rates(tokens)
         if self.causal:
             out = self._read(projected, log_gates, shares)
@@ -127,7 +128,6 @@ class GatedDeltaNet(nnx.Module):
         self, projected: Float[Array, "b l f"], log_gates: Array, shares: Array
     ) -> Float[Array, "b l h d"]:
         """Return o_t of one direction."""
-        projected = projected.astype(log_gates.dtype)
         if self.kernel is not None:
             projected = convolved(projected, self.kernel[...])
         heads = jax.nn.silu(projected).reshape(*projected.shape[:2], 3, *self.heads)
