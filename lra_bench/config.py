@@ -9,8 +9,9 @@ from lra_bench.contracts import TokenTask
 from lra_bench.display.escape import terminal
 from lra_bench.errors import UsageError, one_line, unknown
 from lra_bench.ranges import checked, frozen, hints_of, mapping, parse, valid
-from lra_bench.registry import ATTENTIONS, IDENTITY, TASKS, data_types, make_task
-from lra_bench.settings import ModelSettings, Origin, RunSettings, TrainSettings
+from lra_bench.registry import ATTENTIONS, IDENTITY, TASKS, data_options, data_types, make_task
+from lra_bench.runtime.source_files import SourceFile
+from lra_bench.settings import CodeFile, ModelSettings, Origin, RunSettings, TrainSettings
 from lra_bench.suggest import did_you_mean, quoted
 
 # Settings that are arguments of their own; `--set` does not take them.
@@ -44,6 +45,7 @@ def make_settings(
     """Return the settings of one run.
 
     Args:
+        task, attention: registered names; `Registry.named` returns that of a file of the user.
         overrides: "group.key=value"; a group is "data", "model", "train" or "attention".
         init_from: the checkpoint whose parameters the run starts with.
 
@@ -52,6 +54,7 @@ def make_settings(
     """
     groups = _preset(task, preset, attention)
     override(groups, overrides, task, attention)
+    mechanism = ATTENTIONS.get(attention)
     try:
         settings = RunSettings(
             task=task,
@@ -64,6 +67,8 @@ def make_settings(
             model=checked(ModelSettings, groups["model"], "model."),
             train=checked(TrainSettings, groups["train"], "train."),
             init_from=init_from,
+            attention_file=_code(mechanism.file, mechanism.options()),
+            task_file=_code(TASKS.get(task).file, data_options(task)),
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -73,12 +78,21 @@ def make_settings(
     return settings
 
 
+def _code(file: SourceFile | None, options: Mapping[str, Any]) -> CodeFile | None:
+    """Return what a config holds of a file of the user, and of the options defined there."""
+    return file and CodeFile(file.path.name, file.sha256, dict(options))
+
+
 def _in_order(settings: RunSettings) -> RunSettings:
     """Return settings whose attention is causal, if it can be and the task needs it."""
     options = settings.attention_options
     if "causal" not in options or not _predicts_next(settings):
         return settings
-    return replace(settings, attention_options={**options, "causal": True})
+    changed = replace(settings, attention_options={**options, "causal": True})
+    if (code := settings.attention_file) is None:
+        return changed
+    usual = {**code.options, "causal": True}
+    return replace(changed, attention_file=replace(code, options=usual))
 
 
 def _predicts_next(settings: RunSettings) -> bool:

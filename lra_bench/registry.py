@@ -5,6 +5,8 @@ files in `lra_bench.attentions` and `lra_bench.tasks` by itself; other packages 
 in an entry point of the same name. A name that is looked up is searched first in the file of that
 name, then in all files, then in the entry point of that name, then in all entry points: a run
 imports no plug-in that it does not need. A file or a plug-in that is broken is left out.
+
+A user may also name a file of their own wherever a name is asked for; see `source_files`.
 """
 
 import importlib
@@ -14,7 +16,8 @@ import pkgutil
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -32,7 +35,9 @@ from lra_bench.contracts import FAMILIES, AttentionTraits, StateSize, Task
 from lra_bench.display.escape import terminal
 from lra_bench.errors import UsageError, unknown
 from lra_bench.ranges import COUNT, type_of
+from lra_bench.runtime import source_files
 from lra_bench.runtime.plugins import SECONDS, Broken, guarded, limit
+from lra_bench.runtime.source_files import SourceFile
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 Traits = TypeVar("Traits")
@@ -52,12 +57,14 @@ class Entry(Generic[Traits]):
         target: the function or class.
         module: name of the module that registered it.
         traits: its promises.
+        file: the file of the user that registered it; None for a package.
     """
 
     name: str
     target: Callable[..., Any]
     module: str
     traits: Traits
+    file: SourceFile | None = None
 
     @property
     def summary(self) -> str:
@@ -148,6 +155,8 @@ class Registry(Generic[Traits]):
         # Files and plug-ins whose import has begun, and the names that imported ones registered.
         self._begun: set[tuple[str, str]] = set()
         self._kept: set[str] = set()
+        # What each file of the user has registered, by the name of its module.
+        self._of_files: dict[str, dict[str, Entry[Traits]]] = {}
         # Reentrant: a module that is being imported may look up other entries.
         self._lock = threading.RLock()
 
@@ -158,24 +167,101 @@ class Registry(Generic[Traits]):
             ValueError: the name is malformed, or another module has it already.
         """
         check_name(self.kind, name)
-        module = target.__module__
-        owner = self._owner(name, target)
+        file, module = _READING.get(), target.__module__
+        if file is not None and module != file.module:  # of a package that the file imports
+            file = None
+        owner = self._owner(name, target, file)
         if owner is not None:
             raise ValueError(
-                f"{self.kind} {name!r} is registered twice: by {owner} and by {module}"
+                f"{self.kind} {name!r} is registered twice: by {owner} and by "
+                f"{module if file is None else file.path}"
             )
-        self._entries[name] = Entry(name, target, module, traits)
+        entry = self._entries[name] = Entry(name, target, module, traits, file)
+        if file is not None:
+            self._of_files.setdefault(file.module, {})[name] = entry
         return target
 
-    def _owner(self, name: str, target: Any) -> str | None:
-        """Return the module that has the name, if it is another one than the target's."""
+    def _owner(self, name: str, target: Any, file: SourceFile | None) -> str | None:
+        """Return the module that has the name, if it is another one than the target's.
+
+        A file of the user may take a name from another such file, as after it was edited.
+        """
         known = self._entries.get(name)
+        if known is not None and known.file is not None:
+            taken = file is None or name in self._of_files.get(file.module, {})
+            return str(known.file.path) if taken else None
         if known is not None:
             here, there = (target.__module__, target.__qualname__), known.target.__qualname__
             return None if here == (known.module, there) else known.module
         owner = f"{self.package}.{name.replace('-', '_')}"
         absent = owner in self._files() and owner not in sys.modules
         return owner if absent and target.__module__ != owner else None
+
+    def named(self, text: str) -> str:
+        """Return the registered name that a text stands for.
+
+        It is the text itself, or a name in the file that the text refers to, which is loaded. Only
+        what the user has typed goes through here: a name in a record must run no code.
+
+        Raises:
+            UsageError: the file cannot be used, or it registers none or several.
+        """
+        if not source_files.is_reference(text):
+            return text
+        path, name = source_files.split(text)
+        return self._chosen(path, name, self.load(source_files.read(path)))
+
+    def load(self, file: SourceFile) -> list[str]:
+        """Load a file of the user, and return the names that it registers here, sorted.
+
+        They replace those of another version of the file.
+
+        Raises:
+            UsageError: it cannot be used; the message names file and line.
+        """
+        _execute(file)
+        found = self._of_files.get(file.module, {})
+        self._entries.update(found)
+        return sorted(found)
+
+    def all_named(self, texts: Sequence[str]) -> list[str]:
+        """Return the registered names that texts stand for, each once; see `named`.
+
+        Raises:
+            UsageError: a name is unknown, or two files register the same.
+        """
+        homes: dict[str, SourceFile | None] = {}
+        for text in texts:
+            entry = self.get(self.named(text))
+            other = homes.setdefault(entry.name, entry.file)
+            if other != entry.file:
+                places = sorted(str(file.path) if file else "lra-bench"
+                                for file in (other, entry.file))
+                raise UsageError(
+                    f"{' and '.join(places)} both register {self.kind} {entry.name}; rename one"
+                )
+        return list(homes)
+
+    def _chosen(self, path: str, name: str | None, there: list[str]) -> str:
+        """Return the name in a file that a reference means.
+
+        Args:
+            path: of the file, as the user wrote it.
+            name: in the reference; None if it has none.
+            there: all names that the file registers.
+        """
+        path = terminal(path)
+        if not there:
+            raise UsageError(
+                f'{path} registers no {self.kind}: put @register_{self.kind}("my-name") above its '
+                f"{'class' if self.kind == 'task' else 'function or class'}"
+            )
+        if name is None and len(there) > 1:
+            choices = ", ".join(f"{path}:{each}" for each in there)
+            raise UsageError(f"{path} registers {len(there)} {self.kind}s; name one: {choices}")
+        if name is not None and name not in there:
+            raise unknown(f"{self.kind} in {path}", name, there)
+        return name or there[0]
 
     def has(self, name: str) -> bool:
         """Return whether an entry has that name.
@@ -220,6 +306,8 @@ class Registry(Generic[Traits]):
     def _unknown(self, name: str) -> UsageError:
         """Return the error for a name that nothing has."""
         error = unknown(self.kind, name, sorted(self._entries))
+        if "/" in name or "." in name:
+            return UsageError(f"{error}; the name of a file ends in {source_files.SUFFIX}")
         labels = ", ".join(terminal(label) for label in sorted(self._problems))
         hint = f"; left out as broken: {labels} (lra-bench list says why)" if labels else ""
         return UsageError(f"{error}{hint}")
@@ -290,12 +378,63 @@ class Registry(Generic[Traits]):
         if source.is_plugin and package not in modules and before == set(self._entries):
             raise Broken(f"{terminal(source.module)} registers no {self.kind}")
 
+    def _check_file(self, file: SourceFile) -> None:
+        """Check what a file of the user has registered.
+
+        Raises:
+            Broken: it cannot be used.
+        """
+        for entry in self._of_files.get(file.module, {}).values():
+            guarded(lambda entry=entry: self._check(entry), file.module)
+
+    def _forget(self, file: SourceFile, entries: dict[str, Entry[Traits]]) -> None:
+        """Forget what a broken file has registered.
+
+        Args:
+            file: the file.
+            entries: those before it was loaded.
+        """
+        self._of_files.pop(file.module, None)
+        self._entries = entries
+
     def _leave_out(self, source: _Source, problem: str, before: set[str]) -> None:
         """Remove what a broken file or plug-in has registered, and keep what to tell of it."""
         for name in self._entries.keys() - before - self._kept:
             del self._entries[name]
         self._problems[source.label] = problem
         self._unreported.append(f"{self.kind} {source} left out: {problem}")
+
+
+# The file whose code runs now, and the modules of those that were loaded.
+_READING: ContextVar[SourceFile | None] = ContextVar("reading", default=None)
+_LOADED: set[str] = set()
+
+
+def _execute(file: SourceFile) -> None:
+    """Run the code of a file, once, so that it registers what it has.
+
+    Raises:
+        UsageError: it cannot be used; the message names file and line.
+    """
+    if file.module in _LOADED:
+        return
+    for library in ATTENTIONS._libraries:
+        importlib.import_module(library)
+    before = [(registry, dict(registry._entries)) for registry in (ATTENTIONS, TASKS)]
+    token = _READING.set(file)
+    try:
+        source_files.execute(file)
+        for registry in (ATTENTIONS, TASKS):
+            registry._check_file(file)
+    except Broken as error:
+        for registry, entries in before:
+            registry._forget(file, entries)
+        text = str(error)
+        named = text if file.path.name in text else f"{file.path}: {text}"
+        raise UsageError(f"can't be loaded: {named}") from None
+    finally:
+        _READING.reset(token)
+    _LOADED.add(file.module)
 
 
 def _importing(module: str) -> Callable[[], object]:
@@ -384,9 +523,18 @@ def data_types(name: str) -> dict[str, Any]:
         hints = get_type_hints(target, include_extras=True)
     except Exception:  # an annotation may name what is imported for type checkers only
         hints = {}
+    return {key: type_of(usual, hints.get(key)) for key, usual in data_options(name).items()}
+
+
+def data_options(name: str) -> dict[str, Any]:
+    """Return the data options of a task, with their defaults.
+
+    Raises:
+        UsageError: no task has that name.
+    """
+    target: Any = TASKS.get(name).target
     task = target()
-    options = {field.name: getattr(task, field.name) for field in fields(target)}
-    return {name: type_of(usual, hints.get(name)) for name, usual in options.items()}
+    return {field.name: getattr(task, field.name) for field in fields(target)}
 
 
 def make_task(name: str, options: Mapping[str, Any]) -> Task:

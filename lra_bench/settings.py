@@ -157,8 +157,34 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class CodeFile:
+    """A file of the user that defines the attention or the task of a run.
+
+    Attributes:
+        name: without its folder.
+        sha256: checksum of its contents.
+        options: those of the attention or the task, with their defaults.
+    """
+
+    name: str
+    sha256: str
+    options: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", frozen(self.options))
+
+
+@dataclass(frozen=True)
 class RunSettings:
-    """The settings of one run, in full: runs with equal settings give equal metrics."""
+    """The settings of one run, in full: runs with equal settings give equal metrics.
+
+    Attributes:
+        task, attention, preset, seed: as in the arguments; of files, the names that they register.
+        data_source, data, attention_options, model, train: the settings proper.
+        init_from: the checkpoint that the run starts with.
+        attention_file, task_file: the files of the user that define them; None for those of
+            packages.
+    """
 
     task: str
     attention: str
@@ -170,12 +196,19 @@ class RunSettings:
     model: ModelSettings
     train: TrainSettings
     init_from: Origin | None = None
+    attention_file: CodeFile | None = None
+    task_file: CodeFile | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain dictionaries and lists, equal to what a JSON file of them holds."""
-        return plain(asdict(self))
+        values = plain(asdict(self))
+        return {key: x for key, x in values.items() if x is not None or key not in FILES}
 
 
+# The parts of a config that only runs with files of the user have.
+FILES = ("attention_file", "task_file")
+# The parts that a config may lack.
+OPTIONAL: dict[str, None] = dict.fromkeys(("init_from", *FILES))
 # Settings that were added later, with what runs did before there was a choice.
 _LATER = {
     "model": {"dropout_bits": "threefry", **defaults_of(ModelSettings)},
@@ -210,8 +243,9 @@ def from_dict(values: Any) -> RunSettings:
         ValueError: a key is missing or unknown, or a value has the wrong type or range; the message
             names key and value.
     """
-    settings = checked(RunSettings, {"init_from": None, **completed(mapping("the config", values))})
+    settings = checked(RunSettings, {**OPTIONAL, **completed(mapping("the config", values))})
     parts = {"model": ModelSettings, "train": TrainSettings, "init_from": Origin}
+    parts |= dict.fromkeys(FILES, CodeFile)
     return replace(
         settings,
         data=frozen(settings.data),

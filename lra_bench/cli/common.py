@@ -10,6 +10,7 @@ from typing import Any
 from lra_bench.cli.paths import output_folder
 from lra_bench.display.units import parse_duration, parse_size, parse_whole
 from lra_bench.errors import unknown
+from lra_bench.runtime.source_files import is_reference
 
 _MOST_SEEDS = 10_000
 
@@ -187,7 +188,9 @@ def seeds(text: str) -> tuple[int, ...]:
 
 
 _one_name = checked(
-    str, lambda text: not re.search(r"[\s;|]", text), "one name; names are separated by commas"
+    str,
+    lambda text: is_reference(text) or not re.search(r"[\s;|]", text),
+    "one name; names are separated by commas",
 )
 texts = several(str, "A,B,C")
 names = several(_one_name, "A,B,C")

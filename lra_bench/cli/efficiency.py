@@ -52,7 +52,8 @@ compiler is not installed; it tells no time.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     add = parser.add_argument
-    add("--attentions", type=names, default=("all",), metavar="NAMES", help="default: all")
+    listed = "names, or Python files of your own, such as my.py or my.py:name; default: all"
+    add("--attentions", type=names, default=("all",), metavar="NAMES", help=listed)
     lengths = "tokens; default: 512 to 32,768 by doubling, for a task its own length"
     add("--lengths", type=counts, default=(), metavar="N,N,...", help=lengths)
     scope = "attention alone, the whole model, or train, a step with the optimiser"

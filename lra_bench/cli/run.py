@@ -55,8 +55,9 @@ of a TPU slice join without these flags; --processes 1 makes each of them do a r
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("--task", default="listops", help="default: %(default)s")
-    parser.add_argument("--attention", default="performer-softmax", help="default: %(default)s")
+    what = "a name, or a Python file of your own, such as my.py or my.py:name; default: %(default)s"
+    parser.add_argument("--task", default="listops", help=what)
+    parser.add_argument("--attention", default="performer-softmax", help=what)
     add_preset(parser)
     one = whole_number(0, "; lra-bench sweep does several seeds")
     parser.add_argument("--seed", type=one, default=0, metavar="N", help="default: %(default)s")
@@ -136,7 +137,9 @@ def run(args: argparse.Namespace, stop: "StopRequest") -> int:
     from lra_bench.config import make_settings
     from lra_bench.display.progress import Display
     from lra_bench.records.run_folder import RunFolder
+    from lra_bench.registry import ATTENTIONS, TASKS
 
+    args.task, args.attention = TASKS.named(args.task), ATTENTIONS.named(args.attention)
     name = f"{args.task}-{args.attention}-{args.preset}-seed{args.seed}"
     name += "-finetuned" if args.init_from else ""
     folder = RunFolder(args.out or Path("runs") / name)

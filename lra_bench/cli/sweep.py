@@ -46,8 +46,9 @@ on this machine, or the one at RAY_ADDRESS.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     add = parser.add_argument
-    add("--tasks", type=names, default=("all",), metavar="NAMES", help="default: all")
-    add("--attentions", type=names, default=("all",), metavar="NAMES", help="default: all")
+    listed = "names, or Python files of your own, such as my.py or my.py:name; default: all"
+    add("--tasks", type=names, default=("all",), metavar="NAMES", help=listed)
+    add("--attentions", type=names, default=("all",), metavar="NAMES", help=listed)
     add_seeds(parser)
     add_preset(parser)
     grid = (

@@ -18,6 +18,7 @@ from lra_bench.efficiency.cells import HERE, Cell
 from lra_bench.efficiency.measurement import Measurement, Memory
 from lra_bench.errors import UsageError, is_out_of_memory, one_line
 from lra_bench.runtime import memory
+from lra_bench.runtime.source_files import place
 
 _WARM_UPS, _PATIENCE_SECONDS = 3, 10.0
 
@@ -28,6 +29,8 @@ def main() -> None:
     request, path = json.load(sys.stdin), Path(sys.argv[1])
     stages = None if request["cell"] is None else _Stages(Cell(**request["cell"]), path)
     try:
+        if request["files"]:
+            _load(request["files"])
         if stages is not None:
             stages.run(request["budget"])
         elif request["wanted"] is not None:
@@ -37,6 +40,17 @@ def main() -> None:
     except Exception as error:
         known = {} if stages is None else stages.result.as_dict()
         append_result(path, {**known, **_failure(error)})
+
+
+def _load(files: list[tuple[str, str, str]]) -> None:
+    """Load files of the user, each given by its path, its text and its checksum."""
+    from lra_bench.registry import ATTENTIONS, TASKS
+    from lra_bench.runtime.source_files import SourceFile
+
+    for path, text, sha256 in files:
+        file = SourceFile(Path(path), text, sha256)
+        ATTENTIONS.load(file)
+        TASKS.load(file)
 
 
 def append_result(path: Path, result: dict[str, Any]) -> None:
@@ -52,7 +66,7 @@ def _failure(error: Exception) -> dict[str, Any]:
     if is_out_of_memory(error):
         asked = memory.bytes_asked(str(error))
         return {"status": "out_of_memory", "error": one_line(error), "bytes_asked": asked}
-    return {"status": "failed", "error": one_line(error)}
+    return {"status": "failed", "error": f"{place(error)}{one_line(error)}"}
 
 
 def describe() -> dict[str, Any]:

@@ -111,13 +111,13 @@ def _check(flag: str, given: Sequence[str], valid: Sequence[str]) -> None:
 
 def _attentions(given: Sequence[str]) -> list[str]:
     """Return the names in order, identity last."""
-    names = ATTENTIONS.names() if _ALL in given else list(dict.fromkeys(given))
-    for name in names:
-        ATTENTIONS.get(name)
+    named = ATTENTIONS.all_named([name for name in given if name != _ALL])
+    names = ATTENTIONS.names() if _ALL in given else named
     return [name for name in names if name != IDENTITY] + [IDENTITY]
 
 
 def _sizes(given: Sequence[str]) -> list[str]:
+    given = [TASKS.named(name) for name in given]
     names = TASKS.names() if _ALL in given else list(dict.fromkeys(given))
     for name in names:
         if name not in SIZES and not TASKS.has(name):

@@ -17,6 +17,7 @@ from lra_bench.efficiency.measurement import Measurement
 from lra_bench.errors import KILLED_FOR_MEMORY, RunError, UsageError, says_out_of_memory
 from lra_bench.files.json_lines import parse_lines
 from lra_bench.records.record import parse_environment
+from lra_bench.registry import ATTENTIONS, TASKS
 from lra_bench.runtime import huge_pages, memory
 from lra_bench.runtime.environment import Environment
 
@@ -179,7 +180,7 @@ def _run(
         wanted: a target and how many of its devices.
     """
     plain = None if cell is None else cell.as_dict()
-    request = {"cell": plain, "budget": budget, "wanted": wanted}
+    request = {"cell": plain, "budget": budget, "wanted": wanted, "files": _files(cell)}
     with _unnamed_file() as results, _unnamed_file() as errors:
         path = f"{_OPEN_FILES}/{results.fileno()}"
         command = [sys.executable, "-m", "lra_bench.efficiency.child", path]
@@ -187,6 +188,17 @@ def _run(
         returncode = _wait(command, json.dumps(request), errors, environment, time_limit, keep)
         left = {"status": "crashed", "error": None, **_last_result(_content(results))}
         return _End(left, returncode, _content(errors), time_limit)
+
+
+def _files(cell: Cell | None) -> list[tuple[str, str, str]]:
+    """Return path, text and checksum of the user's files that register attention and task."""
+    if cell is None:
+        return []
+    task = str(cell.config.get("task"))
+    entries = [registry.get(name) for registry, name in (
+        (ATTENTIONS, cell.attention), (TASKS, task)) if registry.has(name)]  # fmt: skip
+    files = [entry.file for entry in entries if entry.file]
+    return [(str(file.path), file.text, file.sha256) for file in files]
 
 
 def _unnamed_file() -> IO[bytes]:

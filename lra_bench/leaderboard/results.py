@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from lra_bench.records.find import leave_out
-from lra_bench.records.labels import label
+from lra_bench.records.labels import in_versions, label, version
 from lra_bench.records.record import Record, Score
 
 # The numbers of a record that a result has medians of.
@@ -146,10 +146,17 @@ def results(records: Iterable[Record]) -> list[Result]:
     Of several records with one seed, one that ended well counts; the others are named as left out.
     """
     runs: dict[tuple[str, str], dict[int, Record]] = defaultdict(dict)
-    for run in sorted(records, key=lambda run: run.status != "ok"):
-        key = label(run), run.task
+    records = sorted(records, key=lambda run: run.status != "ok")
+    several = in_versions((run.attention, _file(run)) for run in records)
+    for run in records:
+        suffix = version(_file(run)) if run.attention in several else ""
+        key = f"{label(run)}{suffix}", run.task
         if run.seed in runs[key]:
             where = f"{run.path}: " if run.path else ""
             leave_out(f"{where}a second record of {key[0]} on {key[1]}, seed {run.seed}")
         runs[key].setdefault(run.seed, run)
     return [Result(*key, tuple(by_seed.values())) for key, by_seed in sorted(runs.items())]
+
+
+def _file(run: Record) -> Any:
+    return run.config.get("attention_file")

@@ -1,5 +1,6 @@
 """The names under which attentions stand in tables and figures."""
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -11,13 +12,52 @@ from lra_bench.registry import ATTENTIONS
 
 def label(run: Record) -> str:
     """Return the attention of a run, with its changed options and the attention it started from."""
-    usual = _options_of_preset(run.task, run.attention, run.preset)
+    file = run.config.get("attention_file")
+    usual = (
+        _options_of_preset(run.task, run.attention, run.preset)
+        if file is None
+        else options_of_file(file)
+    )
     return _label(run.attention, run.config["attention_options"], usual) + _origin(run)
 
 
-def attention_label(attention: str, options: dict[str, Any]) -> str:
-    """Return the attention with its changed options, such as "linformer (num_projected=64)"."""
-    return _label(attention, options, _defaults(attention))
+def in_versions(files: Iterable[tuple[str, Any]]) -> set[str]:
+    """Return the attentions of which there are several versions of the user's file.
+
+    Args:
+        files: name of an attention, and what a config holds of its file, or None.
+    """
+    versions: dict[str, set[str]] = {}
+    for attention, file in files:
+        versions.setdefault(attention, set()).add(version(file))
+    return {attention for attention, found in versions.items() if len(found) > 1}
+
+
+def version(file: Any) -> str:
+    """Return what stands after the name of an attention to tell versions of its file apart."""
+    sha256 = file.get("sha256") if isinstance(file, dict) else None
+    return f" @{sha256[:8]}" if isinstance(sha256, str) else ""
+
+
+def options_of_file(file: Any) -> dict[str, Any]:
+    """Return the defaults of a mechanism of the user's own, by what a config holds of its file."""
+    options = file.get("options") if isinstance(file, dict) else None
+    return options if isinstance(options, dict) else {}
+
+
+def attention_label(attention: str, options: dict[str, Any], file: Any = None) -> str:
+    """Return the attention with its changed options, such as "linformer (num_projected=64)".
+
+    Args:
+        attention: its name.
+        options: those that it has.
+        file: what a config holds of the file of the user that registers it, or None.
+    """
+    return _label(attention, options, _usual(attention, file))
+
+
+def _usual(attention: str, file: Any) -> dict[str, Any]:
+    return _defaults(attention) if file is None else options_of_file(file)
 
 
 def _label(attention: str, options: dict[str, Any], usual: dict[str, Any]) -> str:
@@ -25,9 +65,9 @@ def _label(attention: str, options: dict[str, Any], usual: dict[str, Any]) -> st
     return attention + (f" ({', '.join(changed)})" if changed else "")
 
 
-def changed_options(attention: str, options: dict[str, Any]) -> dict[str, Any]:
+def changed_options(attention: str, options: dict[str, Any], file: Any = None) -> dict[str, Any]:
     """Return the options that differ from the attention's defaults, sorted by name."""
-    return _differing(options, _defaults(attention))
+    return _differing(options, _usual(attention, file))
 
 
 def _differing(options: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:

@@ -8,15 +8,19 @@ from typing import Any
 
 from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError
-from lra_bench.files.atomic import remove_leftovers
+from lra_bench.files.atomic import remove_leftovers, write_atomically
 from lra_bench.files.json_files import read_json, write_json
 from lra_bench.files.locks import locked
 from lra_bench.ranges import checked
 from lra_bench.records import record
 from lra_bench.records.record import Record
-from lra_bench.settings import Origin, RunSettings
+from lra_bench.registry import ATTENTIONS, TASKS
+from lra_bench.runtime.source_files import SourceFile
+from lra_bench.settings import OPTIONAL, Origin, RunSettings
 
 CONFIG = "config.json"
+# The copies of the files of the user that define the attention and the task of a run.
+COPIES = {"attention_file": "attention.py", "task_file": "task.py"}
 # A config may hold anything; a message shows no more of a key or of a value.
 _MOST_CHARACTERS = 100
 
@@ -84,6 +88,7 @@ class RunFolder:
 
     def _refuse_other(self, settings: RunSettings) -> None:
         there, here = self._config(), json.loads(json.dumps(settings.as_dict()))
+        self._refuse_changed_files(there, here)
         found = list(differences(_identity(there), _identity(here)))
         if found:
             what = "another config" if _same_keys(there, here) else "another version of lra-bench"
@@ -91,6 +96,17 @@ class RunFolder:
                 f"{self.path} holds a run of {what}: {'; '.join(found[:3])}"
                 f"{'; ...' if len(found) > 3 else ''}; choose another --out"
             )
+
+    def _refuse_changed_files(self, there: dict[str, Any], here: dict[str, Any]) -> None:
+        """Raise UsageError if a file of the user is not what it was when the run began."""
+        for key, copy in COPIES.items():
+            match there.get(key), here.get(key):
+                case {"sha256": str(old)}, {"sha256": new, "name": name} if old != new:
+                    raise UsageError(
+                        f"{self.path} holds a run of another {name}: sha256 {terminal(old[:8])} "
+                        f"there, {new[:8]} here; the run's own copy is {self.path / copy}; for the "
+                        "changed file choose another --out"
+                    )
 
     def _config(self) -> dict[str, Any]:
         try:
@@ -127,21 +143,38 @@ class RunFolder:
         """Write the config, and remove what failed or killed attempts left behind."""
         remove_leftovers(self.path)
         (self.path / record.FILE).unlink(missing_ok=True)
+        for key, file in files_of(settings).items():
+            write_atomically(self.path / COPIES[key], file.text)
         write_json(self.path / CONFIG, settings.as_dict())
 
 
+def files_of(settings: RunSettings) -> dict[str, SourceFile]:
+    """Return the files of the user that define a run, by their keys in its config."""
+    entries = {
+        "attention_file": ATTENTIONS.get(settings.attention),
+        "task_file": TASKS.get(settings.task),
+    }
+    return {key: entry.file for key, entry in entries.items() if entry.file is not None}
+
+
 def _identity(config: Any) -> Any:
-    """Return the config with the checkpoint of `init_from` named by its contents, not its path."""
-    match config:
-        case {"init_from": {"sha256": sha256}}:
-            return {**config, "init_from": sha256}
-    return config
+    """Return the config with files and the checkpoint of `init_from` named by their contents."""
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: value["sha256"] if key in OPTIONAL and _has_checksum(value) else value
+        for key, value in config.items()
+    }
+
+
+def _has_checksum(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("sha256"), str)
 
 
 def _same_keys(there: dict[str, Any], here: dict[str, Any]) -> bool:
-    """Return whether both have the settings of this version; a config may lack `init_from`."""
-    old = {"init_from": None, **there}
-    pairs = [(old, here)] + [(there.get(name), here[name]) for name in ("model", "train")]
+    """Return whether both have the settings of this version; a config may lack some."""
+    pairs = [({**OPTIONAL, **there}, {**OPTIONAL, **here})]
+    pairs += [(there.get(name), here[name]) for name in ("model", "train")]
     return all(isinstance(theirs, dict) and theirs.keys() == ours.keys() for theirs, ours in pairs)
 
 

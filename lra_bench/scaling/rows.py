@@ -22,7 +22,7 @@ from lra_bench.efficiency.measurement import (
 )
 from lra_bench.efficiency.records import visits
 from lra_bench.efficiency.timing import pooled
-from lra_bench.records.labels import attention_label, changed_options
+from lra_bench.records.labels import attention_label, changed_options, in_versions, version
 from lra_bench.registry import IDENTITY, is_exact
 from lra_bench.runtime.environment import Environment
 
@@ -148,8 +148,11 @@ class Measured:
 def from_lines(lines: Iterable[Measurement]) -> list[Measured]:
     """Return a row for each cell, from the visits of its last sweep or, untimed, its last line."""
     by_cell: dict[tuple[Any, ...], list[Measurement]] = defaultdict(list)
+    lines = list(lines)
+    several = in_versions((line.cell.attention, _file(line.cell)) for line in lines)
     for line in lines:
-        by_cell[_setting(line), _name(line.cell), line.cell.length].append(line)
+        suffix = version(_file(line.cell)) if line.cell.attention in several else ""
+        by_cell[_setting(line), _name(line.cell) + suffix, line.cell.length].append(line)
     return [_row(setting, name, group) for (setting, name, _), group in by_cell.items()]
 
 
@@ -226,7 +229,9 @@ def _row(setting: Setting, name: str, lines: list[Measurement]) -> Measured:
         versions=_versions(where),
         git_commit=where.git_commit,
         finished=line.finished,
-        options=changed_options(line.cell.attention, line.cell.config["attention_options"]),
+        options=changed_options(
+            line.cell.attention, line.cell.config["attention_options"], _file(line.cell)
+        ),
     )
 
 
@@ -246,7 +251,11 @@ def _samples(timing: Timing, clock: Clock) -> Sequence[float]:
 
 
 def _name(cell: Cell) -> str:
-    return attention_label(cell.attention, cell.config["attention_options"])
+    return attention_label(cell.attention, cell.config["attention_options"], _file(cell))
+
+
+def _file(cell: Cell) -> Any:
+    return cell.config.get("attention_file")
 
 
 def _setting(line: Measurement) -> Setting:

@@ -126,7 +126,8 @@ def _job(run: Any) -> Job:
         ValueError: it describes none.
     """
     job = Job(**{**run, "overrides": tuple(run["overrides"])})
-    texts = (job.kind, job.task, job.attention, job.preset, *job.overrides)
+    files = [path for path in (job.attention_file, job.task_file) if path is not None]
+    texts = (job.kind, job.task, job.attention, job.preset, *job.overrides, *files)
     if not (all(map(is_text, texts)) and isinstance(job.seed, int)):
         raise ValueError("not a run")
     if Path(job.name).name != job.name:  # it names the folder of the run

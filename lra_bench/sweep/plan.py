@@ -5,7 +5,7 @@ import functools
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,14 @@ from lra_bench.config import (
     presets,
 )
 from lra_bench.errors import UsageError
+from lra_bench.files.atomic import write_atomically
 from lra_bench.records.run_folder import RunFolder
 from lra_bench.registry import ATTENTIONS, TASKS
+from lra_bench.runtime.source_files import SourceFile
 from lra_bench.settings import RunSettings
 
+# The folder of a sweep that holds copies of the files of the user.
+FILES = "files"
 _ALL = "all"
 
 
@@ -57,6 +61,8 @@ class Job:
         task, attention, preset: names.
         seed: seed of all random numbers.
         overrides: settings that differ from the preset, as "group.key=value".
+        attention_file, task_file: paths of the files of the user that register them; None for
+            those of packages.
     """
 
     kind: str
@@ -65,6 +71,8 @@ class Job:
     preset: str
     seed: int
     overrides: tuple[str, ...]
+    attention_file: str | None = None
+    task_file: str | None = None
 
     @property
     def name(self) -> str:
@@ -77,11 +85,23 @@ class Job:
         Raises:
             UsageError: a name or a setting is wrong.
         """
+        for registry, name in ((TASKS, self._task), (ATTENTIONS, self._attention)):
+            registry.named(name)
         return make_settings(self.task, self.attention, self.preset, self.seed, self.overrides)
+
+    @property
+    def _task(self) -> str:
+        """Return the task as `lra-bench run` takes it."""
+        return f"{self.task_file}:{self.task}" if self.task_file else self.task
+
+    @property
+    def _attention(self) -> str:
+        """Return the attention as `lra-bench run` takes it."""
+        return f"{self.attention_file}:{self.attention}" if self.attention_file else self.attention
 
     def arguments(self) -> list[str]:
         """Return the arguments with which `lra-bench run` does this run."""
-        words = ["--task", self.task, "--attention", self.attention, "--preset", self.preset]
+        words = ["--task", self._task, "--attention", self._attention, "--preset", self.preset]
         words += ["--seed", str(self.seed)]
         return words + [word for override in self.overrides for word in ("--set", override)]
 
@@ -175,10 +195,8 @@ def _tasks(choice: Choice) -> list[str]:
 
 def _names(given: Sequence[str], registry: Any) -> list[str]:
     """Return registered names, without repeats; "all" stands for every name."""
-    names = registry.names() if _ALL in given else list(dict.fromkeys(given))
-    for name in names:
-        registry.get(name)
-    return names
+    named = registry.all_named([name for name in given if name != _ALL])
+    return registry.names() if _ALL in given else named
 
 
 def _grid_points(grid: Sequence[tuple[str, tuple[str, ...]]]) -> list[tuple[str, ...]]:
@@ -192,7 +210,45 @@ def _job(choice: Choice, seed: int, task: str, attention: str, point: Sequence[s
     from_grid = of_attention(point, attention)
     overrides = (*of_attention(choice.overrides, attention), *from_grid)
     kind = "-".join([task, attention, *map(_in_folder_name, from_grid)])
-    return Job(kind, task, attention, choice.preset, seed, overrides)
+    return Job(
+        kind=kind,
+        task=task,
+        attention=attention,
+        preset=choice.preset,
+        seed=seed,
+        overrides=overrides,
+        attention_file=_path(ATTENTIONS.get(attention).file),
+        task_file=_path(TASKS.get(task).file),
+    )
+
+
+def _path(file: SourceFile | None) -> str | None:
+    return file and str(file.path)
+
+
+def with_copies(jobs: Sequence[Job], out: Path) -> list[Job]:
+    """Return the runs with copies of the user's files, made in the sweep's folder.
+
+    All runs of a sweep then have the same code, even if a file is edited meanwhile.
+    """
+    return [_with_copies(job, out.resolve() / FILES) for job in jobs]
+
+
+def _with_copies(job: Job, folder: Path) -> Job:
+    if job.attention_file is None and job.task_file is None:
+        return job
+    files = ATTENTIONS.get(job.attention).file, TASKS.get(job.task).file
+    copies = [file and str(_copy(file, folder)) for file in files]
+    return replace(job, attention_file=copies[0], task_file=copies[1])
+
+
+def _copy(file: SourceFile, folder: Path) -> Path:
+    """Return the copy of a file, which is made unless it is there."""
+    copy = folder / file.sha256[:16] / file.path.name
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(copy, file.text)
+    return copy
 
 
 def _in_folder_name(override: str) -> str:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lra_bench.data.location import data_root
@@ -19,12 +20,14 @@ from lra_bench.errors import RunError, UsageError
 from lra_bench.files.atomic import write_atomically
 from lra_bench.files.locks import locked
 from lra_bench.files.private import private_folder
+from lra_bench.records.run_folder import COPIES
+from lra_bench.runtime.source_files import is_reference, split
 from lra_bench.sweep.executor import COMPILED, COMPILED_FOLDER, Ending, Launch, Needs
 from lra_bench.sweep.process import GRACE_SECONDS, Process
 
 _POLL_SECONDS = 0.2
 # The files of a run that are sent back where no file system is shared.
-_SMALL_FILES = ("config.json", "metrics.jsonl", "error.log", "record.json")
+_SMALL_FILES = ("config.json", "metrics.jsonl", "error.log", "record.json", *COPIES.values())
 _TOKEN = ".shared"
 _OLDEST_RAY = (2, 60)  # the first tried that asks for a token by default
 
@@ -122,7 +125,8 @@ class RayExecutor:
         options |= {"resources": amounts} if amounts else {}
         task = self._ray.remote(carry_out).options(name=launch.name, **options)
         launch = replace(launch, folder=launch.folder.resolve(), log=launch.log.resolve())
-        reference = task.remote(launch, self._environment, str(self._token), self._content)
+        token, files = str(self._token), files_of(launch)
+        reference = task.remote(launch, self._environment, token, self._content, files)
         self._running[reference] = (launch, time.monotonic())
 
     def ended(self) -> list[tuple[Launch, Ending]]:
@@ -238,7 +242,33 @@ def unpack(launch: Launch, delivery: Delivery) -> None:
         log.write(delivery.log)
 
 
-def carry_out(launch: Launch, environment: dict[str, str], token: str, content: str) -> Delivery:
+def files_of(launch: Launch) -> dict[str, str]:
+    """Return the text of each file of the user among the arguments of a run, by its path."""
+    paths = [split(word)[0] for word in launch.arguments if is_reference(word)]
+    return {path: Path(path).read_text(encoding="utf-8") for path in paths}
+
+
+def with_files(launch: Launch, files: Mapping[str, str], folder: Path) -> Launch:
+    """Return a launch whose files are copies on this machine, which are written below a folder."""
+    arguments = list(launch.arguments)
+    for number, (path, text) in enumerate(files.items()):
+        copy = folder / str(number) / Path(path).name
+        copy.parent.mkdir(parents=True)
+        write_atomically(copy, text)
+        arguments = [
+            word.replace(path, str(copy), 1) if is_reference(word) and split(word)[0] == path
+            else word for word in arguments
+        ]  # fmt: skip
+    return replace(launch, arguments=tuple(arguments))
+
+
+def carry_out(
+    launch: Launch,
+    environment: dict[str, str],
+    token: str,
+    content: str,
+    files: Mapping[str, str] = MappingProxyType({}),
+) -> Delivery:
     """Do one attempt on a worker, in the sweep's folder if the worker shares it.
 
     Args:
@@ -246,6 +276,7 @@ def carry_out(launch: Launch, environment: dict[str, str], token: str, content: 
         environment: variables added to the environment of its process.
         token: a file in the sweep's folder.
         content: text of that file, by which a worker recognises the folder as shared.
+        files: text of the files of the user that the run needs, by their paths in the arguments.
     """
     if _is_shared(Path(token), content):
         compiled = _compiled(Path(token).parent / COMPILED_FOLDER, launch)
@@ -253,6 +284,7 @@ def carry_out(launch: Launch, environment: dict[str, str], token: str, content: 
     root = _data_root(launch)
     with _work_folder(root / ".workers") as work:
         here = replace(launch, folder=work / launch.name, log=work / "log")
+        here = with_files(here, files, work / "files")
         compiled = _compiled(root / f"{COMPILED_FOLDER}-{os.getuid()}", here)
         ending = _wait(Process(here, (), {**compiled, **environment}))
         paths = {name: here.folder / name for name in _SMALL_FILES}

@@ -30,6 +30,7 @@ from lra_bench.sweep.plan import (
     check_folders,
     jobs,
     tasks_without_preset,
+    with_copies,
 )
 from lra_bench.sweep.run_state import RunState, run_state
 from lra_bench.sweep.schedule import Patience, Schedule
@@ -90,7 +91,7 @@ def execute(request: Request, display: Display) -> int:
         if not acquired:
             raise UsageError(f"another sweep is at work in {request.out}")
         check_folders(planned, request.out)
-        return _Sweep(request, planned, display).execute()
+        return _Sweep(request, with_copies(planned, request.out), display).execute()
 
 
 class _Sweep:

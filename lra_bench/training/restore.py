@@ -12,10 +12,11 @@ from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files.json_files import read_json
 from lra_bench.model.build import Model
-from lra_bench.records.run_folder import CONFIG, RunFolder
-from lra_bench.registry import make_task
+from lra_bench.records.run_folder import CONFIG, COPIES, RunFolder
+from lra_bench.registry import ATTENTIONS, TASKS, make_task
 from lra_bench.runtime import numerics
-from lra_bench.settings import RunSettings, from_dict
+from lra_bench.runtime.source_files import read
+from lra_bench.settings import FILES, RunSettings, from_dict
 from lra_bench.training.checkpoint_format import (
     ARRAYS,
     CHECKSUMS,
@@ -40,6 +41,7 @@ def load_model(folder: Path) -> tuple[RunSettings, Task, Model]:
         RunError: its contents are damaged, or of another version.
     """
     settings, params, sampled, step = load_state(folder)
+    load_code(locate(folder)[0], settings)
     numerics.pin()  # a plug-in may have changed what results depend on
     task = make_task(settings.task, settings.data)
     learner = make_learner(task, settings)
@@ -91,6 +93,8 @@ def locate(folder: Path) -> tuple[Path, Path]:
 def load_settings(folder: Path) -> RunSettings:
     """Return the settings in a run's folder.
 
+    Those of a run with files of the user are checked when its code is loaded, by `load_code`.
+
     Raises:
         UsageError: `folder` holds no run.
         RunError: the settings cannot be read, or one of them is not valid here.
@@ -100,11 +104,42 @@ def load_settings(folder: Path) -> RunSettings:
         raise UsageError(f"{folder} holds no run: there is no {CONFIG}")
     try:
         settings = from_dict(read_json(file))
-        validate(settings)
+        if not any(getattr(settings, key) for key in FILES):
+            validate(settings)
     except (OSError, ValueError, UsageError) as error:
-        problem = terminal(error)
-        raise RunError(f"{file} can't be read as the config of a run: {problem}") from None
+        raise _not_valid(file, error) from None
     return settings
+
+
+def load_code(folder: Path, settings: RunSettings) -> None:
+    """Load the run's own copies of the files of the user that define it, if there are any.
+
+    Raises:
+        RunError: a copy is missing, is not what it was, or does not fit the settings.
+    """
+    registries = {"attention_file": (ATTENTIONS, settings.attention)}
+    registries["task_file"] = (TASKS, settings.task)
+    for key, (registry, name) in registries.items():
+        code = getattr(settings, key)
+        if code is None:
+            continue
+        copy = folder / COPIES[key]
+        try:
+            file = read(str(copy))
+            if file.sha256 != code.sha256:
+                raise RunError(f"{copy} is not the {code.name} that the run was made with")
+            if name not in registry.load(file):
+                raise RunError(f"{copy} registers no {registry.kind} {terminal(name)}")
+        except UsageError as error:
+            raise RunError(str(error)) from None
+    try:
+        validate(settings)
+    except UsageError as error:
+        raise _not_valid(folder / CONFIG, error) from None
+
+
+def _not_valid(file: Path, error: Exception) -> RunError:
+    return RunError(f"{file} can't be read as the config of a run: {terminal(error)}")
 
 
 def _choose(checkpoints: Path, folder: Path) -> int:

@@ -16,6 +16,7 @@ from lra_bench.records.metrics import MetricsLine
 from lra_bench.records.record import Record, Score, Start
 from lra_bench.runtime import memory
 from lra_bench.runtime.launch import LOST, is_lost
+from lra_bench.runtime.source_files import place
 from lra_bench.training.evaluator import Diverged
 
 
@@ -98,7 +99,8 @@ class RunRecord:
         else:
             trace = self.folder / "error.log"
             trace.write_text("".join(traceback.format_exception(error)))
-            self.note(status="failed", error=f"{one_line(error)} (see {trace})")
+            text = f"{place(error)}{one_line(error)}"
+            self.note(status="failed", error=f"{text} (see {trace})")
 
     def write(self) -> Record:
         """Write the record, and return it."""
