@@ -235,8 +235,9 @@ class Registry(Generic[Traits]):
             entry = self.get(self.named(text))
             other = homes.setdefault(entry.name, entry.file)
             if other != entry.file:
-                places = sorted(str(file.path) if file else "lra-bench"
-                                for file in (other, entry.file))
+                places = sorted(
+                    str(file.path) if file else "lra-bench" for file in (other, entry.file)
+                )
                 raise UsageError(
                     f"{' and '.join(places)} both register {self.kind} {entry.name}; rename one"
                 )

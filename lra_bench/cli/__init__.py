@@ -22,6 +22,7 @@ from lra_bench.cli import (
     submit_check,
     sweep,
     table,
+    verify,
 )
 from lra_bench.cli.parser import Parser
 from lra_bench.cli.paths import Given, blame, check, given
@@ -41,9 +42,10 @@ COMMANDS = (
     analyze,
     data,
     listing,
+    verify,
 )
 # The commands that compute with JAX.
-_COMPUTING = (run, sweep, ablate, efficiency, analyze)
+_COMPUTING = (run, sweep, ablate, efficiency, analyze, verify)
 _MORE_MEMORY = "raise the limit (ulimit -v, or that of the job), or take a smaller --preset"
 
 

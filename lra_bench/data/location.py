@@ -10,6 +10,7 @@ from lra_bench.contracts import Task
 from lra_bench.display import command
 from lra_bench.errors import UsageError
 from lra_bench.files.paths import expanded
+from lra_bench.runtime.source_files import PREFIX
 
 # The version of the store's format; part of the fingerprint.
 SCHEMA = 2
@@ -113,6 +114,9 @@ def locate(root: Path, task: Task, source: str, prepared_by: str = "") -> Locati
         prepared_by: see `Location`; without it, that for the usual options.
     """
     options = {"schema": SCHEMA, "version": task.version, **task.data_options(source)}
+    module = type(task).__module__
+    if module.startswith(PREFIX):  # a file of the user; its checksum stands for its version
+        options["file"] = module
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
     prepared_by = prepared_by or command.from_files(task.name, "--data-dir", str(root))
     return Location(root, task.name, source, digest[:12], task, prepared_by)

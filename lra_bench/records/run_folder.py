@@ -103,9 +103,9 @@ class RunFolder:
             match there.get(key), here.get(key):
                 case {"sha256": str(old)}, {"sha256": new, "name": name} if old != new:
                     raise UsageError(
-                        f"{self.path} holds a run of another {name}: sha256 {terminal(old[:8])} "
-                        f"there, {new[:8]} here; the run's own copy is {self.path / copy}; for the "
-                        "changed file choose another --out"
+                        f"{self.path} holds a run of another version of {name}: sha256 "
+                        f"{terminal(old[:8])} there, {new[:8]} here; the run's own copy is "
+                        f"{self.path / copy}; for the changed file choose another --out"
                     )
 
     def _config(self) -> dict[str, Any]:

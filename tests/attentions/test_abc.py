@@ -1,15 +1,15 @@
 """Attention with bounded-memory control against loops in float64, and its exact limit."""
 
 import agreement
-import contract
 import jax
 import numpy as np
 import pytest
-from contract import DIM, HEADS, inputs, lengths_mask
 from flax import nnx
 
 from lra_bench.attentions import abc
 from lra_bench.contracts import Dims
+from lra_bench.verification import contract
+from lra_bench.verification.contract import DIM, HEADS, inputs, lengths_mask
 
 LENGTH, SLOTS = 37, 5
 MASK = lengths_mask(LENGTH, 20, length=LENGTH)
@@ -66,7 +66,7 @@ def test_a_slot_for_each_token_is_softmax():
     k = np.broadcast_to(np.eye(DIM)[None, :, None], q.shape).astype(np.float32)
     mask = np.ones((len(q), DIM), bool)
     expected = contract.softmax_float64(q, k, v, mask)
-    contract.close(expected, jax.jit(module)(q, k, v, mask), "float32")
+    contract.same(expected, jax.jit(module)(q, k, v, mask), "float32")
 
 
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)

@@ -1,6 +1,5 @@
 """Every registered mechanism keeps every promise."""
 
-import contract
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from kinds import mostly_kinds
 
 from lra_bench.registry import ATTENTIONS
+from lra_bench.verification import contract
 
 # Near-zero normalisers blow rounding up: see test_attention_math.py, which knows the exact value.
 UNSTABLE = {"estimator": "trigonometric", "projection": "iid"}

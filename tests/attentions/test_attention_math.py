@@ -2,12 +2,10 @@
 
 import functools
 
-import contract
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import DIM, DIMS, HEADS, LENGTH, inputs, unit
 from flax import nnx
 from references import MASK, agree, float64
 
@@ -25,6 +23,8 @@ from lra_bench.attentions.performer_softmax import PerformerSoftmax
 from lra_bench.attentions.reformer import Reformer
 from lra_bench.contracts import Dims
 from lra_bench.model.mechanism import build_attention
+from lra_bench.verification import contract
+from lra_bench.verification.contract import DIM, DIMS, HEADS, LENGTH, inputs, unit
 
 
 def dense_kernel(phi_q, phi_k, v, mask, *, causal=False):

@@ -1,6 +1,5 @@
 """BigBird against attention token by token, what it draws, and softmax when its blocks are all."""
 
-import contract
 import jax
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from patterns import LENGTH, MASK, check_pattern
 from lra_bench.attentions._blocks import Blocks
 from lra_bench.attentions.bigbird import BigBird
 from lra_bench.contracts import Dims
+from lra_bench.verification import contract
 
 DIMS = Dims(contract.HEADS, contract.DIM, 48)
 # The first block and one in the middle hold no real token, and there are other gaps.

@@ -2,13 +2,13 @@
 
 import functools
 
-import contract
 import jax
 import jax.numpy as jnp
 import pytest
-from contract import DIM, Mechanism
 
 from lra_bench.contracts import AttentionTraits
+from lra_bench.verification import contract
+from lra_bench.verification.contract import DIM, Mechanism
 
 
 def plain(q, k, v, mask):

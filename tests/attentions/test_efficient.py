@@ -1,11 +1,11 @@
 """Efficient attention against its formula in float64."""
 
-import contract
 import jax
 import numpy as np
 from agreement import check_agreement
 
 from lra_bench.attentions.efficient import efficient
+from lra_bench.verification import contract
 
 LENGTH, REAL, HEADS, DIM = 37, 23, 3, 8
 # Real tokens need not come first.

@@ -1,6 +1,5 @@
 """FAVOR++ against its equations, and against FAVOR+."""
 
-import contract
 import jax
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from random_features import DIM, FEATURES, HEADS, MASK, attention, scaled, token
 from lra_bench.attentions.favor_plus_plus import FavorPlusPlus
 from lra_bench.attentions.performer_softmax import PerformerSoftmax
 from lra_bench.contracts import Dims
+from lra_bench.verification import contract
 
 
 def build(**options):

@@ -1,6 +1,5 @@
 """FAVOR# against the eigenvectors and singular vectors of its paper's theorems."""
 
-import contract
 import numpy as np
 import pytest
 from agreement import check_agreement
@@ -9,6 +8,7 @@ from random_features import DIM, FEATURES, HEADS, MASK, attention, optimal_a, sc
 
 from lra_bench.attentions.favor_sharp import FavorSharp
 from lra_bench.contracts import Dims
+from lra_bench.verification import contract
 
 
 def build(**options):

@@ -1,6 +1,5 @@
 """FNet against NumPy's Fourier transforms of the real tokens."""
 
-import contract
 import jax
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ from real_tokens import SCATTERED, check_on_real_tokens
 
 from lra_bench.attentions.fnet import _chirp
 from lra_bench.contracts import Dims
+from lra_bench.verification import contract
 
 
 @pytest.mark.parametrize("features", [5, 4], ids=["odd", "even"])

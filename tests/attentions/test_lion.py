@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from contract import check_never_looks_ahead, registered
 from mixers import (
     DIMS,
     LENGTH,
@@ -18,6 +17,7 @@ from mixers import (
 )
 
 from lra_bench.attentions.linear import linear as linear_attention
+from lra_bench.verification.contract import check_never_looks_ahead, registered
 
 
 def unit(x):

@@ -1,10 +1,10 @@
 """Local attention against attention token by token, and against softmax when a block holds all."""
 
-import contract
 import pytest
 from patterns import check_pattern
 
 from lra_bench.attentions.local import local
+from lra_bench.verification import contract
 
 
 @pytest.mark.parametrize("causal", [False, True])

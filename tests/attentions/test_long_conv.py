@@ -2,7 +2,6 @@
 
 import functools
 
-import contract
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from real_tokens import DIMS, SCATTERED, check_on_real_tokens
 
 from lra_bench.errors import UsageError
 from lra_bench.model.mechanism import build_attention
+from lra_bench.verification import contract
 
 SQUASH, WINDOW = 0.1, 3
 

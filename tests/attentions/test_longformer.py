@@ -1,11 +1,11 @@
 """Longformer against attention token by token, and against softmax when windows hold all."""
 
-import contract
 import numpy as np
 import pytest
 from patterns import LENGTH, MASK, check_pattern
 
 from lra_bench.attentions.longformer import longformer
+from lra_bench.verification import contract
 
 # Real tokens are not the first ones, and there are gaps.
 SCATTERED = np.random.default_rng(0).random((2, LENGTH)) < 0.7

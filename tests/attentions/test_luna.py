@@ -1,6 +1,5 @@
 """Luna against its formula in float64, and against softmax attention where packing keeps all."""
 
-import contract
 import jax
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from flax import nnx
 
 from lra_bench.attentions.luna import Luna
 from lra_bench.contracts import Dims
+from lra_bench.verification import contract
 
 LENGTH, REAL, DIMS = 37, 23, Dims(3, 8, 48)
 # Real tokens need not come first.

@@ -3,13 +3,13 @@
 import functools
 import math
 
-import contract
 import numpy as np
 import pytest
 from mixers import linear, sigmoid, silu
 from real_tokens import SCATTERED, check_on_real_tokens, softmax
 
 from lra_bench.attentions.mega import _by_distance
+from lra_bench.verification import contract
 
 KEYS, DIM = 5, 3
 SMALL = {"key_dim": KEYS, "ema_dim": DIM}

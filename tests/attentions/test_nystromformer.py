@@ -1,6 +1,5 @@
 """Nystromformer against its formula in float64, and against the softmax that it approximates."""
 
-import contract
 import jax
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from lra_bench.attentions._nystrom import pseudo_inverse
 from lra_bench.attentions.nystromformer import Nystromformer, _convolved
 from lra_bench.contracts import Dims
 from lra_bench.errors import UsageError
+from lra_bench.verification import contract
 
 LENGTH, REAL, DIMS = 37, 23, Dims(3, 8, 48)
 # Real tokens need not come first.

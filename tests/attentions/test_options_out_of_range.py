@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from contract import DIMS
 from flax import nnx
 
 from lra_bench.errors import UsageError
 from lra_bench.model.mechanism import build_attention
 from lra_bench.ranges import COUNT
 from lra_bench.registry import ATTENTIONS
+from lra_bench.verification.contract import DIMS
 
 LONGER = DIMS.max_len + 1
 # More tokens than there are; other counts may be as large as memory allows.

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
-from contract import DIM
 
 from lra_bench.attentions._favor.projections import (
     PROJECTIONS,
     orthogonal_gaussian,
     walsh_hadamard,
 )
+from lra_bench.verification.contract import DIM
 
 
 def rows_of(projection, drawn, dim=DIM):

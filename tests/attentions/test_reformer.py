@@ -5,12 +5,12 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from contract import DIM, DIMS, inputs, unit
 from flax import nnx
 from references import MASK, agree, float64
 
 from lra_bench.attentions.reformer import Reformer
 from lra_bench.contracts import Dims
+from lra_bench.verification.contract import DIM, DIMS, inputs, unit
 
 
 def shared_softmax(q, v, mask, allowed=None):

@@ -1,6 +1,5 @@
 """Random feature attention against its formula in float64, and against the kernel it estimates."""
 
-import contract
 import jax
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from lra_bench.attentions import rfa
 from lra_bench.attentions.rfa import RandomFeatureAttention
 from lra_bench.contracts import Dims
 from lra_bench.errors import UsageError
+from lra_bench.verification import contract
 
 LENGTH, REAL, DIMS = 37, 23, Dims(3, 8, 48)
 # Real tokens need not come first.

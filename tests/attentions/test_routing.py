@@ -1,17 +1,17 @@
 """Routing attention against loops over clusters in float64, its limits, and its centroids."""
 
 import agreement
-import contract
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import DIM, HEADS, inputs, lengths_mask
 from flax import nnx
 from references import MASK, agree
 
 from lra_bench.attentions.routing import Routing
 from lra_bench.contracts import Dims
+from lra_bench.verification import contract
+from lra_bench.verification.contract import DIM, HEADS, inputs, lengths_mask
 
 LENGTH = 37
 SHORT_MASK = lengths_mask(LENGTH, 20, length=LENGTH)

@@ -1,12 +1,12 @@
 """S5 against its recurrence, and its initial state matrix against HiPPO-LegS."""
 
-import contract
 import jax
 import numpy as np
 import pytest
 from mixers import MASK, built, check_reference, gelu, linear, sigmoid, tokens
 
 from lra_bench.attentions.s5 import hippo_normal
+from lra_bench.verification import contract
 
 
 def state_space(u, arrays, scans):

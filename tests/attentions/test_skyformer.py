@@ -1,6 +1,5 @@
 """Skyformer against its formula in float64, and against the kernel that it approximates."""
 
-import contract
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ from nystrom_reference import inverted
 
 from lra_bench.attentions.skyformer import Skyformer
 from lra_bench.contracts import Dims
+from lra_bench.verification import contract
 
 LENGTH, REAL, DIMS = 37, 23, Dims(3, 8, 48)
 # Real tokens need not come first.

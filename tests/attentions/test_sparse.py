@@ -1,12 +1,12 @@
 """Sparse attention against attention token by token, and against softmax at a long stride."""
 
-import contract
 import pytest
 from flax import nnx
 from patterns import check_pattern
 
 from lra_bench.attentions.sparse import Sparse
 from lra_bench.contracts import Dims
+from lra_bench.verification import contract
 
 
 def seen_by(pattern, stride, summary):

@@ -1,6 +1,5 @@
 """Synthesizer against Section 3 of its paper, kind by kind."""
 
-import contract
 import numpy as np
 import pytest
 from agreement import learned
@@ -9,6 +8,7 @@ from mixers import linear
 from real_tokens import DIMS, SUFFIX, check_on_real_tokens, softmax
 
 from lra_bench.model.mechanism import build_attention
+from lra_bench.verification import contract
 
 
 def random(x, learnt, part, head):

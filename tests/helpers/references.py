@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from contract import LENGTH, REAL, lengths_mask
+
+from lra_bench.verification.contract import LENGTH, REAL, lengths_mask
 
 MASK = lengths_mask(LENGTH, REAL)
 

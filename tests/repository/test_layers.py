@@ -18,10 +18,11 @@ FLOORS = (
     ("registry", "data"),
     ("config", "model"),
     ("records",),
-    ("training", "leaderboard"),
+    ("training", "leaderboard", "verification"),
     ("analysis", "efficiency"),
     ("sweep", "scaling"),
     ("ablation",),
+    ("api",),
     ("report",),
     ("cli",),
 )
