@@ -1,0 +1,1 @@
+"""Check that attentions and tasks keep their contract, by running them."""
