@@ -1,5 +1,6 @@
 """Make the settings of a run from (task, attention, preset, seed, overrides)."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -172,12 +173,7 @@ def override(groups: Groups, overrides: Sequence[str], task: str, attention: str
     """
     if not overrides:
         return
-    types = {
-        "data": {**data_types(task), "source": str},
-        "model": hints_of(ModelSettings),
-        "train": hints_of(TrainSettings),
-        "attention": ATTENTIONS.get(attention).types(),
-    }
+    types = _types(task, attention)
     for item in overrides:
         group, name, text = _split(item, types, attention)
         value = parse(text, types[group][name])
@@ -186,6 +182,16 @@ def override(groups: Groups, overrides: Sequence[str], task: str, attention: str
         except ValueError as error:
             raise UsageError(f"{error}{_advice(text, types[group][name])}") from None
         groups[group][name] = frozen(checked_value)
+
+
+def _types(task: str, attention: str) -> Groups:
+    """Return the type of each setting, by group and key."""
+    return {
+        "data": {**data_types(task), "source": str},
+        "model": hints_of(ModelSettings),
+        "train": hints_of(TrainSettings),
+        "attention": ATTENTIONS.get(attention).types(),
+    }
 
 
 def _advice(text: str, hint: Any) -> str:
@@ -225,12 +231,12 @@ def _split(item: str, types: Groups, attention: str) -> tuple[str, str, str]:
     raise _unknown_key(key, types)
 
 
-def _unknown_key(key: str, types: Groups) -> UsageError:
+def _unknown_key(key: str, types: Groups, kind: str = "--set key") -> UsageError:
     """Return the error for an unknown key; it lists the keys of its group, or the groups."""
     group = key.partition(".")[0]
     near = did_you_mean(key, _keys(types, _GROUPS))
     there = _keys(types, [group]) if group in types else [f"{each}.*" for each in types]
-    return UsageError(f"unknown --set key {quoted(key)}; {near}valid: {', '.join(there)}")
+    return UsageError(f"unknown {kind} {quoted(key)}; {near}valid: {', '.join(there)}")
 
 
 def _unknown_option(name: str, attention: str, types: Groups) -> UsageError:
@@ -247,6 +253,38 @@ def _unknown_option(name: str, attention: str, types: Groups) -> UsageError:
 
 def _keys(types: Groups, groups: Iterable[str]) -> list[str]:
     return [f"{group}.{name}" for group in groups for name in types[group]]
+
+
+def overrides_of(values: Mapping[str, Any], task: str, attention: str) -> list[str]:
+    """Return settings by name as overrides, "group.key=value".
+
+    Args:
+        values: by the key of a setting, or by "group.key".
+        task, attention: registered names, whose options the values may be.
+
+    Raises:
+        UsageError: a key is unknown, or is in several groups.
+    """
+    types = _types(task, attention)
+    return [f"{_full_key(key, types)}={_as_text(value)}" for key, value in values.items()]
+
+
+def _full_key(key: str, types: Groups) -> str:
+    """Return the key with its group."""
+    if "." in key:
+        return key
+    groups = [group for group in _GROUPS if key in types[group]]
+    if not groups:
+        raise _unknown_key(key, types, "setting")
+    if len(groups) > 1:
+        choices = " or ".join(f'**{{"{group}.{key}": ...}}' for group in groups)
+        raise UsageError(f"{key} is a setting of several groups; write {choices}")
+    return f"{groups[0]}.{key}"
+
+
+def _as_text(value: Any) -> str:
+    """Return a value as `ranges.parse` reads it."""
+    return json.dumps(value) if isinstance(value, list | tuple) else str(value)
 
 
 def of_attention(overrides: Sequence[str], attention: str) -> list[str]:

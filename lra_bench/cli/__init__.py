@@ -17,6 +17,7 @@ from lra_bench.cli import (
     data,
     efficiency,
     listing,
+    new,
     report,
     run,
     submit_check,
@@ -42,6 +43,7 @@ COMMANDS = (
     analyze,
     data,
     listing,
+    new,
     verify,
 )
 # The commands that compute with JAX.

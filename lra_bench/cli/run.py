@@ -136,14 +136,12 @@ def run(args: argparse.Namespace, stop: "StopRequest") -> int:
     """
     from lra_bench.config import make_settings
     from lra_bench.display.progress import Display
-    from lra_bench.records.run_folder import RunFolder
+    from lra_bench.records.run_folder import RunFolder, usual_folder
     from lra_bench.registry import ATTENTIONS, TASKS
 
     args.task, args.attention = TASKS.named(args.task), ATTENTIONS.named(args.attention)
-    name = f"{args.task}-{args.attention}-{args.preset}-seed{args.seed}"
-    name += "-finetuned" if args.init_from else ""
-    folder = RunFolder(args.out or Path("runs") / name)
     names, processes = (args.task, args.attention, args.preset, args.seed), stop.processes
+    folder = RunFolder(args.out or usual_folder(*names, finetuned=bool(args.init_from)))
     origin = _origin(args.init_from, folder, processes, resume=args.resume)
     settings = make_settings(*names, args.set, origin)
     display = Display(quiet=not processes.is_first)

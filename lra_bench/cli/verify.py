@@ -34,12 +34,16 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     display, broken = Display(), 0
     for kind, name in subjects(args.name):
         display.line(f"{kind} {name}")
-        for verdict in verdicts(kind, name):
-            _show(display, verdict)
-            broken += verdict.kept is False
-    display.line("every promise is kept" if not broken else f"{broken} broken")
+        with display.bar(f"checking {name}", None) as bar:
+            for number, verdict in enumerate(verdicts(kind, name), 1):
+                _show(display, verdict)
+                bar(number, "promises checked")
+                broken += verdict.kept is False
+    display.line(f"{broken} broken" if broken else "every promise is kept")
     return 1 if broken else 0
 
 
 def _show(display: "Display", verdict: "Verdict") -> None:
-    display.line(f"  {verdict}")
+    display.verdict(verdict.kept, verdict.promise)
+    if verdict.detail:
+        display.line(f"      {verdict.detail}")

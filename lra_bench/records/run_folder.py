@@ -148,6 +148,14 @@ class RunFolder:
         write_json(self.path / CONFIG, settings.as_dict())
 
 
+def usual_folder(
+    task: str, attention: str, preset: str, seed: int, *, finetuned: bool = False
+) -> Path:
+    """Return the folder of a run for which no other is chosen."""
+    name = f"{task}-{attention}-{preset}-seed{seed}"
+    return Path("runs") / (f"{name}-finetuned" if finetuned else name)
+
+
 def files_of(settings: RunSettings) -> dict[str, SourceFile]:
     """Return the files of the user that define a run, by their keys in its config."""
     entries = {

@@ -24,8 +24,7 @@ class Verdict:
     detail: str = ""
 
     def __str__(self) -> str:
-        word = {True: "ok", False: "BROKEN", None: "not checked"}[self.kept]
-        return f"{word:<11} {self.promise}" + (f": {self.detail}" if self.detail else "")
+        return self.promise + (f": {self.detail}" if self.detail else "")
 
 
 def judge(promise: str, *checks: Callable[[], object]) -> Verdict:

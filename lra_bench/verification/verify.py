@@ -1,5 +1,6 @@
 """Check every promise of what a name or a file stands for."""
 
+import os
 from collections.abc import Iterator
 
 from lra_bench.errors import unknown
@@ -52,17 +53,24 @@ def verdicts(kind: str, name: str) -> Iterator[Verdict]:
         yield from verify_task(name)
 
 
-def verify(text: str) -> list[Verdict]:
-    """Return the verdict on each promise of what a name or a file stands for; see `subjects`.
+def verify(text: str | os.PathLike[str]) -> list[Verdict]:
+    """Return the verdict on each promise of an attention or a task; it takes under a minute.
+
+    Args:
+        text: a registered name, or a Python file of your own, such as "my.py" or "my.py:name".
 
     Raises:
         UsageError: nothing has that name, or the file cannot be used.
     """
-    return [verdict for kind, name in subjects(text) for verdict in verdicts(kind, name)]
+    found = subjects(os.fspath(text))
+    return [verdict for kind, name in found for verdict in verdicts(kind, name)]
 
 
-def require_contract(text: str) -> None:
-    """Check that what a name or a file stands for keeps every promise, for use in a test.
+def require_contract(text: str | os.PathLike[str]) -> None:
+    """Check that an attention or a task keeps every promise, for use in a test.
+
+    Args:
+        text: a registered name, or a Python file of your own, such as "my.py" or "my.py:name".
 
     Raises:
         AssertionError: it breaks one; the message lists all that it breaks.
