@@ -53,9 +53,9 @@ def make_settings(
     Raises:
         UsageError: an unknown name or key, or a value of the wrong type or range.
     """
+    file, mechanism = TASKS.get(task).file, ATTENTIONS.get(attention)
     groups = _preset(task, preset, attention)
     override(groups, overrides, task, attention)
-    mechanism = ATTENTIONS.get(attention)
     try:
         settings = RunSettings(
             task=task,
@@ -69,7 +69,7 @@ def make_settings(
             train=checked(TrainSettings, groups["train"], "train."),
             init_from=init_from,
             attention_file=_code(mechanism.file, mechanism.options()),
-            task_file=_code(TASKS.get(task).file, data_options(task)),
+            task_file=_code(file, data_options(task)),
         )
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -36,8 +36,9 @@ from lra_bench.display.escape import terminal
 from lra_bench.errors import UsageError, unknown
 from lra_bench.ranges import COUNT, type_of
 from lra_bench.runtime import source_files
-from lra_bench.runtime.plugins import SECONDS, Broken, guarded, limit
+from lra_bench.runtime.plugins import SECONDS, Broken, guarded, limit, short
 from lra_bench.runtime.source_files import SourceFile
+from lra_bench.suggest import quoted
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 Traits = TypeVar("Traits")
@@ -174,7 +175,7 @@ class Registry(Generic[Traits]):
         if owner is not None:
             raise ValueError(
                 f"{self.kind} {name!r} is registered twice: by {owner} and by "
-                f"{module if file is None else file.path}"
+                f"{module if file is None else file.given}"
             )
         entry = self._entries[name] = Entry(name, target, module, traits, file)
         if file is not None:
@@ -189,7 +190,7 @@ class Registry(Generic[Traits]):
         known = self._entries.get(name)
         if known is not None and known.file is not None:
             taken = file is None or name in self._of_files.get(file.module, {})
-            return str(known.file.path) if taken else None
+            return known.file.given if taken else None
         if known is not None:
             here, there = (target.__module__, target.__qualname__), known.target.__qualname__
             return None if here == (known.module, there) else known.module
@@ -221,6 +222,8 @@ class Registry(Generic[Traits]):
         """
         _execute(file)
         found = self._of_files.get(file.module, {})
+        # The same contents may have been loaded from another place before.
+        found.update({name: replace(entry, file=file) for name, entry in found.items()})
         self._entries.update(found)
         return sorted(found)
 
@@ -235,9 +238,7 @@ class Registry(Generic[Traits]):
             entry = self.get(self.named(text))
             other = homes.setdefault(entry.name, entry.file)
             if other != entry.file:
-                places = sorted(
-                    str(file.path) if file else "lra-bench" for file in (other, entry.file)
-                )
+                places = sorted(file.given if file else "lra-bench" for file in (other, entry.file))
                 raise UsageError(
                     f"{' and '.join(places)} both register {self.kind} {entry.name}; rename one"
                 )
@@ -306,9 +307,12 @@ class Registry(Generic[Traits]):
 
     def _unknown(self, name: str) -> UsageError:
         """Return the error for a name that nothing has."""
-        error = unknown(self.kind, name, sorted(self._entries))
         if "/" in name or "." in name:
-            return UsageError(f"{error}; the name of a file ends in {source_files.SUFFIX}")
+            return UsageError(
+                f"unknown {self.kind} {quoted(name)}: a name has no dot and no slash, and a file "
+                f"ends in {source_files.SUFFIX}"
+            )
+        error = unknown(self.kind, name, sorted(self._entries))
         labels = ", ".join(terminal(label) for label in sorted(self._problems))
         hint = f"; left out as broken: {labels} (lra-bench list says why)" if labels else ""
         return UsageError(f"{error}{hint}")
@@ -430,9 +434,9 @@ def _execute(file: SourceFile) -> None:
     except Broken as error:
         for registry, entries in before:
             registry._forget(file, entries)
-        text = str(error)
-        named = text if file.path.name in text else f"{file.path}: {text}"
-        raise UsageError(f"can't be loaded: {named}") from None
+        text, path = str(error), short(str(file.path))
+        place = text.removeprefix(path) if text.startswith(path) else f": {text}"
+        raise UsageError(f"{terminal(file.given)}{place}") from None
     finally:
         _READING.reset(token)
     _LOADED.add(file.module)

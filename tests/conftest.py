@@ -89,6 +89,19 @@ def cli(capsys, monkeypatch, data_dir):
 
 
 @pytest.fixture
+def registries_kept():
+    """Forget afterwards what files of a user have registered; other tests go through all names."""
+    from lra_bench.registry import ATTENTIONS, TASKS
+
+    before = [(registry, dict(registry._entries)) for registry in (ATTENTIONS, TASKS)]
+    yield
+    for registry, entries in before:
+        added = registry._entries.keys() - entries.keys()
+        for name in [name for name in added if registry._entries[name].file is not None]:
+            del registry._entries[name]
+
+
+@pytest.fixture
 def spawn(environment):
     """Start the command line in a process of its own, by a wrapping command if one is given."""
 

@@ -18,9 +18,8 @@ _ATTENTION = '''\
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
-
 import lra_bench
+from jaxtyping import Array, Bool, Float
 
 
 @lra_bench.register_attention("{name}", equivariant=True, family="kernel")

@@ -48,7 +48,7 @@ def _load(files: list[tuple[str, str, str]]) -> None:
     from lra_bench.runtime.source_files import SourceFile
 
     for path, text, sha256 in files:
-        file = SourceFile(Path(path), text, sha256)
+        file = SourceFile(Path(path), text, sha256, path)
         ATTENTIONS.load(file)
         TASKS.load(file)
 

@@ -231,17 +231,17 @@ def _message_of(error: BaseException) -> str:
 def _place(error: BaseException, module: str) -> str:
     """Return "my_package/efficient.py, line 3"; empty if no line of the module was reached."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{_short(error.filename)}, line {error.lineno}"
+        return f"{short(error.filename)}, line {error.lineno}"
     package = module if module.startswith("lra_bench.") else module.partition(".")[0]
     lines = [
-        f"{_short(frame.f_code.co_filename)}, line {line}"
+        f"{short(frame.f_code.co_filename)}, line {line}"
         for frame, line in traceback.walk_tb(error.__traceback__)
         if f"{frame.f_globals.get('__name__')}.".startswith(f"{package}.")
     ]
     return lines[-1] if lines else ""
 
 
-def _short(file: str) -> str:
+def short(file: str) -> str:
     """Return a path below the folder from which Python imports it, if there is one."""
     roots = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
     below = [file[len(root) + 1 :] for root in roots if file.startswith(f"{root}{os.sep}")]

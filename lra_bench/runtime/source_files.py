@@ -9,7 +9,7 @@ import hashlib
 import sys
 import traceback
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lra_bench.display.escape import terminal
@@ -31,11 +31,13 @@ class SourceFile:
         path: absolute.
         text: its contents.
         sha256: checksum of its contents.
+        given: its path as the user wrote it, for messages.
     """
 
     path: Path
     text: str
     sha256: str
+    given: str = field(compare=False)
 
     @property
     def module(self) -> str:
@@ -77,7 +79,7 @@ def read(text: str) -> SourceFile:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise UsageError(f"{terminal(text)}, line {line}: not UTF-8 text") from None
-    return SourceFile(path, code, hashlib.sha256(data).hexdigest())
+    return SourceFile(path, code, hashlib.sha256(data).hexdigest(), text)
 
 
 def _why(error: OSError) -> str:
