@@ -12,6 +12,7 @@ import jax
 from flax import nnx
 
 from lra_bench import published
+from lra_bench.cli import new
 from lra_bench.config import make_settings, presets
 from lra_bench.contracts import SPLITS, Dims, Source, TokenTask
 from lra_bench.efficiency import records
@@ -47,6 +48,12 @@ def attention_table() -> str:
 def attention_sections() -> str:
     """Return one section per attention, made from its docstring."""
     return "\n\n".join(_attention_section(entry) for entry in _attentions())
+
+
+def new_attention() -> str:
+    """Return the file that `lra-bench new attention my-attention` writes."""
+    code, _ = new.texts("my-attention").values()
+    return f"```python\n{code}```"
 
 
 def task_table() -> str:
@@ -103,6 +110,7 @@ def _differences(task: str, *names: str) -> Iterable[tuple[str, str, str]]:
 FACTS: dict[str, Callable[[], str]] = {
     "attention_table": attention_table,
     "attention_sections": attention_sections,
+    "new_attention": new_attention,
     "task_table": task_table,
     "brackets_table": brackets_table,
     "task_sections": task_sections,

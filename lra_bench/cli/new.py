@@ -76,21 +76,29 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.errors import UsageError
 
     _check(args.name)
-    function = args.name.replace("-", "_")
-    words = {"name": args.name, "function": function, "file": f"{function}.py"}
-    words["title"] = args.name.replace("-", " ").capitalize()
-    code, test = args.out / f"{function}.py", args.out / f"test_{function}.py"
-    for path in (code, test):
+    written = {args.out / name: text for name, text in texts(args.name).items()}
+    for path in written:
         if path.exists():
             raise UsageError(f"{path} is there already; choose another name or another --out")
     args.out.mkdir(parents=True, exist_ok=True)
-    code.write_text(_ATTENTION.format(**words))
-    test.write_text(_TEST.format(**words))
-    display = Display()
+    for path, text in written.items():
+        path.write_text(text)
+    display, (code, test) = Display(), written
     display.line(f"{code}   the attention {args.name}")
     display.line(f"{test}   its test, for pytest")
     display.line(f"next: {command.command('verify', command.path(code))}")
     return 0
+
+
+def texts(name: str) -> dict[str, str]:
+    """Return the text of both files, by their names: the attention, then its test."""
+    function = name.replace("-", "_")
+    words = {"name": name, "function": function, "file": f"{function}.py"}
+    words["title"] = name.replace("-", " ").capitalize()
+    return {
+        f"{function}.py": _ATTENTION.format(**words),
+        f"test_{function}.py": _TEST.format(**words),
+    }
 
 
 def _check(name: str) -> None:

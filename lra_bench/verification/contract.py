@@ -300,9 +300,8 @@ def check_examples_do_not_mix(mechanism: Mechanism, dtype: str) -> None:
     qkv[0] = np.concatenate([5 * qkv[0][:1], qkv[0][1:]])
     together, alone = mechanism.with_gradients(*qkv, mask)[0], mechanism.alone(*qkv, mask)
     chosen = mask & (np.arange(BATCH) > 0)[:, None]
-    what = (
-        f"beside an example of large queries, not alone and padded to {MAX_LEN} tokens, the output"
-    )
+    padding = f"with {MAX_LEN - LENGTH} more tokens of padding"
+    what = f"the output in a batch, against that of the example alone {padding},"
     same(alone, together, dtype, chosen, what)
 
 

@@ -16,6 +16,7 @@ from documents import anchors, commands, documents, links
 
 from lra_bench import cli
 from lra_bench.config import make_settings
+from lra_bench.runtime.source_files import is_reference
 
 DOCUMENTS = documents(ROOT)
 EXAMPLES = set(re.findall(r'@register_\w+\("(.+?)"', (ROOT / "CONTRIBUTING.md").read_text()))
@@ -149,7 +150,8 @@ def understood(argv):
             args = cli.parser().parse_args(argv)
     except SystemExit as ended:
         return ended.code == 0
-    if args.command is cli.run and not {args.task, args.attention} & EXAMPLES:
+    names = {args.task, args.attention} if args.command is cli.run else set()
+    if names and not names & EXAMPLES and not any(map(is_reference, names)):
         make_settings(args.task, args.attention, args.preset, args.seed, args.set)
     return True
 
