@@ -425,11 +425,14 @@ def _execute(file: SourceFile) -> None:
         return
     for library in ATTENTIONS._libraries:
         importlib.import_module(library)
-    before = [(registry, dict(registry._entries)) for registry in (ATTENTIONS, TASKS)]
+    registries: tuple[Registry[Any], ...] = (ATTENTIONS, TASKS)
+    before: list[tuple[Registry[Any], dict[str, Entry[Any]]]] = [
+        (registry, dict(registry._entries)) for registry in registries
+    ]
     token = _READING.set(file)
     try:
         source_files.execute(file)
-        for registry in (ATTENTIONS, TASKS):
+        for registry in registries:
             registry._check_file(file)
     except Broken as error:
         for registry, entries in before:

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orbax.checkpoint as ocp
@@ -13,10 +14,10 @@ from lra_bench.errors import RunError, UsageError
 from lra_bench.files.json_files import read_json
 from lra_bench.model.build import Model
 from lra_bench.records.run_folder import CONFIG, COPIES, RunFolder
-from lra_bench.registry import ATTENTIONS, TASKS, make_task
+from lra_bench.registry import ATTENTIONS, TASKS, Registry, make_task
 from lra_bench.runtime import numerics
 from lra_bench.runtime.source_files import read
-from lra_bench.settings import FILES, RunSettings, from_dict
+from lra_bench.settings import FILES, CodeFile, RunSettings, from_dict
 from lra_bench.training.checkpoint_format import (
     ARRAYS,
     CHECKSUMS,
@@ -117,25 +118,33 @@ def load_code(folder: Path, settings: RunSettings) -> None:
     Raises:
         RunError: a copy is missing, is not what it was, or does not fit the settings.
     """
-    registries = {"attention_file": (ATTENTIONS, settings.attention)}
-    registries["task_file"] = (TASKS, settings.task)
-    for key, (registry, name) in registries.items():
-        code = getattr(settings, key)
-        if code is None:
-            continue
-        copy = folder / COPIES[key]
-        try:
-            file = read(str(copy))
-            if file.sha256 != code.sha256:
-                raise RunError(f"{copy} is not the {code.name} that the run was made with")
-            if name not in registry.load(file):
-                raise RunError(f"{copy} registers no {registry.kind} {terminal(name)}")
-        except UsageError as error:
-            raise RunError(str(error)) from None
+    registered: dict[str, tuple[Registry[Any], str]] = {
+        "attention_file": (ATTENTIONS, settings.attention),
+        "task_file": (TASKS, settings.task),
+    }
+    for key, (registry, name) in registered.items():
+        if (code := getattr(settings, key)) is not None:
+            _load_copy(folder / COPIES[key], code, registry, name)
     try:
         validate(settings)
     except UsageError as error:
         raise _not_valid(folder / CONFIG, error) from None
+
+
+def _load_copy(copy: Path, code: CodeFile, registry: Registry[Any], name: str) -> None:
+    """Load a run's own copy of a file, which registers `name`.
+
+    Raises:
+        RunError: it is missing, is not what it was, or is broken.
+    """
+    try:
+        file = read(str(copy))
+        if file.sha256 != code.sha256:
+            raise RunError(f"{copy} is not the {code.name} that the run was made with")
+        if name not in registry.load(file):
+            raise RunError(f"{copy} registers no {registry.kind} {name}")
+    except UsageError as error:
+        raise RunError(str(error)) from None
 
 
 def _not_valid(file: Path, error: Exception) -> RunError:

@@ -65,35 +65,38 @@ class Mechanism:
 
         return jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))
 
-    def __call__(self, q: Any, k: Any, v: Any, mask: Any) -> np.ndarray:
-        """Return the output of q, k and v (b l h d) and mask (b l)."""
-        return np.asarray(self._forward(q, k, v, mask))
+    def __call__(self, *arrays: Any) -> np.ndarray:
+        """Return the output (b l h d) of q, k and v (b l h d) and mask (b l)."""
+        return np.asarray(self._forward(*arrays))
 
-    def alone(
-        self, q: Any, k: Any, v: Any, mask: Any, fill: Sequence[float] = (3.0, 3.0, 3.0)
-    ) -> np.ndarray:
+    def alone(self, *arrays: Any, fill: Sequence[float] = (3.0, 3.0, 3.0)) -> np.ndarray:
         """Return the outputs of each example by itself, padded with `fill` to `MAX_LEN`.
 
         One program, without gradients, shows batches, padding and the forward pass.
+
+        Args:
+            arrays: q, k, v and mask.
+            fill: of q, k and v.
         """
+        *qkv, mask = arrays
         length = ((0, 0), (0, MAX_LEN - LENGTH))
         outputs = []
         for row in range(len(mask)):
             padded = [
                 np.pad(x[row : row + 1], (*length, (0, 0), (0, 0)), constant_values=value)
-                for x, value in zip((q, k, v), fill, strict=True)
+                for x, value in zip(qkv, fill, strict=True)
             ]
             outputs.append(self(*padded, np.pad(mask[row : row + 1], length))[:, :LENGTH])
         return np.concatenate(outputs)
 
     def with_gradients(
-        self, q: Any, k: Any, v: Any, mask: Any, chosen: Any = None
+        self, *arrays: Any, chosen: Any = None
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return the output, and the gradients by q, k and v of a bounded function of it.
 
         The function is of the outputs that `chosen` selects: of the real ones if it is None.
         """
-        gradients, out = self.both(q, k, v, mask, mask if chosen is None else chosen)
+        gradients, out = self.both(*arrays, arrays[-1] if chosen is None else chosen)
         return np.asarray(out), [np.asarray(x) for x in gradients]
 
 
@@ -254,7 +257,7 @@ def check_padding_is_never_read(mechanism: Mechanism, dtype: str) -> None:
         out, dirty = mechanism.with_gradients(*soiled, mask)
         same(expected, out, dtype, mask, f"the output{after}")
         if alone_too(dtype):
-            alone = mechanism.alone(*soiled, mask, fills)
+            alone = mechanism.alone(*soiled, mask, fill=fills)
             same(expected, alone, dtype, mask, f"the output of one example alone{after}")
         _same_gradients(tidy, dirty, dtype, mask, after)
 
@@ -320,7 +323,7 @@ def check_never_looks_ahead(mechanism: Mechanism, dtype: str) -> None:
     mask = lengths_mask(LENGTH, REAL)
     qkv = inputs(dtype)
     before = lengths_mask(70, 70)
-    out, gradients = mechanism.with_gradients(*qkv, mask, before)
+    out, gradients = mechanism.with_gradients(*qkv, mask, chosen=before)
     # A Fourier transform is of all tokens: what does not count leaves rounding errors.
     rounding = 1e-6 if mechanism.traits.mixer else 0
     for name, x in zip(_GRADIENTS, gradients, strict=True):
@@ -424,11 +427,15 @@ def agrees_with_float64(mechanism: Mechanism, *arrays: np.ndarray) -> None:
     _agree(expected, found.astype(np.float64), 0, allowed, None, what)
 
 
-def softmax_float64(
-    q: Any, k: Any, v: Any, mask: np.ndarray, *, causal: bool = False
-) -> np.ndarray:
-    """Compute Eq. (1) of the Performer paper or, if causal, Eq. (2), in float64."""
-    q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
+def softmax_float64(*arrays: Any, causal: bool = False) -> np.ndarray:
+    """Compute Eq. (1) of the Performer paper or, if causal, Eq. (2), in float64.
+
+    Args:
+        arrays: q, k and v (b l h d), and mask (b l).
+        causal: whether a token sees no later one.
+    """
+    q, k, v = (np.asarray(x, np.float64) for x in arrays[:3])
+    mask = np.asarray(arrays[3])
     logits = np.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(q.shape[-1])
     weights = np.exp(logits - logits.max(-1, keepdims=True)) * mask[:, None, None, :]
     if causal:
