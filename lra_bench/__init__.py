@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from lra_bench.records.frame import records
     from lra_bench.records.record import Record
     from lra_bench.registry import register_attention, register_task
-    from lra_bench.verification.verdict import Verdict
+    from lra_bench.verification.promise import CheckedPromise
     from lra_bench.verification.verify import require_contract, verify
 
 __version__ = "0.2.0"
 __all__ = [
     "Attention",
+    "CheckedPromise",
     "Dims",
     "LoadedRun",
     "Record",
     "RunError",
     "UsageError",
-    "Verdict",
     "attention",
     "load",
     "records",
@@ -45,12 +45,12 @@ __all__ = [
 # The modules that define the names.
 _HOMES = {
     "Attention": "api.attention",
+    "CheckedPromise": "verification.promise",
     "Dims": "contracts",
     "LoadedRun": "api.loaded",
     "Record": "records.record",
     "RunError": "errors",
     "UsageError": "errors",
-    "Verdict": "verification.verdict",
     "attention": "api.attention",
     "load": "api.loaded",
     "register_attention": "registry",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
-    from lra_bench.verification.verdict import Verdict
+    from lra_bench.verification.promise import CheckedPromise
 
 NAME = "verify"
 HELP = "check that an attention or a task keeps its contract"
@@ -43,7 +43,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     return 1 if broken else 0
 
 
-def _show(display: "Display", verdict: "Verdict") -> None:
+def _show(display: "Display", verdict: "CheckedPromise") -> None:
     display.verdict(verdict.kept, verdict.promise)
     if verdict.detail:
         display.line(f"      {verdict.detail}")

@@ -12,7 +12,7 @@ from lra_bench.verification.contract import (
     Mechanism,
     registered,
 )
-from lra_bench.verification.verdict import Verdict, judge
+from lra_bench.verification.promise import CheckedPromise, judge
 
 _BOTH, _FLOAT32 = ("float32", "bfloat16"), ("float32",)
 # In words, what each check of the contract is of, and the dtypes in which it is made. A check that
@@ -35,7 +35,7 @@ _CAUSAL = "causal: a token sees no later one"
 _DIGITS = "bfloat16 loses no digits in sums over 1,025 tokens"
 
 
-def verify_attention(name: str) -> Iterator[Verdict]:
+def verify_attention(name: str) -> Iterator[CheckedPromise]:
     """Yield the verdict on each promise of a registered attention, as soon as it is known.
 
     The promises that `register_attention` declares are checked besides those that every attention
@@ -66,7 +66,7 @@ def _checked(
     check: Callable[[Mechanism, str], None],
     dtypes: tuple[str, ...],
     **options: bool,
-) -> Verdict:
+) -> CheckedPromise:
     """Return the verdict of a check in these dtypes, on a mechanism with these options."""
     return judge(
         promise,

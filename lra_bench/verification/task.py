@@ -16,7 +16,7 @@ from lra_bench.display.command import command
 from lra_bench.registry import IDENTITY, TASKS, make_task
 from lra_bench.settings import RunSettings
 from lra_bench.verification.contract import Counterexample
-from lra_bench.verification.verdict import Verdict, judge
+from lra_bench.verification.promise import CheckedPromise, judge
 
 # The preset whose data take seconds.
 _SMALL = "smoke"
@@ -25,7 +25,7 @@ _READ = "its examples have the declared form, and its checks hold"
 _TEXT = "an example can be shown as text"
 
 
-def verify_task(name: str) -> Iterator[Verdict]:
+def verify_task(name: str) -> Iterator[CheckedPromise]:
     """Yield the verdict on each promise of a registered task, as soon as it is known.
 
     The data of the preset smoke are made twice in a temporary folder, if they are generated.
@@ -37,14 +37,14 @@ def verify_task(name: str) -> Iterator[Verdict]:
     for preset in presets(name):
         yield judge(f"the preset {preset} is complete", lambda preset=preset: _made(name, preset))
     if _SMALL not in presets(name):
-        yield Verdict(_READ, None, f"it has no preset {_SMALL}")
+        yield CheckedPromise(_READ, None, f"it has no preset {_SMALL}")
         return
     settings = _made(name, _SMALL)
     task = make_task(name, settings.data)
     source = next(each for each in task.sources if each.name == settings.data_source)
     if source.files:
         advice = command("data", "check", name)
-        yield Verdict(_READ, None, f"it reads {source.files}; {advice} checks them")
+        yield CheckedPromise(_READ, None, f"it reads {source.files}; {advice} checks them")
         return
     yield from _of_data(task, source.name)
 
@@ -54,7 +54,7 @@ def _made(name: str, preset: str) -> RunSettings:
     return make_settings(name, IDENTITY, preset, 0)
 
 
-def _of_data(task: Task, source: str) -> Iterator[Verdict]:
+def _of_data(task: Task, source: str) -> Iterator[CheckedPromise]:
     """Yield the verdicts on data that are generated, twice, in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         places = [locate(Path(folder) / copy, task, source) for copy in ("one", "other")]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from lra_bench.errors import unknown
 from lra_bench.registry import ATTENTIONS, TASKS, Registry
 from lra_bench.runtime import numerics, source_files
-from lra_bench.verification.verdict import Verdict
+from lra_bench.verification.promise import CheckedPromise
 
 Subject = tuple[str, str]
 
@@ -40,7 +40,7 @@ def _named(name: str) -> Subject:
     raise unknown("attention or task", name, [*ATTENTIONS.names(), *TASKS.names()])
 
 
-def verdicts(kind: str, name: str) -> Iterator[Verdict]:
+def verdicts(kind: str, name: str) -> Iterator[CheckedPromise]:
     """Yield the verdict on each promise of an attention or a task, as soon as it is known."""
     numerics.pin()
     if kind == "attention":
@@ -53,7 +53,7 @@ def verdicts(kind: str, name: str) -> Iterator[Verdict]:
         yield from verify_task(name)
 
 
-def verify(text: str | os.PathLike[str]) -> list[Verdict]:
+def verify(text: str | os.PathLike[str]) -> list[CheckedPromise]:
     """Return the verdict on each promise of an attention or a task; it takes under a minute.
 
     Args:

@@ -1,4 +1,4 @@
-"""The verdict on one promise, and how a check is turned into one."""
+"""One promise that was checked, and how a check is turned into a verdict."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from lra_bench.verification.contract import Counterexample
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The verdict on one promise of an attention or a task.
+class CheckedPromise:
+    """A promise of an attention or a task, and whether it is kept.
 
     Attributes:
         promise: in words.
@@ -27,13 +27,13 @@ class Verdict:
         return self.promise + (f": {self.detail}" if self.detail else "")
 
 
-def judge(promise: str, *checks: Callable[[], object]) -> Verdict:
+def judge(promise: str, *checks: Callable[[], object]) -> CheckedPromise:
     """Return whether none of the checks raises an exception; a `Counterexample` tells of itself."""
     for check in checks:
         try:
             check()
         except Counterexample as error:
-            return Verdict(promise, False, terminal(error))
+            return CheckedPromise(promise, False, terminal(error))
         except Exception as error:
-            return Verdict(promise, False, terminal(f"{place(error)}{one_line(error)}"))
-    return Verdict(promise, True)
+            return CheckedPromise(promise, False, terminal(f"{place(error)}{one_line(error)}"))
+    return CheckedPromise(promise, True)
