@@ -104,8 +104,10 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.ablation.write import write
     from lra_bench.display.escape import terminal
     from lra_bench.display.progress import Display
+    from lra_bench.registry import TASKS
     from lra_bench.sweep.sweep import execute
 
+    args.task = TASKS.named(args.task)
     display = Display()
     study = _study(args, display)
     choice = study.choice(args.task, args.preset, args.seeds, args.set)

@@ -56,10 +56,11 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.data.store import open_store
     from lra_bench.display.progress import Display
     from lra_bench.errors import UsageError
-    from lra_bench.registry import make_task
+    from lra_bench.registry import TASKS, make_task
 
-    settings = make_settings(args.task, "identity", args.preset, 0, args.set)
-    task = make_task(args.task, settings.data)
+    name = TASKS.named(args.task)
+    settings = make_settings(name, "identity", args.preset, 0, args.set)
+    task = make_task(name, settings.data)
     named = any(item.startswith("data.source=") for item in args.set)
     source, path = _source(task, args.source, settings.data_source, named=named)
     args.source_files = path

@@ -62,6 +62,8 @@ class TestHelp:
                     "analyze",
                     "data",
                     "list",
+                    "new",
+                    "verify",
                 )
             ),
         ],

@@ -157,6 +157,15 @@ def test_a_measuring_process_loads_the_files(cell):
     assert (measured.status, measured.error) == ("ok", None)
 
 
+def test_the_data_of_a_task_from_a_file(cli, tmp_path):
+    path, few = write_task(tmp_path / "ends.py"), ("--set", "data.size=100")
+    for action in ("prepare", "check", "show"):
+        words = ("data", action, path, "--preset", "smoke", "--data-dir", tmp_path / "data", *few)
+        status, out, err = cli(*words)
+        assert (status, err) == (0, ""), out
+    assert f"--task {path}" in cli(*words[:1], "prepare", *words[2:])[1]
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A working folder with files that are wrong in many ways."""
@@ -212,6 +221,8 @@ WRONG = [
     ((*EFFICIENCY, "mine.py,other.py"), 2, DOUBLE),
     ((*EFFICIENCY, "linear", "--size", "absent.py"), 2, NO_FILE),
     ((*EFFICIENCY, "linear", "--size", "mine.py"), 2, "registers no task"),
+    (("ablate", "redraw", "--task", "mine.py", *OUT), 2, "registers no task"),
+    (("data", "check", "mine.py"), 2, "registers no task"),
     (("verify",), 2, "lra-bench verify"),
     (("verify", "linaer"), 2, "unknown attention or task 'linaer'; did you mean 'linear'?"),
     (("verify", "absent.py"), 2, NO_FILE),
