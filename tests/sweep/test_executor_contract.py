@@ -88,7 +88,7 @@ def waiting_for(launch):
     lock, found = str(launch.folder / ".lock"), []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            opened = [os.readlink(fd) for fd in (place / "fd").iterdir()]
+            opened = [str(fd.readlink()) for fd in (place / "fd").iterdir()]
         except OSError:
             continue
         if lock in opened and int(place.name) != os.getpid():
