@@ -14,62 +14,62 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-BUILD = ROOT / "build"
 CONFIG = ROOT / "docs/zensical.toml"
-# The pages of the site, and its script; files that pages link to, such as figures, come with them.
-_PATTERNS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "results/**/*.md")
-_SCRIPTS = "docs/*.js"
+# The pages of the site; files that they link to, such as figures, come with them.
+_PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "results/**/*.md")
+_LOOKS = ("docs/site.css", "docs/iframe-worker.js")
 _LINK = re.compile(r"\]\(([^)#\s]+)")
 _FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 _ENTRY = re.compile(r'^ *\{ ".*" = "(.*\.md)" \},$')
 
 
-def pages() -> list[Path]:
-    """Return the pages of the site."""
-    return sorted(path for pattern in _PATTERNS for path in ROOT.glob(pattern))
+def pages() -> list[str]:
+    """Return the paths of the pages, in alphabetical order."""
+    found = {path for pattern in _PAGES for path in ROOT.glob(pattern)}
+    return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
-def listed(config: str) -> list[str]:
-    """Return the pages that the navigation of a configuration lists, in order."""
-    return [found[1] for line in config.splitlines() if (found := _ENTRY.match(line))]
+def listed() -> list[str]:
+    """Return the paths of the pages that the navigation lists, in its order."""
+    lines = CONFIG.read_text().splitlines()
+    return [found[1] for line in lines if (found := _ENTRY.match(line))]
 
 
-def linked(page: Path) -> Iterator[Path]:
-    """Return the files of the repository that a page links to."""
-    for target in _LINK.findall(_FENCE.sub("", page.read_text())):
-        path = (page.parent / target).resolve()
-        if "://" not in target and path.is_relative_to(ROOT) and path.is_file():
-            yield path
+def linked(page: str) -> Iterator[str]:
+    """Return the paths of the files of the repository that a page links to."""
+    path = ROOT / page
+    for target in _LINK.findall(_FENCE.sub("", path.read_text())):
+        file = (path.parent / target).resolve()
+        if "://" not in target and file.is_relative_to(ROOT) and file.is_file():
+            yield str(file.relative_to(ROOT))
 
 
-def copy_pages() -> None:
-    """Copy the pages, and what they link to, to build/pages."""
-    shutil.rmtree(BUILD / "pages", ignore_errors=True)
+def copy(folder: Path) -> None:
+    """Copy the pages, what they link to, and the configuration to a folder."""
+    shutil.rmtree(folder / "pages", ignore_errors=True)
     found = pages()
-    for path in {*found, *ROOT.glob(_SCRIPTS), *(file for page in found for file in linked(page))}:
-        copy = BUILD / "pages" / path.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+    for name in {*found, *_LOOKS, *(file for page in found for file in linked(page))}:
+        to = folder / "pages" / name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, to)
+    (folder / CONFIG.name).write_text(_config())
 
 
-def copy_config() -> None:
-    """Copy the configuration to build/, without the pages that are not there."""
-    lines = CONFIG.read_text().splitlines(keepends=True)
-    kept = [
-        line
-        for line in lines
-        if not (found := _ENTRY.match(line.rstrip())) or (ROOT / found[1]).is_file()
+def _config() -> str:
+    """Return the configuration for a copy elsewhere, without the pages that are not there."""
+    lines = CONFIG.read_text().splitlines()
+    there = [
+        line for line in lines if not (entry := _ENTRY.match(line)) or (ROOT / entry[1]).is_file()
     ]
-    (BUILD / CONFIG.name).write_text("".join(kept))
+    return "\n".join(there).replace('paths = ["."]', f'paths = ["{ROOT}"]')
 
 
-def main() -> int:
-    """Build the site and return the exit status: 1 if a link or a page is broken."""
-    copy_pages()
-    copy_config()
+def build(folder: Path) -> int:
+    """Build the site in a folder and return the exit status: not 0 if a link is broken."""
+    copy(folder)
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
-    return subprocess.run([*command, "-f", str(BUILD / CONFIG.name)]).returncode
+    return subprocess.run([*command, "-f", str(folder / CONFIG.name)]).returncode
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(build(ROOT / "build"))
