@@ -1,4 +1,4 @@
-"""What a Slurm job of a sweep does: one attempt at a run, which saves when the job must go."""
+"""The work of a Slurm job of a sweep: one attempt at a run, which saves before the job ends."""
 
 import signal
 import time
