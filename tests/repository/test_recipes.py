@@ -48,7 +48,7 @@ def recipes():
 def lines_of(shell):
     """The commands of a block of shell."""
     quoted = re.sub(r"'[^']*'", lambda found: found[0].replace("\n", " "), shell)
-    return quoted.replace("\\\n", " ").splitlines()
+    return re.sub(r"(\\|(?<=&&))\n", " ", quoted).splitlines()
 
 
 def call(command, folder):
