@@ -20,6 +20,8 @@ from lra_bench.sweep.executor import COMPILED_FOLDER, Ending, Launch, Needs
 FOLDER = ".slurm"
 _JOBS = "jobs.json"
 _POLL_SECONDS = 0.5
+# Clusters that put a job they have preempted back into the queue do so within seconds; some end it.
+_REQUEUE_SECONDS = 300.0
 # The most jobs in the queue at once: clusters accept arrays of 1,000, and queues have limits.
 _MOST_JOBS = 256
 # A run stops by itself one minute before the limit of its job; after that Slurm has to.
@@ -67,6 +69,7 @@ class SlurmExecutor:
         self._capacity = jobs or _MOST_JOBS
         self._waiting: list[Launch] = []
         self._running: list[tuple[Any, Launch, float]] = []
+        self._preempted: dict[str, float] = {}  # since when, by the number of the job
         self._parameters = _parameters(needs, self._capacity, chosen)
         self._folder = private_folder(self._out / FOLDER)
         self._executor = self._make_executor()
@@ -121,7 +124,7 @@ class SlurmExecutor:
             RunError: Slurm refused the jobs.
         """
         self._submit()
-        done = [each for each in self._running if each[0].done()]
+        done = [each for each in self._running if self._is_over(each[0])]
         if not done:
             time.sleep(_POLL_SECONDS)
             return []
@@ -129,6 +132,16 @@ class SlurmExecutor:
         endings = [(launch, self._ending(job, since)) for job, launch, since in done]
         self._note_jobs()
         return endings
+
+    def _is_over(self, job: Any) -> bool:
+        """Return whether a job has ended, or was preempted and not put back into the queue."""
+        if job.done():
+            return True
+        if job.state != "PREEMPTED":
+            self._preempted.pop(job.job_id, None)
+            return False
+        since = self._preempted.setdefault(job.job_id, time.monotonic())
+        return time.monotonic() - since >= _REQUEUE_SECONDS
 
     def _submit(self) -> None:
         """Submit the gathered attempts: an array for those of one time limit."""
@@ -161,7 +174,10 @@ class SlurmExecutor:
             raise RunError(f"Slurm refused the jobs: {_last(str(error))}") from None
 
     def _ending(self, job: Any, since: float) -> Ending:
-        """Return how a job ended that has ended."""
+        """Return how a job ended that is over."""
+        if not job.done():
+            job.cancel(check=False)
+            return Ending(None, time.monotonic() - since, interrupted=True)
         try:
             return job.result()
         except Exception as error:  # whatever the function of the job raised

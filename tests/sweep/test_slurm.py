@@ -24,7 +24,7 @@ from lra_bench.sweep.view import View
 
 pytest.importorskip("submitit")
 
-from lra_bench.sweep import slurm_job
+from lra_bench.sweep import slurm_executor, slurm_job
 from lra_bench.sweep.slurm_executor import FOLDER, SlurmExecutor, check_options
 
 LONG = ("--set", "train.num_steps=400", "--set", "train.eval_every=40")
@@ -119,6 +119,15 @@ def test_a_job_that_is_lost_is_reported_and_cancelled(slurm, out, monkeypatch):
     (slurm / "states").write_text("7|OUT_OF_MEMORY|n1\n")
     ((_, ending),) = start(executor, out, "b")
     assert (ending.returncode, ending.memory_ran_out) == (-signal.SIGKILL, True)
+
+
+def test_a_job_that_is_preempted_and_not_requeued_has_been_interrupted(slurm, out, monkeypatch):
+    executor = SlurmExecutor(Needs(), None, {}, out)
+    (slurm / "states").write_text("7|PREEMPTED|n1\n")
+    assert start(executor, out, "a") == []
+    monkeypatch.setattr(slurm_executor, "_REQUEUE_SECONDS", 0)
+    ((_, ending),) = executor.ended()
+    assert (ending.interrupted, ending.returncode) == (True, None)
 
 
 def test_jobs_of_a_sweep_that_was_killed_are_waited_for(slurm, out):
