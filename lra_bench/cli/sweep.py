@@ -39,7 +39,8 @@ fails does not stop the others. The exit status is 0 if every run has a result; 
 or ran out of memory is a result too.
 
 --executor ray spreads the runs over a Ray cluster (pip install 'lra-bench[ray]'): the one started
-on this machine, or the one at RAY_ADDRESS.
+on this machine, or the one at RAY_ADDRESS. --executor slurm submits a Slurm job for each run
+(pip install 'lra-bench[slurm]').
 """
 
 
@@ -65,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the sweep; required, except with --status",
     )
-    executor = one_of("executor", ("local", "ray"))
-    where = "local or ray; default: %(default)s"
+    executor = one_of("executor", ("local", "ray", "slurm"))
+    where = "local, ray or slurm; default: %(default)s"
     add("--executor", type=executor, default="local", metavar="NAME", help=where)
     add_jobs(parser)
     for name, hardware in (("cpus", "CPU cores"), ("gpus", "GPUs"), ("tpus", "TPU chips")):
@@ -77,6 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="N",
             help=f"number of {hardware} for one run",
         )
+    options = (
+        "option of sbatch for the jobs of --executor slurm, such as partition=gpu or mem=32G; "
+        "cluster=local does the jobs on this machine, without Slurm; repeatable"
+    )
+    add("--slurm", action="append", type=_option, default=[], metavar="NAME=VALUE", help=options)
     retries = "number of times that a failed run is tried again; default: %(default)s"
     add("--retries", type=natural, default=2, metavar="N", help=retries)
     limit = (
@@ -108,6 +114,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         return status.show(args.status, Display())
     if args.out is None:
         raise UsageError("sweep needs --out DIR (see lra-bench sweep --help)")
+    if args.slurm and args.executor != "slurm":
+        raise UsageError("--slurm is for --executor slurm")
     from lra_bench.sweep.executor import Needs
     from lra_bench.sweep.history import History
     from lra_bench.sweep.schedule import Patience
@@ -126,6 +134,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         dry_run=args.dry_run,
         skip_missing_data=args.skip_missing_data,
         without_missing_data=command(*argv, "--skip-missing-data"),
+        slurm=tuple(args.slurm),
     )
     display = Display()
     if args.resume and not History(args.out).jobs():
@@ -154,3 +163,11 @@ def _axis(text: str) -> tuple[str, tuple[str, ...]]:
     if not key or not values:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE,VALUE,...")
     return key, texts(values)
+
+
+def _option(text: str) -> tuple[str, str]:
+    """Return the name and the value of "NAME=VALUE"."""
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value

@@ -52,6 +52,7 @@ class Ending:
         returncode: exit status of the process, negative for a signal; None if the machine was lost.
         seconds: duration of the attempt, in seconds.
         timed_out: whether it was stopped because of its time limit.
+        interrupted: whether it had to make room after it had saved, which is no failure.
         memory_ran_out: whether the system killed processes to free memory during the attempt.
         message: the last line that the process printed, or why it was lost.
     """
@@ -59,6 +60,7 @@ class Ending:
     returncode: int | None
     seconds: float
     timed_out: bool = False
+    interrupted: bool = False
     memory_ran_out: bool = False
     message: str = ""
 

@@ -21,7 +21,7 @@ from lra_bench.sweep.plan import Job
 
 PLAN, EVENTS, LOGS = "sweep.json", "sweep.jsonl", "logs"
 SCHEMA = 1
-STOPPED = "stopped"
+STOPPED, INTERRUPTED = "stopped", "interrupted"
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Attempts:
     """Attempts summarises the events of one run.
 
     Attributes:
-        ended: number of attempts that ended without being asked to stop.
+        ended: number of attempts that ended without being asked to stop or make room.
         errors: errors of the attempts that failed, in order.
         seconds: duration of a successful attempt that did the run from its start; None if none did.
         unfinished: the begin event of an attempt that has no end event, with the `host` and `pid`
@@ -144,7 +144,7 @@ def _add(event: dict[str, Any], attempts: Attempts) -> None:
             begun = attempts.unfinished
             fresh = begun is not None and begun["fresh"] and attempts.begin_is_sure
             attempts.unfinished = None
-            attempts.ended += outcome != STOPPED
+            attempts.ended += outcome not in (STOPPED, INTERRUPTED)
             if outcome == "ok" and fresh:
                 attempts.seconds = seconds
             if event.get("error"):

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import platform
 import secrets
 import shutil
 import tempfile
@@ -16,14 +15,14 @@ from types import MappingProxyType
 from typing import Any
 
 from lra_bench.data.location import data_root
-from lra_bench.errors import RunError, UsageError
+from lra_bench.errors import UsageError
 from lra_bench.files.atomic import write_atomically
 from lra_bench.files.locks import locked
-from lra_bench.files.private import private_folder
 from lra_bench.records.run_folder import COPIES
 from lra_bench.runtime.source_files import is_reference, split
-from lra_bench.sweep.executor import COMPILED, COMPILED_FOLDER, Ending, Launch, Needs
+from lra_bench.sweep.executor import COMPILED_FOLDER, Ending, Launch, Needs
 from lra_bench.sweep.process import GRACE_SECONDS, Process
+from lra_bench.sweep.shared_programs import share_programs
 
 _POLL_SECONDS = 0.2
 # The files of a run that are sent back where no file system is shared.
@@ -160,6 +159,7 @@ class RayExecutor:
         for reference in self._running:
             with contextlib.suppress(Exception):
                 self._ray.cancel(reference, force=True)
+        self._running.clear()
         self._token.unlink(missing_ok=True)
         self._ray.shutdown()
 
@@ -279,13 +279,13 @@ def carry_out(
         files: text of the files of the user that the run needs, by their paths in the arguments.
     """
     if _is_shared(Path(token), content):
-        compiled = _compiled(Path(token).parent / COMPILED_FOLDER, launch)
+        compiled = share_programs(Path(token).parent / COMPILED_FOLDER, launch)
         return Delivery(_wait(Process(launch, (), {**compiled, **environment})), "", {})
     root = _data_root(launch)
     with _work_folder(root / ".workers") as work:
         here = replace(launch, folder=work / launch.name, log=work / "log")
         here = with_files(here, files, work / "files")
-        compiled = _compiled(root / f"{COMPILED_FOLDER}-{os.getuid()}", here)
+        compiled = share_programs(root / f"{COMPILED_FOLDER}-{os.getuid()}", here)
         ending = _wait(Process(here, (), {**compiled, **environment}))
         paths = {name: here.folder / name for name in _SMALL_FILES}
         files = {name: path.read_text() for name, path in paths.items() if path.exists()}
@@ -297,23 +297,6 @@ def _data_root(launch: Launch) -> Path:
     words = list(launch.arguments)
     given = Path(words[words.index("--data-dir") + 1]) if "--data-dir" in words else None
     return data_root(given)
-
-
-def _compiled(folder: Path, launch: Launch) -> dict[str, str]:
-    """Return the variables by which the runs of this machine share compiled programs.
-
-    JAX runs what it finds there, so a folder that others can write to is not used. Each machine
-    has a folder of its own in it, because programs are compiled for its processor.
-    """
-    if COMPILED in os.environ:
-        return {}
-    try:
-        return {COMPILED: str(private_folder(private_folder(folder) / platform.node()))}
-    except (RunError, OSError) as error:
-        launch.log.parent.mkdir(parents=True, exist_ok=True)
-        with launch.log.open("a") as log:
-            log.write(f"compiled programs are not kept: {error}\n")
-        return {"JAX_ENABLE_COMPILATION_CACHE": "false"}
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from lra_bench.runtime.stopping import StopRequest
 from lra_bench.sweep import failure_record
 from lra_bench.sweep.estimate import Estimate
 from lra_bench.sweep.executor import Ending, Executor, Launch
-from lra_bench.sweep.history import STOPPED, Attempts, History
+from lra_bench.sweep.history import INTERRUPTED, STOPPED, Attempts, History
 from lra_bench.sweep.plan import Job
 from lra_bench.sweep.run_state import RESULTS, run_state
 from lra_bench.sweep.view import View
@@ -43,7 +43,8 @@ class Verdict:
     """A Verdict says what the ending of an attempt means.
 
     Attributes:
-        outcome: the status of the run's record, or "stopped", "killed" or "timed_out".
+        outcome: the status of the run's record, or "stopped", "interrupted", "killed" or
+            "timed_out".
         error: what went wrong, if anything.
         may_retry: whether another attempt may succeed.
     """
@@ -130,6 +131,8 @@ class Schedule:
         """Note how an attempt ended; return whether the run is tried again."""
         verdict = judge(launch.folder, ending, stopping=stopping)
         self.history.end(job, verdict.outcome, verdict.error, ending.seconds)
+        if verdict.outcome == INTERRUPTED:
+            self._tries[job.name] -= 1
         again = verdict.may_retry and not stopping
         again &= self._tries[job.name] <= self.patience.retries
         if not again:
@@ -156,16 +159,19 @@ def judge(folder: Path, ending: Ending, *, stopping: bool) -> Verdict:
         ending: how its process ended.
         stopping: whether the sweep was asked to stop.
     """
-    if ending.timed_out:
+    if ending.timed_out and not ending.interrupted:
         return Verdict("timed_out", f"stopped after {ending.seconds:,.0f} s", may_retry=True)
     try:
         result = record.read(folder / record.FILE) if (folder / record.FILE).exists() else None
     except RunError as error:
         return Verdict("failed", str(error), may_retry=True)
-    if result is not None and (result.status in RESULTS or ending.returncode in (0, 1)):
+    said = ending.returncode in (0, 1) and not ending.interrupted
+    if result is not None and (result.status in RESULTS or said):
         return Verdict(result.status, result.error, may_retry=result.status == "failed")
     if stopping:
         return Verdict(STOPPED)
+    if ending.interrupted:
+        return Verdict(INTERRUPTED, may_retry=True)
     if ending.memory_ran_out and ending.returncode == -9:
         return Verdict("out_of_memory", KILLED_FOR_MEMORY, may_retry=True)
     if says_out_of_memory(ending.message):

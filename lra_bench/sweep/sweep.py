@@ -34,6 +34,7 @@ from lra_bench.sweep.plan import (
 )
 from lra_bench.sweep.run_state import RunState, run_state
 from lra_bench.sweep.schedule import Patience, Schedule
+from lra_bench.sweep.slurm_executor import check_options
 from lra_bench.sweep.tables import number, plan_table
 from lra_bench.sweep.view import View
 
@@ -46,7 +47,7 @@ class Request:
         choice: which runs it holds.
         out: the sweep's folder.
         data: folder of all data; None for the usual one.
-        executor: "local" or "ray".
+        executor: "local", "ray" or "slurm".
         jobs: how many runs go on at once; None for as many as there is room for.
         needs: the hardware of one run.
         patience: how often a run is tried, and how long an attempt may take.
@@ -55,6 +56,7 @@ class Request:
         dry_run: whether only to look, and to print what would be done; nothing is written.
         skip_missing_data: whether to leave out runs whose data are missing.
         without_missing_data: the command that does so, for a message.
+        slurm: options of sbatch, as pairs of a name and a value; only for "slurm".
     """
 
     choice: Choice
@@ -69,6 +71,12 @@ class Request:
     dry_run: bool
     skip_missing_data: bool
     without_missing_data: str
+    slurm: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def shares_files(self) -> bool:
+        """Return whether the runs see the files of this machine, its data among them."""
+        return self.executor != "ray"
 
 
 def execute(request: Request, display: Display) -> int:
@@ -77,6 +85,8 @@ def execute(request: Request, display: Display) -> int:
     Raises:
         UsageError: it can't be done as requested; no run has begun.
     """
+    if request.executor == "slurm":
+        check_options(request.slurm)
     planned = jobs(request.choice)
     check_folders(planned, request.out)
     for task in tasks_without_preset(request.choice):
@@ -104,7 +114,7 @@ class _Sweep:
         attempts: earlier attempts at each run, by its name.
         states: state of each run before the sweep goes on, by its name.
         left: the runs without a result.
-        needs: the data that these need, by the kind of run; {} if they do not run here.
+        needs: the data that these need, by the kind of run; {} if each machine has its own.
     """
 
     def __init__(self, request: Request, jobs: list[Job], display: Display) -> None:
@@ -114,8 +124,7 @@ class _Sweep:
         self.attempts = self.history.attempts()
         self.states = {job.name: self._state(job) for job in jobs}
         self.left = [job for job in jobs if not self.states[job.name].is_done]
-        here = request.executor == "local"
-        self.needs = sweep_data.needs(self.left, self.data) if here else {}
+        self.needs = sweep_data.needs(self.left, self.data) if request.shares_files else {}
 
     def _state(self, job: Job) -> RunState:
         """Return the state of a run now, given the attempts before this sweep."""
@@ -125,12 +134,15 @@ class _Sweep:
         """Print what is missing and what would be done, and return the exit status, 0."""
         if not self.left:
             self._say_all_done()
-        elif self.request.executor == "ray":
-            known = from_ended_runs(self.jobs, self.states, self.attempts)
-            self._print_plan("on a Ray cluster", None, known)
-        else:
+            return 0
+        if self.request.shares_files:
             sweep_data.show(sweep_data.distinct(self.needs), self.display)
             self.display.line()
+        if self.request.executor != "local":
+            known = from_ended_runs(self.jobs, self.states, self.attempts)
+            where = {"ray": "on a Ray cluster", "slurm": "as Slurm jobs"}[self.request.executor]
+            self._print_plan(where, None, known)
+        else:
             executor, resources = self._executor()
             sizes = {kind: need.sizes() for kind, need in self.needs.items()}
             estimates = self._estimates(resources, sizes)
@@ -200,6 +212,12 @@ class _Sweep:
 
             environment = self._environment()
             return RayExecutor(request.needs, request.jobs, environment, request.out), None
+        if request.executor == "slurm":
+            from lra_bench.sweep.slurm_executor import SlurmExecutor
+
+            environment = self._environment()
+            needs, jobs, out = request.needs, request.jobs, request.out
+            return SlurmExecutor(needs, jobs, environment, out, request.slurm), None
         host = supervise.describe()
         platform, devices = host.environment.platform or "cpu", host.devices
         shares = slots(platform, devices, request.needs, request.jobs)
@@ -211,7 +229,7 @@ class _Sweep:
     def _environment(self) -> dict[str, str]:
         """Return the variables by which runs share compiled programs."""
         environment = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-        if COMPILED in os.environ or self.request.executor == "ray":
+        if COMPILED in os.environ or self.request.executor != "local":
             return environment
         compiled = (self.request.out / COMPILED_FOLDER).resolve()
         return {COMPILED: str(compiled), **environment}
@@ -270,7 +288,7 @@ class _Sweep:
         seconds = [estimates.get(job.kind, Estimate()).seconds for job in self.left]
         known = [value for value in seconds if value is not None]
         if capacity and len(known) == len(seconds):
-            self.display.line(f"about {duration(sum(known) / capacity)} in all")
+            self.display.line(f"about {duration(max(sum(known) / capacity, *known))} in all")
         elif self.request.dry_run and not self.request.calibrate:
             self.display.line("times are unknown; --calibration measures them")
         self.display.line()
@@ -299,7 +317,7 @@ class _Sweep:
         request = self.request
         # A run is one process: it must not join a Slurm step or a TPU slice around the sweep.
         arguments = ("--processes", "1")
-        if request.executor == "local" or request.data is not None:
+        if request.shares_files or request.data is not None:
             arguments += ("--data-dir", str(self.data.resolve()))
         if request.memory_limit is not None:
             arguments += ("--memory-limit", str(request.memory_limit))

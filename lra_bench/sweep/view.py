@@ -12,6 +12,7 @@ from lra_bench.display.escape import terminal
 from lra_bench.display.progress import Display
 from lra_bench.display.units import duration
 from lra_bench.sweep.estimate import Estimate
+from lra_bench.sweep.history import INTERRUPTED
 from lra_bench.sweep.plan import Job
 from lra_bench.sweep.run_state import RunState, last_step
 from lra_bench.sweep.tables import grid, status_counts
@@ -19,6 +20,8 @@ from lra_bench.sweep.tables import grid, status_counts
 # How often the runs' steps are read and, without a terminal, how often a line is printed.
 _LOOK_SECONDS = 1.0
 _LINE_SECONDS = 300.0
+# The most running runs that are listed; a cluster may have hundreds of them in its queue.
+_MOST_ROWS = 12
 
 
 class View:
@@ -131,11 +134,18 @@ class View:
         """Return a table of the running runs: the step of each, and since when it runs."""
         now = time.monotonic()
         table = Table("running", "step", "since", box=None, pad_edge=False, header_style="bold")
-        for name, started in self._started.items():
+        for name, started in self._furthest().items():
             num_steps = self._num_steps[self._jobs[name].kind]
             steps = f"{self._steps.get(name, 0):,} of {num_steps:,}"
             table.add_row(Text(terminal(name), "cyan"), steps, duration(now - started))
+        if more := len(self._started) - table.row_count:
+            table.add_row(f"and {more:,} more")
         return table
+
+    def _furthest(self) -> dict[str, float]:
+        """Return when each running run was started, of as many as a screen shows."""
+        by_step = sorted(self._started, key=lambda name: -self._steps.get(name, 0))
+        return {name: self._started[name] for name in by_step[:_MOST_ROWS]}
 
 
 def _result_text(state: RunState, outcome: str, error: str | None) -> str:
@@ -143,4 +153,6 @@ def _result_text(state: RunState, outcome: str, error: str | None) -> str:
     test = state.record and state.record.test
     if outcome == "ok" and test:
         return f"test accuracy {test.accuracy:.1%}"
+    if outcome == INTERRUPTED:
+        return f"interrupted at step {state.step:,}"
     return f"{outcome.replace('_', ' ')}{f': {error}' if error else ''}"

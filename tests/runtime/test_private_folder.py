@@ -9,6 +9,7 @@ from lra_bench.errors import RunError
 from lra_bench.files.private import private_folder
 from lra_bench.sweep import ray_executor
 from lra_bench.sweep.executor import COMPILED, Launch
+from lra_bench.sweep.shared_programs import share_programs
 
 
 def mode(path):
@@ -71,13 +72,13 @@ class TestRayWorkers:
     def test_compiled_programs_are_below_the_sweep_in_a_folder_of_the_machine(
         self, launch, tmp_path
     ):
-        variables = ray_executor._compiled(tmp_path / "out/.compiled", launch)
+        variables = share_programs(tmp_path / "out/.compiled", launch)
         assert variables == {COMPILED: str(tmp_path / "out/.compiled" / os.uname().nodename)}
         assert mode(tmp_path / "out/.compiled") == 0o700
 
     def test_a_folder_of_others_is_not_used_and_the_log_says_so(self, launch, tmp_path):
         (tmp_path / "theirs").symlink_to(tmp_path)
-        variables = ray_executor._compiled(tmp_path / "theirs", launch)
+        variables = share_programs(tmp_path / "theirs", launch)
         assert variables == {"JAX_ENABLE_COMPILATION_CACHE": "false"}
         assert "is not a folder of this user; remove it" in launch.log.read_text()
 

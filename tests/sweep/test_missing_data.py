@@ -59,7 +59,7 @@ def call(*words, out="sweep", data="data"):
     return ("sweep", *usual, "--out", out, "--data-dir", data, *words)
 
 
-@pytest.mark.parametrize("executor", ["local", "ray"])
+@pytest.mark.parametrize("executor", ["local", "ray", "slurm"])
 def test_a_dry_run_writes_and_downloads_nothing(cli, here, executor):
     before = snapshot(here)
     status, out, err = cli(*call("--dry-run", "--executor", executor))
