@@ -22,7 +22,11 @@ class ModelSettings:
     """The settings of the encoder.
 
     Attributes:
-        num_layers, emb_dim, ffn_dim, num_heads, head_dim: sizes.
+        num_layers: blocks.
+        emb_dim: e, numbers of a token's vector.
+        ffn_dim: hidden numbers of the FFN.
+        num_heads: h, heads of a block.
+        head_dim: d, numbers of a query, a key and a value.
         positions: "learned" or "sinusoidal", added to the embeddings; or "rotary": queries and keys
             are turned by angles that grow with the place (RoPE).
         pooling: "mean" over the real tokens; "cls": the vector of a token that is put first;
@@ -91,8 +95,10 @@ class TrainSettings:
             PyTorch's OneCycleLR, which moves beta1 too.
         warmup_steps: updates of the warm-up. A run of fewer steps never reaches its highest rate.
         learning_rate: factor of the schedule.
-        weight_decay, beta2, epsilon: AdamW's; beta1 is 0.9 unless the schedule moves it. In float32
-            a beta2 closer to 1 would be 1, and a smaller epsilon 0: both divide by zero.
+        weight_decay: decoupled weight decay of AdamW.
+        beta2: decay of AdamW's second moment; beta1 is 0.9 unless the schedule moves it. In float32
+            one closer to 1 would be 1, and divide by zero.
+        epsilon: AdamW's, added to the denominator. In float32 a smaller one would be 0.
         clip_norm: largest norm of the gradient; 0 for no clipping.
         log_every: steps between lines of training metrics.
         eval_every: steps between validations.

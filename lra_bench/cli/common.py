@@ -12,6 +12,9 @@ from lra_bench.display.units import parse_duration, parse_size, parse_whole
 from lra_bench.errors import unknown
 
 _MOST_SEEDS = 10_000
+# For help; imports of all configs take a second.
+PRESETS = ("smoke", "mini", "small", "nystromformer", "skyformer", "lra", "paper", "regular",
+           "imagenet64", "progen")  # fmt: skip
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +23,32 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=output_folder, metavar="DIR", help=text)
 
 
-def add_preset(parser: argparse.ArgumentParser, text: str = "preset") -> None:
+def add_preset(
+    parser: argparse.ArgumentParser, text: str = "preset", default: str = "mini"
+) -> None:
     """Add the argument --preset, whose default is the same for all commands that train."""
-    parser.add_argument("--preset", default="mini", help=f"{text}; default: %(default)s")
+    listed = f"{text}: {', '.join(PRESETS)}, if the task has it; default: %(default)s"
+    parser.add_argument("--preset", default=default, metavar="NAME", help=listed)
+
+
+def add_names(parser: argparse.ArgumentParser, *kinds: str) -> None:
+    """List the names of tasks or attentions of this package below the help of a command.
+
+    Args:
+        parser: of the command.
+        kinds: "tasks", "attentions" or both.
+    """
+    parts = [f"{kind.capitalize()}: {', '.join(names_in(kind))}" for kind in kinds]
+    parser.epilog = ". ".join([*parts, "lra-bench list says what each is."])
+
+
+def names_in(kind: str) -> list[str]:
+    """Return the names of the tasks or attentions of this package, by their files.
+
+    Nothing is imported: help has to be fast.
+    """
+    files = (Path(__file__).resolve().parents[1] / kind).glob("[!_]*.py")
+    return sorted(path.stem.replace("_", "-") for path in files)
 
 
 def add_seeds(parser: argparse.ArgumentParser) -> None:

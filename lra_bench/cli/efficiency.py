@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import (
+    add_names,
+    add_preset,
     add_resume,
     add_set,
     counts,
@@ -51,22 +53,34 @@ compiler is not installed; it tells no time.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
+    add_names(parser, "attentions")
     add = parser.add_argument
-    add("--attentions", type=names, default=("all",), metavar="NAMES", help="default: all")
+    listed = "listed below; default: all"
+    add("--attentions", type=names, default=("all",), metavar="NAMES", help=listed)
     lengths = "tokens; default: 512 to 32,768 by doubling, for a task its own length"
     add("--lengths", type=counts, default=(), metavar="N,N,...", help=lengths)
     scope = "attention alone, the whole model, or train, a step with the optimiser"
-    add("--scope", type=_scopes, default=("attention",), help=f"{scope}; default: attention")
+    scope += "; default: attention"
+    add("--scope", type=_scopes, default=("attention",), metavar="NAMES", help=scope)
     sizes = (
         "regular or small, the Transformers of the Performer paper's Fig. 3, a task, or all tasks"
     )
-    add("--size", type=names, default=("regular",), help=f"{sizes}; default: regular")
-    add("--preset", default="paper", help="preset of the tasks; default: %(default)s")
+    sizes += "; default: regular"
+    add("--size", type=names, default=("regular",), metavar="NAMES", help=sizes)
+    add_preset(parser, "preset of the tasks", "paper")
     passes = "forward, or backward: forward and backward; default: both"
-    add("--pass", dest="passes", type=_passes, default=("forward", "backward"), help=passes)
+    add(
+        "--pass",
+        dest="passes",
+        type=_passes,
+        default=("forward", "backward"),
+        metavar="NAMES",
+        help=passes,
+    )
     batch = "examples of all devices together; default: 1, for a task its preset's batch size"
     add("--batch", type=counts, default=(), metavar="N,N,...", help=batch)
-    add("--dtype", type=_dtypes, default=("float32",), help="float32, bfloat16; default: float32")
+    dtypes = "float32, bfloat16 or both; default: float32"
+    add("--dtype", type=_dtypes, default=("float32",), metavar="NAMES", help=dtypes)
     add("--layers", type=counts, default=(), metavar="N,N,...", help="layers of the model")
     add(
         "--devices",
@@ -75,8 +89,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="devices that share a batch; default: 1",
     )
-    target = "here, estimate, a TPU, a GPU, or a file that describes a GPU; default: %(default)s"
-    add("--target", default="here", help=target)
+    target = (
+        "here, estimate, a TPU or GPU named above, or a file that describes a GPU; default: here"
+    )
+    add("--target", default="here", metavar="NAME", help=target)
     limit = "such as 16GiB, enforced; default: 80%% of the machine's on CPU, else the device's"
     add("--memory-limit", type=size, metavar="SIZE", help=limit)
     add("--largest", action="store_true", help="find the largest length that fits, by bisection")

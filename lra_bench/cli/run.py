@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lra_bench.cli.common import (
     add_data_dir,
+    add_names,
     add_preset,
     add_set,
     natural,
@@ -55,11 +56,16 @@ of a TPU slice join without these flags; --processes 1 makes each of them do a r
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("--task", default="listops", help="default: %(default)s")
-    parser.add_argument("--attention", default="performer-softmax", help="default: %(default)s")
+    add_names(parser, "tasks", "attentions")
+    task = "name of a task, listed below; default: %(default)s"
+    parser.add_argument("--task", default="listops", metavar="NAME", help=task)
+    attention = "name of an attention, listed below; default: %(default)s"
+    parser.add_argument("--attention", default="performer-softmax", metavar="NAME", help=attention)
     add_preset(parser)
     one = whole_number(0, "; lra-bench sweep does several seeds")
-    parser.add_argument("--seed", type=one, default=0, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--seed", type=one, default=0, metavar="N", help="seed; default: %(default)s"
+    )
     out = "folder of the run; default: runs/TASK-ATTENTION-PRESET-seedN[-finetuned]"
     parser.add_argument("--out", type=output_folder, metavar="DIR", help=out)
     origin = (

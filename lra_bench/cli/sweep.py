@@ -8,6 +8,7 @@ from lra_bench.cli.common import (
     add_data_dir,
     add_dry_run,
     add_jobs,
+    add_names,
     add_preset,
     add_resume,
     add_seeds,
@@ -45,9 +46,11 @@ on this machine, or the one at RAY_ADDRESS.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
+    add_names(parser, "tasks", "attentions")
     add = parser.add_argument
-    add("--tasks", type=names, default=("all",), metavar="NAMES", help="default: all")
-    add("--attentions", type=names, default=("all",), metavar="NAMES", help="default: all")
+    add("--tasks", type=names, default=("all",), metavar="NAMES", help="listed below; default: all")
+    listed = "listed below; default: all"
+    add("--attentions", type=names, default=("all",), metavar="NAMES", help=listed)
     add_seeds(parser)
     add_preset(parser)
     grid = (
