@@ -25,6 +25,7 @@ from lra_bench.cli import (
 )
 from lra_bench.cli.parser import Parser
 from lra_bench.cli.paths import Given, blame, check, given
+from lra_bench.display.busy import busy
 from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError, is_disk_full, is_out_of_memory, one_line
 from lra_bench.files.paths import reason
@@ -110,10 +111,10 @@ def _do(argv: list[str], args: Namespace, paths: Given) -> int:
         args.check_paths()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # examples hold any character
-    if args.command in _COMPUTING:
-        numerics.pin()
-        memory.require_address_space(memory.TO_COMPUTE, "to compute")
-    with _interruptible():
+    with _interruptible(), busy(f"lra-bench {args.command.NAME}"):
+        if args.command in _COMPUTING:
+            numerics.pin()
+            memory.require_address_space(memory.TO_COMPUTE, "to compute")
         return args.command.main(args, argv)
 
 

@@ -254,9 +254,10 @@ def _check(task: "Task", store: "Store", display: "Display") -> int:
     from lra_bench.data.check import check
 
     errors = 0
-    for finding in check(task, store):
-        errors += finding.ok is False
-        display.verdict(finding.ok, f"{finding.what:<18} {finding.text}")
+    with display.busy("checking the examples"):
+        for finding in check(task, store):
+            errors += finding.ok is False
+            display.verdict(finding.ok, f"{finding.what:<18} {finding.text}")
     return 1 if errors else 0
 
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lra_bench.display.busy import say
 from lra_bench.display.escape import terminal
 from lra_bench.display.units import size_text
 
@@ -25,7 +26,7 @@ def show(args: argparse.Namespace) -> int:
     if args.json:
         rows = [_row(store) for store in found]
         preset = {need.task.name: _state(need) for need in needed}
-        print(json.dumps({"root": str(root), "stores": rows, args.preset: preset}, indent=2))
+        say(json.dumps({"root": str(root), "stores": rows, args.preset: preset}, indent=2))
         return 0
     display = Display()
     display.line(f"stores in {root}: {size_text(sum(store.bytes for store in found))}")

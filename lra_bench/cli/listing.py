@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lra_bench.cli.common import one_of
+from lra_bench.display.busy import say
 from lra_bench.display.escape import terminal
 
 NAME = "list"
@@ -48,13 +49,13 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     kinds = [args.kind] if args.kind else ["tasks", "attentions", "presets"]
     summaries = {kind: _summaries(kind) for kind in kinds}
     if args.json:
-        print(json.dumps(summaries, indent=2))
+        say(json.dumps(summaries, indent=2))
         return 0
     width = max(len(name) for entries in summaries.values() for name in entries)
     for kind, entries in summaries.items():
-        print(f"{kind}:")
+        say(f"{kind}:")
         for name, summary in entries.items():
-            print(terminal(f"  {name:<{width}}  {summary}"))
+            say(terminal(f"  {name:<{width}}  {summary}"))
     return 0
 
 
@@ -65,11 +66,11 @@ def _settings(args: argparse.Namespace) -> int:
     settings = settings_of(args.task or _TASK, args.attention or _ATTENTION)
     if args.json:
         rows = {each.key: _row(asdict(each)) for each in settings}
-        print(json.dumps({"settings": rows}, indent=2))
+        say(json.dumps({"settings": rows}, indent=2))
         return 0
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
     for line in lines(settings, width):
-        print(terminal(line))
+        say(terminal(line))
     return 0
 
 

@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 # The logarithm of the largest double is 709.
 _LARGEST = 700
+# Of the texts of a result, in characters.
+_INDENT = 15
 NAME = "run"
 HELP = "train and test one attention on one task"
 DESCRIPTION = """\
@@ -113,19 +116,24 @@ def _end(stopped: "Stopped", argv: list[str]) -> None:
 
 def _print_how_to_go_on(stopped: "Stopped", argv: list[str]) -> None:
     """Print how far the run has come, and the command that goes on with it."""
+    from lra_bench.display.busy import say
     from lra_bench.display.command import command
 
     again = command(*(word for word in argv if word != "--resume"), "--resume")
-    print(f"{stopped}; go on with: {again}", flush=True)
+    say(f"{stopped}; go on with: {again}")
+    sys.stdout.flush()
 
 
 def _join(args: argparse.Namespace, stop: "StopRequest") -> int:
     """Join the other processes of the run, do it, and return its exit status."""
+    from lra_bench.display.busy import busy
     from lra_bench.runtime import memory
 
     if args.memory_limit is not None:
         memory.limit_allocator(args.memory_limit)
-    from lra_bench.runtime.launch import joined
+    with busy("loading JAX"):
+        import lra_bench.training.run  # noqa: F401
+        from lra_bench.runtime.launch import joined
 
     with joined(args.coordinator, args.processes, args.process_id) as processes:
         stop.processes = processes
@@ -228,8 +236,8 @@ def _show(record: "Record", folder: Path, display: "Display") -> None:
     else:
         display.line()
         for name, text in _results(record, record.test, record.validation):
-            display.line(f"{name:<15}{terminal(text)}")
-    display.line(f"record         {terminal(folder / 'record.json')}")
+            display.entry(name, text, _INDENT)
+    display.entry("record", str(folder / "record.json"), _INDENT)
 
 
 def _of_tokens(record: "Record", test: "Score") -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lra_bench.cli.common import add_strict, one_of, strictly
 from lra_bench.cli.paths import compared, output_file, records_path
+from lra_bench.display.busy import say
 
 # What matplotlib draws, by the end of a file's name.
 _PICTURES = (".png", ".svg", ".pdf")
@@ -59,7 +60,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
 
 
 def _print(args: argparse.Namespace) -> int:
-    print(_text(args), end="")
+    say(_text(args), end="")
     return 0
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
+from lra_bench.display.busy import say
 from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files.paths import reason
@@ -100,7 +101,7 @@ def leave_out(what: object) -> None:
         what = f"{os.fsdecode(what.filename)}: {reason(what)}"
     text, named = terminal(what), _NAMED.get()
     if named is None or text not in named:
-        print(f"lra-bench: left out: {text}", file=sys.stderr)
+        say(f"lra-bench: left out: {text}", stream=sys.stderr)
     if named is not None:
         named[text] = None
 

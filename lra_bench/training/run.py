@@ -15,6 +15,7 @@ from lra_bench.data.chance import chance_of
 from lra_bench.data.location import locate
 from lra_bench.data.obtain import load_data
 from lra_bench.data.store import Store
+from lra_bench.display.busy import say
 from lra_bench.display.escape import terminal
 from lra_bench.display.progress import Display
 from lra_bench.errors import RunError, UsageError, is_disk_full, unreported
@@ -86,7 +87,8 @@ def execute(
         run = Run(settings, task, store, folder, display, processes, result, memory_limit)
         try:
             with mended():
-                programs = Programs(make_learner(task, settings), settings, store, devices)
+                with display.busy("making the model"):
+                    programs = Programs(make_learner(task, settings), settings, store, devices)
                 run.train_and_test(programs, stop, on_cpu=devices.all[0].platform == "cpu")
         except Exception as error:
             run.note_failure(error)
@@ -180,7 +182,8 @@ class Run:
         opened = closing(Checkpoints(self.folder.checkpoints, self.processes))
         with unreported(is_of_failed_save), opened as checkpoints:
             self._tell_of_damage(checkpoints)
-            self._compile(programs)
+            with self.display.busy("compiling the training step"):
+                self._compile(programs)
             with memory.limited(self.memory_limit if on_cpu else None):
                 best = self._fit_and_test(programs, checkpoints, stop)
         if self.processes.is_first:
@@ -271,7 +274,7 @@ class Run:
             return
         with closing(Metrics(self.folder.path, saved)) as lines:
             if lines.restored:
-                print(f"lra-bench: {terminal(lines.restored)}", file=sys.stderr)
+                say(f"lra-bench: {terminal(lines.restored)}", stream=sys.stderr)
             yield lines
 
     def _count_parameters(self, params: dict[str, Any]) -> None:
