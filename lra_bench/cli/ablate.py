@@ -113,7 +113,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     table, files = ("", ()) if args.dry_run else write(study, choice, args.out)
     if table:
         display.line()
-        display.line(table)
+        display.markdown(table)
     for file in files:
         display.line(terminal(file))
     return status

@@ -19,6 +19,8 @@ from lra_bench.cli.common import (
     size,
 )
 from lra_bench.cli.paths import output_folder
+from lra_bench.cli.table import style
+from lra_bench.display.busy import say
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
@@ -155,7 +157,7 @@ def _show(lines: "list[Measurement]", path: Path, display: "Display") -> None:
     from lra_bench.scaling.tables import render
 
     display.line()
-    display.line(render(lines, "markdown", with_published=False))
+    say(render(lines, style(), with_published=False))
     figures = command.command("report", command.path(path.parent), "--out", "report")
     display.line(f"records in {path}; figures: {figures}")
 

@@ -76,6 +76,16 @@ class Display:
         with aside():
             self._console.print(lines(text))
 
+    def markdown(self, text: str) -> None:
+        """Print text with tables in markdown; a terminal shows tables, and wraps the rest."""
+        if not self.is_terminal:
+            self.line(text)
+            return
+        from rich.markdown import Markdown
+
+        with aside():
+            self._console.print(Markdown(lines(text)), soft_wrap=False)
+
     def entry(self, label: str, text: str, indent: int) -> None:
         """Print a label and a text; a terminal breaks the text between words, below its start.
 

@@ -10,6 +10,8 @@ _CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Screen(io.StringIO):
     """Standard output of a test that is a terminal."""
 
+    encoding = "utf-8"
+
     def isatty(self):
         return True
 
