@@ -14,6 +14,7 @@ from lra_bench import __version__
 from lra_bench.cli import (
     ablate,
     analyze,
+    completion,
     data,
     efficiency,
     listing,
@@ -25,7 +26,7 @@ from lra_bench.cli import (
 )
 from lra_bench.cli.parser import Parser
 from lra_bench.cli.paths import Given, blame, check, given
-from lra_bench.display.busy import busy
+from lra_bench.display.busy import busy, silent
 from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError, is_disk_full, is_out_of_memory, one_line
 from lra_bench.files.paths import reason
@@ -42,6 +43,7 @@ COMMANDS = (
     analyze,
     data,
     listing,
+    completion,
 )
 # The commands that compute with JAX.
 _COMPUTING = (run, sweep, ablate, efficiency, analyze)
@@ -111,7 +113,9 @@ def _do(argv: list[str], args: Namespace, paths: Given) -> int:
         args.check_paths()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # examples hold any character
-    with _interruptible(), busy(f"lra-bench {args.command.NAME}"):
+    is_quiet = getattr(args, "quiet", False)
+    doing = silent() if is_quiet else busy(f"lra-bench {args.command.NAME}")
+    with _interruptible(), doing:
         if args.command in _COMPUTING:
             numerics.pin()
             memory.require_address_space(memory.TO_COMPUTE, "to compute")

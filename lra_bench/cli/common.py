@@ -5,11 +5,14 @@ import contextlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lra_bench.cli.paths import output_folder
 from lra_bench.display.units import parse_duration, parse_size, parse_whole
 from lra_bench.errors import unknown
+
+if TYPE_CHECKING:
+    from lra_bench.display.progress import Display
 
 _MOST_SEEDS = 10_000
 # For help; imports of all configs take a second.
@@ -73,14 +76,35 @@ def add_calibration(parser: argparse.ArgumentParser) -> None:
 
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
-    """Add the argument --dry-run of a command that does many runs."""
-    text = "print the plan, which data are missing and how large they are; write nothing"
+    """Add the argument --dry-run."""
+    text = "print the plan, what data it needs and about how long it takes; write nothing"
     parser.add_argument("--dry-run", action="store_true", help=text)
 
 
 def calibrates(args: argparse.Namespace) -> bool:
     """Return whether a command times training steps, by --calibration and --dry-run."""
     return not args.dry_run if args.calibration is None else args.calibration
+
+
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments --quiet and --verbose."""
+    either = parser.add_mutually_exclusive_group()
+    quiet = "print errors only; results are in the files"
+    either.add_argument("-q", "--quiet", action="store_true", help=quiet)
+    verbose = "print more of what is done"
+    either.add_argument("-v", "--verbose", action="store_true", help=verbose)
+
+
+def display_of(args: argparse.Namespace, *, quiet: bool = False) -> "Display":
+    """Return the display that --quiet and --verbose ask for.
+
+    Args:
+        args: the arguments.
+        quiet: print nothing in any case.
+    """
+    from lra_bench.display.progress import Display
+
+    return Display(quiet=quiet or args.quiet, verbose=args.verbose)
 
 
 def add_resume(parser: argparse.ArgumentParser) -> None:

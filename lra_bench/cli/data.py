@@ -5,7 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lra_bench.cli.common import add_data_dir, add_names, add_preset, add_set
+from lra_bench.cli.common import (
+    add_data_dir,
+    add_names,
+    add_preset,
+    add_set,
+    add_verbosity,
+    display_of,
+)
 from lra_bench.cli.paths import output_file, problem
 from lra_bench.display.escape import terminal
 
@@ -86,6 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             dry = "name what would be removed, and remove nothing"
             sub.add_argument("--dry-run", action="store_true", help=dry)
         add_data_dir(sub)
+        add_verbosity(sub)
         if name != "list":
             add_set(sub)
 
@@ -108,7 +116,6 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.data.location import data_root
     from lra_bench.data.need import need
     from lra_bench.data.store import open_store
-    from lra_bench.display.progress import Display
     from lra_bench.errors import UsageError
     from lra_bench.registry import make_task
 
@@ -118,7 +125,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     source, path = _source(task, args.source, settings.data_source, named=named)
     args.source_files = path
     data = need(task, replace(settings, data_source=source), data_root(args.data_dir), args.set)
-    display, download = Display(), args.source == "download"
+    display, download = display_of(args), args.source == "download"
     if args.action == "remove":
         from lra_bench.cli import data_stores
 
@@ -128,7 +135,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     if args.action == "prepare":
         if path is None:
             data.require_files()
-        _prepare(task, data.location, path, display, download=download)
+        most = None if args.verbose else _NOTES
+        _prepare(task, data.location, path, display, download=download, most_notes=most)
         usual = source == task.sources[0].name
         display.line(f"to run on these data: {_run_command(args, None if usual else source)}")
         return 0
@@ -205,19 +213,25 @@ def _downloadable(task: "Task") -> str:
 
 
 def _prepare(
-    task: "Task", location: "Location", path: Path | None, display: "Display", *, download: bool
+    task: "Task",
+    location: "Location",
+    path: Path | None,
+    display: "Display",
+    *,
+    download: bool,
+    most_notes: int | None,
 ) -> None:
-    """Write the token store of a task and print its sizes."""
+    """Write the token store of a task, and print its sizes and notes; None for all notes."""
     from lra_bench.data.obtain import prepare_data
 
     manifest = prepare_data(task, location, path, display, download=download).manifest
     sizes = ", ".join(f"{name} {size:,}" for name, size in manifest.sizes.items())
     display.line(f"examples: {sizes}; {manifest.origin}")
     notes = manifest.notes
-    for note in notes[:_NOTES]:
+    for note in notes[:most_notes]:
         display.line(terminal(f"note: {note}"))
-    if len(notes) > _NOTES:
-        display.line(f"and {len(notes) - _NOTES:,} more notes in the manifest")
+    if most_notes is not None and len(notes) > most_notes:
+        display.line(f"and {len(notes) - most_notes:,} more notes in the manifest")
 
 
 def _run_command(args: argparse.Namespace, source: str | None) -> str:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lra_bench.cli.common import display_of
 from lra_bench.display.busy import say
 from lra_bench.display.escape import terminal
 from lra_bench.display.units import size_text
@@ -19,7 +20,6 @@ def show(args: argparse.Namespace) -> int:
     """Print the stores on this disk, and what a preset needs of each task."""
     from lra_bench.data.location import data_root
     from lra_bench.data.stores import stores
-    from lra_bench.display.progress import Display
 
     root = data_root(args.data_dir)
     found, needed = stores(root), needs(args.preset, root)
@@ -28,7 +28,7 @@ def show(args: argparse.Namespace) -> int:
         preset = {need.task.name: _state(need) for need in needed}
         say(json.dumps({"root": str(root), "stores": rows, args.preset: preset}, indent=2))
         return 0
-    display = Display()
+    display = display_of(args)
     display.line(f"stores in {root}: {size_text(sum(store.bytes for store in found))}")
     for store in found:
         display.line(f"  {_line(store)}")

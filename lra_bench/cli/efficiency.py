@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import (
+    add_dry_run,
     add_names,
     add_preset,
     add_resume,
     add_set,
+    add_verbosity,
     counts,
+    display_of,
     names,
     nothing_to_resume,
     one_of,
@@ -41,7 +44,7 @@ can cost less. Lists are separated by commas; all combinations are measured.
 
 DIR gets efficiency.jsonl, with a line for each cell and round. The same command continues a sweep
 that was stopped. Without arguments it measures every attention alone, 8 heads of 64, L = 512 to
-32,768; that takes about an hour and a half on two CPU cores.
+32,768; --dry-run says how long that takes here.
 
 With --target tpu-v2, tpu-v3, tpu-v4, tpu-v5e, tpu-v5p or tpu-v6e cells are compiled ahead of time
 for a TPU that this machine may lack (pip install 'lra-bench[tpu]'); the compiler tells how much
@@ -107,14 +110,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where = "folder of the records; default: %(default)s"
     add("--out", type=output_folder, default=Path("efficiency"), metavar="DIR", help=where)
     add_resume(parser)
+    add_dry_run(parser)
+    add_verbosity(parser)
     add_set(parser)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Measure the cells that are not done."""
     del argv
-    from lra_bench.display.progress import Display
-    from lra_bench.efficiency import records, supervise, targets
+    from lra_bench.efficiency import dry_run, records, supervise, targets
     from lra_bench.efficiency.measure import Effort, Measuring, machine
     from lra_bench.efficiency.plan import cells
     from lra_bench.errors import UsageError
@@ -127,8 +131,12 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     cells(choice)  # refuses a wrong choice before anything starts
     here = supervise.describe()
     todo = cells(_choice(args, here))
-    display, path = Display(), args.out / records.FILE
+    display, path = display_of(args), args.out / records.FILE
     effort = Effort(args.budget, args.rounds, args.time_limit, here.xla_flags)
+    if args.dry_run:
+        there = Measuring(path, machine(args.target, here.environment), effort, display)
+        dry_run.show(there, todo, display)
+        return 0
     if args.resume and not path.exists():
         display.line(nothing_to_resume(args.out))
     with locked(args.out / ".lock", wait=False) as ours:
@@ -156,8 +164,8 @@ def _show(lines: "list[Measurement]", path: Path, display: "Display") -> None:
     from lra_bench.display import command
     from lra_bench.scaling.tables import render
 
-    display.line()
-    say(render(lines, style(), with_published=False))
+    if not display.is_quiet:
+        say(f"\n{render(lines, style(), with_published=False)}")
     figures = command.command("report", command.path(path.parent), "--out", "report")
     display.line(f"records in {path}; figures: {figures}")
 

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from lra_bench.cli.common import (
     add_data_dir,
+    add_dry_run,
     add_names,
     add_preset,
     add_set,
+    add_verbosity,
+    display_of,
     natural,
     nothing_to_resume,
     positive,
@@ -81,6 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_processes(parser)
     resume = "go on with the run in DIR, or show its result if it has finished; else start it"
     parser.add_argument("--resume", action="store_true", help=resume)
+    add_dry_run(parser)
+    add_verbosity(parser)
     add_set(parser)
 
 
@@ -98,6 +103,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do a run and return its exit status; when it is stopped, print how to go on with it."""
     from lra_bench.runtime.stopping import Stopped, StopRequest
 
+    if args.dry_run:
+        return _plan(args)
     stop = StopRequest()
     try:
         with stop.listening(lambda: _end(Stopped(), argv)):
@@ -106,6 +113,26 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         if stop.processes.is_first:
             _print_how_to_go_on(stopped, argv)
         return 1
+
+
+def _plan(args: argparse.Namespace) -> int:
+    """Print what the run would do, and return the exit status."""
+    from lra_bench.cli import run_plan
+    from lra_bench.config import make_settings
+    from lra_bench.records.run_folder import RunFolder
+    from lra_bench.runtime.processes import Processes
+
+    args.check_paths()
+    folder, display = RunFolder(args.out or _folder(args)), display_of(args)
+    names = (args.task, args.attention, args.preset, args.seed)
+    origin = _origin(args.init_from, folder, Processes(), resume=args.resume)
+    return run_plan.show(args, make_settings(*names, args.set, origin), folder, display)
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    """Return the folder of a run that was given none."""
+    name = f"{args.task}-{args.attention}-{args.preset}-seed{args.seed}"
+    return Path("runs") / f"{name}{'-finetuned' if args.init_from else ''}"
 
 
 def _end(stopped: "Stopped", argv: list[str]) -> None:
@@ -148,16 +175,13 @@ def run(args: argparse.Namespace, stop: "StopRequest") -> int:
         Stopped: the run was asked to stop, and has saved its state.
     """
     from lra_bench.config import make_settings
-    from lra_bench.display.progress import Display
     from lra_bench.records.run_folder import RunFolder
 
-    name = f"{args.task}-{args.attention}-{args.preset}-seed{args.seed}"
-    name += "-finetuned" if args.init_from else ""
-    folder = RunFolder(args.out or Path("runs") / name)
+    folder = RunFolder(args.out or _folder(args))
     names, processes = (args.task, args.attention, args.preset, args.seed), stop.processes
     origin = _origin(args.init_from, folder, processes, resume=args.resume)
     settings = make_settings(*names, args.set, origin)
-    display = Display(quiet=not processes.is_first)
+    display = display_of(args, quiet=not processes.is_first)
     record = _finished(folder, settings, processes, resume=args.resume)
     if record is None:
         if args.resume and not folder.started:

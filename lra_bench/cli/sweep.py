@@ -13,7 +13,9 @@ from lra_bench.cli.common import (
     add_resume,
     add_seeds,
     add_set,
+    add_verbosity,
     calibrates,
+    display_of,
     names,
     natural,
     nothing_to_resume,
@@ -96,18 +98,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--status", type=input_folder, metavar="DIR", help=status)
     add_resume(parser)
     add_data_dir(parser)
+    add_verbosity(parser)
     add_set(parser)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do a sweep, or what is left of it, and return the exit status."""
     from lra_bench.display.command import command
-    from lra_bench.display.progress import Display
     from lra_bench.errors import UsageError
     from lra_bench.sweep import status
 
     if args.status is not None:
-        return status.show(args.status, Display())
+        return status.show(args.status, display_of(args))
     if args.out is None:
         raise UsageError("sweep needs --out DIR (see lra-bench sweep --help)")
     from lra_bench.sweep.executor import Needs
@@ -129,7 +131,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         skip_missing_data=args.skip_missing_data,
         without_missing_data=command(*argv, "--skip-missing-data"),
     )
-    display = Display()
+    display = display_of(args)
     if args.resume and not History(args.out).jobs():
         display.line(nothing_to_resume(args.out))
     return execute(request, display)

@@ -30,6 +30,7 @@ class _Spinner:
         self._texts: list[tuple[str, float]] = []  # each with the time since when it holds
         self._lock = threading.RLock()
         self._printing = 0
+        self.is_off = False
         self._since = 0.0  # when something else was printed last
         self._shown: TextIO | None = None
         self._thread: threading.Thread | None = None
@@ -112,7 +113,7 @@ def _terminal() -> TextIO | None:
 @contextlib.contextmanager
 def busy(text: str) -> Iterator[Callable[[str], None]]:
     """Say what goes on while the block runs, on a terminal; the block may change the text."""
-    if _terminal() is None:
+    if _spinner.is_off or _terminal() is None:
         yield lambda _: None
         return
     _spinner.push(text)
@@ -120,6 +121,16 @@ def busy(text: str) -> Iterator[Callable[[str], None]]:
         yield _spinner.change
     finally:
         _spinner.pop()
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Say nothing of what goes on while the block runs."""
+    before, _spinner.is_off = _spinner.is_off, True
+    try:
+        yield
+    finally:
+        _spinner.is_off = before
 
 
 def aside() -> contextlib.AbstractContextManager[None]:

@@ -34,9 +34,11 @@ class Display:
 
     Args:
         quiet: print nothing.
+        verbose: print details too.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.is_verbose = verbose
         # Keep the current stream: some libraries redirect standard output to be quiet.
         out = sys.stdout
         self._console = Console(
@@ -47,6 +49,11 @@ class Display:
     def is_terminal(self) -> bool:
         """Return whether standard output is a terminal."""
         return self._console.is_terminal
+
+    @property
+    def is_quiet(self) -> bool:
+        """Return whether nothing is printed."""
+        return self._console.quiet
 
     def show(self, what: RenderableType) -> None:
         """Print a table or another object of rich; at its full width if there is no terminal."""
@@ -107,6 +114,11 @@ class Display:
             break_on_hyphens=False,
         )
         self.line("\n".join(wrapped))
+
+    def detail(self, text: str) -> None:
+        """Print a line that only --verbose shows."""
+        if self.is_verbose:
+            self.line(terminal(text))
 
     def parts(self, parts: Sequence[str], shed: Sequence[int]) -> None:
         """Print parts of a line with two spaces between; a narrow terminal gets fewer of them.

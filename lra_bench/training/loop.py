@@ -173,6 +173,7 @@ class Loop:
             self.metrics.write(step, "train", loss, accuracy, seconds)
         rate = f"{window.steps / seconds:.1f} steps/s" if seconds else ""
         self._trained = (f"train loss {loss:.3f}", f"accuracy {accuracy:6.1%}", rate)
+        self.display.detail("  ".join([f"step {step}", *filter(None, self._trained)]))
         return self.programs.without_window(state)
 
     def _validate(self, state: State, step: int, bar: Advance) -> None:

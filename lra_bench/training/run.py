@@ -20,6 +20,7 @@ from lra_bench.display.escape import terminal
 from lra_bench.display.progress import Display
 from lra_bench.errors import RunError, UsageError, is_disk_full, unreported
 from lra_bench.records import record
+from lra_bench.records.departures import changes
 from lra_bench.records.metrics import Metrics, Saved
 from lra_bench.records.record import Record
 from lra_bench.records.run_folder import RunFolder
@@ -84,6 +85,7 @@ def execute(
     numerics.pin()  # a plug-in may have changed what results depend on
     with _held(folder, settings, devices, processes, resume=resume):
         result = _begin(settings, task, folder, store, devices)
+        _tell_details(result.record, store, display)
         run = Run(settings, task, store, folder, display, processes, result, memory_limit)
         try:
             with mended():
@@ -104,6 +106,19 @@ def _begin(
     train = settings.train
     examples = {name: evaluated(len(split), train) for name, split in store.splits.items()}
     return RunRecord(begun, folder.path, examples)
+
+
+def _tell_details(begun: Record, store: Store, display: Display) -> None:
+    """Print, with --verbose, what the run departs in from its preset, and where it takes place."""
+    if not display.is_verbose:
+        return
+    changed = ", ".join(map(str, changes(begun.config))) or "those of the preset"
+    display.detail(f"settings: {changed}")
+    place = begun.environment
+    if place is not None:
+        versions = ", ".join(f"{name} {text}" for name, text in place.versions.items())
+        display.detail(f"on {place.device}; {versions}; commit {place.git_commit}")
+    display.detail(f"data: {store.provenance().sha256}, {store.manifest.origin}")
 
 
 @contextlib.contextmanager
