@@ -16,6 +16,7 @@ from lra_bench.cli import (
     analyze,
     completion,
     data,
+    doctor,
     efficiency,
     listing,
     report,
@@ -43,6 +44,7 @@ COMMANDS = (
     analyze,
     data,
     listing,
+    doctor,
     completion,
 )
 # The commands that compute with JAX.
