@@ -73,6 +73,31 @@ def make_settings(
     return settings
 
 
+def limited(task: str, preset: str, limit: int | None) -> tuple[str, ...]:
+    """Return the overrides that cut a preset short; () without a limit.
+
+    Args:
+        task: a name.
+        preset: a name.
+        limit: most training steps, and most examples of each evaluation.
+
+    Raises:
+        UsageError: the task or the preset is unknown.
+    """
+    if limit is None:
+        return ()
+    train = make_settings(task, IDENTITY, preset, 0).train
+    steps = min(limit, train.num_steps)
+    cut = {
+        "num_steps": steps,
+        "eval_every": min(train.eval_every, steps),
+        "log_every": min(train.log_every, steps),
+        "select_after": min(train.select_after, steps),
+        "eval_examples": limit,
+    }
+    return tuple(f"train.{key}={value}" for key, value in cut.items() if value != vars(train)[key])
+
+
 def _in_order(settings: RunSettings) -> RunSettings:
     """Return settings whose attention is causal, if it can be and the task needs it."""
     options = settings.attention_options

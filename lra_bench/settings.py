@@ -115,6 +115,8 @@ class TrainSettings:
         clip_value: largest absolute value of each number of the gradient; 0 for no clipping.
         eval_drop_last: whether evaluation leaves out the examples that do not fill a batch.
         select_after: steps before which no checkpoint counts as the best.
+        eval_examples: largest number of examples of an evaluation, evenly spread over the split; 0
+            for all. It is there for a quick look: `--limit` sets it.
     """
 
     batch_size: Annotated[int, COUNT]
@@ -136,6 +138,7 @@ class TrainSettings:
     clip_value: Annotated[float, Range(1e-6, 1e6, or_zero=True)] = 0.0
     eval_drop_last: bool = False
     select_after: Annotated[int, Range(0, 2**31 - 1)] = 0
+    eval_examples: Annotated[int, Range(0, 2**31 - 1)] = 0
 
 
 # The training settings that place a run on devices; they change no result.

@@ -34,6 +34,15 @@ def add_preset(
     parser.add_argument("--preset", default=default, metavar="NAME", help=listed)
 
 
+def add_limit(parser: argparse.ArgumentParser) -> None:
+    """Add the argument --limit."""
+    text = (
+        "a quick look: at most N training steps, and N examples of validation and test; records "
+        "and tables name what was cut"
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help=text)
+
+
 def add_names(parser: argparse.ArgumentParser, *kinds: str) -> None:
     """List the names of tasks or attentions of this package below the help of a command.
 

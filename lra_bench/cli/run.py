@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lra_bench.cli.common import (
     add_data_dir,
     add_dry_run,
+    add_limit,
     add_names,
     add_preset,
     add_set,
@@ -68,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     attention = "name of an attention, listed below; default: %(default)s"
     parser.add_argument("--attention", default="performer-softmax", metavar="NAME", help=attention)
     add_preset(parser)
+    add_limit(parser)
     one = whole_number(0, "; lra-bench sweep does several seeds")
     parser.add_argument(
         "--seed", type=one, default=0, metavar="N", help="seed; default: %(default)s"
@@ -126,7 +128,14 @@ def _plan(args: argparse.Namespace) -> int:
     folder, display = RunFolder(args.out or _folder(args)), display_of(args)
     names = (args.task, args.attention, args.preset, args.seed)
     origin = _origin(args.init_from, folder, Processes(), resume=args.resume)
-    return run_plan.show(args, make_settings(*names, args.set, origin), folder, display)
+    return run_plan.show(args, make_settings(*names, _overrides(args), origin), folder, display)
+
+
+def _overrides(args: argparse.Namespace) -> list[str]:
+    """Return the settings of --limit, then those of --set, which win."""
+    from lra_bench.config import limited
+
+    return [*limited(args.task, args.preset, args.limit), *args.set]
 
 
 def _folder(args: argparse.Namespace) -> Path:
@@ -180,7 +189,7 @@ def run(args: argparse.Namespace, stop: "StopRequest") -> int:
     folder = RunFolder(args.out or _folder(args))
     names, processes = (args.task, args.attention, args.preset, args.seed), stop.processes
     origin = _origin(args.init_from, folder, processes, resume=args.resume)
-    settings = make_settings(*names, args.set, origin)
+    settings = make_settings(*names, _overrides(args), origin)
     display = display_of(args, quiet=not processes.is_first)
     record = _finished(folder, settings, processes, resume=args.resume)
     if record is None:

@@ -8,6 +8,7 @@ from lra_bench.cli.common import (
     add_data_dir,
     add_dry_run,
     add_jobs,
+    add_limit,
     add_names,
     add_preset,
     add_resume,
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--attentions", type=names, default=("all",), metavar="NAMES", help=listed)
     add_seeds(parser)
     add_preset(parser)
+    add_limit(parser)
     grid = (
         "try each of these values; with several keys, all combinations of their values; repeatable"
     )
@@ -149,6 +151,7 @@ def _choice(args: argparse.Namespace) -> "Choice":
         overrides=tuple(args.set),
         grid=tuple(args.grid),
         filters=args.filter,
+        limit=args.limit,
     )
 
 

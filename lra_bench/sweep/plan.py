@@ -12,6 +12,7 @@ from typing import Any
 from lra_bench.config import (
     can_predict_next,
     check_options,
+    limited,
     make_settings,
     of_attention,
     predicts_next,
@@ -37,6 +38,7 @@ class Choice:
         overrides: "group.key=value" for every run; attention.* only for those that have the option.
         grid: pairs of a key and the values to try.
         filters: words or patterns; if there are any, only runs whose name matches one are kept.
+        limit: most training steps, and most examples of each evaluation; None for any.
     """
 
     tasks: tuple[str, ...]
@@ -46,6 +48,7 @@ class Choice:
     overrides: tuple[str, ...] = ()
     grid: tuple[tuple[str, tuple[str, ...]], ...] = ()
     filters: tuple[str, ...] = ()
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,8 @@ def _grid_points(grid: Sequence[tuple[str, tuple[str, ...]]]) -> list[tuple[str,
 def _job(choice: Choice, seed: int, task: str, attention: str, point: Sequence[str]) -> Job:
     """Return one run; its kind names the values of the grid that apply to its attention."""
     from_grid = of_attention(point, attention)
-    overrides = (*of_attention(choice.overrides, attention), *from_grid)
+    short = limited(task, choice.preset, choice.limit)
+    overrides = (*short, *of_attention(choice.overrides, attention), *from_grid)
     kind = "-".join([task, attention, *map(_in_folder_name, from_grid)])
     return Job(kind, task, attention, choice.preset, seed, overrides)
 
