@@ -73,20 +73,24 @@ def make_settings(
     return settings
 
 
-def limited(task: str, preset: str, limit: int | None) -> tuple[str, ...]:
+def limited(
+    task: str, preset: str, limit: int | None, overrides: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Return the overrides that cut a preset short; () without a limit.
 
     Args:
         task: a name.
         preset: a name.
         limit: most training steps, and most examples of each evaluation.
+        overrides: "group.key=value" that hold before; those of attentions do not matter.
 
     Raises:
-        UsageError: the task or the preset is unknown.
+        UsageError: an unknown name or key, or a value of the wrong type or range.
     """
     if limit is None:
         return ()
-    train = make_settings(task, IDENTITY, preset, 0).train
+    of_task = [item for item in overrides if not _is_option(item)]
+    train = make_settings(task, IDENTITY, preset, 0, of_task).train
     steps = min(limit, train.num_steps)
     cut = {
         "num_steps": steps,

@@ -166,8 +166,24 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class ConfigFile:
+    """A file of the user's own that some of the settings came from; they are in the config too.
+
+    Attributes:
+        path: as the user gave it.
+        sha256: of its contents.
+    """
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class RunSettings:
-    """The settings of one run, in full: runs with equal settings give equal metrics."""
+    """The settings of one run, in full: runs with equal settings give equal metrics.
+
+    `config_file` says where settings came from; it changes no result.
+    """
 
     task: str
     attention: str
@@ -179,10 +195,14 @@ class RunSettings:
     model: ModelSettings
     train: TrainSettings
     init_from: Origin | None = None
+    config_file: ConfigFile | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain dictionaries and lists, equal to what a JSON file of them holds."""
-        return plain(asdict(self))
+        values = plain(asdict(self))
+        if self.config_file is None:  # as in all records of older versions
+            del values["config_file"]
+        return values
 
 
 # Settings that were added later, with what runs did before there was a choice.
@@ -220,7 +240,12 @@ def from_dict(values: Any) -> RunSettings:
             names key and value.
     """
     settings = checked(RunSettings, {"init_from": None, **completed(mapping("the config", values))})
-    parts = {"model": ModelSettings, "train": TrainSettings, "init_from": Origin}
+    parts = {
+        "model": ModelSettings,
+        "train": TrainSettings,
+        "init_from": Origin,
+        "config_file": ConfigFile,
+    }
     return replace(
         settings,
         data=frozen(settings.data),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra_bench.cli.paths import output_folder
+from lra_bench.cli.paths import input_file, output_folder
 from lra_bench.display.units import parse_duration, parse_size, parse_whole
 from lra_bench.errors import unknown
 
@@ -32,6 +32,12 @@ def add_preset(
     """Add the argument --preset, whose default is the same for all commands that train."""
     listed = f"{text}: {', '.join(PRESETS)}, if the task has it; default: %(default)s"
     parser.add_argument("--preset", default=default, metavar="NAME", help=listed)
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the argument --config, and the hidden one by which a sweep passes on its file."""
+    text = "file of settings, .yaml or .py, on top of the preset; --set wins over it"
+    parser.add_argument("--config", type=input_file, metavar="FILE", help=text)
 
 
 def add_limit(parser: argparse.ArgumentParser) -> None:

@@ -5,11 +5,12 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lra_bench.cli.common import (
+    add_config,
     add_data_dir,
     add_dry_run,
     add_limit,
@@ -69,7 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     attention = "name of an attention, listed below; default: %(default)s"
     parser.add_argument("--attention", default="performer-softmax", metavar="NAME", help=attention)
     add_preset(parser)
+    add_config(parser)
     add_limit(parser)
+    # A sweep passes on the file that it read, whose settings are among those of --set.
+    parser.add_argument("--config-origin", nargs=2, help=argparse.SUPPRESS)
     one = whole_number(0, "; lra-bench sweep does several seeds")
     parser.add_argument(
         "--seed", type=one, default=0, metavar="N", help="seed; default: %(default)s"
@@ -120,22 +124,36 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
 def _plan(args: argparse.Namespace) -> int:
     """Print what the run would do, and return the exit status."""
     from lra_bench.cli import run_plan
-    from lra_bench.config import make_settings
     from lra_bench.records.run_folder import RunFolder
     from lra_bench.runtime.processes import Processes
 
     args.check_paths()
     folder, display = RunFolder(args.out or _folder(args)), display_of(args)
-    names = (args.task, args.attention, args.preset, args.seed)
     origin = _origin(args.init_from, folder, Processes(), resume=args.resume)
-    return run_plan.show(args, make_settings(*names, _overrides(args), origin), folder, display)
+    return run_plan.show(args, _settings(args, origin), folder, display)
 
 
-def _overrides(args: argparse.Namespace) -> list[str]:
-    """Return the settings of --limit, then those of --set, which win."""
-    from lra_bench.config import limited
+def _settings(args: argparse.Namespace, origin: "Origin | None") -> "RunSettings":
+    """Return the settings: of the preset, then of --config, of --limit and of --set; the last win.
 
-    return [*limited(args.task, args.preset, args.limit), *args.set]
+    Raises:
+        UsageError: a name, a key or a value is wrong; what is wrong in a file is named so.
+    """
+    from lra_bench.config import limited, make_settings
+    from lra_bench.settings import ConfigFile
+
+    names = (args.task, args.attention, args.preset, args.seed)
+    file = ConfigFile(*args.config_origin) if args.config_origin else None
+    of_file: list[str] = []
+    if args.config is not None:
+        from lra_bench.cli import config_file
+
+        read = config_file.read(args.config)
+        file, of_file = read.file, read.for_attention(args.attention)
+        config_file.check(read, names[:3])
+    short = limited(args.task, args.preset, args.limit, of_file)
+    overrides = [*of_file, *short, *args.set]
+    return replace(make_settings(*names, overrides, origin), config_file=file)
 
 
 def _folder(args: argparse.Namespace) -> Path:
@@ -183,13 +201,12 @@ def run(args: argparse.Namespace, stop: "StopRequest") -> int:
     Raises:
         Stopped: the run was asked to stop, and has saved its state.
     """
-    from lra_bench.config import make_settings
     from lra_bench.records.run_folder import RunFolder
 
     folder = RunFolder(args.out or _folder(args))
-    names, processes = (args.task, args.attention, args.preset, args.seed), stop.processes
+    processes = stop.processes
     origin = _origin(args.init_from, folder, processes, resume=args.resume)
-    settings = make_settings(*names, _overrides(args), origin)
+    settings = _settings(args, origin)
     display = display_of(args, quiet=not processes.is_first)
     record = _finished(folder, settings, processes, resume=args.resume)
     if record is None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import (
     add_calibration,
+    add_config,
     add_data_dir,
     add_dry_run,
     add_jobs,
@@ -28,6 +29,7 @@ from lra_bench.cli.common import (
 from lra_bench.cli.paths import input_folder, output_folder
 
 if TYPE_CHECKING:
+    from lra_bench.cli.config_file import FileSettings
     from lra_bench.sweep.plan import Choice
 
 NAME = "sweep"
@@ -56,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--attentions", type=names, default=("all",), metavar="NAMES", help=listed)
     add_seeds(parser)
     add_preset(parser)
+    add_config(parser)
     add_limit(parser)
     grid = (
         "try each of these values; with several keys, all combinations of their values; repeatable"
@@ -114,13 +117,16 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         return status.show(args.status, display_of(args))
     if args.out is None:
         raise UsageError("sweep needs --out DIR (see lra-bench sweep --help)")
+    from lra_bench.cli import config_file
     from lra_bench.sweep.executor import Needs
     from lra_bench.sweep.history import History
     from lra_bench.sweep.schedule import Patience
     from lra_bench.sweep.sweep import Request, execute
 
+    file = None if args.config is None else config_file.read(args.config)
     request = Request(
-        choice=_choice(args),
+        choice=_choice(args, file),
+        config_file=file and file.file,
         out=args.out,
         data=args.data_dir,
         executor=args.executor,
@@ -139,7 +145,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     return execute(request, display)
 
 
-def _choice(args: argparse.Namespace) -> "Choice":
+def _choice(args: argparse.Namespace, file: "FileSettings | None") -> "Choice":
     """Return which runs the arguments ask for."""
     from lra_bench.sweep.plan import Choice
 
@@ -149,6 +155,8 @@ def _choice(args: argparse.Namespace) -> "Choice":
         seeds=args.seeds,
         preset=args.preset,
         overrides=tuple(args.set),
+        base=file.overrides if file else (),
+        of_attentions=file.of_attentions if file else {},
         grid=tuple(args.grid),
         filters=args.filter,
         limit=args.limit,

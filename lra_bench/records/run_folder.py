@@ -131,7 +131,12 @@ class RunFolder:
 
 
 def _identity(config: Any) -> Any:
-    """Return the config with the checkpoint of `init_from` named by its contents, not its path."""
+    """Return the config with the checkpoint of `init_from` named by its contents, not its path.
+
+    Which file settings came from does not count.
+    """
+    if isinstance(config, dict):
+        config = {key: value for key, value in config.items() if key != "config_file"}
     match config:
         case {"init_from": {"sha256": sha256}}:
             return {**config, "init_from": sha256}

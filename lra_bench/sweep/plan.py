@@ -4,8 +4,8 @@ import fnmatch
 import functools
 import itertools
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class Choice:
         overrides: "group.key=value" for every run; attention.* only for those that have the option.
         grid: pairs of a key and the values to try.
         filters: words or patterns; if there are any, only runs whose name matches one are kept.
+        base: overrides over which the limit and the others win.
+        of_attentions: the same for the runs of one attention each, by its name.
         limit: most training steps, and most examples of each evaluation; None for any.
     """
 
@@ -49,6 +51,8 @@ class Choice:
     grid: tuple[tuple[str, tuple[str, ...]], ...] = ()
     filters: tuple[str, ...] = ()
     limit: int | None = None
+    base: tuple[str, ...] = ()
+    of_attentions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,9 @@ def jobs(choice: Choice) -> list[Job]:
         UsageError: a name or a setting is wrong, or no run matches the filters.
     """
     tasks, attentions = _tasks(choice), _names(choice.attentions, ATTENTIONS)
-    check_options([*choice.overrides, *(f"{key}=" for key, _ in choice.grid)], attentions)
+    check_options(
+        [*choice.base, *choice.overrides, *(f"{key}=" for key, _ in choice.grid)], attentions
+    )
     points = _grid_points(choice.grid)
     combinations = itertools.product(choice.seeds, tasks, attentions, points)
     planned = list(dict.fromkeys(_job(choice, *each) for each in combinations))
@@ -193,8 +199,10 @@ def _grid_points(grid: Sequence[tuple[str, tuple[str, ...]]]) -> list[tuple[str,
 def _job(choice: Choice, seed: int, task: str, attention: str, point: Sequence[str]) -> Job:
     """Return one run; its kind names the values of the grid that apply to its attention."""
     from_grid = of_attention(point, attention)
-    short = limited(task, choice.preset, choice.limit)
-    overrides = (*short, *of_attention(choice.overrides, attention), *from_grid)
+    own = choice.of_attentions.get(attention, ())
+    base = (*of_attention(choice.base, attention), *own)
+    short = limited(task, choice.preset, choice.limit, base)
+    overrides = (*base, *short, *of_attention(choice.overrides, attention), *from_grid)
     kind = "-".join([task, attention, *map(_in_folder_name, from_grid)])
     return Job(kind, task, attention, choice.preset, seed, overrides)
 

@@ -18,6 +18,7 @@ from lra_bench.errors import RunError, UsageError
 from lra_bench.files.locks import locked
 from lra_bench.records import record
 from lra_bench.runtime.stopping import StopRequest
+from lra_bench.settings import ConfigFile
 from lra_bench.sweep import sweep_data
 from lra_bench.sweep.estimate import Estimate, Resources, calibrate, from_ended_runs
 from lra_bench.sweep.executor import COMPILED, COMPILED_FOLDER, Executor, Needs
@@ -54,6 +55,7 @@ class Request:
         dry_run: whether only to look, and to print what would be done; nothing is written.
         skip_missing_data: whether to leave out runs whose data are missing.
         without_missing_data: the command that does so, for a message.
+        config_file: the file that some of the settings came from, if any.
     """
 
     choice: Choice
@@ -68,6 +70,7 @@ class Request:
     dry_run: bool
     skip_missing_data: bool
     without_missing_data: str
+    config_file: ConfigFile | None = None
 
 
 def execute(request: Request, display: Display) -> int:
@@ -300,6 +303,9 @@ class _Sweep:
         arguments = ("--processes", "1")
         if request.executor == "local" or request.data is not None:
             arguments += ("--data-dir", str(self.data.resolve()))
+        if request.config_file is not None:
+            file = request.config_file
+            arguments += ("--config-origin", file.path, file.sha256)
         if request.memory_limit is not None:
             arguments += ("--memory-limit", str(request.memory_limit))
         return arguments
