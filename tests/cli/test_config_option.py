@@ -19,7 +19,7 @@ train:
   learning_rate: 1e-3   # a string to YAML 1.1
 model: {dropout: 0.2, positions: rotary}
 attention:
-  performer-softmax: {num_features: 64, normalize: false}
+  performer-softmax: {num_features: 64, renormalize: false}
 """
 PYTHON = """\
 def get_config():
