@@ -40,6 +40,14 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=input_file, metavar="FILE", help=text)
 
 
+def add_track(parser: argparse.ArgumentParser) -> None:
+    """Add the argument --track."""
+    trackers = ("tensorboard", "trackio", "wandb", "csv")
+    text = f"where metrics go besides DIR: {', '.join(trackers)}; several with commas"
+    kind = several(one_of("tracker", trackers, tb="tensorboard"), "tensorboard,csv")
+    parser.add_argument("--track", type=kind, default=(), metavar="NAMES", help=text)
+
+
 def add_limit(parser: argparse.ArgumentParser) -> None:
     """Add the argument --limit."""
     text = (

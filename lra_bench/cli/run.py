@@ -17,6 +17,7 @@ from lra_bench.cli.common import (
     add_names,
     add_preset,
     add_set,
+    add_track,
     add_verbosity,
     display_of,
     natural,
@@ -90,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_processes(parser)
     resume = "go on with the run in DIR, or show its result if it has finished; else start it"
     parser.add_argument("--resume", action="store_true", help=resume)
+    add_track(parser)
     add_dry_run(parser)
     add_verbosity(parser)
     add_set(parser)
@@ -109,6 +111,10 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do a run and return its exit status; when it is stopped, print how to go on with it."""
     from lra_bench.runtime.stopping import Stopped, StopRequest
 
+    if args.track:
+        from lra_bench.training import tracking
+
+        tracking.check(args.track)
     if args.dry_run:
         return _plan(args)
     stop = StopRequest()
@@ -276,6 +282,7 @@ def _execute(
         resume=args.resume,
         memory_limit=args.memory_limit,
         prepare_command=data.location.prepared_by,
+        track=args.track,
     )
 
 

@@ -15,6 +15,7 @@ from lra_bench.cli.common import (
     add_resume,
     add_seeds,
     add_set,
+    add_track,
     add_verbosity,
     calibrates,
     display_of,
@@ -103,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--status", type=input_folder, metavar="DIR", help=status)
     add_resume(parser)
     add_data_dir(parser)
+    add_track(parser)
     add_verbosity(parser)
     add_set(parser)
 
@@ -122,11 +124,14 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.sweep.history import History
     from lra_bench.sweep.schedule import Patience
     from lra_bench.sweep.sweep import Request, execute
+    from lra_bench.training import tracking
 
+    tracking.check(args.track)
     file = None if args.config is None else config_file.read(args.config)
     request = Request(
         choice=_choice(args, file),
         config_file=file and file.file,
+        track=args.track,
         out=args.out,
         data=args.data_dir,
         executor=args.executor,

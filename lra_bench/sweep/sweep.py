@@ -56,6 +56,7 @@ class Request:
         skip_missing_data: whether to leave out runs whose data are missing.
         without_missing_data: the command that does so, for a message.
         config_file: the file that some of the settings came from, if any.
+        track: names of trackers that get the metrics of the runs too.
     """
 
     choice: Choice
@@ -71,6 +72,7 @@ class Request:
     skip_missing_data: bool
     without_missing_data: str
     config_file: ConfigFile | None = None
+    track: tuple[str, ...] = ()
 
 
 def execute(request: Request, display: Display) -> int:
@@ -306,6 +308,8 @@ class _Sweep:
         if request.config_file is not None:
             file = request.config_file
             arguments += ("--config-origin", file.path, file.sha256)
+        if request.track:
+            arguments += ("--track", ",".join(request.track))
         if request.memory_limit is not None:
             arguments += ("--memory-limit", str(request.memory_limit))
         return arguments

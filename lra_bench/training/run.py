@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from lra_bench.training.learner import Arrays, State, count_parameters, make_lea
 from lra_bench.training.loop import Loop
 from lra_bench.training.programs import Programs
 from lra_bench.training.run_record import RunRecord
+from lra_bench.training.tracking import tracking
 
 
 def execute(
@@ -51,6 +52,7 @@ def execute(
     resume: bool,
     memory_limit: int | None = None,
     prepare_command: str = "",
+    track: Sequence[str] = (),
 ) -> Record:
     """Do one run, or what is left of it, and write its record, however it ends.
 
@@ -65,6 +67,7 @@ def execute(
         resume: whether to go on with a run that the folder holds.
         memory_limit: bytes that arrays may take on CPU; elsewhere the allocator knows the limit.
         prepare_command: prepares the data from files, for messages.
+        track: names of trackers that get the metrics too; see `tracking.TRACKERS`.
 
     Raises:
         UsageError: the devices do not fit the settings, or the data are not there.
@@ -86,7 +89,7 @@ def execute(
     with _held(folder, settings, devices, processes, resume=resume):
         result = _begin(settings, task, folder, store, devices)
         _tell_details(result.record, store, display)
-        run = Run(settings, task, store, folder, display, processes, result, memory_limit)
+        run = Run(settings, task, store, folder, display, processes, result, memory_limit, track)
         try:
             with mended():
                 with display.busy("making the model"):
@@ -181,6 +184,7 @@ class Run:
         processes: those that do it together.
         result: its record, which the stages fill in.
         memory_limit: bytes that arrays may take on CPU; None for any number.
+        track: names of trackers that get the metrics too.
     """
 
     settings: RunSettings
@@ -191,6 +195,7 @@ class Run:
     processes: Processes
     result: RunRecord
     memory_limit: int | None
+    track: Sequence[str] = ()
 
     def train_and_test(self, programs: Programs, stop: StopRequest, *, on_cpu: bool) -> None:
         """Compile and train, then test the best checkpoint, within the limit of memory."""
@@ -290,7 +295,8 @@ class Run:
         with closing(Metrics(self.folder.path, saved)) as lines:
             if lines.restored:
                 say(f"lra-bench: {terminal(lines.restored)}", stream=sys.stderr)
-            yield lines
+            with tracking(self.track, self.folder.path, self.settings) as lines.follow:
+                yield lines
 
     def _count_parameters(self, params: dict[str, Any]) -> None:
         """Count the parameters, and compare with softmax attention in the same model."""
