@@ -140,8 +140,10 @@ class _Trackio:
         self._run.log(_values(line), step=line.step)
 
     def close(self) -> None:
+        import trackio  # type: ignore[import-not-found]
+
         with contextlib.redirect_stdout(io.StringIO()):
-            self._run.finish()
+            trackio.finish()
 
 
 class _Wandb:
