@@ -157,6 +157,8 @@ def _preset(task: str, preset: str, attention: str) -> Groups:
         groups["data"]["source"] = _sources(task, groups["data"])[0]
         groups["attention"] = _options(config.get("attention", {}), attention)
         return groups
+    except UsageError:  # of the attention, which is no fault of the preset
+        raise
     except (Exception, SystemExit) as error:
         problem = terminal(one_line(error))
         raise UsageError(f"preset {preset} of {task} can't be made: {problem}") from None

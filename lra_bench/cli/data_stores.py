@@ -78,8 +78,8 @@ def remove(data: "Need", display: "Display", *, every: bool, dry_run: bool) -> i
     found = [each for each in stores.stores(place.root) if each.location.task == place.task]
     chosen = [each for each in found if every or each.location.path == place.path]
     if not chosen:
-        others = f"; {len(found)} other, see lra-bench data list; --all removes all"
-        raise UsageError(f"no data at {place.path}{others if found else ''}")
+        others = f"; {len(found)} other, which --all removes" if found else ""
+        raise UsageError(f"no data at {place.path}{others}; lra-bench data list says what is there")
     for store in chosen:
         if not dry_run:
             stores.remove(store.location)

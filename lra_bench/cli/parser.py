@@ -146,7 +146,11 @@ class Parser(argparse.ArgumentParser):
             return f"no option {name!r} before the command; options follow it: {command}"
         if setting := self._setting(name):
             return f"unknown option {name!r}; did you mean --set {setting}=VALUE?"
-        options = [each for each in self._option_string_actions if each.startswith("--")]
+        options = [
+            each
+            for each, action in self._option_string_actions.items()
+            if each.startswith("--") and action.help != argparse.SUPPRESS
+        ]
         text = str(unknown("option", name, options))
         action = self._option_string_actions.get(before or "")
         if action is not None and action.nargs != 0:
