@@ -12,7 +12,7 @@ import jax
 from flax import nnx
 
 from lra_bench import published
-from lra_bench.cli.settings_list import Setting, settings_of
+from lra_bench.cli.settings_list import SettingRow, settings_of
 from lra_bench.config import make_settings, presets
 from lra_bench.contracts import SPLITS, Dims, Source, TokenTask
 from lra_bench.efficiency import records
@@ -116,12 +116,12 @@ def task_settings() -> str:
     return "\n\n".join(_settings_section(entry.name) for entry in _tasks())
 
 
-def _shared() -> list[Setting]:
+def _shared() -> list[SettingRow]:
     return [x for x in _settings(_tasks()[0].name) if x.key.startswith(("train.", "model."))]
 
 
 @functools.cache
-def _settings(task: str) -> list[Setting]:
+def _settings(task: str) -> list[SettingRow]:
     return [x for x in settings_of(task, IDENTITY) if not x.key.startswith("attention.")]
 
 
@@ -132,7 +132,7 @@ def _only_value(key: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _setting_row(setting: Setting) -> dict[str, str]:
+def _setting_row(setting: SettingRow) -> dict[str, str]:
     value = _only_value(setting.key)
     return {
         "setting": f"`{setting.key}`",

@@ -1,4 +1,4 @@
-"""What `lra-bench run --dry-run` prints: what a run would do, and how long it would take."""
+"""Print the plan of a run and how long it would take, for `lra-bench run --dry-run`."""
 
 import argparse
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ _SOURCE = "where the data come from"
 
 
 @dataclass(frozen=True)
-class Setting:
+class SettingRow:
     """One setting that `--set` takes.
 
     Attributes:
@@ -39,7 +39,7 @@ class Setting:
         return found
 
 
-def settings_of(task: str, attention: str) -> list[Setting]:
+def settings_of(task: str, attention: str) -> list[SettingRow]:
     """Return all settings of a run with this task and this attention.
 
     Raises:
@@ -48,7 +48,7 @@ def settings_of(task: str, attention: str) -> list[Setting]:
     types, meant = _types(task, attention), _meanings(task, attention)
     values = {name: _groups(make_settings(task, attention, name, 0)) for name in presets(task)}
     return [
-        Setting(
+        SettingRow(
             key=f"{group}.{name}",
             valid=expected(hint),
             meaning=meant[group].get(name, ""),
@@ -89,7 +89,7 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 
-def lines(settings: list[Setting], width: int) -> Iterator[str]:
+def lines(settings: list[SettingRow], width: int) -> Iterator[str]:
     """Yield lines for people, at most `width` characters wide where words allow."""
     for setting in settings:
         yield f"{setting.key}: {setting.valid}"
@@ -101,7 +101,7 @@ def lines(settings: list[Setting], width: int) -> Iterator[str]:
         yield ""
 
 
-def _of_presets(setting: Setting) -> str:
+def _of_presets(setting: SettingRow) -> str:
     """Return the values with their presets: "0.002 (smoke, mini), 0.0001 (small)"."""
     values = setting.by_value
     if len(values) == 1:

@@ -1,4 +1,4 @@
-"""What `lra-bench efficiency --dry-run` prints: the cells, and about how long they would take."""
+"""Print the cells of a sweep and how long they would take, for `lra-bench efficiency --dry-run`."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -130,5 +130,6 @@ def collect(folders: Sequence[Path]) -> list[Record]:
     """
     records = list(readable(folders))
     if not records:
-        raise UsageError(f"no records in {', '.join(map(str, folders))}")
+        where = ", ".join(map(str, folders))
+        raise UsageError(f"no records in {where}; lra-bench run and sweep write them to --out")
     return records

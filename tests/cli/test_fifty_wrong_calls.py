@@ -1,4 +1,4 @@
-"""Fifty wrong calls: each is one line on standard error that says what to do, and leaves nothing."""
+"""Fifty wrong calls: each is one line on standard error that says what to do."""
 
 import shlex
 
@@ -8,8 +8,7 @@ from common import ROOT, refused
 from lra_bench.cli import main
 
 RECORDS = ROOT / "results/mini-cpu"
-# A call, as typed, its exit status, and words of the remedy. {results}: a folder of records; {file},
-# {yaml}, {run}, {empty}: see `places`.
+# A call, as typed, its exit status, and words of the remedy. For the words in braces see `places`.
 CALLS = [
     # Commands and options.
     ("", 2, "lra-bench --help"),
@@ -60,7 +59,7 @@ CALLS = [
     ("data check listops", 2, "prepare them with lra-bench data prepare listops"),
     ("data remove listops", 2, "lra-bench data list says what is there"),
     # Records.
-    ("table {empty}", 2, "no records in"),
+    ("table {empty}", 2, "no records in {empty}; lra-bench run and sweep write them"),
     ("table {results} --format pdf", 2, "valid: markdown, csv"),
     ("table {results} --compare softmax sofmax", 2, "did you mean 'softmax'"),
     ("report {results}", 2, "required: --out"),
