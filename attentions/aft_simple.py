@@ -33,6 +33,9 @@ def aft_simple(
     are no products of tokens, so heads make no difference.
     Time O(l d), memory O(l d). If `causal`, both are O(l d log l).
 
+    Args:
+        causal: whether a token sees only itself and earlier tokens.
+
     References:
         Zhai et al. 2021, arXiv:2105.14103.
     """

@@ -29,6 +29,9 @@ def linear(
     If `causal`, a token sees only itself and earlier tokens: Eqs. (8) to (12).
     Time O(l d^2), memory O(l d + d^2).
 
+    Args:
+        causal: whether a token sees only itself and earlier tokens.
+
     References:
         Katharopoulos et al. 2020, arXiv:2006.16236.
     """

@@ -40,6 +40,11 @@ def softmax(
     with a mask of queries and keys; with pooling over padding this matters.
     Time O(l^2 d), memory O(l^2).
 
+    Args:
+        causal: whether a token sees only itself and earlier tokens.
+        dropout: share of the weights that is set to zero in training.
+        padded_queries: what queries at padding get: what others get, or the mean of all values.
+
     References:
         Vaswani et al. 2017, arXiv:1706.03762; equations as numbered in arXiv:2009.14794.
     """

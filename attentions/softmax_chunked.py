@@ -32,6 +32,10 @@ def softmax_chunked(
     causal takes one head after the other instead, and all keys at once: see `softmax_by_head`.
     Time O(l^2 d), memory O(l (d + c)), also backward, with chunks of c = `chunk_size` tokens.
 
+    Args:
+        chunk_size: c, tokens of a chunk.
+        causal: whether a token sees only itself and earlier tokens.
+
     References:
         Rabe and Staats 2021, arXiv:2112.05682; the backward pass as in Dao et al. 2022,
         arXiv:2205.14135; equations as numbered in arXiv:2009.14794.

@@ -32,6 +32,9 @@ def softmax_fused(
     compiled by XLA, with memory O(l^2); in float32 if the dtype is bfloat16 and the GPU is older.
     Time O(l^2 d).
 
+    Args:
+        causal: whether a token sees only itself and earlier tokens.
+
     References:
         `jax.nn.dot_product_attention`; Dao et al. 2022, arXiv:2205.14135; equations as numbered
         in arXiv:2009.14794.

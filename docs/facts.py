@@ -14,6 +14,7 @@ from flax import nnx
 
 from lra_bench import published
 from lra_bench.cli import new
+from lra_bench.cli.settings_list import SettingRow, settings_of
 from lra_bench.config import make_settings, presets
 from lra_bench.contracts import SPLITS, Dims, Source, TokenTask
 from lra_bench.efficiency import records
@@ -23,6 +24,7 @@ from lra_bench.ranges import defaults_of
 from lra_bench.records import record
 from lra_bench.registry import (
     ATTENTIONS,
+    IDENTITY,
     REFERENCE,
     TASKS,
     Entry,
@@ -134,8 +136,66 @@ def _learned(attention: str) -> float:
     return statistics.mean(score.accuracy for score in scores if score)
 
 
+def settings_table() -> str:
+    """Return tables of the settings that all tasks share: range, meaning, value if it is one."""
+    return "\n\n".join(
+        f"### {group}\n\n{table(map(_setting_row, rows))}"
+        for group in ("train", "model")
+        if (rows := [setting for setting in _shared() if setting.key.startswith(f"{group}.")])
+    )
+
+
+def task_settings() -> str:
+    """Return for each task its data options and, for each preset, the settings that vary."""
+    return "\n\n".join(_settings_section(entry.name) for entry in _tasks())
+
+
+def _shared() -> list[SettingRow]:
+    return [x for x in _settings(_tasks()[0].name) if x.key.startswith(("train.", "model."))]
+
+
+@functools.cache
+def _settings(task: str) -> list[SettingRow]:
+    return [x for x in settings_of(task, IDENTITY) if not x.key.startswith("attention.")]
+
+
+@functools.cache
+def _only_value(key: str) -> str | None:
+    """Return the value that a setting has in every preset of every task; None if they differ."""
+    found = {v for e in _tasks() for x in _settings(e.name) if x.key == key for v in x.by_value}
+    return found.pop() if len(found) == 1 else None
+
+
+def _setting_row(setting: SettingRow) -> dict[str, str]:
+    value = _only_value(setting.key)
+    return {
+        "setting": f"`{setting.key}`",
+        "valid": joined(setting.valid),
+        "what": joined(setting.meaning),
+        "value": "by preset" if value is None else f"`{value}`",
+    }
+
+
+def _settings_section(task: str) -> str:
+    """Return the section of a task: its data options, then the values in each preset."""
+    settings = _settings(task)
+    data = [
+        {"option": f"`{x.key}`", "valid": joined(x.valid), "what": joined(x.meaning)}
+        for x in settings
+        if x.key.startswith("data.")
+    ]
+    values = [
+        {"setting": f"`{x.key}`", **{f"`{name}`": f"`{v}`" for name, v in x.presets.items()}}
+        for x in settings
+        if x.key.startswith("data.") or _only_value(x.key) is None
+    ]
+    return f"### {task}\n\n{table(data)}\n\n{table(values)}"
+
+
 FACTS: dict[str, Callable[[], str]] = {
     "headline": headline,
+    "settings_table": settings_table,
+    "task_settings": task_settings,
     "attention_table": attention_table,
     "attention_sections": attention_sections,
     "new_attention": new_attention,

@@ -84,6 +84,35 @@ def _code(file: SourceFile | None, options: Mapping[str, Any]) -> CodeFile | Non
     return file and CodeFile(file.path.name, file.sha256, dict(options))
 
 
+def limited(
+    task: str, preset: str, limit: int | None, overrides: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return the overrides that cut a preset short; () without a limit.
+
+    Args:
+        task: a name.
+        preset: a name.
+        limit: most training steps, and most examples of each evaluation.
+        overrides: "group.key=value" that hold before; those of attentions do not matter.
+
+    Raises:
+        UsageError: an unknown name or key, or a value of the wrong type or range.
+    """
+    if limit is None:
+        return ()
+    of_task = [item for item in overrides if not _is_option(item)]
+    train = make_settings(task, IDENTITY, preset, 0, of_task).train
+    steps = min(limit, train.num_steps)
+    cut = {
+        "num_steps": steps,
+        "eval_every": min(train.eval_every, steps),
+        "log_every": min(train.log_every, steps),
+        "select_after": min(train.select_after, steps),
+        "eval_examples": limit,
+    }
+    return tuple(f"train.{key}={value}" for key, value in cut.items() if value != vars(train)[key])
+
+
 def _in_order(settings: RunSettings) -> RunSettings:
     """Return settings whose attention is causal, if it can be and the task needs it."""
     options = settings.attention_options
@@ -143,6 +172,8 @@ def _preset(task: str, preset: str, attention: str) -> Groups:
         groups["data"]["source"] = _sources(task, groups["data"])[0]
         groups["attention"] = _options(config.get("attention", {}), attention)
         return groups
+    except UsageError:  # of the attention, which is no fault of the preset
+        raise
     except (Exception, SystemExit) as error:
         problem = terminal(one_line(error))
         raise UsageError(f"preset {preset} of {task} can't be made: {problem}") from None

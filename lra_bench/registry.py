@@ -32,6 +32,7 @@ from lra_bench.conformance import (
     quoted_value,
 )
 from lra_bench.contracts import FAMILIES, AttentionTraits, StateSize, Task
+from lra_bench.display.busy import say
 from lra_bench.display.escape import terminal
 from lra_bench.errors import UsageError, unknown
 from lra_bench.ranges import COUNT, type_of
@@ -302,7 +303,7 @@ class Registry(Generic[Traits]):
             unreported, self._unreported = self._unreported, []
             names = sorted(self._entries)
         for text in unreported:
-            print(f"lra-bench: {text}", file=sys.stderr)
+            say(f"lra-bench: {text}", stream=sys.stderr)
         return names
 
     def _unknown(self, name: str) -> UsageError:

@@ -22,7 +22,11 @@ class ModelSettings:
     """The settings of the encoder.
 
     Attributes:
-        num_layers, emb_dim, ffn_dim, num_heads, head_dim: sizes.
+        num_layers: blocks.
+        emb_dim: e, numbers of a token's vector.
+        ffn_dim: hidden numbers of the FFN.
+        num_heads: h, heads of a block.
+        head_dim: d, numbers of a query, a key and a value.
         positions: "learned" or "sinusoidal", added to the embeddings; or "rotary": queries and keys
             are turned by angles that grow with the place (RoPE).
         pooling: "mean" over the real tokens; "cls": the vector of a token that is put first;
@@ -91,8 +95,10 @@ class TrainSettings:
             PyTorch's OneCycleLR, which moves beta1 too.
         warmup_steps: updates of the warm-up. A run of fewer steps never reaches its highest rate.
         learning_rate: factor of the schedule.
-        weight_decay, beta2, epsilon: AdamW's; beta1 is 0.9 unless the schedule moves it. In float32
-            a beta2 closer to 1 would be 1, and a smaller epsilon 0: both divide by zero.
+        weight_decay: decoupled weight decay of AdamW.
+        beta2: decay of AdamW's second moment; beta1 is 0.9 unless the schedule moves it. In float32
+            one closer to 1 would be 1, and divide by zero.
+        epsilon: AdamW's, added to the denominator. In float32 a smaller one would be 0.
         clip_norm: largest norm of the gradient; 0 for no clipping.
         log_every: steps between lines of training metrics.
         eval_every: steps between validations.
@@ -109,6 +115,8 @@ class TrainSettings:
         clip_value: largest absolute value of each number of the gradient; 0 for no clipping.
         eval_drop_last: whether evaluation leaves out the examples that do not fill a batch.
         select_after: steps before which no checkpoint counts as the best.
+        eval_examples: largest number of examples of an evaluation, evenly spread over the split; 0
+            for all. It is there for a quick look: `--limit` sets it.
     """
 
     batch_size: Annotated[int, COUNT]
@@ -130,6 +138,7 @@ class TrainSettings:
     clip_value: Annotated[float, Range(1e-6, 1e6, or_zero=True)] = 0.0
     eval_drop_last: bool = False
     select_after: Annotated[int, Range(0, 2**31 - 1)] = 0
+    eval_examples: Annotated[int, Range(0, 2**31 - 1)] = 0
 
 
 # The training settings that place a run on devices; they change no result.
@@ -175,6 +184,19 @@ class CodeFile:
 
 
 @dataclass(frozen=True)
+class ConfigFile:
+    """A file of the user's own that some of the settings came from; they are in the config too.
+
+    Attributes:
+        path: as the user gave it.
+        sha256: of its contents.
+    """
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """The settings of one run, in full: runs with equal settings give equal metrics.
 
@@ -184,6 +206,7 @@ class RunSettings:
         init_from: the checkpoint that the run starts with.
         attention_file, task_file: the files of the user that define them; None for those of
             packages.
+        config_file: where settings came from; it changes no result.
     """
 
     task: str
@@ -198,6 +221,7 @@ class RunSettings:
     init_from: Origin | None = None
     attention_file: CodeFile | None = None
     task_file: CodeFile | None = None
+    config_file: ConfigFile | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain dictionaries and lists, equal to what a JSON file of them holds."""
@@ -206,7 +230,7 @@ class RunSettings:
 
 
 # The parts of a config that only runs with files of the user have.
-FILES = ("attention_file", "task_file")
+FILES = ("attention_file", "task_file", "config_file")
 # The parts that a config may lack.
 OPTIONAL: dict[str, None] = dict.fromkeys(("init_from", *FILES))
 # Settings that were added later, with what runs did before there was a choice.
@@ -245,7 +269,7 @@ def from_dict(values: Any) -> RunSettings:
     """
     settings = checked(RunSettings, {**OPTIONAL, **completed(mapping("the config", values))})
     parts = {"model": ModelSettings, "train": TrainSettings, "init_from": Origin}
-    parts |= dict.fromkeys(FILES, CodeFile)
+    parts |= {"attention_file": CodeFile, "task_file": CodeFile, "config_file": ConfigFile}
     return replace(
         settings,
         data=frozen(settings.data),

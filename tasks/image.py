@@ -43,6 +43,10 @@ class Image(FromArchive):
     padding, as in the code of the Long Range Arena: the model does not read them. Each size is the
     largest number of examples of its split; 0 takes all.
 
+    Attributes:
+        shrink: side of the blocks of pixels that are averaged.
+        black: "padding" makes black pixels padding; "pixel" does not.
+
     References:
         Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images"; Tay et al.
         2021, arXiv:2011.04006, Section 2.2.

@@ -44,6 +44,12 @@ class ImageLM(Given):
     The photographs are those of CIFAR-10, 32 x 32 pixels, or with `dataset` "imagenet64" those of
     ImageNet, 64 x 64, in the files that image-net.org publishes.
 
+    Attributes:
+        objective: "next" predicts each value from those before it, "masked" values that are hidden.
+        dataset: "cifar-10", or "imagenet64" for ImageNet of 64 x 64 pixels.
+        colour: "rgb" has three values a pixel, "grey" one.
+        shrink: side of the blocks of pixels that are averaged.
+
     References:
         Choromanski et al. 2021, arXiv:2009.14794, Section 4.5 and Fig. 7; Krizhevsky 2009,
         "Learning Multiple Layers of Features from Tiny Images"; van den Oord et al. 2016,

@@ -42,6 +42,14 @@ class ListOps:
     expressions, labels and splits are the same. The Long Range Arena's code did so until 4 March
     2021. All other options describe the generator; they do not change the release's files.
 
+    Attributes:
+        train_size, validation_size, test_size: examples of each split.
+        min_length, max_length: symbols of an expression, brackets included; both are excluded.
+        max_depth: of the nesting.
+        max_args: largest number of arguments of an operator.
+        seed: of the generator.
+        brackets: whether the model reads them: "kept" or "dropped".
+
     References:
         Nangia and Bowman 2018, arXiv:1804.06028; Tay et al. 2021, arXiv:2011.04006, Section 2.2.
     """

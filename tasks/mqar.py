@@ -32,6 +32,13 @@ class Mqar(Generated):
     knows which values are there and which of them were already asked for, but not which key has
     which, has one chance in the number of values left: the chance of this task.
 
+    Attributes:
+        num_pairs, num_queries: pairs of a key and a value, and how many of the keys are asked for.
+        num_keys, num_values: kinds of keys and of values.
+        gap: blank tokens between the pairs and the queries.
+        train_size, validation_size, test_size: examples of each split.
+        seed: of the generator.
+
     References:
         Arora et al. 2023, arXiv:2312.04927, Section 3: the same task, where distances between a
         pair and its query follow a power law, and most tokens after the pairs are no queries.

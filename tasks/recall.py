@@ -37,6 +37,15 @@ class Recall(Generated):
     key has which, can do no better than to guess the commonest: its accuracy is the chance of this
     task.
 
+    Attributes:
+        num_pairs: pairs of a key and a value in an example.
+        num_keys, num_values: kinds of keys and of values.
+        distractors: tokens of other kinds among the pairs.
+        gap: blank tokens between the pairs and the end.
+        tokens: whether a pair is one token ("pair") or two ("separate").
+        train_size, validation_size, test_size: examples of each split.
+        seed: of the generator.
+
     References:
         Ba et al. 2016, arXiv:1610.06258 (associative retrieval); Arora et al. 2023,
         arXiv:2312.04927, whose multi-query form (MQAR) asks for every key.

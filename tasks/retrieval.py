@@ -35,6 +35,9 @@ class Retrieval(Given):
     A document is cut to its first `max_length` bytes. Each size is the largest number of pairs of
     its split, the first of the file; 0 takes all.
 
+    Attributes:
+        max_length: bytes of a document that are read.
+
     References:
         Radev et al. 2013, "The ACL Anthology Network Corpus"; Tay et al. 2021, arXiv:2011.04006,
         Section 2.2.

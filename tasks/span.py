@@ -44,6 +44,14 @@ class Span(Generated):
     symbols (Hochreiter and Schmidhuber), need no token to know of another: a sum over tokens and
     their positions solves them.
 
+    Attributes:
+        span: least distance of marks and values, in tokens.
+        num_slots: values, and places of marks.
+        num_classes: kinds of values.
+        length: tokens of a sequence.
+        train_size, validation_size, test_size: examples of each split.
+        seed: of the generator.
+
     References:
         Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735, Section 5; Tay et al. 2021,
         arXiv:2011.04006, Section 2.3, for the required attention span.

@@ -36,6 +36,10 @@ class Text(FromArchive):
     "paper-compat" it is the test set, as in the Long Range Arena's code. Each size is the largest
     number of examples of its split; 0 takes all.
 
+    Attributes:
+        max_length: bytes of a review that are read.
+        validation: "held-out" takes a tenth of the train set; "paper-compat" takes the test set.
+
     References:
         Maas et al. 2011, "Learning Word Vectors for Sentiment Analysis"; Tay et al. 2021,
         arXiv:2011.04006, Section 2.2.

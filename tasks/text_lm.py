@@ -38,6 +38,12 @@ class TextLM(Given):
     of its word pieces are 1.5634 for train, 1.5487 for validation and 1.5359 for test. That of the
     bytes of a test set is a note on the data.
 
+    Attributes:
+        objective: "next" predicts each byte from those before it, "masked" bytes that are hidden.
+        max_length: tokens of an example.
+        document: what a document of given files is: "file", "paragraph" or "line".
+        tokens_per_word: for perplexities of words; 0 shows none.
+
     References:
         Choromanski et al. 2021, arXiv:2009.14794, Fig. 5 and Appendix A.1.1; Rae et al. 2020,
         arXiv:1911.05507 (PG-19); Maas et al. 2011, "Learning Word Vectors for Sentiment Analysis".

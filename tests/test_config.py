@@ -128,9 +128,10 @@ CHANGES = {
     "data.brackets": "dropped",
     "attention.num_features": "32",
 }
-# Keys of the loop, whose effect is seen in a run's files: tests/cli/test_cli.py, test_selection.py.
+# Keys of the loop, whose effect is seen in a run's files: test_cli.py, test_selection.py,
+# test_limit.py.
 LOOP = {"train.log_every", "train.eval_every", "train.eval_batch_size", "train.resample_every"}
-LOOP |= {"train.eval_drop_last", "train.select_after"}
+LOOP |= {"train.eval_drop_last", "train.select_after", "train.eval_examples"}
 # Sources are tried in test_cli.py, device counts in test_train.py. Bits need a rate of dropout, and
 # heads of pairs two documents: test_published_models.py.
 ELSEWHERE = {"train.num_devices", "train.sequence_devices", "data.source", "model.dropout_bits"}

@@ -109,9 +109,9 @@ def run(setup: Setup, out: Path, display: Display) -> bool:
     for scale in setup.scales:
         display.line(f"\nEntries of q and k of standard deviation {scale:g}")
         display.line(_ERRORS_TITLE)
-        display.line(_errors_table(summary.query("scale == @scale")))
+        display.markdown(_errors_table(summary.query("scale == @scale")))
         display.line(f"\n{_CLAIMS_TITLE}")
-        display.line(_claims_table(claims.query("scale == @scale")))
+        display.markdown(_claims_table(claims.query("scale == @scale")))
     return True
 
 

@@ -93,7 +93,7 @@ def run(setup: Setup, out: Path, display: Display) -> bool:
     few = f", {setup.show} of them shown" if 0 < setup.show < len(tokens) else ""
     heat_maps.matrices(shown, axes, title + few, out / "matrix.png")
     display.line(title)
-    display.line(
+    display.markdown(
         summary.astype({"layer": str, "head": str}).to_markdown(index=False, floatfmt=".3f")
     )
     return True

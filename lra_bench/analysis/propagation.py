@@ -67,7 +67,7 @@ def run(setup: Setup, out: Path, display: Display) -> bool:
     )
     plots.propagation(summary, title, out / "propagation.png")
     display.line("Relative error, mean |Performer - Transformer| / mean |Transformer|, after layer")
-    display.line(_table(summary))
+    display.markdown(_table(summary))
     return True
 
 

@@ -226,13 +226,13 @@ def _show(
     """Show the correlations, and where the named pairs rank."""
     display.line(f"Similarity of amino acids by the attention of {title}")
     display.line("\nCorrelation with normalised BLOSUM62 over the 190 pairs, Mantel's test:")
-    display.line(
+    display.markdown(
         correlations(found, seed).to_markdown(index=False, floatfmt=(None, None, ".3f", ".4f"))
     )
     if "heads" not in found:
         display.line(f"no similarity by heads: that needs {residue_attention.FEWEST_HEADS} of them")
     display.line("\nRanks among the 190 pairs, 1 is most alike:")
-    display.line(ranks(found).to_markdown(index=False))
+    display.markdown(ranks(found).to_markdown(index=False))
 
 
 def ranks(found: dict[str, Float[np.ndarray, "g g"]]) -> pd.DataFrame:

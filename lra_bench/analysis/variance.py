@@ -306,11 +306,11 @@ def _estimates(
 def _report(tables: dict[str, pd.DataFrame], display: Display) -> bool:
     lemma, second, first = (tables[name] for name in ("lemma2", "theorem2", "theorem1"))
     display.line("Lemma 2: measured - theory, in standard errors (|z| > 3 expected: 0.27 %)")
-    display.line(_z_table(lemma.groupby("estimator", sort=False)["z"]))
+    display.markdown(_z_table(lemma.groupby("estimator", sort=False)["z"]))
     display.line("\nTheorem 2: orthogonal SM+ with m = d")
-    display.line(_theorem_2_table(second))
+    display.markdown(_theorem_2_table(second))
     display.line("\nTheorem 1: SMREG / SM for all pairs with entries of A up to C")
-    display.line(first.to_markdown(index=False, floatfmt=".4g"))
+    display.markdown(first.to_markdown(index=False, floatfmt=".4g"))
     checks = {
         "Lemma 2's closed forms": (lemma["z"].abs() <= _VIOLATED).all(),
         "Theorem 2's bound, and the exact error": (

@@ -14,8 +14,11 @@ from lra_bench import __version__
 from lra_bench.cli import (
     ablate,
     analyze,
+    completion,
     data,
+    doctor,
     efficiency,
+    export,
     listing,
     new,
     report,
@@ -27,6 +30,7 @@ from lra_bench.cli import (
 )
 from lra_bench.cli.parser import Parser
 from lra_bench.cli.paths import Given, blame, check, given
+from lra_bench.display.busy import busy, silent
 from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError, is_disk_full, is_out_of_memory, one_line
 from lra_bench.files.paths import reason
@@ -39,12 +43,15 @@ COMMANDS = (
     efficiency,
     table,
     report,
+    export,
     submit_check,
     analyze,
     data,
     listing,
     new,
     verify,
+    doctor,
+    completion,
 )
 # The commands that compute with JAX.
 _COMPUTING = (run, sweep, ablate, efficiency, analyze, verify)
@@ -114,10 +121,12 @@ def _do(argv: list[str], args: Namespace, paths: Given) -> int:
         args.check_paths()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # examples hold any character
-    if args.command in _COMPUTING:
-        numerics.pin()
-        memory.require_address_space(memory.TO_COMPUTE, "to compute")
-    with _interruptible():
+    is_quiet = getattr(args, "quiet", False)
+    doing = silent() if is_quiet else busy(f"lra-bench {args.command.NAME}")
+    with _interruptible(), doing:
+        if args.command in _COMPUTING:
+            numerics.pin()
+            memory.require_address_space(memory.TO_COMPUTE, "to compute")
         return args.command.main(args, argv)
 
 

@@ -11,7 +11,9 @@ from lra_bench.cli.common import (
     add_preset,
     add_seeds,
     add_set,
+    add_verbosity,
     calibrates,
+    display_of,
     names,
     natural,
     several,
@@ -95,6 +97,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add_calibration(parser)
     add_dry_run(parser)
     add_data_dir(parser)
+    add_verbosity(parser)
     add_set(parser)
 
 
@@ -103,19 +106,18 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     del argv
     from lra_bench.ablation.write import write
     from lra_bench.display.escape import terminal
-    from lra_bench.display.progress import Display
     from lra_bench.registry import TASKS
     from lra_bench.sweep.sweep import execute
 
     args.task = TASKS.named(args.task)
-    display = Display()
+    display = display_of(args)
     study = _study(args, display)
     choice = study.choice(args.task, args.preset, args.seeds, args.set)
     status = execute(_request(args, choice), display)
     table, files = ("", ()) if args.dry_run else write(study, choice, args.out)
     if table:
         display.line()
-        display.line(table)
+        display.markdown(table)
     for file in files:
         display.line(terminal(file))
     return status

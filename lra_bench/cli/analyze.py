@@ -6,7 +6,9 @@ from typing import Any
 
 from lra_bench.cli.common import (
     add_data_dir,
+    add_verbosity,
     checked,
+    display_of,
     natural,
     positive,
     several,
@@ -94,6 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--out", type=output_folder, required=True, metavar="DIR", help="folder of the results"
         )
         _ARGUMENTS[name](sub)
+        add_verbosity(sub)
         if name != "matrix":
             seed = "seed of all random numbers; default: %(default)s"
             sub.add_argument("--seed", type=natural, default=0, metavar="N", help=seed)
@@ -104,10 +107,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     del argv
     import importlib
 
-    from lra_bench.display.progress import Display
-
     study: Any = importlib.import_module(f"lra_bench.analysis.{args.study}")
-    setup, display = study.Setup(**_SETUPS[args.study](args)), Display()
+    setup, display = study.Setup(**_SETUPS[args.study](args)), display_of(args)
     agrees = study.run(setup, args.out, display)
     display.line(f"\nthe results are in {args.out}")
     return 0 if agrees else 1

@@ -5,14 +5,20 @@ import contextlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lra_bench.cli.paths import output_folder
+from lra_bench.cli.paths import input_file, output_folder
 from lra_bench.display.units import parse_duration, parse_size, parse_whole
 from lra_bench.errors import unknown
 from lra_bench.runtime.source_files import is_reference
 
+if TYPE_CHECKING:
+    from lra_bench.display.progress import Display
+
 _MOST_SEEDS = 10_000
+# For help; imports of all configs take a second.
+PRESETS = ("smoke", "mini", "small", "nystromformer", "skyformer", "lra", "paper", "regular",
+           "imagenet64", "progen")  # fmt: skip
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +27,55 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=output_folder, metavar="DIR", help=text)
 
 
-def add_preset(parser: argparse.ArgumentParser, text: str = "preset") -> None:
+def add_preset(
+    parser: argparse.ArgumentParser, text: str = "preset", default: str = "mini"
+) -> None:
     """Add the argument --preset, whose default is the same for all commands that train."""
-    parser.add_argument("--preset", default="mini", help=f"{text}; default: %(default)s")
+    listed = f"{text}: {', '.join(PRESETS)}, if the task has it; default: %(default)s"
+    parser.add_argument("--preset", default=default, metavar="NAME", help=listed)
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the argument --config, and the hidden one by which a sweep passes on its file."""
+    text = "file of settings, .yaml or .py, on top of the preset; --set wins over it"
+    parser.add_argument("--config", type=input_file, metavar="FILE", help=text)
+
+
+def add_track(parser: argparse.ArgumentParser) -> None:
+    """Add the argument --track."""
+    trackers = ("tensorboard", "trackio", "wandb", "csv")
+    text = f"where metrics go besides DIR: {', '.join(trackers)}; several with commas"
+    kind = several(one_of("tracker", trackers, tb="tensorboard"), "tensorboard,csv")
+    parser.add_argument("--track", type=kind, default=(), metavar="NAMES", help=text)
+
+
+def add_limit(parser: argparse.ArgumentParser) -> None:
+    """Add the argument --limit."""
+    text = (
+        "a quick look: at most N training steps, and N examples of validation and test; records "
+        "and tables name what was cut"
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help=text)
+
+
+def add_names(parser: argparse.ArgumentParser, *kinds: str) -> None:
+    """List the names of tasks or attentions of this package below the help of a command.
+
+    Args:
+        parser: of the command.
+        kinds: "tasks", "attentions" or both.
+    """
+    parts = [f"{kind.capitalize()}: {', '.join(names_in(kind))}" for kind in kinds]
+    parser.epilog = ". ".join([*parts, "lra-bench list says what each is."])
+
+
+def names_in(kind: str) -> list[str]:
+    """Return the names of the tasks or attentions of this package, by their files.
+
+    Nothing is imported: help has to be fast.
+    """
+    files = (Path(__file__).resolve().parents[1] / kind).glob("[!_]*.py")
+    return sorted(path.stem.replace("_", "-") for path in files)
 
 
 def add_seeds(parser: argparse.ArgumentParser) -> None:
@@ -48,14 +100,35 @@ def add_calibration(parser: argparse.ArgumentParser) -> None:
 
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
-    """Add the argument --dry-run of a command that does many runs."""
-    text = "print the plan, which data are missing and how large they are; write nothing"
+    """Add the argument --dry-run."""
+    text = "print the plan, what data it needs and about how long it takes; write nothing"
     parser.add_argument("--dry-run", action="store_true", help=text)
 
 
 def calibrates(args: argparse.Namespace) -> bool:
     """Return whether a command times training steps, by --calibration and --dry-run."""
     return not args.dry_run if args.calibration is None else args.calibration
+
+
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments --quiet and --verbose."""
+    either = parser.add_mutually_exclusive_group()
+    quiet = "print errors only; results are in the files"
+    either.add_argument("-q", "--quiet", action="store_true", help=quiet)
+    verbose = "print more of what is done"
+    either.add_argument("-v", "--verbose", action="store_true", help=verbose)
+
+
+def display_of(args: argparse.Namespace, *, quiet: bool = False) -> "Display":
+    """Return the display that --quiet and --verbose ask for.
+
+    Args:
+        args: the arguments.
+        quiet: print nothing in any case.
+    """
+    from lra_bench.display.progress import Display
+
+    return Display(quiet=quiet or args.quiet, verbose=args.verbose)
 
 
 def add_resume(parser: argparse.ArgumentParser) -> None:

@@ -1,11 +1,18 @@
-"""The command lra-bench data: prepare, check and show the data of a task."""
+"""The command lra-bench data: prepare, check, show, list and remove the data of tasks."""
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lra_bench.cli.common import add_data_dir, add_preset, add_set, one_of
+from lra_bench.cli.common import (
+    add_data_dir,
+    add_names,
+    add_preset,
+    add_set,
+    add_verbosity,
+    display_of,
+)
 from lra_bench.cli.paths import output_file, problem
 from lra_bench.display.escape import terminal
 
@@ -17,16 +24,49 @@ if TYPE_CHECKING:
     from lra_bench.display.progress import Display
 
 NAME = "data"
-HELP = "prepare, check or show the data of a task"
-DESCRIPTION = """\
-prepare  write the token store of a task from a generator, a download, or the files at PATH
-check    look for errors in the store: checksums, labels, lengths, duplicates, noise
-show     show a few examples of the test split, as a picture (--out) or as text
-
+HELP = "prepare, check, show, list or remove data"
+DESCRIPTION = "Prepare, check, show, list or remove the data of tasks."
+_PATH = """
 PATH is an archive (aclImdb_v1.tar.gz, cifar-10-binary.tar.gz) or a folder: the one that
 lra_release.gz unpacks to, or the one in it that holds the task's files.
 """
-_ACTIONS = ("prepare", "check", "show")
+_ACTIONS = {
+    "prepare": (
+        "write the token store of a task",
+        """\
+Write the token store of a task, from a generator, a download, or the files at PATH. A store that is
+there is verified, and made again if it is damaged. Runs prepare generated data by themselves.
+"""
+        + _PATH,
+    ),
+    "check": (
+        "look for errors in the store of a task",
+        """\
+Look for errors in the store of a task: checksums, labels, lengths, duplicates, noise. The exit
+status is 1 if anything is wrong.
+""",
+    ),
+    "show": (
+        "show a few examples",
+        """\
+Show a few examples of the test split of a task: images as a picture, others as text.
+""",
+    ),
+    "list": (
+        "list the stores on this disk, and what a preset lacks",
+        """\
+List the token stores below the folder of data, with their sizes, and for each task whether the data
+of a preset are there.
+""",
+    ),
+    "remove": (
+        "remove stores of a task",
+        """\
+Remove the token store of a task that a preset reads, or with --all every store of the task. Files
+that stores were made from, such as downloads, are kept.
+""",
+    ),
+}
 _IMAGES, _TEXTS = 40, 3
 _SHOWN_TOKENS = 1_500
 _NOTES = 10
@@ -34,27 +74,48 @@ _PICTURES = (".png", ".pdf", ".svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add this command's arguments."""
-    action = one_of("action", _ACTIONS)
-    parser.add_argument("action", type=action, metavar="ACTION", help=", ".join(_ACTIONS))
-    parser.add_argument("task", metavar="TASK", help="name of a task, such as listops")
+    """Add the actions, each with its own arguments."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    for name, (short, long) in _ACTIONS.items():
+        sub = actions.add_parser(name, help=short, description=long)
+        if name != "list":
+            add_names(sub, "tasks")
+            sub.add_argument("task", metavar="TASK", help="name of a task, such as listops")
+            _add_source(name, sub)
+        add_preset(sub, "preset whose data options are used")
+        if name == "show":
+            out = f"file of the picture, {', '.join(_PICTURES)}; default: TASK-examples.png"
+            sub.add_argument("--out", type=output_file, metavar="FILE", help=out)
+        if name == "list":
+            sub.add_argument("--json", action="store_true", help="print JSON, for programs")
+        if name == "remove":
+            sub.add_argument("--all", action="store_true", help="remove every store of the task")
+            dry = "name what would be removed, and remove nothing"
+            sub.add_argument("--dry-run", action="store_true", help=dry)
+        add_data_dir(sub)
+        add_verbosity(sub)
+        if name != "list":
+            add_set(sub)
+
+
+def _add_source(action: str, parser: argparse.ArgumentParser) -> None:
+    """Add --source; only `prepare` reads files and downloads."""
     source = "where the data come from; default: the source in the settings"
-    parser.add_argument("--source", metavar="generate|download|PATH", help=source)
-    add_preset(parser, "preset whose data options are used")
-    out = "file of the picture that show draws; default: TASK-examples.png"
-    parser.add_argument("--out", type=output_file, metavar="FILE", help=out)
-    add_data_dir(parser)
-    add_set(parser)
+    metavar = "generate|download|PATH" if action == "prepare" else "NAME"
+    parser.add_argument("--source", metavar=metavar, help=source)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do the action and return the exit status."""
     del argv
+    if args.action == "list":
+        from lra_bench.cli import data_stores
+
+        return data_stores.show(args)
     from lra_bench.config import make_settings
     from lra_bench.data.location import data_root
     from lra_bench.data.need import need
     from lra_bench.data.store import open_store
-    from lra_bench.display.progress import Display
     from lra_bench.errors import UsageError
     from lra_bench.registry import TASKS, make_task
 
@@ -65,13 +126,18 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     source, path = _source(task, args.source, settings.data_source, named=named)
     args.source_files = path
     data = need(task, replace(settings, data_source=source), data_root(args.data_dir), args.set)
-    display, download = Display(), args.source == "download"
+    display, download = display_of(args), args.source == "download"
+    if args.action == "remove":
+        from lra_bench.cli import data_stores
+
+        return data_stores.remove(data, display, every=args.all, dry_run=args.dry_run)
     if download and not data.source.sha256:
         raise UsageError(f"can't download {task.name} by itself; {data.remedy()}")
     if args.action == "prepare":
         if path is None:
             data.require_files()
-        _prepare(task, data.location, path, display, download=download)
+        most = None if args.verbose else _NOTES
+        _prepare(task, data.location, path, display, download=download, most_notes=most)
         usual = source == task.sources[0].name
         display.line(f"to run on these data: {_run_command(args, None if usual else source)}")
         return 0
@@ -150,19 +216,25 @@ def _downloadable(task: "Task") -> str:
 
 
 def _prepare(
-    task: "Task", location: "Location", path: Path | None, display: "Display", *, download: bool
+    task: "Task",
+    location: "Location",
+    path: Path | None,
+    display: "Display",
+    *,
+    download: bool,
+    most_notes: int | None,
 ) -> None:
-    """Write the token store of a task and print its sizes."""
+    """Write the token store of a task, and print its sizes and notes; None for all notes."""
     from lra_bench.data.obtain import prepare_data
 
     manifest = prepare_data(task, location, path, display, download=download).manifest
     sizes = ", ".join(f"{name} {size:,}" for name, size in manifest.sizes.items())
     display.line(f"examples: {sizes}; {manifest.origin}")
     notes = manifest.notes
-    for note in notes[:_NOTES]:
+    for note in notes[:most_notes]:
         display.line(terminal(f"note: {note}"))
-    if len(notes) > _NOTES:
-        display.line(f"and {len(notes) - _NOTES:,} more notes in the manifest")
+    if most_notes is not None and len(notes) > most_notes:
+        display.line(f"and {len(notes) - most_notes:,} more notes in the manifest")
 
 
 def _run_command(args: argparse.Namespace, source: str | None) -> str:
@@ -199,9 +271,10 @@ def _check(task: "Task", store: "Store", display: "Display") -> int:
     from lra_bench.data.check import check
 
     errors = 0
-    for finding in check(task, store):
-        errors += finding.ok is False
-        display.verdict(finding.ok, f"{finding.what:<18} {finding.text}")
+    with display.busy("checking the examples"):
+        for finding in check(task, store):
+            errors += finding.ok is False
+            display.verdict(finding.ok, f"{finding.what:<18} {finding.text}")
     return 1 if errors else 0
 
 

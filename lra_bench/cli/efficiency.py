@@ -5,9 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import (
+    add_dry_run,
+    add_names,
+    add_preset,
     add_resume,
     add_set,
+    add_verbosity,
     counts,
+    display_of,
     names,
     nothing_to_resume,
     one_of,
@@ -17,6 +22,8 @@ from lra_bench.cli.common import (
     size,
 )
 from lra_bench.cli.paths import output_folder
+from lra_bench.cli.table import style
+from lra_bench.display.busy import say
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
@@ -37,7 +44,7 @@ can cost less. Lists are separated by commas; all combinations are measured.
 
 DIR gets efficiency.jsonl, with a line for each cell and round. The same command continues a sweep
 that was stopped. Without arguments it measures every attention alone, 8 heads of 64, L = 512 to
-32,768; that takes about an hour and a half on two CPU cores.
+32,768; --dry-run says how long that takes here.
 
 With --target tpu-v2, tpu-v3, tpu-v4, tpu-v5e, tpu-v5p or tpu-v6e cells are compiled ahead of time
 for a TPU that this machine may lack (pip install 'lra-bench[tpu]'); the compiler tells how much
@@ -51,23 +58,34 @@ compiler is not installed; it tells no time.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
+    add_names(parser, "attentions")
     add = parser.add_argument
-    listed = "names, or Python files of your own, such as my.py or my.py:name; default: all"
+    listed = "listed below, or Python files of your own, such as my.py or my.py:name; default: all"
     add("--attentions", type=names, default=("all",), metavar="NAMES", help=listed)
     lengths = "tokens; default: 512 to 32,768 by doubling, for a task its own length"
     add("--lengths", type=counts, default=(), metavar="N,N,...", help=lengths)
     scope = "attention alone, the whole model, or train, a step with the optimiser"
-    add("--scope", type=_scopes, default=("attention",), help=f"{scope}; default: attention")
+    scope += "; default: attention"
+    add("--scope", type=_scopes, default=("attention",), metavar="NAMES", help=scope)
     sizes = (
         "regular or small, the Transformers of the Performer paper's Fig. 3, a task, or all tasks"
     )
-    add("--size", type=names, default=("regular",), help=f"{sizes}; default: regular")
-    add("--preset", default="paper", help="preset of the tasks; default: %(default)s")
+    sizes += "; default: regular"
+    add("--size", type=names, default=("regular",), metavar="NAMES", help=sizes)
+    add_preset(parser, "preset of the tasks", "paper")
     passes = "forward, or backward: forward and backward; default: both"
-    add("--pass", dest="passes", type=_passes, default=("forward", "backward"), help=passes)
+    add(
+        "--pass",
+        dest="passes",
+        type=_passes,
+        default=("forward", "backward"),
+        metavar="NAMES",
+        help=passes,
+    )
     batch = "examples of all devices together; default: 1, for a task its preset's batch size"
     add("--batch", type=counts, default=(), metavar="N,N,...", help=batch)
-    add("--dtype", type=_dtypes, default=("float32",), help="float32, bfloat16; default: float32")
+    dtypes = "float32, bfloat16 or both; default: float32"
+    add("--dtype", type=_dtypes, default=("float32",), metavar="NAMES", help=dtypes)
     add("--layers", type=counts, default=(), metavar="N,N,...", help="layers of the model")
     add(
         "--devices",
@@ -76,8 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="devices that share a batch; default: 1",
     )
-    target = "here, estimate, a TPU, a GPU, or a file that describes a GPU; default: %(default)s"
-    add("--target", default="here", help=target)
+    target = (
+        "here, estimate, a TPU or GPU named above, or a file that describes a GPU; default: here"
+    )
+    add("--target", default="here", metavar="NAME", help=target)
     limit = "such as 16GiB, enforced; default: 80%% of the machine's on CPU, else the device's"
     add("--memory-limit", type=size, metavar="SIZE", help=limit)
     add("--largest", action="store_true", help="find the largest length that fits, by bisection")
@@ -90,14 +110,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where = "folder of the records; default: %(default)s"
     add("--out", type=output_folder, default=Path("efficiency"), metavar="DIR", help=where)
     add_resume(parser)
+    add_dry_run(parser)
+    add_verbosity(parser)
     add_set(parser)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Measure the cells that are not done."""
     del argv
-    from lra_bench.display.progress import Display
-    from lra_bench.efficiency import records, supervise, targets
+    from lra_bench.efficiency import dry_run, records, supervise, targets
     from lra_bench.efficiency.measure import Effort, Measuring, machine
     from lra_bench.efficiency.plan import cells
     from lra_bench.errors import UsageError
@@ -110,8 +131,12 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     cells(choice)  # refuses a wrong choice before anything starts
     here = supervise.describe()
     todo = cells(_choice(args, here))
-    display, path = Display(), args.out / records.FILE
+    display, path = display_of(args), args.out / records.FILE
     effort = Effort(args.budget, args.rounds, args.time_limit, here.xla_flags)
+    if args.dry_run:
+        there = Measuring(path, machine(args.target, here.environment), effort, display)
+        dry_run.show(there, todo, display)
+        return 0
     if args.resume and not path.exists():
         display.line(nothing_to_resume(args.out))
     with locked(args.out / ".lock", wait=False) as ours:
@@ -139,8 +164,8 @@ def _show(lines: "list[Measurement]", path: Path, display: "Display") -> None:
     from lra_bench.display import command
     from lra_bench.scaling.tables import render
 
-    display.line()
-    display.line(render(lines, "markdown", with_published=False))
+    if not display.is_quiet:
+        say(f"\n{render(lines, style(), with_published=False)}")
     figures = command.command("report", command.path(path.parent), "--out", "report")
     display.line(f"records in {path}; figures: {figures}")
 

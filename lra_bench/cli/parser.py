@@ -82,7 +82,14 @@ class Parser(argparse.ArgumentParser):
         """Check the names of commands and options, then parse; argparse calls it for each level."""
         words = list(sys.argv[1:] if args is None else args)
         self._check(words)
-        return super().parse_known_args(words, namespace)
+        return super().parse_known_args(self._folded(words), namespace)
+
+    def _folded(self, words: list[str]) -> list[str]:
+        """Return the words with the command, which may be in upper case, as it is called."""
+        for number, word in enumerate(words):
+            if word.lower() in self.commands():
+                return [*words[:number], word.lower(), *words[number + 1 :]]
+        return words
 
     def _check(self, words: Sequence[str]) -> None:
         """End the program if a word is an unknown command or option of this level."""
@@ -94,7 +101,7 @@ class Parser(argparse.ArgumentParser):
                 if problem := self._problem(words, number):
                     self.error(problem)
             elif commands:
-                if word not in commands:
+                if word.lower() not in commands:
                     self.error(str(unknown("command", word, list(commands))))
                 return  # the words after it are for the command
 
@@ -112,9 +119,9 @@ class Parser(argparse.ArgumentParser):
 
     def leaf(self, words: Sequence[str]) -> "Parser":
         """Return the parser of the command that the words name."""
-        for word in words:
-            if word in self.commands():
-                return self.commands()[word].leaf(words[words.index(word) + 1 :])
+        for number, word in enumerate(words):
+            if word.lower() in self.commands():
+                return self.commands()[word.lower()].leaf(words[number + 1 :])
         return self
 
     def _problem(self, words: Sequence[str], number: int) -> str | None:
@@ -139,7 +146,11 @@ class Parser(argparse.ArgumentParser):
             return f"no option {name!r} before the command; options follow it: {command}"
         if setting := self._setting(name):
             return f"unknown option {name!r}; did you mean --set {setting}=VALUE?"
-        options = [each for each in self._option_string_actions if each.startswith("--")]
+        options = [
+            each
+            for each, action in self._option_string_actions.items()
+            if each.startswith("--") and action.help != argparse.SUPPRESS
+        ]
         text = str(unknown("option", name, options))
         action = self._option_string_actions.get(before or "")
         if action is not None and action.nargs != 0:

@@ -67,6 +67,7 @@ class PathArgument:
 
 output_folder = PathArgument(exists=False, folder=True)
 output_file = PathArgument(exists=False, folder=False)
+input_file = PathArgument(exists=True, folder=False)
 input_folder = PathArgument(exists=True, folder=True)
 records_path = PathArgument(exists=True, folder=None)
 # A run that goes on does not need the checkpoint that it began with.

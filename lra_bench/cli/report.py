@@ -4,6 +4,7 @@ import argparse
 
 from lra_bench.cli.common import add_strict, strictly
 from lra_bench.cli.paths import output_folder, records_path
+from lra_bench.display.busy import say
 from lra_bench.display.escape import terminal
 
 NAME = "report"
@@ -39,5 +40,5 @@ def _write(args: argparse.Namespace) -> int:
     from lra_bench.report.build import write
 
     for path in write(args.dirs, args.out, with_published=args.published):
-        print(terminal(path))
+        say(terminal(path))
     return 0

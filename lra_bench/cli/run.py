@@ -3,15 +3,23 @@
 import argparse
 import math
 import os
+import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lra_bench.cli.common import (
+    add_config,
     add_data_dir,
+    add_dry_run,
+    add_limit,
+    add_names,
     add_preset,
     add_set,
+    add_track,
+    add_verbosity,
+    display_of,
     natural,
     nothing_to_resume,
     positive,
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
 
 # The logarithm of the largest double is 709.
 _LARGEST = 700
+# Of the texts of a result, in characters.
+_INDENT = 15
 NAME = "run"
 HELP = "train and test one attention on one task"
 DESCRIPTION = """\
@@ -55,12 +65,21 @@ of a TPU slice join without these flags; --processes 1 makes each of them do a r
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    what = "a name, or a Python file of your own, such as my.py or my.py:name; default: %(default)s"
-    parser.add_argument("--task", default="listops", help=what)
-    parser.add_argument("--attention", default="performer-softmax", help=what)
+    add_names(parser, "tasks", "attentions")
+    own = "or a Python file of your own, such as my.py or my.py:name; default: %(default)s"
+    task = f"a task, listed below, {own}"
+    parser.add_argument("--task", default="listops", metavar="NAME", help=task)
+    attention = f"an attention, listed below, {own}"
+    parser.add_argument("--attention", default="performer-softmax", metavar="NAME", help=attention)
     add_preset(parser)
+    add_config(parser)
+    add_limit(parser)
+    # A sweep passes on the file that it read, whose settings are among those of --set.
+    parser.add_argument("--config-origin", nargs=2, help=argparse.SUPPRESS)
     one = whole_number(0, "; lra-bench sweep does several seeds")
-    parser.add_argument("--seed", type=one, default=0, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--seed", type=one, default=0, metavar="N", help="seed; default: %(default)s"
+    )
     out = "folder of the run; default: runs/TASK-ATTENTION-PRESET-seedN[-finetuned]"
     parser.add_argument("--out", type=output_folder, metavar="DIR", help=out)
     origin = (
@@ -73,6 +92,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_processes(parser)
     resume = "go on with the run in DIR, or show its result if it has finished; else start it"
     parser.add_argument("--resume", action="store_true", help=resume)
+    add_track(parser)
+    add_dry_run(parser)
+    add_verbosity(parser)
     add_set(parser)
 
 
@@ -90,6 +112,12 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do a run and return its exit status; when it is stopped, print how to go on with it."""
     from lra_bench.runtime.stopping import Stopped, StopRequest
 
+    if args.track:
+        from lra_bench.training import tracking
+
+        tracking.check(args.track)
+    if args.dry_run:
+        return _plan(args)
     stop = StopRequest()
     try:
         with stop.listening(lambda: _end(Stopped(), argv)):
@@ -100,6 +128,57 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         return 1
 
 
+def _plan(args: argparse.Namespace) -> int:
+    """Print what the run would do, and return the exit status."""
+    from lra_bench.cli import run_plan
+    from lra_bench.records.run_folder import RunFolder
+    from lra_bench.runtime.processes import Processes
+
+    args.check_paths()
+    _name(args)
+    folder, display = RunFolder(args.out or _folder(args)), display_of(args)
+    origin = _origin(args.init_from, folder, Processes(), resume=args.resume)
+    return run_plan.show(args, _settings(args, origin), folder, display)
+
+
+def _settings(args: argparse.Namespace, origin: "Origin | None") -> "RunSettings":
+    """Return the settings: of the preset, then of --config, of --limit and of --set; the last win.
+
+    Raises:
+        UsageError: a name, a key or a value is wrong; what is wrong in a file is named so.
+    """
+    from lra_bench.config import limited, make_settings
+    from lra_bench.settings import ConfigFile
+
+    names = (args.task, args.attention, args.preset, args.seed)
+    file = ConfigFile(*args.config_origin) if args.config_origin else None
+    of_file: list[str] = []
+    if args.config is not None:
+        from lra_bench.cli import config_file
+
+        read = config_file.read(args.config)
+        file, of_file = read.file, read.for_attention(args.attention)
+        config_file.check(read, names[:3])
+    short = limited(args.task, args.preset, args.limit, of_file)
+    overrides = [*of_file, *short, *args.set]
+    return replace(make_settings(*names, overrides, origin), config_file=file)
+
+
+def _name(args: argparse.Namespace) -> None:
+    """Replace files of the user by the names that they register."""
+    from lra_bench.registry import ATTENTIONS, TASKS
+
+    args.task, args.attention = TASKS.named(args.task), ATTENTIONS.named(args.attention)
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    """Return the folder of a run that was given none."""
+    from lra_bench.records.run_folder import usual_folder
+
+    names = (args.task, args.attention, args.preset, args.seed)
+    return usual_folder(*names, finetuned=bool(args.init_from))
+
+
 def _end(stopped: "Stopped", argv: list[str]) -> None:
     """End this process at once, on a stop request that the run did not act on in time."""
     _print_how_to_go_on(stopped, argv)
@@ -108,19 +187,24 @@ def _end(stopped: "Stopped", argv: list[str]) -> None:
 
 def _print_how_to_go_on(stopped: "Stopped", argv: list[str]) -> None:
     """Print how far the run has come, and the command that goes on with it."""
+    from lra_bench.display.busy import say
     from lra_bench.display.command import command
 
     again = command(*(word for word in argv if word != "--resume"), "--resume")
-    print(f"{stopped}; go on with: {again}", flush=True)
+    say(f"{stopped}; go on with: {again}")
+    sys.stdout.flush()
 
 
 def _join(args: argparse.Namespace, stop: "StopRequest") -> int:
     """Join the other processes of the run, do it, and return its exit status."""
+    from lra_bench.display.busy import busy
     from lra_bench.runtime import memory
 
     if args.memory_limit is not None:
         memory.limit_allocator(args.memory_limit)
-    from lra_bench.runtime.launch import joined
+    with busy("loading JAX"):
+        import lra_bench.training.run  # noqa: F401
+        from lra_bench.runtime.launch import joined
 
     with joined(args.coordinator, args.processes, args.process_id) as processes:
         stop.processes = processes
@@ -134,17 +218,14 @@ def run(args: argparse.Namespace, stop: "StopRequest") -> int:
     Raises:
         Stopped: the run was asked to stop, and has saved its state.
     """
-    from lra_bench.config import make_settings
-    from lra_bench.display.progress import Display
-    from lra_bench.records.run_folder import RunFolder, usual_folder
-    from lra_bench.registry import ATTENTIONS, TASKS
+    from lra_bench.records.run_folder import RunFolder
 
-    args.task, args.attention = TASKS.named(args.task), ATTENTIONS.named(args.attention)
-    names, processes = (args.task, args.attention, args.preset, args.seed), stop.processes
-    folder = RunFolder(args.out or usual_folder(*names, finetuned=bool(args.init_from)))
+    _name(args)
+    folder = RunFolder(args.out or _folder(args))
+    processes = stop.processes
     origin = _origin(args.init_from, folder, processes, resume=args.resume)
-    settings = make_settings(*names, args.set, origin)
-    display = Display(quiet=not processes.is_first)
+    settings = _settings(args, origin)
+    display = display_of(args, quiet=not processes.is_first)
     record = _finished(folder, settings, processes, resume=args.resume)
     if record is None:
         if args.resume and not folder.started:
@@ -213,6 +294,7 @@ def _execute(
         resume=args.resume,
         memory_limit=args.memory_limit,
         prepare_command=data.location.prepared_by,
+        track=args.track,
     )
 
 
@@ -223,8 +305,8 @@ def _show(record: "Record", folder: Path, display: "Display") -> None:
     else:
         display.line()
         for name, text in _results(record, record.test, record.validation):
-            display.line(f"{name:<15}{terminal(text)}")
-    display.line(f"record         {terminal(folder / 'record.json')}")
+            display.entry(name, text, _INDENT)
+    display.entry("record", str(folder / "record.json"), _INDENT)
 
 
 def _of_tokens(record: "Record", test: "Score") -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import add_strict, strictly
 from lra_bench.cli.paths import records_path
+from lra_bench.display.busy import say
 from lra_bench.display.escape import terminal
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _check(args: argparse.Namespace) -> int:
         broken = sum(bool(rule_check.faults) for rule_check in checks)
         any_broken = any_broken or broken > 0
         verdict = f"{broken} of {len(checks)} rules broken" if broken else "may stand"
-        print(f"{terminal(name)} ({len(records)} records): {verdict}")
+        say(f"{terminal(name)} ({len(records)} records): {verdict}")
         for rule_check in checks:
             _show(rule_check, None if args.all else _SHOWN)
     return 1 if any_broken else 0
@@ -56,8 +57,8 @@ def _check(args: argparse.Namespace) -> int:
 def _show(rule_check: "RuleCheck", limit: int | None) -> None:
     """Print a rule and the first places where it is broken; all of them without a limit."""
     faults = rule_check.faults
-    print(f"  {'no ' if faults else 'yes'}  {rule_check.rule}")
+    say(f"  {'no ' if faults else 'yes'}  {rule_check.rule}")
     for fault in faults[:limit]:
-        print(f"         {terminal(fault)}")
+        say(f"         {terminal(fault)}")
     if limit is not None and len(faults) > limit:
-        print(f"         and {len(faults) - limit:,} more; --all shows them")
+        say(f"         and {len(faults) - limit:,} more; --all shows them")

@@ -5,14 +5,20 @@ from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import (
     add_calibration,
+    add_config,
     add_data_dir,
     add_dry_run,
     add_jobs,
+    add_limit,
+    add_names,
     add_preset,
     add_resume,
     add_seeds,
     add_set,
+    add_track,
+    add_verbosity,
     calibrates,
+    display_of,
     names,
     natural,
     nothing_to_resume,
@@ -24,6 +30,7 @@ from lra_bench.cli.common import (
 from lra_bench.cli.paths import input_folder, output_folder
 
 if TYPE_CHECKING:
+    from lra_bench.cli.config_file import FileSettings
     from lra_bench.sweep.plan import Choice
 
 NAME = "sweep"
@@ -46,12 +53,15 @@ on this machine, or the one at RAY_ADDRESS. --executor slurm submits a Slurm job
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
+    add_names(parser, "tasks", "attentions")
     add = parser.add_argument
-    listed = "names, or Python files of your own, such as my.py or my.py:name; default: all"
+    listed = "listed below, or Python files of your own, such as my.py or my.py:name; default: all"
     add("--tasks", type=names, default=("all",), metavar="NAMES", help=listed)
     add("--attentions", type=names, default=("all",), metavar="NAMES", help=listed)
     add_seeds(parser)
     add_preset(parser)
+    add_config(parser)
+    add_limit(parser)
     grid = (
         "try each of these values; with several keys, all combinations of their values; repeatable"
     )
@@ -100,29 +110,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--status", type=input_folder, metavar="DIR", help=status)
     add_resume(parser)
     add_data_dir(parser)
+    add_track(parser)
+    add_verbosity(parser)
     add_set(parser)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Do a sweep, or what is left of it, and return the exit status."""
     from lra_bench.display.command import command
-    from lra_bench.display.progress import Display
     from lra_bench.errors import UsageError
     from lra_bench.sweep import status
 
     if args.status is not None:
-        return status.show(args.status, Display())
+        return status.show(args.status, display_of(args))
     if args.out is None:
         raise UsageError("sweep needs --out DIR (see lra-bench sweep --help)")
     if args.slurm and args.executor != "slurm":
         raise UsageError("--slurm is for --executor slurm")
+    from lra_bench.cli import config_file
     from lra_bench.sweep.executor import Needs
     from lra_bench.sweep.history import History
     from lra_bench.sweep.schedule import Patience
     from lra_bench.sweep.sweep import Request, execute
+    from lra_bench.training import tracking
 
+    tracking.check(args.track)
+    file = None if args.config is None else config_file.read(args.config)
     request = Request(
-        choice=_choice(args),
+        choice=_choice(args, file),
+        config_file=file and file.file,
+        track=args.track,
         out=args.out,
         data=args.data_dir,
         executor=args.executor,
@@ -136,13 +153,13 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         without_missing_data=command(*argv, "--skip-missing-data"),
         slurm=tuple(args.slurm),
     )
-    display = Display()
+    display = display_of(args)
     if args.resume and not History(args.out).jobs():
         display.line(nothing_to_resume(args.out))
     return execute(request, display)
 
 
-def _choice(args: argparse.Namespace) -> "Choice":
+def _choice(args: argparse.Namespace, file: "FileSettings | None") -> "Choice":
     """Return which runs the arguments ask for."""
     from lra_bench.sweep.plan import Choice
 
@@ -152,8 +169,11 @@ def _choice(args: argparse.Namespace) -> "Choice":
         seeds=args.seeds,
         preset=args.preset,
         overrides=tuple(args.set),
+        base=file.overrides if file else (),
+        of_attentions=file.of_attentions if file else {},
         grid=tuple(args.grid),
         filters=args.filter,
+        limit=args.limit,
     )
 
 

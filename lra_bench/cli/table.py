@@ -1,11 +1,13 @@
 """The command `lra-bench table` makes tables from records."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from lra_bench.cli.common import add_strict, one_of, strictly
 from lra_bench.cli.paths import compared, output_file, records_path
+from lra_bench.display.busy import say
 
 # What matplotlib draws, by the end of a file's name.
 _PICTURES = (".png", ".svg", ".pdf")
@@ -37,10 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     names = ("markdown", "csv", "json", "latex", "html")
     style = one_of("format", names, md="markdown", tex="latex", htm="html")
-    format_help = f"{', '.join(names)}; default: %(default)s"
-    parser.add_argument(
-        "--format", type=style, default="markdown", metavar="NAME", help=format_help
-    )
+    format_help = f"{', '.join(names)}; default: markdown, on a terminal a table of its width"
+    parser.add_argument("--format", type=style, metavar="NAME", help=format_help)
     published_help = "add published figures, each with its source; without DIR, show only these"
     parser.add_argument("--published", action="store_true", help=published_help)
     pair_help = "two attentions, named as in the tables, or two folders"
@@ -58,8 +58,16 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     return strictly(args.strict, lambda: _print(args))
 
 
+def style() -> str:
+    """Return the style of tables that nobody chose: by whether a terminal shows them."""
+    from lra_bench.display.tables import TERMINAL
+
+    return TERMINAL if sys.stdout.isatty() else "markdown"
+
+
 def _print(args: argparse.Namespace) -> int:
-    print(_text(args), end="")
+    args.format = args.format or style()
+    say(_text(args), end="")
     return 0
 
 

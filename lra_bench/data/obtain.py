@@ -26,7 +26,8 @@ def load_data(task: Task, location: Location, display: Display) -> Store:
         RunError: the data are broken, or can't be downloaded.
     """
     if location.exists():
-        return open_store(location)
+        with display.busy(f"checking the data of {task.name}"):
+            return open_store(location)
     return prepare_data(task, location, None, display)
 
 

@@ -12,6 +12,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lra_bench.display.busy import busy
 from lra_bench.display.escape import terminal
 
 # Okabe and Ito's colours without black, then Tol's purple, olive and indigo: colour-blind readers
@@ -102,13 +103,20 @@ def legend_above(axes: Axes, columns: int = 2) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, fontsize=8)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG or SVG, by the path's suffix; equal figures give equal bytes."""
-    if path.suffix == ".svg":
-        path.write_text(_svg(figure), encoding="utf-8")
-        return
-    with _any_text():
-        figure.savefig(path, dpi=DPI)
+def save(figure: Figure, path: Path, doing: str = "") -> None:
+    """Write a figure as PNG or SVG, by the path's suffix; equal figures give equal bytes.
+
+    Args:
+        figure: to write.
+        path: of the file.
+        doing: what a terminal shows meanwhile; by default, that the file is drawn.
+    """
+    with busy(doing or f"drawing {path.name}"):
+        if path.suffix == ".svg":
+            path.write_text(_svg(figure), encoding="utf-8")
+            return
+        with _any_text():
+            figure.savefig(path, dpi=DPI)
 
 
 @contextlib.contextmanager

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lra_bench.display import escape
+from lra_bench.display import escape, terminal_tables
 
 FOR_PROGRAMS = ("csv", "json")
+TERMINAL = "terminal"
 
 
 def for_programs(table: pd.DataFrame, style: str) -> str:
@@ -33,7 +34,10 @@ class Marked:
 
 
 def render(style: str, title: str, table: pd.DataFrame, notes: str) -> str:
-    """Format one table as "markdown", "latex" or "html"; cells are text or `Marked`."""
+    """Format one table as "markdown", "latex", "html" or, for a terminal, as `TERMINAL`.
+
+    Cells are text or `Marked`.
+    """
     return _RENDERERS[style](title, table, notes)
 
 
@@ -98,4 +102,14 @@ def _signs_of_html(cell: str | Marked) -> str:
     return text
 
 
-_RENDERERS = {"markdown": _markdown, "latex": _latex, "html": _html}
+def _terminal(title: str, table: pd.DataFrame, notes: str) -> str:
+    return terminal_tables.render(title, table, notes, _style_of_terminal)
+
+
+def _style_of_terminal(cell: str | Marked) -> str:
+    if isinstance(cell, Marked):
+        return "bold" if cell.bold else "underline"
+    return ""
+
+
+_RENDERERS = {"markdown": _markdown, "latex": _latex, "html": _html, TERMINAL: _terminal}

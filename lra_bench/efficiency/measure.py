@@ -107,6 +107,15 @@ class Measuring:
         by_length = (self._lines.get(kind, {}).values() for kind in kinds)
         return [line for lengths in by_length for lines in lengths for line in lines]
 
+    def visits_left(self, cell: Cell, rounds: int) -> int:
+        """Return how many visits a cell still needs in so many rounds."""
+        return sum(not self._is_done(cell, number) for number in range(1, rounds + 1))
+
+    def compile_seconds(self) -> list[float]:
+        """Return the seconds that each known compilation took."""
+        known = (line for kind in self._lines.values() for lines in kind.values() for line in lines)
+        return [line.compile_seconds for line in known if line.compile_seconds]
+
     def _is_done(self, cell: Cell, number: int) -> bool:
         """Return whether a cell needs no visit in a round, for good or because it failed before."""
         lines = self._lines.get(_kind(cell), {}).get(cell.length, [])
@@ -167,6 +176,7 @@ class Measuring:
         if line.status in _FAILURES:
             self.failed.add(_key(line.cell))
         self.display.line(_describe(line))
+        self.display.detail(_details(line))
         return line
 
     def _keep(self, line: Measurement) -> None:
@@ -230,6 +240,20 @@ def _describe(line: Measurement) -> str:
     what += "" if cell.batch == 1 else f", batch {cell.batch}"
     what += "" if cell.dtype == "float32" else f", {cell.dtype}"
     return f"{what}  L = {cell.length:<7,} {cell.attention:<20} {_outcome(line)}".rstrip()
+
+
+def _details(line: Measurement) -> str:
+    """Return what --verbose adds: how a cell was measured."""
+    timing, memory = line.timing, line.memory
+    parts = [
+        "" if line.compile_seconds is None else f"compiled in {line.compile_seconds:.1f} s",
+        f"{timing.repeats} x {timing.calls_per_repeat} calls" if timing else "",
+        f"{size_text(memory.predicted_bytes)} by the plan"
+        if memory and memory.predicted_bytes
+        else "",
+        f"{line.flops:.3g} FLOP" if line.flops else "",
+    ]
+    return f"    {', '.join(filter(None, parts)) or 'not run'}"
 
 
 def _outcome(line: Measurement) -> str:

@@ -230,7 +230,7 @@ _VALID_IN_CELL: dict[str, Callable[[Any], bool]] = {
 }
 # The parts that a reader relies on; the other keys are for people.
 _VALID: dict[str, Callable[[Any], bool]] = {
-    "schema": lambda value: value == SCHEMA,
+    "schema": lambda value: value == SCHEMA and not isinstance(value, bool),
     "cell": _is_cell,
     "machine": is_text,
     "status": lambda value: is_text(value) and value in STATUSES,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from lra_bench.display.busy import busy
 from lra_bench.efficiency import gpus, records, targets
 from lra_bench.efficiency.cells import ESTIMATE, HERE, Cell
 from lra_bench.efficiency.measurement import Measurement
@@ -62,7 +63,8 @@ def describe() -> Host:
     """
     error = None
     for flags in (PLANNED, ""):  # a jaxlib that does not know a flag does not start with it
-        end = _run(None, None, _environment(HERE, flags), _START_SECONDS)
+        with busy("starting JAX"):
+            end = _run(None, None, _environment(HERE, flags), _START_SECONDS)
         if "environment" in end.result:
             here = end.result
             environment = parse_environment(here["environment"]) or Environment()
@@ -77,7 +79,8 @@ def check_devices(target: str, count: int) -> None:
     Raises:
         UsageError: the compiler cannot use the description, or there are not so many in a host.
     """
-    end = _run(None, None, _environment(target, ""), _START_SECONDS, (target, count))
+    with busy(f"starting the compiler for {target}"):
+        end = _run(None, None, _environment(target, ""), _START_SECONDS, (target, count))
     if end.result["status"] == "usage":
         raise UsageError(end.result["error"])
     if reason := gpus.reason(end.errors):

@@ -47,13 +47,32 @@ def departures(run: Record, *, with_attention: bool = False) -> list[Departure]:
         UsageError: the task, the preset or, if it counts, the attention is unknown here.
     """
     preset = of_preset(run.task, run.attention if with_attention else IDENTITY, run.preset)
+    changed = _all_changed(run.config, preset)
+    if with_attention:
+        return changed
+    return [x for x in changed if _option(x) not in PLACEMENT and _group(x) != "attention"]
+
+
+def changes(config: Mapping[str, Any]) -> list[Departure]:
+    """Return all settings in which the config of a run departs from its preset.
+
+    Raises:
+        UsageError: the task, the preset or the attention is unknown here.
+    """
+    return _all_changed(config, of_preset(config["task"], config["attention"], config["preset"]))
+
+
+def _all_changed(run: Mapping[str, Any], preset: Mapping[str, Any]) -> list[Departure]:
     changed = []
-    if run.config["data_source"] != preset["data_source"]:
-        changed.append(Departure(SOURCE, run.config["data_source"], True, True))
+    if run["data_source"] != preset["data_source"]:
+        changed.append(Departure(SOURCE, run["data_source"], True, True))
     for group, name in _GROUPS.items():
-        if with_attention or group != "attention_options":
-            changed += _changed(name, run.config[group], preset[group])
-    return changed if with_attention else [x for x in changed if _option(x) not in PLACEMENT]
+        changed += _changed(name, run[group], preset[group])
+    return changed
+
+
+def _group(departure: Departure) -> str:
+    return departure.key.partition(".")[0]
 
 
 def _option(departure: Departure) -> str:

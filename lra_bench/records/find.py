@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
+from lra_bench.display.busy import say
 from lra_bench.display.escape import terminal
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files.paths import reason
@@ -100,7 +101,7 @@ def leave_out(what: object) -> None:
         what = f"{os.fsdecode(what.filename)}: {reason(what)}"
     text, named = terminal(what), _NAMED.get()
     if named is None or text not in named:
-        print(f"lra-bench: left out: {text}", file=sys.stderr)
+        say(f"lra-bench: left out: {text}", stream=sys.stderr)
     if named is not None:
         named[text] = None
 
@@ -129,5 +130,6 @@ def collect(folders: Sequence[Path]) -> list[Record]:
     """
     records = list(readable(folders))
     if not records:
-        raise UsageError(f"no records in {', '.join(map(str, folders))}")
+        where = ", ".join(map(str, folders))
+        raise UsageError(f"no records in {where}; lra-bench run and sweep write them to --out")
     return records

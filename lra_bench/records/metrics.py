@@ -2,7 +2,7 @@
 
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,18 +100,23 @@ class Metrics:
     """Appends lines to the metrics of one run; each line is on disk before `write` returns.
 
     Attributes:
+        follow: is called with each line that is written.
         restored: a sentence on lines that were damaged or missing when the file was opened; ""
             if there were none.
     """
 
-    def __init__(self, folder: Path, saved: Saved) -> None:
+    def __init__(
+        self, folder: Path, saved: Saved, follow: Callable[[MetricsLine], None] | None = None
+    ) -> None:
         """Open the file, and drop the lines that the run will write again.
 
         Args:
             folder: the run's.
             saved: what the checkpoints tell of the lines. Lines that the latest one holds take the
                 place of those in the file.
+            follow: is called with each line that is written.
         """
+        self.follow = follow
         path = folder / FILE
         lines, damaged = read_counting(path)
         kept = [line for line in lines if saved.has(line)]
@@ -138,11 +143,14 @@ class Metrics:
     ) -> None:
         """Append one line; see `MetricsLine`."""
         rounded = None if seconds is None else round(seconds, 6)
-        text = MetricsLine(step, split, loss, accuracy, rounded, answers).as_text()
+        line = MetricsLine(step, split, loss, accuracy, rounded, answers)
+        text = line.as_text()
         self._file.write(text)
         self._file.flush()
         os.fsync(self._file.fileno())
         self.text += text
+        if self.follow is not None:
+            self.follow(line)
 
     def close(self) -> None:
         """Close the file."""

@@ -31,7 +31,7 @@ from lra_bench.settings import RunSettings, completed
 
 SCHEMA = 1
 # What older records lack.
-_LACKING = {
+LACKING = {
     "init_from": None,
     "guess": COMMONEST,
     "chance_loss": None,
@@ -286,7 +286,7 @@ def parse(value: Any, path: Path | None = None) -> Record:
     if value["schema"] != SCHEMA or isinstance(value["schema"], bool):
         raise ValueError(f"schema {_brief(value['schema'])}, this version reads {SCHEMA}")
     # Older records lack these and the checksum.
-    value = {**_LACKING, **without_checksum(value)}
+    value = {**LACKING, **without_checksum(value)}
     if missing := [key for key in _VALID if key not in value]:
         raise ValueError(f"incomplete: {', '.join(missing)}")
     if wrong := [*_invalid(value)]:
@@ -440,3 +440,5 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "data": or_none(_is_data),
     "environment": or_none(_is_group),
 }
+# The keys that a record has; `LACKING` says which of them older records lack.
+REQUIRED = tuple(_VALID)

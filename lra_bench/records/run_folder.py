@@ -166,12 +166,16 @@ def files_of(settings: RunSettings) -> dict[str, SourceFile]:
 
 
 def _identity(config: Any) -> Any:
-    """Return the config with files and the checkpoint of `init_from` named by their contents."""
+    """Return the config with files and the checkpoint of `init_from` named by their contents.
+
+    Which file settings came from does not count.
+    """
     if not isinstance(config, dict):
         return config
     return {
         key: value["sha256"] if key in OPTIONAL and _has_checksum(value) else value
         for key, value in config.items()
+        if key != "config_file"
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lra_bench.display import figures
+from lra_bench.display.busy import busy
 from lra_bench.files.atomic import write_atomically
 from lra_bench.report import (
     approximation,
@@ -38,14 +39,16 @@ def write(folders: Sequence[Path], out: Path, *, with_published: bool) -> list[P
     Raises:
         UsageError: a folder is missing, or there is no record at all.
     """
-    inputs = gather(folders)
-    out.mkdir(parents=True, exist_ok=True)
-    sections, drawn = compose(inputs, with_published=with_published)
+    with busy("reading the records") as say:
+        inputs = gather(folders)
+        out.mkdir(parents=True, exist_ok=True)
+        say("making the page")
+        sections, drawn = compose(inputs, with_published=with_published)
     presets = list(dict.fromkeys(run_table.preset for run_table in inputs.tables))
     write_atomically(out / FILE, page(_TITLE, lead(inputs), presets, sections))
     images = [out / f"{image.name}.png" for image in drawn]
-    for image, path in zip(drawn, images, strict=True):
-        figures.save(image.figure, path)
+    for number, (image, path) in enumerate(zip(drawn, images, strict=True), 1):
+        figures.save(image.figure, path, f"drawing figure {number} of {len(drawn)}")
     return [out / FILE, *images]
 
 

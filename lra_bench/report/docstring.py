@@ -1,8 +1,10 @@
-"""Parse the docstring of an attention: equation, cost, options, references."""
+"""Parse the docstring of an attention or of settings: equation, cost, options, references."""
 
+import inspect
 import re
 import textwrap
 from dataclasses import dataclass, field
+from typing import Any
 
 _SECTION = re.compile(r"^(Args|Raises|Returns|References|Attributes):$")
 _COST = re.compile(r"(?:^|(?<=\s))Time O\(.*", re.DOTALL)
@@ -34,16 +36,28 @@ def parse(text: str) -> Docstring:
         cost = cost or (match[0].strip() if match else "")
         rest = paragraph[: match.start()] if match else paragraph
         about += [rest.strip()] if rest.strip() else []
-    return Docstring(about, cost, _options(parts.get("Args", "")), parts.get("References", ""))
+    options = {**_options(parts.get("Attributes", "")), **_options(parts.get("Args", ""))}
+    return Docstring(about, cost, options, parts.get("References", ""))
+
+
+def meanings(target: Any) -> dict[str, str]:
+    """Return the meaning of each option of a function or a class, with those of its bases."""
+    bases = target.__mro__[::-1] if isinstance(target, type) else [target]
+    texts = [inspect.cleandoc(each.__doc__ or "") for each in bases if each is not object]
+    return {name: text for doc in texts for name, text in parse(doc).options.items()}
 
 
 def _sections(text: str) -> dict[str, str]:
-    """Return the text of each section by its heading; the text before the first is under ""."""
+    """Return the text of each section by its heading; text outside of sections is under "".
+
+    A section ends where a line is not indented.
+    """
     sections: dict[str, list[str]] = {"": []}
     name = ""
     for line in text.splitlines():
         heading = _SECTION.match(line)
-        name = heading[1] if heading else name
+        if line[:1].strip():
+            name = heading[1] if heading else ""
         sections.setdefault(name, [])
         if not heading:
             sections[name].append(line)

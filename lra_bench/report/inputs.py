@@ -130,7 +130,8 @@ def gather(folders: Sequence[Path]) -> Inputs:
         _shown(path, folders): len(values) for path, values in (*runs, *lines, *studies) if values
     }
     if not files:
-        raise UsageError(f"no records in {', '.join(map(str, folders))}")
+        where = ", ".join(map(str, folders))
+        raise UsageError(f"no records in {where}; lra-bench run and sweep write them to --out")
     return Inputs(_joined(runs), _joined(lines), _joined(studies), files)
 
 

@@ -76,11 +76,7 @@ class Environment:
 def environment(devices: list[Any], dtype: str) -> Environment:
     """Return the environment of a run on these devices."""
     return Environment(
-        versions={
-            "python": platform.python_version(),
-            "lra-bench": __version__,
-            **{package: version(package) for package in _PACKAGES},
-        },
+        versions=versions(),
         device_kind=devices[0].device_kind,
         platform=devices[0].platform,
         device_count=len(devices),
@@ -95,6 +91,12 @@ def environment(devices: list[Any], dtype: str) -> Environment:
         libtpu_init_args=os.environ.get("LIBTPU_INIT_ARGS"),
         huge_pages=huge_pages.kind(os.environ),
     )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of this project and of the packages that results depend on."""
+    ours = {"python": platform.python_version(), "lra-bench": __version__}
+    return {**ours, **{package: version(package) for package in _PACKAGES}}
 
 
 def git_commit() -> str | None:

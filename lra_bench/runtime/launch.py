@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lra_bench.display.busy import say
 from lra_bench.errors import RunError, UsageError, one_line
 from lra_bench.runtime.processes import Processes
 
@@ -215,7 +216,8 @@ def _start(coordinator: str | None, processes: int | None, index: int | None) ->
 def _join(member: Membership) -> Processes:
     if member.index == 0:
         others = member.size - 1
-        print(f"waiting for {others} more at {member.coordinator}", flush=True)
+        say(f"waiting for {others} more at {member.coordinator}")
+        sys.stdout.flush()
     else:
         _wait_for(member.coordinator)
     return _initialise(

@@ -208,6 +208,16 @@ def of_the_machine() -> int:
     return min(total, _container(total))
 
 
+def available() -> int | None:
+    """Return the bytes that new processes can have on this machine; None if that is unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    return free[0] if free else None
+
+
 def _container(otherwise: int) -> int:
     try:
         return int(Path("/sys/fs/cgroup/memory.max").read_text())

@@ -122,6 +122,17 @@ def calibrate(
     return estimates
 
 
+def of_run(settings: RunSettings, sizes: Mapping[str, int], devices: int) -> Estimate:
+    """Return the estimate of a run, from some training steps that are timed now.
+
+    Args:
+        settings: of the run.
+        sizes: number of examples in each split.
+        devices: number of JAX devices that it uses.
+    """
+    return _extrapolate(settings, sizes, _measure(_training_step(settings, devices), None))
+
+
 def _measure(cell: Cell, path: Path | None) -> Measurement:
     """Measure a training step and append the result to a file, if one is given."""
     measurement = supervise.measure(cell, _BUDGET_SECONDS, _TIME_LIMIT, xla_flags="")

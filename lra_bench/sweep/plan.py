@@ -4,14 +4,15 @@ import fnmatch
 import functools
 import itertools
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lra_bench.config import (
     can_predict_next,
     check_options,
+    limited,
     make_settings,
     of_attention,
     predicts_next,
@@ -41,6 +42,9 @@ class Choice:
         overrides: "group.key=value" for every run; attention.* only for those that have the option.
         grid: pairs of a key and the values to try.
         filters: words or patterns; if there are any, only runs whose name matches one are kept.
+        base: overrides over which the limit and the others win.
+        of_attentions: the same for the runs of one attention each, by its name.
+        limit: most training steps, and most examples of each evaluation; None for any.
     """
 
     tasks: tuple[str, ...]
@@ -50,6 +54,9 @@ class Choice:
     overrides: tuple[str, ...] = ()
     grid: tuple[tuple[str, tuple[str, ...]], ...] = ()
     filters: tuple[str, ...] = ()
+    limit: int | None = None
+    base: tuple[str, ...] = ()
+    of_attentions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,9 @@ def jobs(choice: Choice) -> list[Job]:
         UsageError: a name or a setting is wrong, or no run matches the filters.
     """
     tasks, attentions = _tasks(choice), _names(choice.attentions, ATTENTIONS)
-    check_options([*choice.overrides, *(f"{key}=" for key, _ in choice.grid)], attentions)
+    check_options(
+        [*choice.base, *choice.overrides, *(f"{key}=" for key, _ in choice.grid)], attentions
+    )
     points = _grid_points(choice.grid)
     combinations = itertools.product(choice.seeds, tasks, attentions, points)
     planned = list(dict.fromkeys(_job(choice, *each) for each in combinations))
@@ -208,7 +217,10 @@ def _grid_points(grid: Sequence[tuple[str, tuple[str, ...]]]) -> list[tuple[str,
 def _job(choice: Choice, seed: int, task: str, attention: str, point: Sequence[str]) -> Job:
     """Return one run; its kind names the values of the grid that apply to its attention."""
     from_grid = of_attention(point, attention)
-    overrides = (*of_attention(choice.overrides, attention), *from_grid)
+    own = choice.of_attentions.get(attention, ())
+    base = (*of_attention(choice.base, attention), *own)
+    short = limited(task, choice.preset, choice.limit, base)
+    overrides = (*base, *short, *of_attention(choice.overrides, attention), *from_grid)
     kind = "-".join([task, attention, *map(_in_folder_name, from_grid)])
     return Job(
         kind=kind,

@@ -18,6 +18,7 @@ from lra_bench.errors import RunError, UsageError
 from lra_bench.files.locks import locked
 from lra_bench.records import record
 from lra_bench.runtime.stopping import StopRequest
+from lra_bench.settings import ConfigFile
 from lra_bench.sweep import sweep_data
 from lra_bench.sweep.estimate import Estimate, Resources, calibrate, from_ended_runs
 from lra_bench.sweep.executor import COMPILED, COMPILED_FOLDER, Executor, Needs
@@ -57,6 +58,8 @@ class Request:
         skip_missing_data: whether to leave out runs whose data are missing.
         without_missing_data: the command that does so, for a message.
         slurm: options of sbatch, as pairs of a name and a value; only for "slurm".
+        config_file: the file that some of the settings came from, if any.
+        track: names of trackers that get the metrics of the runs too.
     """
 
     choice: Choice
@@ -72,6 +75,8 @@ class Request:
     skip_missing_data: bool
     without_missing_data: str
     slurm: tuple[tuple[str, str], ...] = ()
+    config_file: ConfigFile | None = None
+    track: tuple[str, ...] = ()
 
     @property
     def shares_files(self) -> bool:
@@ -319,6 +324,11 @@ class _Sweep:
         arguments = ("--processes", "1")
         if request.shares_files or request.data is not None:
             arguments += ("--data-dir", str(self.data.resolve()))
+        if request.config_file is not None:
+            file = request.config_file
+            arguments += ("--config-origin", file.path, file.sha256)
+        if request.track:
+            arguments += ("--track", ",".join(request.track))
         if request.memory_limit is not None:
             arguments += ("--memory-limit", str(request.memory_limit))
         return arguments

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from lra_bench.display.command import command
 from lra_bench.display.escape import terminal
 from lra_bench.display.progress import Display
 from lra_bench.display.units import duration
@@ -61,6 +62,7 @@ class View:
         """Show that an attempt has begun."""
         self._statuses[job.name] = "running"
         self._started[job.name] = time.monotonic()
+        self._display.detail(f"started {job.name}: {command('run', *job.arguments())}")
 
     def ended(
         self, job: Job, state: RunState, outcome: str, error: str | None, *, again: bool

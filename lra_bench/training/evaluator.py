@@ -53,6 +53,8 @@ class Evaluation:
 
 def evaluated(examples: int, settings: TrainSettings) -> int:
     """Return how many examples of a split are evaluated; all, if they do not fill a batch."""
+    if settings.eval_examples:
+        examples = min(examples, settings.eval_examples)
     left = examples % settings.eval_batch_size if settings.eval_drop_last else 0
     return examples if left == examples else examples - left
 
@@ -77,6 +79,13 @@ class Evaluator:
         """Return how many examples of a split are evaluated."""
         return evaluated(len(self.store.splits[split]), self.settings)
 
+    def _rows(self, split: str) -> Int[np.ndarray, " n"]:
+        """Return which examples of a split are evaluated, evenly spread if they are not all."""
+        examples, count = self.store.splits[split], self.count(split)
+        if self.settings.eval_examples:
+            return np.asarray(examples.spread(count))
+        return np.arange(count)
+
     def evaluate(self, state: State, split: str, bar: Advance | None = None) -> Evaluation:
         """Return the result on a split; every example counts once, but see `evaluated`.
 
@@ -90,12 +99,13 @@ class Evaluator:
             Diverged: the loss is not finite.
         """
         started = time.perf_counter()
+        rows = self._rows(split)
         examples, count, loss = self.store.splits[split], self.count(split), 0.0
         right, answers, done = np.zeros(count, np.int64), np.zeros(count, np.int64), 0
         for indices, weights in padded_batches(count, self.settings.eval_batch_size):
             if self.stop.agreed():
                 raise Stopped(int(state.step))
-            batch = jax.device_get(self.programs.eval_step(state, examples, indices, weights))
+            batch = jax.device_get(self.programs.eval_step(state, examples, rows[indices], weights))
             loss += float(batch.loss)
             real = weights > 0
             right[indices[real]] = batch.right[: len(real)][real]

@@ -48,7 +48,7 @@ class Loop:
     # Of the steps since the last training line.
     _seconds: float = 0.0
     _timed_steps: int = 0
-    _remark: str = ""
+    _trained: tuple[str, ...] = ()  # the last training line, in parts
     _pending: Array | None = None
 
     def fit(self, state: State) -> State:
@@ -77,7 +77,7 @@ class Loop:
                     step, saved = step + 1, False
                     if self._due(step, self.settings.log_every):
                         state = self._log(state, step)
-                    bar(step, self._remark)
+                    bar(step, "  ".join(" ".join(part.split()) for part in self._trained))
             except Stopped:
                 if self.checkpoints.latest() != step:
                     self._save(state)
@@ -171,8 +171,9 @@ class Loop:
         loss, accuracy = float(window.loss / window.steps), float(window.accuracy / window.steps)
         if self.metrics is not None:
             self.metrics.write(step, "train", loss, accuracy, seconds)
-        rate = f"  {window.steps / seconds:.1f} steps/s" if seconds else ""
-        self._remark = f"train loss {loss:.3f}  accuracy {accuracy:6.1%}{rate}"
+        rate = f"{window.steps / seconds:.1f} steps/s" if seconds else ""
+        self._trained = (f"train loss {loss:.3f}", f"accuracy {accuracy:6.1%}", rate)
+        self.display.detail("  ".join([f"step {step}", *filter(None, self._trained)]))
         return self.programs.without_window(state)
 
     def _validate(self, state: State, step: int, bar: Advance) -> None:
@@ -183,7 +184,7 @@ class Loop:
         result = self.evaluator.evaluate(state, "validation")
         self._write(step, "validation", result)
         self._save(state, result.accuracy)
-        self.display.line(
-            f"step {step:>{len(str(self.settings.num_steps))}}  {self._remark}"
-            f"  validation loss {result.loss:.3f}  accuracy {result.accuracy:6.1%}"
-        )
+        validated = (f"validation loss {result.loss:.3f}", f"accuracy {result.accuracy:6.1%}")
+        number = f"step {step:>{len(str(self.settings.num_steps))}}"
+        # A narrow terminal gets no speed, then no training accuracy, then no training loss.
+        self.display.parts([number, *self._trained, *validated], shed=(3, 2, 1))

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from lra_bench.data.chance import chance_of
 from lra_bench.data.location import locate
 from lra_bench.data.obtain import load_data
 from lra_bench.data.store import Store
+from lra_bench.display.busy import say
 from lra_bench.display.escape import terminal
 from lra_bench.display.progress import Display
 from lra_bench.errors import RunError, UsageError, is_disk_full, unreported
 from lra_bench.records import record
+from lra_bench.records.departures import changes
 from lra_bench.records.metrics import Metrics, Saved
 from lra_bench.records.record import Record
 from lra_bench.records.run_folder import RunFolder
@@ -37,6 +39,7 @@ from lra_bench.training.learner import Arrays, State, count_parameters, make_lea
 from lra_bench.training.loop import Loop
 from lra_bench.training.programs import Programs
 from lra_bench.training.run_record import RunRecord
+from lra_bench.training.tracking import tracking
 
 
 def execute(
@@ -49,6 +52,7 @@ def execute(
     resume: bool,
     memory_limit: int | None = None,
     prepare_command: str = "",
+    track: Sequence[str] = (),
 ) -> Record:
     """Do one run, or what is left of it, and write its record, however it ends.
 
@@ -63,6 +67,7 @@ def execute(
         resume: whether to go on with a run that the folder holds.
         memory_limit: bytes that arrays may take on CPU; elsewhere the allocator knows the limit.
         prepare_command: prepares the data from files, for messages.
+        track: names of trackers that get the metrics too; see `tracking.TRACKERS`.
 
     Raises:
         UsageError: the devices do not fit the settings, or the data are not there.
@@ -83,10 +88,12 @@ def execute(
     numerics.pin()  # a plug-in may have changed what results depend on
     with _held(folder, settings, devices, processes, resume=resume):
         result = _begin(settings, task, folder, store, devices)
-        run = Run(settings, task, store, folder, display, processes, result, memory_limit)
+        _tell_details(result.record, store, display)
+        run = Run(settings, task, store, folder, display, processes, result, memory_limit, track)
         try:
             with mended():
-                programs = Programs(make_learner(task, settings), settings, store, devices)
+                with display.busy("making the model"):
+                    programs = Programs(make_learner(task, settings), settings, store, devices)
                 run.train_and_test(programs, stop, on_cpu=devices.all[0].platform == "cpu")
         except Exception as error:
             run.note_failure(error)
@@ -102,6 +109,19 @@ def _begin(
     train = settings.train
     examples = {name: evaluated(len(split), train) for name, split in store.splits.items()}
     return RunRecord(begun, folder.path, examples)
+
+
+def _tell_details(begun: Record, store: Store, display: Display) -> None:
+    """Print, with --verbose, what the run departs in from its preset, and where it takes place."""
+    if not display.is_verbose:
+        return
+    changed = ", ".join(map(str, changes(begun.config))) or "those of the preset"
+    display.detail(f"settings: {changed}")
+    place = begun.environment
+    if place is not None:
+        versions = ", ".join(f"{name} {text}" for name, text in place.versions.items())
+        display.detail(f"on {place.device}; {versions}; commit {place.git_commit}")
+    display.detail(f"data: {store.provenance().sha256}, {store.manifest.origin}")
 
 
 @contextlib.contextmanager
@@ -164,6 +184,7 @@ class Run:
         processes: those that do it together.
         result: its record, which the stages fill in.
         memory_limit: bytes that arrays may take on CPU; None for any number.
+        track: names of trackers that get the metrics too.
     """
 
     settings: RunSettings
@@ -174,13 +195,15 @@ class Run:
     processes: Processes
     result: RunRecord
     memory_limit: int | None
+    track: Sequence[str] = ()
 
     def train_and_test(self, programs: Programs, stop: StopRequest, *, on_cpu: bool) -> None:
         """Compile and train, then test the best checkpoint, within the limit of memory."""
         opened = closing(Checkpoints(self.folder.checkpoints, self.processes))
         with unreported(is_of_failed_save), opened as checkpoints:
             self._tell_of_damage(checkpoints)
-            self._compile(programs)
+            with self.display.busy("compiling the training step"):
+                self._compile(programs)
             with memory.limited(self.memory_limit if on_cpu else None):
                 best = self._fit_and_test(programs, checkpoints, stop)
         if self.processes.is_first:
@@ -271,8 +294,9 @@ class Run:
             return
         with closing(Metrics(self.folder.path, saved)) as lines:
             if lines.restored:
-                print(f"lra-bench: {terminal(lines.restored)}", file=sys.stderr)
-            yield lines
+                say(f"lra-bench: {terminal(lines.restored)}", stream=sys.stderr)
+            with tracking(self.track, self.folder.path, self.settings) as lines.follow:
+                yield lines
 
     def _count_parameters(self, params: dict[str, Any]) -> None:
         """Count the parameters, and compare with softmax attention in the same model."""

@@ -44,6 +44,7 @@ def parsed(words, name):
         (("list", "attention"), "kind", "attentions"),
         (("data", "Prepare", "text"), "action", "prepare"),
         ((*SWEEP, "--executor", "RAY"), "executor", "ray"),
+        (("Sweep", "--jobs", "2"), "jobs", 2),
         ((*SWEEP, "--grid", "a.b=1 2,3"), "grid", [("a.b", ("1 2", "3"))]),
         (("analyze", "variance", "--out", "x", "--samples", "1e4"), "samples", 10_000),
         (("analyze", "approximation", "--out=x", "--scales", "1, 5e-1"), "scales", (1, 0.5)),
@@ -107,7 +108,6 @@ def test_another_form_is_answered_with_the_form_to_use(cli, words, form):
     ("words", "meant"),
     [
         (("swep",), "sweep"),
-        (("SWEEP",), "sweep"),
         (("submitcheck",), "submit-check"),
         (("analyze", "aproximation"), "approximation"),
         (("data", "preapre", "text"), "prepare"),

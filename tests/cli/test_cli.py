@@ -257,7 +257,7 @@ class TestBadInput:
             (("table",), ("name a folder of records, or --published",)),
             (("table", "nowhere"), ("nowhere: no such file or folder",)),
             (("table", ".", "--format", "pdf"), ("unknown format 'pdf'", "markdown")),
-            (("data", "fetch", "listops"), ("unknown action 'fetch'", "prepare")),
+            (("data", "fetch", "listops"), ("unknown command 'fetch'", "prepare")),
             (("data", "check", "listops"), ("no data at",)),
             (("list", "models"), ("unknown kind 'models'", "attentions")),
         ],

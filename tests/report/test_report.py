@@ -69,7 +69,7 @@ def both(tmp_path):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Leave the PNG files empty: they take half the time, and show the figures of the page."""
-    monkeypatch.setattr(figures, "save", lambda figure, path: path.write_bytes(b""))
+    monkeypatch.setattr(figures, "save", lambda figure, path, *_: path.write_bytes(b""))
 
 
 class TestReport:
