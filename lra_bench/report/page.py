@@ -7,14 +7,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from lra_bench import __version__
-from lra_bench.display import figures
+from lra_bench.display import palette
 from lra_bench.report.markup import Html, joined, tag
-
-# The colours of `figures.COLOURS` on a dark background.
-_DARK = (
-    "#4da3e0", "#ff8a3d", "#2fc79b", "#e3a0c6", "#f0b429", "#7cc7f2", "#d0668f", "#c6c65a",
-    "#9a8cff",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,10 +97,7 @@ def _script() -> str:
 
 
 def _style() -> str:
-    light, dark = (
-        " ".join(f"--c{index}: {colour};" for index, colour in enumerate(colours))
-        for colours in (figures.COLOURS, _DARK)
-    )
+    light, dark = (palette.declarations(dark=dark) for dark in (False, True))
     return _read("style.css").replace("/* light */", light).replace("/* dark */", dark)
 
 

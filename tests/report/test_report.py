@@ -82,7 +82,7 @@ class TestReport:
         text = (tmp_path / "out/index.html").read_text()
         assert check(text).headings == [
             "Accuracy", "Accuracy, speed and memory",
-            "Speed and memory: attention alone, regular, 2 x EPYC, host vm",
+            "Speed and memory: attention alone, regular, 2 x EPYC",
             "Mechanisms", "Where this comes from",
         ]  # fmt: skip
         for shown in ("prefers-color-scheme: dark", "jax 0.10.2", "4 x TPU v5", "<svg", "OOM*",

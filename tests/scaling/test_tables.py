@@ -115,7 +115,7 @@ class TestTables:
     def test_facts(self):
         facts = the_group(law("linear", 0.02, 1.0)).facts
         assert facts == (
-            "2 x EPYC, host vm: batch 1, float32, 1 device, memory limit 16 GiB, num_heads 8, "
+            "2 x EPYC: batch 1, float32, 1 device, memory limit 16 GiB, num_heads 8, "
             "head_dim 64. jax 0.10.2, lra-bench 0.1.0."
         )
 
