@@ -6,6 +6,7 @@ from pathlib import Path
 from lra_bench.display import figures
 from lra_bench.files.atomic import write_atomically
 from lra_bench.report import (
+    ablations,
     approximation,
     bubbles,
     curves,
@@ -55,17 +56,19 @@ def compose(inputs: Inputs, *, with_published: bool) -> tuple[list[Section], lis
     look = styles(inputs.tables, measured)
     of_runs, images = _of_runs(inputs.tables, look, with_published=with_published)
     costs, more = efficiency.sections(measured, look, with_published=with_published)
+    variants, trained = ablations.section(inputs.runs)
     studies, others = approximation.section(inputs.studies)
     attentions = _attentions(inputs)
     about = mechanisms.section(attentions, inputs.tables)
     sections = [
         *of_runs,
         *costs,
+        *([Section("ablations", "Ablations", variants)] if variants else []),
         *([Section("approximation", "Approximation", studies)] if studies else []),
         *([Section("mechanisms", "Mechanisms", about)] if attentions else []),
         Section("provenance", "Where this comes from", provenance.section(inputs)),
     ]
-    return sections, [*images, *more, *others]
+    return sections, [*images, *more, *trained, *others]
 
 
 def _of_runs(

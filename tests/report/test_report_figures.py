@@ -9,9 +9,10 @@ import report_cases as cases
 
 from lra_bench.analysis import approximation as variants
 from lra_bench.cli import main
+from lra_bench.display import palette
 from lra_bench.records.find import collect
 from lra_bench.registry import ATTENTIONS
-from lra_bench.report import approximation, bubbles, curves
+from lra_bench.report import ablations, approximation, bubbles, curves
 from lra_bench.report.inputs import gather, run_tables
 from lra_bench.report.styles import styles
 
@@ -183,3 +184,25 @@ class TestApproximation:
             (folder / approximation.FILE).write_text(text)
             assert approximation.read(folder / approximation.FILE) is None
             assert "left out" in capsys.readouterr().err
+
+
+class TestAblations:
+    def write(self, folder):
+        for number, name in enumerate(("performer-softmax", "linear")):
+            cases.write(folder / f"stability/run{number}", cases.run("listops", name),
+                        [{**line, "split": "train"} for line in cases.lines(0.3)])  # fmt: skip
+        (folder / "stability.md").write_text("the table")
+
+    def test_a_study_has_a_table_and_a_figure(self, tmp_path):
+        self.write(tmp_path)
+        text, (image,) = ablations.section(collect([tmp_path]))
+        assert "Stability of training: listops, preset mini" in text
+        assert text.index("elu + 1") < text.index("positive") < text.index("<figure")
+        legend = image.figure.legends[0]
+        colours = [line.get_color() for line in legend.get_lines()[:2]]
+        assert colours == [palette.FAMILIES["kernel"].light] * 2
+
+    def test_runs_of_a_sweep_are_no_study(self, tmp_path):
+        self.write(tmp_path)
+        (tmp_path / "stability.md").unlink()
+        assert ablations.section(collect([tmp_path])) == (None, [])
