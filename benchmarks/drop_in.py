@@ -19,6 +19,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lra_bench.config import make_settings
+from lra_bench.display.figures import save_each
 from lra_bench.display.looks import looks
 from lra_bench.files.atomic import write_atomically
 from lra_bench.records import metrics, record
@@ -105,7 +106,7 @@ def main() -> None:
     text = table(folders)
     write_atomically(args.out / "drop_in.md", text)
     title = f"{args.task}, preset {args.preset}, seed {args.seed}"
-    figure(folders, title).savefig(args.out / "drop_in.png", dpi=150)
+    save_each(figure(folders, title), args.out / "drop_in.png")
     print(f"\n{text}\n{args.out / 'drop_in.png'}")
 
 

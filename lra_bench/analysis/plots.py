@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lra_bench.display import escape
-from lra_bench.display.figures import COLOURS, legend_above, log_axes, save, series_style
+from lra_bench.display.figures import COLOURS, legend_above, log_axes, save_each, series_style
 
 
 def approximation(summary: pd.DataFrame, title: str, path: Path) -> None:
     """Draw `approximation_figure` into a file."""
-    save(approximation_figure(summary, title), path)
+    save_each(approximation_figure(summary, title), path)
 
 
 def approximation_figure(summary: pd.DataFrame, title: str) -> Figure:
@@ -66,7 +66,7 @@ def deviations(lemma: pd.DataFrame, theorem: pd.DataFrame, path: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         legend_above(axes, 3)
-    save(figure, path)
+    save_each(figure, path)
 
 
 def regularized(table: pd.DataFrame, path: Path) -> None:
@@ -87,7 +87,7 @@ def regularized(table: pd.DataFrame, path: Path) -> None:
     axes.set(xlabel="head dimension d", ylabel="least SMREG(x, y) / SM(x, y)")
     axes.grid(alpha=0.3)
     legend_above(axes)
-    save(figure, path)
+    save_each(figure, path)
 
 
 def ratio(table: pd.DataFrame, path: Path) -> None:
@@ -116,7 +116,7 @@ def ratio(table: pd.DataFrame, path: Path) -> None:
     )
     right.grid(alpha=0.3)
     legend_above(right)
-    save(figure, path)
+    save_each(figure, path)
 
 
 def propagation(summary: pd.DataFrame, title: str, path: Path) -> None:
@@ -134,4 +134,4 @@ def propagation(summary: pd.DataFrame, title: str, path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
         legend_above(axes, 3)
-    save(figure, path)
+    save_each(figure, path)

@@ -50,12 +50,26 @@ def legend_above(axes: Axes, columns: int = 2) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG or SVG, by the path's suffix; equal figures give equal bytes."""
+    """Write a figure as PNG, SVG or PDF, by the path's suffix; equal figures give equal bytes."""
     if path.suffix == ".svg":
         path.write_text(_svg(figure), encoding="utf-8")
         return
-    with _any_text():
-        figure.savefig(path, dpi=DPI)
+    undated = {"CreationDate": None} if path.suffix == ".pdf" else None
+    with _any_text(), rc_context({"pdf.fonttype": 42}):  # text that can be searched and copied
+        figure.savefig(path, dpi=DPI, metadata=undated)
+
+
+def save_each(figure: Figure, path: Path) -> list[Path]:
+    """Write a figure as PNG, SVG and PDF beside each other, and return the files.
+
+    Args:
+        figure: to write.
+        path: of the PNG; the others differ in the suffix.
+    """
+    files = [path, path.with_suffix(".svg"), path.with_suffix(".pdf")]
+    for file in files:
+        save(figure, file)
+    return files
 
 
 @contextlib.contextmanager

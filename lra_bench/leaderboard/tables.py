@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from lra_bench.display.tables import FOR_PROGRAMS, Marked, for_programs
-from lra_bench.display.tables import render as render_table
+from lra_bench.display.layout import PLAIN, Layout
+from lra_bench.display.tables import FOR_PROGRAMS, Marked, Sheet, for_programs, render_all
 from lra_bench.leaderboard import notes, published_table, tokens
 from lra_bench.leaderboard.board import BEST, Board, Row, board, in_order
 from lra_bench.leaderboard.comparable import by_setting
@@ -15,7 +15,9 @@ from lra_bench.leaderboard.results import Result, percent
 from lra_bench.records.record import Record
 
 
-def render(records: Sequence[Record], style: str, *, with_published: bool) -> str:
+def render(
+    records: Sequence[Record], style: str, *, with_published: bool, layout: Layout = PLAIN
+) -> str:
     """Return all tables as text.
 
     Args:
@@ -23,19 +25,20 @@ def render(records: Sequence[Record], style: str, *, with_published: bool) -> st
         style: "markdown", "latex" or "html" for a table for each setting; "csv" or "json" for one
             table of all settings.
         with_published: whether to add published figures of the same attentions and tasks.
+        layout: which columns, in which order.
     """
     groups = by_setting(records)
     if style in FOR_PROGRAMS:
-        return for_programs(long(groups, with_published=with_published), style)
-    parts = [_of_setting(setting, group, style) for setting, group in groups.items()]
+        return for_programs(long(groups, with_published=with_published), style, layout)
+    sheets = [_of_setting(setting, group) for setting, group in groups.items()]
     if with_published:
         tasks = in_order({run.task for run in records})
         published = published_table.rows_beside({run.attention for run in records}, tasks)
-        parts += published_table.render(style, published, tasks)
-    return "\n".join(parts)
+        sheets += published_table.sheets(published, tasks)
+    return render_all(style, sheets, layout)
 
 
-def _of_setting(setting: str, records: Sequence[Record], style: str) -> str:
+def _of_setting(setting: str, records: Sequence[Record]) -> Sheet:
     leaderboard = board(records)
     table = wide(leaderboard)
     sentences = [
@@ -47,7 +50,7 @@ def _of_setting(setting: str, records: Sequence[Record], style: str) -> str:
         notes.unofficial_note(records),
         _speed_note(records) if "steps/s" in table.columns else "",
     ]
-    return render_table(style, f"preset {setting}", table, " ".join(filter(None, sentences)))
+    return Sheet(f"preset {setting}", table, " ".join(filter(None, sentences)))
 
 
 def _speed_note(records: Sequence[Record]) -> str:

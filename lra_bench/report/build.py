@@ -44,10 +44,8 @@ def write(folders: Sequence[Path], out: Path, *, with_published: bool) -> list[P
     sections, drawn = compose(inputs, with_published=with_published)
     presets = list(dict.fromkeys(run_table.preset for run_table in inputs.tables))
     write_atomically(out / FILE, page(_TITLE, lead(inputs), presets, sections))
-    images = [out / f"{image.name}.png" for image in drawn]
-    for image, path in zip(drawn, images, strict=True):
-        figures.save(image.figure, path)
-    return [out / FILE, *images]
+    images = [figures.save_each(image.figure, out / f"{image.name}.png") for image in drawn]
+    return [out / FILE, *(file for files in images for file in files)]
 
 
 def compose(inputs: Inputs, *, with_published: bool) -> tuple[list[Section], list[NamedFigure]]:

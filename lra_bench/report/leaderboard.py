@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lra_bench.display.tables import render_all
 from lra_bench.leaderboard import notes, published_table, tokens
 from lra_bench.leaderboard.board import Row, in_order
 from lra_bench.leaderboard.results import Quantity, Result, percent_parts
@@ -226,4 +227,5 @@ def _published(tables: list[RunTable]) -> Html:
     results = [result for run_table in tables for result in run_table.results]
     tasks = in_order({result.task for result in results})
     rows = published_table.rows_beside({result.attention_name for result in results}, tasks)
-    return tag("section", *map(Html, published_table.render("html", rows, tasks)), id="published")
+    shown = Html(render_all("html", published_table.sheets(rows, tasks)))
+    return tag("section", shown, id="published")

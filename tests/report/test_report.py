@@ -77,7 +77,15 @@ class TestReport:
         status, out, err = cli("report", both, "--out", tmp_path / "out")
         assert (status, err) == (0, "")
         assert out.splitlines() == [
-            str(tmp_path / "out" / name) for name in ("index.html", "time.png", "memory.png")
+            str(tmp_path / "out" / name)
+            for name in (
+                "index.html",
+                *(
+                    f"{figure}.{end}"
+                    for figure in ("time", "memory")
+                    for end in ("png", "svg", "pdf")
+                ),
+            )
         ]
         text = (tmp_path / "out/index.html").read_text()
         assert check(text).headings == [
