@@ -4,11 +4,13 @@ import contextlib
 import io
 import re
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,6 +21,7 @@ MARKERS = "osD^vP*Xh"
 COLOURS = tuple(colour.light for colour in palette.SERIES)
 _BROKEN = (0, (6, 1.5, 1.5, 1.5))
 DPI = 200
+_SERIES = "series-"
 
 
 def series_style(index: int) -> dict[str, Any]:
@@ -92,11 +95,23 @@ def _svg(figure: Figure) -> str:
     return file.getvalue()
 
 
+def series_id(label: str) -> str:
+    """Return the id of a label by which a page finds what a figure draws of it."""
+    return f"{zlib.crc32(label.encode()):08x}"
+
+
+def mark_series(label: str, *artists: Artist) -> None:
+    """Mark what a figure draws of a label, so that a page can show it alone."""
+    for artist in artists:
+        artist.set_gid(f"{_SERIES}{series_id(label)}")
+
+
 def inline_svg(figure: Figure, name: str, description: str) -> str:
     """Return a figure as an SVG element of an HTML page, without background or style sheet.
 
     Black becomes the colour of the surrounding text, and each colour of the palette a CSS variable,
-    so a page can show the figure on a dark background.
+    so a page can show the figure on a dark background. What `mark_series` marks has the attribute
+    `data-series`.
 
     Args:
         name: the prefix of the figure's ids, unique in the page.
@@ -108,12 +123,26 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
     # Use the page's fonts: few systems have matplotlib's, and their list is long.
     text = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)
+    text = _shorter(text)
+    text = re.sub(rf'\bid="{_SERIES}([0-9a-f]+)"', r'data-series="\1"', text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
     text = re.sub(r"#[0-9a-f]{6}", _by_variable, text)
     text = text.replace("#000000", "currentColor").replace("fill: #ffffff", "fill: none")
     label = re.sub(r'[<>&"]', "", terminal(description))
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def _shorter(svg: str) -> str:
+    """Return SVG without comments, line breaks, names of groups and digits that nobody sees."""
+    text = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    text = re.sub(rf'<g id="(?!{_SERIES})[^"]*"', "<g", text)
+    text = re.sub(r"\d*\.\d{3,}", _two_digits, text)
+    return re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", text))
+
+
+def _two_digits(match: re.Match[str]) -> str:
+    return f"{float(match[0]):.2f}".rstrip("0").rstrip(".")
 
 
 def _by_variable(match: re.Match[str]) -> str:

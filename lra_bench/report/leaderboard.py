@@ -7,7 +7,7 @@ from lra_bench.display.tables import render_all
 from lra_bench.leaderboard import notes, published_table, tokens
 from lra_bench.leaderboard.board import Row, in_order
 from lra_bench.leaderboard.results import Quantity, Result, percent_parts
-from lra_bench.registry import IDENTITY, REFERENCE
+from lra_bench.registry import IDENTITY, REFERENCE, family_of
 from lra_bench.report import cell_details
 from lra_bench.report.inputs import RunTable
 from lra_bench.report.markup import Html, anchor, joined, scrolling, tag
@@ -95,7 +95,8 @@ def columns(run_table: RunTable) -> list[Column]:
 def _row(row: Row, columns: list[Column]) -> Html:
     name = next(iter(row.results.values())).attention_name
     link = tag("a", row.attention, href=f"#{anchor(name)}")
-    return tag("tr", tag("th", link, scope="row"), *(_entry(c.of(row)) for c in columns))
+    entries = (_entry(column.of(row)) for column in columns)
+    return tag("tr", tag("th", link, scope="row"), *entries, data_family=family_of(name))
 
 
 def _entry(entry: TableEntry) -> Html:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from lra_bench.display import escape
-from lra_bench.display.figures import log_axes
+from lra_bench.display.figures import log_axes, mark_series
 from lra_bench.display.looks import looks
 from lra_bench.registry import family_of
 from lra_bench.scaling.groups import PASSES, Comparable, Heading
@@ -45,6 +45,7 @@ class Plot:
     """A figure, and what to call it.
 
     Attributes:
+        kind: "time", "memory" or "layers".
         name: for a file or an id: letters, digits and hyphens; no two plots share it.
         family: the title that the groups in it share.
         title: what the figure shows.
@@ -52,6 +53,7 @@ class Plot:
         figure: the drawing.
     """
 
+    kind: str
     name: str
     family: str
     title: str
@@ -114,7 +116,9 @@ def _named(drawings: list[_Drawing], *, one_machine: bool) -> list[Plot]:
         taken[name] += 1
         name += f"-{taken[name]}" if taken[name] > 1 else ""
         title = _TITLES[drawing.kind]
-        plot = Plot(name, str(drawing.family), title, _NOTES[drawing.kind], drawing.figure)
+        plot = Plot(
+            drawing.kind, name, str(drawing.family), title, _NOTES[drawing.kind], drawing.figure
+        )
         plots.append(plot)
     return plots
 
@@ -178,7 +182,8 @@ def _time_line(axes: Axes, group: Comparable, label: str, style: dict[str, Any])
         return
     x = [length for length, _ in spreads]
     y = np.array([[s.median, s.median - s.q1, s.q3 - s.median] for _, s in spreads]).T
-    axes.errorbar(x, y[0], yerr=np.maximum(y[1:], 0), capsize=2, elinewidth=1, **style)
+    drawn = axes.errorbar(x, y[0], yerr=np.maximum(y[1:], 0), capsize=2, elinewidth=1, **style)
+    mark_series(label, *drawn.get_children())
     _mark_end(axes, group, label, (x[-1], y[0, -1]), style)
 
 
@@ -189,7 +194,8 @@ def _mark_end(
     status = _end(group, label)
     if status is not None:
         sign = {"marker": _ENDS[status][0], "markersize": 13, "markeredgewidth": 2}
-        axes.plot(*last, color=style["color"], linestyle="", zorder=5, **sign)
+        drawn = axes.plot(*last, color=style["color"], linestyle="", zorder=5, **sign)
+        mark_series(label, *drawn)
 
 
 def _end(group: Comparable, label: str) -> str | None:
@@ -257,8 +263,12 @@ def _legend(
     # Constrained layout takes the room of a legend from the panels, and cuts one that is too high.
     rows = -(-len(handles) // columns)
     figure.set_size_inches(width + (columns - 1) * 2, max(height, 0.6 + 0.2 * rows))
-    figure.legend(handles=handles, ncols=columns, loc="outside right center", fontsize=8.5,
+    drawn = figure.legend(handles=handles, ncols=columns, loc="outside right center", fontsize=8.5,
                   handlelength=3)  # fmt: skip
+    labels = {line: label for label, line in lines.items()}
+    for handle, shown, text in zip(handles, drawn.legend_handles, drawn.get_texts(), strict=True):
+        if handle in labels and shown is not None:
+            mark_series(labels[handle], shown, text)
 
 
 def _by_family(lines: dict[str, Line2D], families: dict[str, str]) -> Iterator[Line2D]:
@@ -289,7 +299,7 @@ def _memory_lines(axes: Axes, group: Comparable, label: str, style: dict[str, An
     dots = {**style, "linestyle": "", "marker": style["marker"] or "_", "markersize": 6}
     for points, look in ((planned, thin if group.runs else style), (measured, dots)):
         if points:
-            axes.plot(*zip(*points, strict=True), **look)
+            mark_series(label, *axes.plot(*zip(*points, strict=True), **look))
     if measured or planned:
         _mark_end(axes, group, label, (measured or planned)[-1], style)
 
@@ -359,4 +369,4 @@ def _layers_line(
         if row.length == length and (seconds := group.seconds(row))
     )
     if points:
-        axes.plot(*zip(*points, strict=True), **style)
+        mark_series(label, *axes.plot(*zip(*points, strict=True), **style))

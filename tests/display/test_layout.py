@@ -133,8 +133,12 @@ def test_compare_names_its_columns(cli, tmp_path):
     not (shutil.which("pdflatex") or shutil.which("tectonic")), reason="needs pdflatex or tectonic"
 )
 def test_latex_compiles(tmp_path):
-    runs = [make(name, seed, accuracy, task=task)
-            for name, accuracy in (("linear", 0.4), ("softmax", 0.5)) for seed in range(3) for task in ("listops", "image")]  # fmt: skip
+    runs = [
+        make(name, seed, accuracy, task=task)
+        for name, accuracy in (("linear", 0.4), ("softmax", 0.5))
+        for seed in range(3)
+        for task in ("listops", "image")
+    ]
     layout = Layout(label="tab:a", caption="Test accuracy, 100 % ± 0_0")
     text = tables.render(parsed(runs), "latex", with_published=True, layout=layout)
     document = "\n".join([
