@@ -179,6 +179,7 @@ function makeFilter(table) {
       update();
       all.focus();
     });
+    row.cells[0].dataset.value = names.get(row); // sorted without the sign of the button
     row.cells[0].append(hide);
   }
   const form = make("form", { className: "choices" }, make("label", {}, "rows ", input), count, all);

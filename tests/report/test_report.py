@@ -85,12 +85,7 @@ class TestReport:
         assert files == [
             str(tmp_path / "out" / name)
             for name in (
-                "index.html",
-                *(
-                    f"{figure}.{end}"
-                    for figure in ("time", "memory")
-                    for end in ("png", "svg", "pdf")
-                ),
+                f"{figure}.{end}" for figure in ("time", "memory") for end in ("png", "svg", "pdf")
             )
         ]
         text = (tmp_path / "out/index.html").read_text()

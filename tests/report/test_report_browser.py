@@ -33,7 +33,7 @@ def browser(tmp_path_factory):
 
 
 def names(browser):
-    return browser.run(f"[...{BOARD}.tBodies[0].rows].map(r => r.cells[0].innerText.trim())")
+    return browser.run(f"[...{BOARD}.tBodies[0].rows].map(r => r.querySelector('a').innerText)")
 
 
 def scores(browser):
@@ -146,8 +146,8 @@ def test_a_card_by_click_stays(browser, page):
 
 def test_a_card_by_the_keyboard(browser, page):
     browser.open(page)
-    link = "#board-setting-1 tbody th a"
-    browser.run(f"document.querySelector('{link}').focus()")
+    hide = "#board-setting-1 tbody th .hide"
+    browser.run(f"document.querySelector('{hide}').focus()")
     browser.press("Tab")
     assert browser.run(f"document.activeElement === document.querySelector('{CELL}')")
     assert browser.run(OPEN)
