@@ -1,13 +1,18 @@
 """Replace one attention by another in a trained model: Fig. 5 of arXiv:2009.14794 on an LRA task.
 
     python benchmarks/drop_in.py [--task listops] [--preset mini] [--seed 0] [--out runs/drop_in]
+        [--variants NAME,...] [--source DIR] [--set KEY=VALUE]
 
 Does three runs by the command line, all of the same number of steps: softmax from scratch,
 performer-softmax from scratch, and performer-softmax with the parameters of the first
 (`--init-from`). Prints the validation accuracy before any step and after 10, 25, 50 and 100 % of
 the steps as markdown, and draws it over the steps into OUT/drop_in.png, with the transferred
-parameters before any step as a large marker, and with chance. Finished runs
-are reused; unfinished ones are resumed.
+parameters before any step as a large marker, and with chance. Finished runs are reused; unfinished
+ones are resumed.
+
+--variants takes the parameters into other forms of performer-softmax, too, or "all": positive and
+trigonometric features, redrawn every tenth of the steps or not, and SMREG. --source names a
+finished run of softmax, which is not trained then; --set changes a setting of the other runs.
 """
 
 import argparse
@@ -30,20 +35,43 @@ SHARES = (0.10, 0.25, 0.50, 1.00)
 # The evaluations of a run; each of SHARES falls on one.
 EVALUATIONS = 20
 SOURCE, TARGET = "softmax", "performer-softmax"
+TRIGONOMETRIC = "attention.estimator=trigonometric"
+# The settings of each variant; REDRAWN stands for those of redrawing.
+REDRAWN = "redrawn"
+VARIANTS = {
+    "positive": (),
+    "positive-redrawn": (REDRAWN,),
+    "trigonometric": (TRIGONOMETRIC,),
+    "trigonometric-redrawn": (TRIGONOMETRIC, REDRAWN),
+    "smreg": ("attention.regularized=true",),
+}
 
 
 def run(args: argparse.Namespace, name: str, attention: str, *more: str) -> Path:
     """Do or resume a run in OUT/NAME and return its folder."""
     out = args.out / name
-    steps = make_settings(args.task, attention, args.preset, args.seed).train.num_steps
-    every = f"train.eval_every={max(1, steps // EVALUATIONS)}"
-    command = [sys.executable, "-m", "lra_bench", "run", "--out", str(out), "--set", every]
+    steps = make_settings(args.task, attention, args.preset, args.seed, args.set).train.num_steps
+    changes = [f"train.eval_every={max(1, steps // EVALUATIONS)}", *args.set]
+    command = [sys.executable, "-m", "lra_bench", "run", "--out", str(out)]
+    command += [word for change in changes for word in ("--set", change)]
     command += ["--task", args.task, "--attention", attention, "--preset", args.preset]
     command += ["--seed", str(args.seed), *more]
+    if args.data_dir:
+        command += ["--data-dir", str(args.data_dir)]
     command += ["--resume"] if RunFolder(out).started else []
     if subprocess.run(command).returncode:
         sys.exit(f"the run in {out} failed")
     return out
+
+
+def variant(args: argparse.Namespace, name: str, source: Path) -> Path:
+    """Go on with the parameters of a run in a variant of the target, and return its folder."""
+    steps = make_settings(args.task, TARGET, args.preset, args.seed, args.set).train.num_steps
+    redrawn = f"train.resample_every={max(1, steps // 10)}"
+    settings = [redrawn if each == REDRAWN else each for each in VARIANTS[name]]
+    words = [word for each in settings for word in ("--set", each)]
+    folder = f"{TARGET}-from-{SOURCE}" + ("" if name == "positive" else f"-{name}")
+    return run(args, folder, TARGET, "--init-from", str(source), *words)
 
 
 def validation(folder: Path) -> dict[int, float]:
@@ -89,8 +117,8 @@ def figure(folders: dict[str, Path], title: str) -> Figure:
     return drawing
 
 
-def main() -> None:
-    """Do the three runs and show their results."""
+def parsed() -> argparse.Namespace:
+    """Return the arguments."""
     parser = argparse.ArgumentParser(
         description="Replace one attention by another in a trained model."
     )
@@ -98,11 +126,25 @@ def main() -> None:
     parser.add_argument("--preset", default="mini")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/drop_in"))
+    parser.add_argument("--variants", default="positive")
+    parser.add_argument("--source", type=Path)
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--data-dir", type=Path)
     args = parser.parse_args()
-    source = run(args, SOURCE, SOURCE)
-    scratch = run(args, TARGET, TARGET)
-    tuned = run(args, f"{TARGET}-from-{SOURCE}", TARGET, "--init-from", str(source))
-    folders = {SOURCE: source, TARGET: scratch, f"{TARGET} from {SOURCE}": tuned}
+    args.variants = [*VARIANTS] if args.variants == "all" else args.variants.split(",")
+    if unknown := [name for name in args.variants if name not in VARIANTS]:
+        parser.error(f"unknown --variants {unknown[0]}; valid: all, {', '.join(VARIANTS)}")
+    return args
+
+
+def main() -> None:
+    """Do the runs and show their results."""
+    args = parsed()
+    source = args.source or run(args, SOURCE, SOURCE)
+    folders = {SOURCE: source, TARGET: run(args, TARGET, TARGET)}
+    for name in args.variants:
+        more = "" if name == "positive" else f", {name.replace('-', ', ')}"
+        folders[f"{TARGET} from {SOURCE}{more}"] = variant(args, name, source)
     text = table(folders)
     write_atomically(args.out / "drop_in.md", text)
     title = f"{args.task}, preset {args.preset}, seed {args.seed}"

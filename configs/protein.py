@@ -21,7 +21,7 @@ def mini() -> Any:
     config.data = dict(FULL, max_length=256, held_out=("Caenorhabditis", "Drosophila"))
     config.data.update(validation_size=500, test_size=1_000)
     config.model.pooling = "none"
-    config.train.update(num_steps=2_000, eval_every=500, learning_rate=1e-3, schedule="cosine")
+    config.train.update(num_steps=1_000, eval_every=250, learning_rate=2e-3, schedule="cosine")
     return config
 
 

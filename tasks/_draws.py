@@ -5,6 +5,9 @@ A key stands for an example and a purpose; its draws do not depend on other exam
 
 import numpy as np
 
+# Of the Feistel network.
+_ROUNDS = 4
+
 
 def stream(seed: int, purpose: int, numbers: np.ndarray) -> np.ndarray:
     """Return a key, uint64 (n,), for each example's number (n,)."""
@@ -28,3 +31,27 @@ def child(keys: np.ndarray, number: np.ndarray | int) -> np.ndarray:
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))
+
+
+def shuffled(draws: np.ndarray) -> np.ndarray:
+    """Return a random order of the columns, int64 (n, c), from random numbers (n, c)."""
+    return np.argsort(draws, axis=1, kind="stable")
+
+
+def permuted(numbers: np.ndarray, size: int, seed: int, purpose: int) -> np.ndarray:
+    """Return where a random permutation of 0 to size - 1 takes the numbers, int64 (n,).
+
+    It is a Feistel network on the smallest even number of bits that holds `size`, repeated while
+    the result is too large.
+    """
+    half = np.uint64(((size - 1).bit_length() + 1) // 2)
+    mask = np.uint64((1 << int(half)) - 1)
+    keys = stream(seed, purpose, np.arange(_ROUNDS))
+    result, outside = numbers.astype(np.uint64), np.ones(len(numbers), bool)
+    while outside.any():
+        left, right = result[outside] >> half, result[outside] & mask
+        for key in keys:
+            left, right = right, left ^ (child(key, right) & mask)
+        result[outside] = left << half | right
+        outside &= result >= np.uint64(size)
+    return result.astype(np.int64)

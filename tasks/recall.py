@@ -9,7 +9,7 @@ import numpy as np
 
 from lra_bench.contracts import SPLITS, Block, Range, Reading, Source, check_ranges
 from lra_bench.registry import register_task
-from lra_bench.tasks._draws import child, stream
+from lra_bench.tasks._draws import child, permuted, shuffled, stream
 from lra_bench.tasks._generated import Generated
 
 # The kinds of distractors.
@@ -19,7 +19,6 @@ _NUMBERED = ("test", "validation", "train")
 _CELLS_A_BLOCK = 2**20
 # The number of contents that are told apart by construction, if there are more: far above any size.
 _MOST_CONTENTS = 2**40
-_ROUNDS = 4
 _LABELS, _CONTENTS, _KEYS, _VALUES, _ORDER, _NOISES = range(6)
 
 
@@ -185,9 +184,9 @@ class Recall(Generated):
         """
         count, rows = self.num_values, np.arange(len(numbers))
         block, place = np.divmod(numbers, count)
-        labels = _shuffled(self._draws(_LABELS, block, count))[rows, place]
+        labels = shuffled(self._draws(_LABELS, block, count))[rows, place]
         known = self._num_known_values()
-        digits = _permuted(block, self.num_keys * count**known, self.seed)
+        digits = permuted(block, self.num_keys * count**known, self.seed, _CONTENTS)
         asked, digits = digits % self.num_keys, digits // self.num_keys
         values = (self._draws(_VALUES, numbers, self.num_pairs) % np.uint64(count)).astype(np.int64)
         values[:, 0] = labels
@@ -195,7 +194,7 @@ class Recall(Generated):
             values[:, pair], digits = digits % count, digits // count
         ranks = self._draws(_KEYS, numbers, self.num_keys)
         ranks[rows, asked] = np.iinfo(np.uint64).max  # last, so not among the others
-        others = np.sort(_shuffled(ranks)[:, : self.num_pairs - 1], axis=1)
+        others = np.sort(shuffled(ranks)[:, : self.num_pairs - 1], axis=1)
         return np.concatenate([asked[:, None], others], axis=1), values
 
     def _num_known_values(self) -> int:
@@ -208,7 +207,7 @@ class Recall(Generated):
         noise = self._draws(_NOISES, numbers, self.max_len) % np.uint64(_NOISE)
         tokens = noise.astype(np.uint16) + np.uint16(self._first_noise)
         tokens[:, self.max_len - 1 - self.gap :] = self._blank
-        order = _shuffled(self._draws(_ORDER, numbers, self.num_pairs + self.distractors))
+        order = shuffled(self._draws(_ORDER, numbers, self.num_pairs + self.distractors))
         width = np.where(order < self.num_pairs, self._width, 1)
         starts = np.empty_like(order)
         np.put_along_axis(starts, order, np.cumsum(width, axis=1) - width, axis=1)
@@ -287,27 +286,3 @@ def _power(coefficients: np.ndarray, exponent: int) -> np.ndarray:
         square = np.convolve(square, square)[: len(coefficients)]
         exponent >>= 1
     return result
-
-
-def _shuffled(draws: np.ndarray) -> np.ndarray:
-    """Return a random order of the columns, int64 (n, c), from random numbers (n, c)."""
-    return np.argsort(draws, axis=1, kind="stable")
-
-
-def _permuted(numbers: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Return where a random permutation of 0 to size - 1 takes the numbers, int64 (n,).
-
-    It is a Feistel network on the smallest even number of bits that holds `size`, repeated while
-    the result is too large.
-    """
-    half = np.uint64(((size - 1).bit_length() + 1) // 2)
-    mask = np.uint64((1 << int(half)) - 1)
-    keys = stream(seed, _CONTENTS, np.arange(_ROUNDS))
-    result, outside = numbers.astype(np.uint64), np.ones(len(numbers), bool)
-    while outside.any():
-        left, right = result[outside] >> half, result[outside] & mask
-        for key in keys:
-            left, right = right, left ^ (child(key, right) & mask)
-        result[outside] = left << half | right
-        outside &= result >= np.uint64(size)
-    return result.astype(np.int64)

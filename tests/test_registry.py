@@ -45,8 +45,8 @@ def test_all_are_there():
         "softmax-chunked", "softmax-fused", "sparse", "synthesizer",
     ]  # fmt: skip
     assert TASKS.names() == [
-        "image", "image-lm", "listops", "pathfinder", "pathx", "protein", "protein-concat",
-        "recall", "retrieval", "span", "text", "text-lm",
+        "image", "image-lm", "listops", "mqar", "pathfinder", "pathx", "protein",
+        "protein-concat", "recall", "retrieval", "span", "text", "text-lm",
     ]  # fmt: skip
 
 

@@ -26,7 +26,7 @@ _UNSEEN, _CLIPPED, _CLIPPED_BELOW = "0.88", "#D55E00", "#009E73"
 
 @dataclass(frozen=True)
 class Axes:
-    """What the rows, columns and values of attention matrices are.
+    """The names of rows, columns and values of attention matrices.
 
     Attributes:
         texts: of the tokens; None if they have none.

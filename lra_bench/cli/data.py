@@ -96,6 +96,7 @@ def _source(
     Raises:
         UsageError: the task has no such source.
     """
+    from lra_bench.contracts import source_of
     from lra_bench.errors import UsageError
     from lra_bench.files.paths import expanded
 
@@ -108,7 +109,8 @@ def _source(
     path = expanded(argument)
     if trouble := problem(path, exists=True, folder=None):
         raise UsageError(f"--source {argument}: {trouble}; {_choices(task)}")
-    return (usual if named else _source_at(task, path)), path
+    has_files = named and source_of(task, usual).files
+    return (usual if has_files else _source_at(task, path)), path
 
 
 def _source_at(task: "Task", path: Path) -> str:

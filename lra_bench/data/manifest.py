@@ -90,6 +90,9 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write the manifest with its checksum as JSON, atomically."""
     fields = asdict(manifest)
     del fields[CHECKSUM]
+    for split in fields["splits"].values():
+        if split["token_histogram"] is None:
+            del split["token_histogram"]
     write_json(path, with_checksum(fields))
 
 

@@ -51,7 +51,8 @@ def show(needs: Sequence[Need], display: Display) -> None:
     display.line("data that are not prepared yet:")
     for each in absent:
         display.line(f"  {each.describe()}")
-    download = sum(each.download_bytes for each in absent)
+    # Tasks may share an archive.
+    download = sum({each.source.files: each.download_bytes for each in absent}.values())
     disk = sum(each.disk_bytes or 0 for each in absent)
     root = absent[0].location.root
     display.line(

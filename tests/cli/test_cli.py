@@ -15,9 +15,10 @@ from lra_bench.registry import ATTENTIONS
 LINEAR = (*SMOKE, "--attention", "linear")
 KEYS = [
     "schema", "status", "error", "task", "attention", "preset", "seed", "config", "init_from",
-    "parameters", "parameters_vs_softmax", "chance", "guess", "best_step", "validation", "test",
-    "steps", "steps_per_second", "tokens_per_second", "flops_per_step", "peak_memory_bytes",
-    "compile_seconds", "data", "environment", "checksum",
+    "parameters", "parameters_vs_softmax", "chance", "guess", "chance_loss", "uniform_loss",
+    "best_step", "validation", "test", "held_out", "steps", "steps_per_second",
+    "tokens_per_second", "flops_per_step", "peak_memory_bytes", "compile_seconds", "data",
+    "environment", "checksum",
 ]  # fmt: skip
 
 

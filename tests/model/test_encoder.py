@@ -37,6 +37,26 @@ def tokens(length=40, real=25, batch=4):
     return ids.astype(np.uint8)
 
 
+def test_computing_blocks_again_changes_no_gradient():
+    """Whatever `remat` is, and with the same bits of dropout."""
+
+    def gradients(remat):
+        model, parameters = nnx.split(build(dropout=0.5, remat=remat))
+
+        def loss(parameters):
+            logits = nnx.merge(model, parameters)(tokens(), nnx.Rngs(dropout=1))
+            return jnp.square(logits).sum()
+
+        traced = jax.jit(jax.grad(loss)).trace(parameters)
+        computed_again = str(traced.jaxpr).count("remat")
+        return computed_again, jax.tree.leaves(traced.lower().compile()(parameters))
+
+    (usual, kept), (more, again) = gradients(remat=False), gradients(remat=True)
+    assert more > usual  # LayerNorm is always computed again
+    for one, other in zip(kept, again, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(one).max() + 1e-12)
+
+
 # That more padding changes nothing for each mechanism is in test_attention_contract.py.
 POOLED = [
     pytest.param(pooling, name, marks=[pytest.mark.slow] if rare else [])
