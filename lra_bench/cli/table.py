@@ -9,7 +9,7 @@ from lra_bench.cli.common import add_strict, names, one_of, strictly, texts
 from lra_bench.cli.paths import compared, output_file, records_path
 
 if TYPE_CHECKING:
-    from lra_bench.display.layout import Layout
+    from lra_bench.display.layout import TableLayout
     from lra_bench.records.record import Record
 
 # What matplotlib draws, by the end of a file's name.
@@ -116,11 +116,11 @@ def _format_of(file: Path | None) -> str:
     return form
 
 
-def _layout(args: argparse.Namespace) -> "Layout":
+def _layout(args: argparse.Namespace) -> "TableLayout":
     """Return the layout that the arguments ask for."""
-    from lra_bench.display.layout import Layout, check_label
+    from lra_bench.display.layout import TableLayout, check_label
 
-    return Layout(args.columns, args.sort, args.caption, check_label(args.label))
+    return TableLayout(args.columns, args.sort, args.caption, check_label(args.label))
 
 
 def _records(args: argparse.Namespace) -> "list[Record]":

@@ -18,7 +18,7 @@ LAST = ("chance", "uniform")
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """The changes to tables that a user asks for.
 
     Attributes:
@@ -47,10 +47,10 @@ class Layout:
         return shown[[first, *dict.fromkeys(x for x in found if x is not None and x != first)]]
 
 
-PLAIN = Layout()
+PLAIN = TableLayout()
 
 
-def check(layout: Layout, tables: Sequence[pd.DataFrame]) -> None:
+def check(layout: TableLayout, tables: Sequence[pd.DataFrame]) -> None:
     """Check that each column that is asked for is in one of the tables.
 
     Raises:

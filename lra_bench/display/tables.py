@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from lra_bench.display import escape
-from lra_bench.display.layout import PLAIN, Layout, check, numbered
+from lra_bench.display.layout import PLAIN, TableLayout, check, numbered
 
 FOR_PROGRAMS = ("csv", "json")
 
 
-def for_programs(table: pd.DataFrame, style: str, layout: Layout = PLAIN) -> str:
+def for_programs(table: pd.DataFrame, style: str, layout: TableLayout = PLAIN) -> str:
     """Format a table as csv or json; an unknown value is empty in csv, null in json."""
     check(layout, [table])
     table = layout(table)
@@ -56,7 +56,7 @@ def render(style: str, title: str, table: pd.DataFrame, notes: str) -> str:
     return render_all(style, [Sheet(title, table, notes)])
 
 
-def render_all(style: str, sheets: Sequence[Sheet], layout: Layout = PLAIN) -> str:
+def render_all(style: str, sheets: Sequence[Sheet], layout: TableLayout = PLAIN) -> str:
     """Format tables as "markdown", "latex" or "html", laid out as a user asks for.
 
     Raises:

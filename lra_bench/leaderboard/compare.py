@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from lra_bench.display.layout import PLAIN, Layout
+from lra_bench.display.layout import PLAIN, TableLayout
 from lra_bench.display.tables import FOR_PROGRAMS, Sheet, for_programs, render_all
 from lra_bench.errors import UsageError, unknown
 from lra_bench.leaderboard import holm, significance
@@ -47,7 +47,7 @@ class Comparison:
 
 
 def compare(
-    folders: Sequence[Path], one: str, other: str, style: str, layout: Layout = PLAIN
+    folders: Sequence[Path], one: str, other: str, style: str, layout: TableLayout = PLAIN
 ) -> str:
     """Compare two attentions, or two folders of records, in a table.
 

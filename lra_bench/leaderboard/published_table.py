@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from lra_bench import published
-from lra_bench.display.layout import PLAIN, Layout
+from lra_bench.display.layout import PLAIN, TableLayout
 from lra_bench.display.tables import FOR_PROGRAMS, Sheet, for_programs, render_all
 from lra_bench.leaderboard.board import AVERAGES, ORDER
 from lra_bench.published import Published
@@ -20,7 +20,7 @@ def rows_beside(attentions: Iterable[str], tasks: Sequence[str]) -> list[Publish
     return [row for row in published.results() if row in rows]
 
 
-def all_of(style: str, layout: Layout = PLAIN) -> str:
+def all_of(style: str, layout: TableLayout = PLAIN) -> str:
     """Return every published figure as text, in any style of a table."""
     if style in FOR_PROGRAMS:
         return for_programs(pd.DataFrame(figures()), style, layout)

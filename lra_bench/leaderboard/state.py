@@ -8,7 +8,7 @@ import pandas as pd
 
 from lra_bench.config import validate
 from lra_bench.contracts import Dims
-from lra_bench.display.layout import PLAIN, Layout
+from lra_bench.display.layout import PLAIN, TableLayout
 from lra_bench.display.tables import FOR_PROGRAMS, Sheet, for_programs, render_all
 from lra_bench.display.units import size_text
 from lra_bench.errors import UsageError
@@ -105,7 +105,7 @@ def _panel(setting: str, task: str, every: list[Result]) -> Panel:
     return Panel(setting, task, tuple(sorted(every, key=rank)), states)
 
 
-def render(records: Sequence[Record], style: str, layout: Layout = PLAIN) -> str:
+def render(records: Sequence[Record], style: str, layout: TableLayout = PLAIN) -> str:
     """Return a table for each setting and task as text.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from lra_bench.display.layout import PLAIN, Layout
+from lra_bench.display.layout import PLAIN, TableLayout
 from lra_bench.display.tables import FOR_PROGRAMS, Marked, Sheet, for_programs, render_all
 from lra_bench.leaderboard import notes, published_table, tokens
 from lra_bench.leaderboard.board import BEST, Board, Row, board, in_order
@@ -16,7 +16,7 @@ from lra_bench.records.record import Record
 
 
 def render(
-    records: Sequence[Record], style: str, *, with_published: bool, layout: Layout = PLAIN
+    records: Sequence[Record], style: str, *, with_published: bool, layout: TableLayout = PLAIN
 ) -> str:
     """Return all tables as text.
 

@@ -1,4 +1,4 @@
-"""What tables show of tasks that predict tokens: perplexity or bits, and held-out examples."""
+"""The columns of tasks that predict tokens: perplexity or bits, and held-out examples."""
 
 import math
 import statistics

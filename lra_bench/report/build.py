@@ -69,7 +69,7 @@ def _today() -> datetime.date:
 
 @dataclass(frozen=True)
 class Content:
-    """What the page shows.
+    """The content of the page.
 
     Attributes:
         sections: those that there are records for.

@@ -111,7 +111,7 @@ def _part(run_table: RunTable, curves: list[Curve], name: str, styles: Styles) -
 
 
 @dataclass(frozen=True)
-class Panel:
+class CurvePanel:
     """A panel of the figure.
 
     Attributes:
@@ -128,13 +128,13 @@ class Panel:
         return f"{self.task}: {self.family}" if self.family else self.task
 
 
-def _panels(run_table: RunTable, curves: list[Curve]) -> list[Panel]:
+def _panels(run_table: RunTable, curves: list[Curve]) -> list[CurvePanel]:
     """Return a panel for each task, or one for each family of a task with many curves."""
     panels = []
     for task in _tasks(run_table, curves):
         families = _families(run_table, [each for each in curves if each.task == task])
         several = len(families) > 1 and sum(families.values()) > _TOGETHER
-        panels += [Panel(task, family) for family in (families if several else [None])]
+        panels += [CurvePanel(task, family) for family in (families if several else [None])]
     return panels
 
 
@@ -173,7 +173,7 @@ def caption(run_table: RunTable, curves: list[Curve]) -> str:
 
 
 def _panel(
-    run_table: RunTable, panel: Panel, curves: list[Curve], name: str, styles: Styles
+    run_table: RunTable, panel: CurvePanel, curves: list[Curve], name: str, styles: Styles
 ) -> Html:
     drawn = Figure(figsize=_SIZE, layout="constrained")
     _draw(drawn.subplots(), run_table, panel, curves, styles)
@@ -200,7 +200,7 @@ def _together(run_table: RunTable, curves: list[Curve], styles: Styles) -> Figur
 
 
 def _draw(
-    axes: Axes, run_table: RunTable, panel: Panel, curves: list[Curve], styles: Styles
+    axes: Axes, run_table: RunTable, panel: CurvePanel, curves: list[Curve], styles: Styles
 ) -> None:
     """Draw the curves of one panel, and chance."""
     of_task = [each for each in curves if each.task == panel.task]

@@ -29,7 +29,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Top:
-    """What stands above the sections.
+    """The top of the page, above the sections.
 
     Attributes:
         title: of the page.

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from lra_bench import published
-from lra_bench.display.layout import PLAIN, Layout
+from lra_bench.display.layout import PLAIN, TableLayout
 from lra_bench.display.tables import FOR_PROGRAMS, Sheet, for_programs, render_all
 from lra_bench.display.units import size_text
 from lra_bench.efficiency.measurement import Measurement
@@ -53,7 +53,7 @@ def render(
     *,
     with_published: bool,
     mix_machines: bool = False,
-    layout: Layout = PLAIN,
+    layout: TableLayout = PLAIN,
 ) -> str:
     """Return all tables as markdown, latex or html; or the figures, in SI units, for programs.
 

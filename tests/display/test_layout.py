@@ -9,7 +9,7 @@ import pytest
 from efficiency_cases import sweep
 from leaderboard_cases import make, parsed
 
-from lra_bench.display.layout import PLAIN, Layout
+from lra_bench.display.layout import PLAIN, TableLayout
 from lra_bench.display.tables import Sheet, render_all
 from lra_bench.efficiency import records as efficiency_records
 from lra_bench.errors import UsageError
@@ -25,7 +25,7 @@ TABLE = pd.DataFrame({
 
 class TestLayout:
     def test_columns_by_their_names_without_units_and_commas(self):
-        table = Layout(columns=("1024", "IMAGE"))(TABLE)
+        table = TableLayout(columns=("1024", "IMAGE"))(TABLE)
         assert list(table.columns) == ["attention", "1,024 (ms)", "image %"]
         assert list(PLAIN(TABLE).columns) == list(TABLE.columns)
 
@@ -40,21 +40,24 @@ class TestLayout:
         ],
     )
     def test_numbers_from_the_largest_on_and_chance_last(self, sort, order):
-        assert list(Layout(sort=sort)(TABLE)["attention"]) == order
+        assert list(TableLayout(sort=sort)(TABLE)["attention"]) == order
 
     def test_a_column_that_no_table_has(self):
         sheets = [
             Sheet("a", TABLE, ""),
             Sheet("b", TABLE.rename(columns={"image %": "text %"}), ""),
         ]
-        shown = render_all("markdown", sheets, Layout(columns=("text",)))
+        shown = render_all("markdown", sheets, TableLayout(columns=("text",)))
         assert shown.count("###") == 1
-        for layout in (Layout(columns=("imag",)), Layout(sort="imag")):
+        for layout in (TableLayout(columns=("imag",)), TableLayout(sort="imag")):
             with pytest.raises(UsageError, match="did you mean 'image %'"):
                 render_all("markdown", sheets, layout)
 
     def test_captions_and_labels_of_one_and_of_several_tables(self):
-        sheet, layout = Sheet("preset mini", TABLE, "notes."), Layout(caption="Ours", label="tab:a")
+        sheet, layout = (
+            Sheet("preset mini", TABLE, "notes."),
+            TableLayout(caption="Ours", label="tab:a"),
+        )
         one, two = (render_all("latex", [sheet] * count, layout) for count in (1, 2))
         assert r"\caption{Ours.}" in one
         assert r"\label{tab:a}" in one
@@ -139,7 +142,7 @@ def test_latex_compiles(tmp_path):
         for seed in range(3)
         for task in ("listops", "image")
     ]
-    layout = Layout(label="tab:a", caption="Test accuracy, 100 % ± 0_0")
+    layout = TableLayout(label="tab:a", caption="Test accuracy, 100 % ± 0_0")
     text = tables.render(parsed(runs), "latex", with_published=True, layout=layout)
     document = "\n".join([
         r"\documentclass{article}", r"\usepackage[utf8]{inputenc}",
