@@ -43,8 +43,9 @@ class TableLayout:
         shown = _sorted(table, self.sort) if self.sort else table
         if not self.columns:
             return shown
-        found = [_found(name, table.columns) for name in self.columns]
-        return shown[[first, *dict.fromkeys(x for x in found if x is not None and x != first)]]
+        found = [_found(name, list(table.columns)) for name in self.columns]
+        kept = dict.fromkeys(x for x in found if x is not None and x != first)
+        return shown.loc[:, [first, *kept]]
 
 
 PLAIN = TableLayout()
@@ -90,16 +91,24 @@ def _sorted(table: pd.DataFrame, sort: str) -> pd.DataFrame:
     without the column stays as it is.
     """
     name, order = _split(sort)
-    heading = _found(name, table.columns)
+    heading = _found(name, list(table.columns))
     if heading is None:
         return table
-    numbers = table[heading].map(_number)
-    has_numbers = numbers.notna().any()
-    keys = numbers if has_numbers else table[heading].map(lambda cell: str(cell).casefold())
-    ascending = order == "asc" or (order == "" and not has_numbers)
-    ranked = keys.sort_values(ascending=ascending, kind="stable", na_position="last").index
-    is_last = table[table.columns[0]].map(lambda cell: str(cell) in LAST)
-    return table.loc[[*ranked[~is_last[ranked]], *table.index[is_last]]]
+    cells = table[heading].tolist()
+    numbers = [_number(cell) for cell in cells]
+    last = [place for place, name in enumerate(table.iloc[:, 0]) if str(name) in LAST]
+    places = [place for place in range(len(cells)) if place not in last]
+    if all(number is None for number in numbers):
+        places.sort(key=lambda place: str(cells[place]).casefold(), reverse=order == "desc")
+    else:
+        sign = 1 if order == "asc" else -1
+        places.sort(key=lambda place: _rank(numbers[place], sign))
+    return table.iloc[[*places, *last]]
+
+
+def _rank(number: float | None, sign: int) -> tuple[bool, float]:
+    """Return what numbers are sorted by; cells without one come last."""
+    return number is None, sign * (number or 0)
 
 
 def _number(cell: object) -> float | None:

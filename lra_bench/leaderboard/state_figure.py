@@ -21,7 +21,7 @@ _RADIUS = 3.0  # of a marker, in points
 _NAMES = 7.0  # size of the names, in points
 # Entries of the legend that have room below a panel.
 _ENTRIES = 5
-_CHANCE = {"color": "black", "linestyle": ":"}
+_CHANCE: dict[str, Any] = {"color": "black", "linestyle": ":"}
 Styles = Mapping[str, Mapping[str, Any]]
 
 
@@ -95,8 +95,10 @@ def _lines(axes: Axes, panel: Panel, styles: Styles) -> None:
     ]
     for number, (name, mean) in enumerate(lines):
         text = escape.figure(f"{100 * mean:.1f} % {name}")
-        look = {"color": styles[name]["color"], "linestyle": "--"} if number else _CHANCE
-        axes.axhline(100 * mean, linewidth=1.2, zorder=1, label=text, **look)
+        own: dict[str, Any] = (
+            {"color": styles[name]["color"], "linestyle": "--"} if number else _CHANCE
+        )
+        axes.axhline(100 * mean, linewidth=1.2, zorder=1, label=text, **own)
     above = {"loc": "lower left", "bbox_to_anchor": (0, 1.0)}
     axes.legend(ncols=2, fontsize=8, frameon=False, **above)
 

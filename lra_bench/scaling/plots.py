@@ -263,10 +263,10 @@ def _legend(
     # Constrained layout takes the room of a legend from the panels, and cuts one that is too high.
     rows = -(-len(handles) // columns)
     figure.set_size_inches(width + (columns - 1) * 2, max(height, 0.6 + 0.2 * rows))
-    drawn = figure.legend(handles=handles, ncols=columns, loc="outside right center", fontsize=8.5,
+    legend = figure.legend(handles=handles, ncols=columns, loc="outside right center", fontsize=8.5,
                   handlelength=3)  # fmt: skip
     labels = {line: label for label, line in lines.items()}
-    for handle, shown, text in zip(handles, drawn.legend_handles, drawn.get_texts(), strict=True):
+    for handle, shown, text in zip(handles, legend.legend_handles, legend.get_texts(), strict=True):
         if handle in labels and shown is not None:
             mark_series(labels[handle], shown, text)
 
