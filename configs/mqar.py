@@ -17,13 +17,16 @@ def smoke() -> Any:
 
 
 def mini() -> Any:
-    """Train in minutes on two cores: 8 pairs, 32 tokens."""
+    """Train in a minute on two cores: 4 pairs, 16 tokens.
+
+    Softmax learned it in 400 steps; 8 pairs of 16 keys and values it did not learn in 2,000.
+    """
     config = quick()
-    config.data = FULL
+    config.data = dict(FULL, num_pairs=4, num_queries=4, num_keys=8, num_values=8)
     config.model.pooling = "none"
-    config.train.update(num_steps=2_000, batch_size=128, learning_rate=3e-3, schedule="cosine")
-    config.train.update(eval_every=400, eval_batch_size=200)
-    config.attention = short(8)
+    config.train.update(num_steps=1_000, batch_size=128, learning_rate=3e-3, schedule="cosine")
+    config.train.update(eval_every=200, eval_batch_size=200)
+    config.attention = short(4)
     return config
 
 
