@@ -7,7 +7,8 @@ Does three runs by the command line, all of the same number of steps: softmax fr
 performer-softmax from scratch, and performer-softmax with the parameters of the first
 (`--init-from`). Prints the validation accuracy before any step and after 10, 25, 50 and 100 % of
 the steps as markdown, and draws it over the steps into OUT/drop_in.png, with the transferred
-parameters before any step as a dotted line. Finished runs are reused; unfinished ones are resumed.
+parameters before any step as a large marker, and with chance. Finished runs are reused; unfinished
+ones are resumed.
 
 --variants takes the parameters into other forms of performer-softmax, too, or "all": positive and
 trigonometric features, redrawn every tenth of the steps or not, and SMREG. --source names a
@@ -23,9 +24,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lra_bench.config import make_settings
+from lra_bench.display.figures import save_each
+from lra_bench.display.looks import looks
 from lra_bench.files.atomic import write_atomically
 from lra_bench.records import metrics, record
 from lra_bench.records.run_folder import RunFolder
+from lra_bench.registry import family_of
 
 SHARES = (0.10, 0.25, 0.50, 1.00)
 # The evaluations of a run; each of SHARES falls on one.
@@ -93,16 +97,22 @@ def table(folders: dict[str, Path]) -> str:
 
 
 def figure(folders: dict[str, Path], title: str) -> Figure:
-    """Draw the validation accuracy over steps; dotted lines show it before any step."""
+    """Draw the validation accuracy over steps; large markers show it before any step."""
     drawing = Figure(figsize=(6, 5), layout="constrained")
     axes: Any = drawing.subplots()
+    styles = looks({name: family_of(name.partition(" ")[0]) for name in folders})
     for name, folder in folders.items():
-        curve = validation(folder)
-        (line,) = axes.plot(list(curve), [100 * x for x in curve.values()], label=name)
+        curve, style = validation(folder), styles[name]
+        values = [100 * x for x in curve.values()]
+        axes.plot(list(curve), values, label=name, markevery=0.1, **style)
         if 0 in curve:
             label = f"{name}, before any step"
-            axes.axhline(100 * curve[0], linestyle=":", color=line.get_color(), label=label)
-    axes.set(xlabel="step", ylabel="validation accuracy, %", title=title)
+            look = {"marker": style["marker"], "color": style["color"], "fillstyle": "none"}
+            axes.plot(0, values[0], markersize=11, linestyle="", label=label, **look)
+    chance = 100 * record.read(folders[TARGET] / record.FILE).chance
+    axes.axhline(chance, color="grey", linestyle=":", linewidth=1.2, zorder=0, label="chance")
+    axes.set(xlabel="step", ylabel="validation accuracy (%)", title=title)
+    axes.grid(alpha=0.3)
     drawing.legend(loc="outside lower center")
     return drawing
 
@@ -138,7 +148,7 @@ def main() -> None:
     text = table(folders)
     write_atomically(args.out / "drop_in.md", text)
     title = f"{args.task}, preset {args.preset}, seed {args.seed}"
-    figure(folders, title).savefig(args.out / "drop_in.png", dpi=150)
+    save_each(figure(folders, title), args.out / "drop_in.png")
     print(f"\n{text}\n{args.out / 'drop_in.png'}")
 
 

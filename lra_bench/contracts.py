@@ -306,6 +306,17 @@ class Started(TokenTask, Protocol):
 
 
 @runtime_checkable
+class InBits(Protocol):
+    """A task of tokens whose loss is shown in bits instead of as perplexity.
+
+    Attributes:
+        bits_per: what a token is, in a word, such as "byte".
+    """
+
+    bits_per: str
+
+
+@runtime_checkable
 class Guessable(Protocol):
     """A task with a better guess than its commonest label: the chance of its records.
 

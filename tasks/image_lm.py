@@ -62,6 +62,7 @@ class ImageLM(Given):
     shrink: Annotated[int, Range(1, 64)] = 1
 
     name: ClassVar[str] = "image-lm"
+    bits_per: ClassVar[str] = "dim"
     num_classes: ClassVar[int] = 1
     class_names: ClassVar[tuple[str, ...]] = ("image",)
     vocab_size: ClassVar[int] = MASK + 1

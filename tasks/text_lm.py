@@ -55,6 +55,7 @@ class TextLM(Given):
     tokens_per_word: Annotated[float, Range(1, 1_000, or_zero=True)] = 0.0
 
     name: ClassVar[str] = "text-lm"
+    bits_per: ClassVar[str] = "byte"
     num_classes: ClassVar[int] = 1
     class_names: ClassVar[tuple[str, ...]] = ("text",)
     vocab_size: ClassVar[int] = MASK + 1

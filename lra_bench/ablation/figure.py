@@ -1,7 +1,8 @@
 """The figure of a study: training accuracy or loss by step, a line for each run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -13,11 +14,14 @@ from lra_bench.ablation.studies import Ablation
 from lra_bench.ablation.variants import Variant
 from lra_bench.display import escape
 from lra_bench.display.figures import series_style
+from lra_bench.display.looks import looks
 from lra_bench.files.paths import unreadable
 from lra_bench.records import metrics
 from lra_bench.records.find import leave_out, leave_out_lines
+from lra_bench.records.labels import label
 from lra_bench.records.metrics import MetricsLine
 from lra_bench.records.record import Record
+from lra_bench.registry import family_of
 
 _MOST_COLUMNS = 3
 # Width and height of a panel, and room for the legend, in inches.
@@ -25,6 +29,7 @@ _PANEL, _LEGEND = (4.4, 3.4), 2.6
 _AXES = {"accuracy": "training accuracy (%)", "loss": "training loss (nats)"}
 # Where runs are marked that diverged before they wrote a line: a row for each colour.
 _FIRST_ROW, _NEXT_ROW = 0.03, 0.035
+Styles = Mapping[str, Mapping[str, Any]]
 
 
 def figure(study: Ablation, variants: Sequence[Variant], title: str) -> Figure:
@@ -45,13 +50,13 @@ def figure(study: Ablation, variants: Sequence[Variant], title: str) -> Figure:
     drawn.suptitle(escape.figure(title), fontsize=11)
     together = len(study.quantities) == 1
     grid = drawn.subplots(rows, columns, squeeze=False, sharex=True, sharey=together)
-    names = list(dict.fromkeys(_name(study, x, run) for x in variants for run in x.runs))
+    styles = _styles(study, variants)
     for axes, (heading, quantity, shown) in zip(grid.flat, panels, strict=False):
-        _draw(axes, study, shown, quantity, names)
+        _draw(axes, study, shown, quantity, styles)
         axes.set_title(escape.figure(heading), fontsize=10)
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
-    drawn.legend(handles=_legend(names, variants), loc="outside right center", fontsize=8)
+    drawn.legend(handles=_legend(styles, variants), loc="outside right center", fontsize=8)
     return drawn
 
 
@@ -74,13 +79,25 @@ def _name(study: Ablation, variant: Variant, run: Record) -> str:
     return ", ".join(text for title, text in titled if title != study.panel) or f"seed {run.seed}"
 
 
+def _styles(study: Ablation, variants: Sequence[Variant]) -> Styles:
+    """Return the line of each name; mechanisms have their own looks."""
+    runs = {_name(study, variant, run): run for variant in variants for run in variant.runs}
+    if "attention" not in study.columns:
+        return {name: series_style(number) for number, name in enumerate(runs)}
+    labels = {name: label(run) for name, run in runs.items()}
+    found = looks({labels[name]: family_of(run.attention) for name, run in runs.items()})
+    return {name: found[label] for name, label in labels.items()}
+
+
 def _draw(
-    axes: Axes, study: Ablation, variants: Sequence[Variant], quantity: str, names: Sequence[str]
+    axes: Axes, study: Ablation, variants: Sequence[Variant], quantity: str, styles: Styles
 ) -> None:
     """Draw the runs of some variants."""
+    rows = list(styles)
     for variant in variants:
         for run in variant.runs:
-            _line(axes, run, quantity, names.index(_name(study, variant, run)))
+            name = _name(study, variant, run)
+            _line(axes, run, quantity, styles[name], rows.index(name))
     chance = {run.chance for variant in variants for run in variant.runs}
     if quantity == "accuracy" and chance:
         axes.axhline(100 * min(chance), color="grey", linewidth=1, linestyle=":", zorder=0)
@@ -102,9 +119,9 @@ def _few_plain_ticks(axis: Axis) -> None:
     axis.set_minor_formatter(LogFormatter())
 
 
-def _line(axes: Axes, run: Record, quantity: str, number: int) -> None:
+def _line(axes: Axes, run: Record, quantity: str, style: Mapping[str, Any], row: int) -> None:
     """Draw one run, its end marked; a cross marks the step where it diverged."""
-    style = {**series_style(number), "linewidth": 1.0}
+    style = {**style, "linewidth": 1.0}
     lines = _training(run)
     steps = [line.step for line in lines]
     values = [100 * line.accuracy if quantity == "accuracy" else line.loss for line in lines]
@@ -117,7 +134,7 @@ def _line(axes: Axes, run: Record, quantity: str, number: int) -> None:
         axes.plot([steps[-1], run.steps], [values[-1]] * 2, linestyle=":", markevery=[1], **cross)
     else:
         place = axes.get_xaxis_transform()
-        axes.plot([run.steps], [_FIRST_ROW + _NEXT_ROW * number], transform=place, **cross)
+        axes.plot([run.steps], [_FIRST_ROW + _NEXT_ROW * row], transform=place, **cross)
 
 
 def _training(run: Record) -> list[MetricsLine]:
@@ -135,12 +152,9 @@ def _training(run: Record) -> list[MetricsLine]:
     return [line for line in lines if line.split == "train"]
 
 
-def _legend(names: Sequence[str], variants: Sequence[Variant]) -> list[Line2D]:
-    """Return what the legend shows: the colours, chance, and the cross if there is one."""
-    handles = [
-        Line2D([], [], label=escape.figure(name), **series_style(number))
-        for number, name in enumerate(names)
-    ]
+def _legend(styles: Styles, variants: Sequence[Variant]) -> list[Line2D]:
+    """Return what the legend shows: the lines, chance, and the cross if there is one."""
+    handles = [Line2D([], [], label=escape.figure(name), **style) for name, style in styles.items()]
     handles.append(Line2D([], [], color="grey", linestyle=":", label="chance"))
     if any(run.status == "diverged" for variant in variants for run in variant.runs):
         cross = Line2D([], [], color="black", linestyle="", marker="x", markersize=9)

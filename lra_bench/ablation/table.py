@@ -18,18 +18,21 @@ from lra_bench.records.record import Record
 _GREATEST_LOSS = 700.0
 
 
-def render(study: Ablation, variants: Sequence[Variant], setting: str) -> str:
-    """Return the table in Markdown, with a title and notes.
+def render(
+    study: Ablation, variants: Sequence[Variant], setting: str, style: str = "markdown"
+) -> str:
+    """Return the table with a title and notes.
 
     Args:
         study: the study.
         variants: at least one has a run.
         setting: task, preset and changed settings, in words.
+        style: "markdown", "latex" or "html".
     """
     runs = [run for variant in variants for run in variant.runs]
     rows = [_row(study, variant, of_tokens=_of_tokens(runs)) for variant in variants]
     title = f"{study.title[0].upper()}{study.title[1:]}: {setting}"
-    return tables.render("markdown", title, pd.DataFrame(rows), " ".join(_notes(runs)))
+    return tables.render(style, title, pd.DataFrame(rows), " ".join(_notes(runs)))
 
 
 def _of_tokens(runs: Sequence[Record]) -> bool:

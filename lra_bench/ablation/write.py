@@ -6,14 +6,14 @@ from pathlib import Path
 from lra_bench.ablation import figure, table
 from lra_bench.ablation.studies import Ablation
 from lra_bench.ablation.variants import variants
-from lra_bench.display.figures import save
+from lra_bench.display.figures import save_each
 from lra_bench.files.atomic import write_atomically
 from lra_bench.records.find import readable
 from lra_bench.sweep.plan import Choice, jobs
 
 
 def write(study: Ablation, choice: Choice, out: Path) -> tuple[str, Sequence[Path]]:
-    """Write OUT/STUDY.md and OUT/STUDY.png; return the table and the files.
+    """Write OUT/STUDY.md and the figure; return the table and the files.
 
     The records are those below OUT/STUDY whose settings are those of `choice`. If there are none,
     nothing is written: the table is "", and there are no files.
@@ -23,7 +23,6 @@ def write(study: Ablation, choice: Choice, out: Path) -> tuple[str, Sequence[Pat
         return "", ()
     setting = ", ".join([*choice.tasks, f"preset {choice.preset}", *choice.overrides])
     text = table.render(study, found, setting)
-    files = [out / f"{study.name}.{suffix}" for suffix in ("md", "png")]
-    write_atomically(files[0], text)
-    save(figure.figure(study, found, f"{study.title}: {setting}"), files[1])
-    return text, files
+    write_atomically(out / f"{study.name}.md", text)
+    drawn = figure.figure(study, found, f"{study.title}: {setting}")
+    return text, [out / f"{study.name}.md", *save_each(drawn, out / f"{study.name}.png")]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lra_bench.display import escape
-from lra_bench.display.figures import save
+from lra_bench.display.figures import save_each
 
 # Inches of a panel, of one that names its tokens at most, of a token in it, and of all panels.
 _PANEL, _LARGE_PANEL, _TOKEN, _WIDEST, _HIGHEST = 2.5, 6.5, 0.095, 24.0, 40.0
@@ -77,7 +77,7 @@ def matrices(
     bar = figure.colorbar(image, ax=panels, shrink=shrink, aspect=25, extend=scale.extend)
     bar.set_label(axes.value + scale.clipped, fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    save(figure, path)
+    save_each(figure, path)
 
 
 def _unseen(length: int, *, causal: bool) -> np.ndarray:
@@ -172,4 +172,4 @@ def similarities(
         bar = figure.colorbar(image, ax=panel, shrink=0.75)
         bar.set_label(one.value, fontsize=8)
         bar.ax.tick_params(labelsize=7)
-    save(figure, path)
+    save_each(figure, path)

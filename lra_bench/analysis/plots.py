@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lra_bench.display import escape
-from lra_bench.display.figures import COLOURS, legend_above, log_axes, save, series_style
+from lra_bench.display.figures import COLOURS, legend_above, log_axes, save_each, series_style
 
 
 def approximation(summary: pd.DataFrame, title: str, path: Path) -> None:
     """Draw `approximation_figure` into a file."""
-    save(approximation_figure(summary, title), path)
+    save_each(approximation_figure(summary, title), path)
 
 
 def approximation_figure(summary: pd.DataFrame, title: str) -> Figure:
@@ -28,8 +28,11 @@ def approximation_figure(summary: pd.DataFrame, title: str) -> Figure:
             for name in shown:
                 _errors_against_m(axes, part.query("variant == @name"), names.index(name), name)
             log_axes(axes, sorted(set(part["num_features"])))
-            axes.set_xlabel("random projections m")
-            axes.set_ylabel(f"MSE of the output, geometric mean\nsd of q and k: {scale:g}")
+            axes.set_xlabel("random features, m")
+            axes.set_ylabel(
+                "mean squared error of the output,\n"
+                f"entries of q and k of standard deviation {scale:g}"
+            )
             legend_above(axes)
     return figure
 
@@ -53,7 +56,12 @@ def deviations(lemma: pd.DataFrame, theorem: pd.DataFrame, path: Path) -> None:
         left.errorbar(part["mse_theory"], part["mse_measured"], yerr=bars, label=name, **style)
     ends = [lemma["mse_theory"].min() / 2, lemma["mse_theory"].max() * 2]
     left.plot(ends, ends, color="grey", linewidth=1, zorder=0)
-    left.set(xscale="log", yscale="log", xlabel="MSE by Lemma 2", ylabel="measured MSE ± 2 s.e.")
+    left.set(
+        xscale="log",
+        yscale="log",
+        xlabel="mean squared error by Lemma 2",
+        ylabel="measured, ± 2 standard errors",
+    )
     theorem = theorem.assign(total=2 * theorem["length"] * np.cos(theorem["angle"] / 2))
     theorem = theorem.sort_values("total")
     total, iid = theorem["total"], theorem["mse_iid"]
@@ -62,11 +70,14 @@ def deviations(lemma: pd.DataFrame, theorem: pd.DataFrame, path: Path) -> None:
     right.errorbar(total, saved["measured"], yerr=bars, label="measured ± 2 s.e.", **style)
     right.plot(total, saved["theory"], color=COLOURS[0], label="exact")
     right.plot(total, saved["bound"], "--", color="black", label="at least (Theorem 2)")
-    right.set(xlabel="|x + y|", ylabel="share of the iid MSE that orthogonality saves")
+    right.set(
+        xlabel="length of x + y",
+        ylabel="share of the error of iid draws\nthat orthogonal ones save",
+    )
     for axes in (left, right):
         axes.grid(alpha=0.3)
         legend_above(axes, 3)
-    save(figure, path)
+    save_each(figure, path)
 
 
 def regularized(table: pd.DataFrame, path: Path) -> None:
@@ -84,10 +95,13 @@ def regularized(table: pd.DataFrame, path: Path) -> None:
     dims = list(bound["dim"])
     axes.set_xscale("log", base=2)
     axes.set_xticks(dims, [str(x) for x in dims])
-    axes.set(xlabel="head dimension d", ylabel="least SMREG(x, y) / SM(x, y)")
+    axes.set(
+        xlabel="head dimension, d",
+        ylabel="regularized over plain softmax kernel, least ratio",
+    )
     axes.grid(alpha=0.3)
     legend_above(axes)
-    save(figure, path)
+    save_each(figure, path)
 
 
 def ratio(table: pd.DataFrame, path: Path) -> None:
@@ -107,31 +121,36 @@ def ratio(table: pd.DataFrame, path: Path) -> None:
     left.set(xlabel="angle between x and y (radians)", ylabel="length |x| = |y|")
     left.set_title("line: equal; above 0: positive features err less", fontsize=9)
     colours = figure.colorbar(mesh, ax=left, extend="both")
-    colours.set_label("log10 of MSE(trigonometric) / MSE(positive)")
+    colours.set_label("error of trigonometric over positive features, log10")
     slice_ = table[np.isclose(table["length"], 1)]
     for index, name in enumerate(("trigonometric", "positive")):
         right.plot(slice_["angle"], slice_[f"mse_{name}"], label=name, color=COLOURS[1 - index])
     right.set(
-        yscale="log", xlabel="angle between x and y (radians)", ylabel="MSE, m = 1, |x| = |y| = 1"
+        yscale="log",
+        xlabel="angle between x and y (radians)",
+        ylabel="mean squared error of one feature,\nlengths of x and y 1",
     )
     right.grid(alpha=0.3)
     legend_above(right)
-    save(figure, path)
+    save_each(figure, path)
 
 
 def propagation(summary: pd.DataFrame, title: str, path: Path) -> None:
     """Draw the error after each layer, relative and squared."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     figure.suptitle(title, fontsize=11)
-    labels = {"relative_error": "mean |difference| / mean |output|", "mse": "MSE of the output"}
+    labels = {
+        "relative_error": "mean size of the difference / mean size of the output",
+        "mse": "mean squared error of the output",
+    }
     for axes, (column, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
         for index, (name, part) in enumerate(summary.groupby("variant", sort=False)):
             mean, sd = part[f"{column}_mean"], part[f"{column}_std"]
             below = np.minimum(sd, 0.9 * mean)
             style = series_style(index)
             axes.errorbar(part["layer"], mean, yerr=[below, sd], label=name, capsize=2, **style)
-        axes.set(xlabel="layers", ylabel=label, yscale="log")
+        axes.set(xlabel="layers passed", ylabel=label, yscale="log")
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
         legend_above(axes, 3)
-    save(figure, path)
+    save_each(figure, path)

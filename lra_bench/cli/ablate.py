@@ -36,8 +36,8 @@ result too.
 """
 _WRITTEN = """
 
-Written to DIR: {study}/, the folder of a sweep; {study}.md, the table; and {study}.png, the
-training of each run by step.
+Written to DIR: {study}/, the folder of a sweep; {study}.md, the table; and {study}.png, .svg
+and .pdf, the training of each run by step.
 """
 _STUDIES: dict[str, tuple[str, str]] = {
     "kernels": (

@@ -207,7 +207,8 @@ def several(parse: Callable[[str], Any], example: str) -> Callable[[str], tuple[
     """
 
     def parse_all(text: str) -> tuple[Any, ...]:
-        parts = [part.strip() for part in text.split(",")]
+        # A comma between brackets is part of a value, such as "name (a=1, b=2)".
+        parts = [part.strip() for part in re.split(r",(?![^(]*\))", text)]
         if not all(parts):
             raise argparse.ArgumentTypeError(
                 f"{text!r} has an empty value; a list is written {example}"

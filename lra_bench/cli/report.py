@@ -1,6 +1,8 @@
 """The command `lra-bench report` shows all records on one HTML page."""
 
 import argparse
+import sys
+from pathlib import Path
 
 from lra_bench.cli.common import add_strict, strictly
 from lra_bench.cli.paths import output_folder, records_path
@@ -12,9 +14,10 @@ HELP = "make one HTML page of tables and figures"
 DESCRIPTION = """\
 Make one HTML page from the records below each DIR: the leaderboard, with the seeds, settings and
 command behind each cell; accuracy against speed and memory; learning curves; tables and figures of
-efficiency; results of `lra-bench analyze approximation`; a part for each attention; and the data,
-machines and versions of all records. The page loads no other file. Its figures are also written
-beside it, as PNG files.
+efficiency; ablations; results of `lra-bench analyze approximation`; a part for each attention; and
+the data, machines and versions of all records. Its tables can be sorted and filtered, and saved as
+CSV. The page loads no other file. Its figures are also written
+beside it, as PNG, SVG and PDF files.
 """
 
 
@@ -27,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=output_folder, required=True, metavar="DIR", help=out_help)
     published_help = "add published figures, each with its source"
     parser.add_argument("--published", action="store_true", help=published_help)
+    title_help = "of the page; default: Efficient attention, measured"
+    parser.add_argument("--title", metavar="TEXT", help=title_help)
+    parser.add_argument("--open", action="store_true", help="show the page in the browser")
     add_strict(parser)
 
 
@@ -37,8 +43,25 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
 
 
 def _write(args: argparse.Namespace) -> int:
-    from lra_bench.report.build import write
+    from lra_bench.report.build import TITLE, write
 
-    for path in write(args.dirs, args.out, with_published=args.published):
+    title = args.title or TITLE
+    page, *figures = write(args.dirs, args.out, with_published=args.published, title=title)
+    for path in figures:
         say(terminal(path))
-    return 0
+    return _show(page, in_browser=args.open)
+
+
+def _show(page: Path, *, in_browser: bool) -> int:
+    """Say where the page is, and open it if asked; return the exit status."""
+    address = page.resolve().as_uri()
+    if not in_browser:
+        say(f"{terminal(page)}: open it with --open, or in a browser: {address}")
+        return 0
+    import webbrowser
+
+    say(terminal(page))
+    if webbrowser.open(address):
+        return 0
+    print(f"lra-bench: no browser was found; the page is {address}", file=sys.stderr)
+    return 1

@@ -1,33 +1,35 @@
-"""The style of all figures: colours, markers and axes; and writing them to files."""
+"""The style of all figures: series, axes and legends; and writing them to files."""
 
 import contextlib
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lra_bench.display import palette
 from lra_bench.display.busy import busy
 from lra_bench.display.escape import terminal
 
-# Okabe and Ito's colours without black, then Tol's purple, olive and indigo: colour-blind readers
-# can tell them apart.
-COLOURS = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933",
-    "#332288",
-)  # fmt: skip
 MARKERS = "osD^vP*Xh"
+COLOURS = tuple(colour.light for colour in palette.SERIES)
 _BROKEN = (0, (6, 1.5, 1.5, 1.5))
 DPI = 200
+_SERIES = "series-"
 
 
 def series_style(index: int) -> dict[str, Any]:
-    """Return matplotlib's options for a series; the first 81 series all differ."""
+    """Return matplotlib's options for a series that is no mechanism; the first 81 all differ.
+
+    Mechanisms have a look of their own; see `lra_bench.display.looks`.
+    """
     turn, colour = divmod(index, len(COLOURS))
     return {
         "color": COLOURS[colour],
@@ -36,58 +38,6 @@ def series_style(index: int) -> dict[str, Any]:
         "linewidth": 1.4,
         "linestyle": ("-", _BROKEN)[turn % 2],
     }
-
-
-# A bound, which is no attention, is the dashed black line of the Performer paper.
-_BOUND = {"color": "black", "linestyle": "--", "marker": "", "linewidth": 1.4}
-
-
-def looks(families: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Return a style for each label, from its family: "exact", "bound" or another.
-
-    Exact attentions have broken lines, bounds are dashed black. If there are more labels than
-    colours, a colour stands for a family; see `have_family_colours`.
-    """
-    styles = {label: dict(_BOUND) for label, family in families.items() if family == "bound"}
-    exact = sorted(label for label, family in families.items() if family == "exact")
-    others = sorted(families.keys() - {*styles, *exact})
-    if have_family_colours(families):
-        return styles | _by_family({label: families[label] for label in [*exact, *others]})
-    for labels, is_exact in ((exact, True), (others, False)):
-        for index, label in enumerate(labels):
-            styles[label] = series_style(_series(index, exact=is_exact))
-    return styles
-
-
-def have_family_colours(families: Mapping[str, str]) -> bool:
-    """Return whether a colour stands for a family, because there are too many labels."""
-    own = [family for family in families.values() if family not in ("exact", "bound")]
-    return len(own) > len(COLOURS)
-
-
-def _by_family(families: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Return styles with a colour for each family, and a marker and dashes for each label in it."""
-    names, styles = sorted({*families.values()} - {"exact"}), {}
-    for number, family in enumerate(["exact", *names]):
-        members = [label for label, its in families.items() if its == family]
-        for place, label in enumerate(members):
-            turn, marker = divmod(place, len(MARKERS))
-            # Of 9 x 9 series, the first 9 of each colour have whole lines, the next broken ones.
-            style = series_style(turn * len(COLOURS) + (number - 1) % len(COLOURS))
-            styles[label] = {**style, "marker": MARKERS[marker]}
-            if family == "exact":
-                styles[label] |= {"color": "black", "linestyle": _BROKEN}
-    return styles
-
-
-def _series(index: int, *, exact: bool) -> int:
-    """Return the number of the series whose style an attention gets.
-
-    Every second turn through the colours has broken lines; these are for exact attentions. They
-    take the colours in reverse order, so a few of each kind share no colour.
-    """
-    turns, colour = divmod(index, len(COLOURS))
-    return (2 * turns + exact) * len(COLOURS) + (len(COLOURS) - 1 - colour if exact else colour)
 
 
 def log_axes(axes: Axes, ticks: list[int], name: Callable[[int], str] = str) -> None:
@@ -104,7 +54,7 @@ def legend_above(axes: Axes, columns: int = 2) -> None:
 
 
 def save(figure: Figure, path: Path, doing: str = "") -> None:
-    """Write a figure as PNG or SVG, by the path's suffix; equal figures give equal bytes.
+    """Write a figure as PNG, SVG or PDF, by the path's suffix; equal figures give equal bytes.
 
     Args:
         figure: to write.
@@ -115,8 +65,23 @@ def save(figure: Figure, path: Path, doing: str = "") -> None:
         if path.suffix == ".svg":
             path.write_text(_svg(figure), encoding="utf-8")
             return
-        with _any_text():
-            figure.savefig(path, dpi=DPI)
+        undated = {"CreationDate": None} if path.suffix == ".pdf" else None
+        with _any_text(), rc_context({"pdf.fonttype": 42}):  # text that can be searched and copied
+            figure.savefig(path, dpi=DPI, metadata=undated)
+
+
+def save_each(figure: Figure, path: Path, doing: str = "") -> list[Path]:
+    """Write a figure as PNG, SVG and PDF beside each other, and return the files.
+
+    Args:
+        figure: to write.
+        path: of the PNG; the others differ in the suffix.
+        doing: what a terminal shows meanwhile; by default, which file is drawn.
+    """
+    files = [path, path.with_suffix(".svg"), path.with_suffix(".pdf")]
+    for file in files:
+        save(figure, file, doing)
+    return files
 
 
 @contextlib.contextmanager
@@ -139,11 +104,23 @@ def _svg(figure: Figure) -> str:
     return file.getvalue()
 
 
+def series_id(label: str) -> str:
+    """Return the id of a label by which a page finds what a figure draws of it."""
+    return f"{zlib.crc32(label.encode()):08x}"
+
+
+def mark_series(label: str, *artists: Artist) -> None:
+    """Mark what a figure draws of a label, so that a page can show it alone."""
+    for artist in artists:
+        artist.set_gid(f"{_SERIES}{series_id(label)}")
+
+
 def inline_svg(figure: Figure, name: str, description: str) -> str:
     """Return a figure as an SVG element of an HTML page, without background or style sheet.
 
-    Black becomes the colour of the surrounding text, and each of `COLOURS` the CSS variable `--c0`
-    and so on, so a page can show the figure on a dark background.
+    Black becomes the colour of the surrounding text, and each colour of the palette a CSS variable,
+    so a page can show the figure on a dark background. What `mark_series` marks has the attribute
+    `data-series`.
 
     Args:
         name: the prefix of the figure's ids, unique in the page.
@@ -155,10 +132,29 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
     # Use the page's fonts: few systems have matplotlib's, and their list is long.
     text = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)
+    text = _shorter(text)
+    text = re.sub(rf'\bid="{_SERIES}([0-9a-f]+)"', r'data-series="\1"', text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
-    for index, colour in enumerate(COLOURS):
-        text = text.replace(colour.lower(), f"var(--c{index}, {colour})")
+    text = re.sub(r"#[0-9a-f]{6}", _by_variable, text)
     text = text.replace("#000000", "currentColor").replace("fill: #ffffff", "fill: none")
     label = re.sub(r'[<>&"]', "", terminal(description))
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def _shorter(svg: str) -> str:
+    """Return SVG without comments, line breaks, names of groups and digits that nobody sees."""
+    text = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    text = re.sub(rf'<g id="(?!{_SERIES})[^"]*"', "<g", text)
+    text = re.sub(r"\d*\.\d{3,}", _two_digits, text)
+    return re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", text))
+
+
+def _two_digits(match: re.Match[str]) -> str:
+    return f"{float(match[0]):.2f}".rstrip("0").rstrip(".")
+
+
+def _by_variable(match: re.Match[str]) -> str:
+    """Return a colour of the palette as a CSS variable, and any other as it is."""
+    name = palette.variable(match[0])
+    return match[0] if name is None else f"var({name}, {match[0]})"

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 
 from lra_bench.display.escape import figure
+from lra_bench.display.figures import mark_series
 
 # Positions of a name, best first: directions in degrees, for each distance in points.
 _ANGLES = (0, 180, 90, 270, 45, 315, 135, 225)
@@ -51,6 +52,7 @@ def place_labels(axes: Axes, dots: Sequence[Dot], size: float = 9) -> list[Bbox]
         text = axes.annotate(name, where, fontsize=size, va="center", ha="center")
         extent = text.get_window_extent(canvas.get_renderer())
         box, gap = _best(axes, dot, (extent.width, extent.height), taken, inside, scale)
+        mark_series(dot.name, text)
         taken.append(box)
         center = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
         x, y = axes.transData.inverted().transform(center)

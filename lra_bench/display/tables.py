@@ -1,18 +1,22 @@
 """Format tables: for people with a title and notes; for programs as csv or json."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from lra_bench.display import escape, terminal_tables
+from lra_bench.display.layout import PLAIN, TableLayout, check, numbered
 
 FOR_PROGRAMS = ("csv", "json")
 TERMINAL = "terminal"
 
 
-def for_programs(table: pd.DataFrame, style: str) -> str:
+def for_programs(table: pd.DataFrame, style: str, layout: TableLayout = PLAIN) -> str:
     """Format a table as csv or json; an unknown value is empty in csv, null in json."""
+    check(layout, [table])
+    table = layout(table)
     if style == "csv":
         is_numeric = pd.api.types.is_numeric_dtype
         texts = [name for name in table.columns if not is_numeric(table[name])]
@@ -33,15 +37,55 @@ class Marked:
         return self.text
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """A table for people.
+
+    Attributes:
+        title: what it shows.
+        table: text or `Marked` in each cell.
+        notes: how to read it, as sentences.
+    """
+
+    title: str
+    table: pd.DataFrame
+    notes: str
+
+
 def render(style: str, title: str, table: pd.DataFrame, notes: str) -> str:
     """Format one table as "markdown", "latex", "html" or, for a terminal, as `TERMINAL`.
 
     Cells are text or `Marked`.
     """
-    return _RENDERERS[style](title, table, notes)
+    return render_all(style, [Sheet(title, table, notes)])
 
 
-def _markdown(title: str, table: pd.DataFrame, notes: str) -> str:
+def render_all(style: str, sheets: Sequence[Sheet], layout: TableLayout = PLAIN) -> str:
+    """Format tables as "markdown", "latex" or "html", laid out as a user asks for.
+
+    Raises:
+        UsageError: no table has a column that is asked for.
+    """
+    check(layout, [sheet.table for sheet in sheets])
+    parts = []
+    for sheet in sheets:
+        table = layout(sheet.table)
+        if layout.columns and len(table.columns) < 2:
+            continue
+        title = _titled(layout.caption, sheet.title, several=len(sheets) > 1)
+        parts.append(_RENDERERS[style](title, table, sheet.notes, layout.label))
+    return numbered("\n".join(parts), layout.label)
+
+
+def _titled(caption: str, title: str, *, several: bool) -> str:
+    """Return the title of a table: its own unless a user gave one."""
+    if not caption:
+        return title
+    return f"{caption.rstrip('.')}: {title}" if several else caption
+
+
+def _markdown(title: str, table: pd.DataFrame, notes: str, label: str) -> str:
+    del label
     aligned = ["left"] + ["right"] * (len(table.columns) - 1)
     marked = table.map(_signs_of_markdown).rename(columns=escape.markdown)
     body = marked.to_markdown(index=False, disable_numparse=True, colalign=aligned)
@@ -56,14 +100,18 @@ def _signs_of_markdown(cell: str | Marked) -> str:
     return text
 
 
-def _latex(title: str, table: pd.DataFrame, notes: str) -> str:
+def _latex(title: str, table: pd.DataFrame, notes: str, label: str) -> str:
+    """Format as LaTeX; a caption is a sentence, and the notes stand below the table."""
     escaped = table.map(_tex).rename(columns=escape.latex)
     columns = "l" + "r" * (len(table.columns) - 1)
     rows = [" & ".join(row) + r" \\" for row in escaped.itertuples(index=False)]
     lines = [
+        r"% \usepackage{booktabs,threeparttable}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape.latex(title)}: {escape.latex(notes)}}}",
+        r"\begin{threeparttable}",
+        rf"\caption{{{_sentence(title)}}}",
+        *([rf"\label{{{label}}}"] if label else []),
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         " & ".join(escaped.columns) + r" \\",
@@ -71,9 +119,18 @@ def _latex(title: str, table: pd.DataFrame, notes: str) -> str:
         *rows,
         r"\bottomrule",
         r"\end{tabular}",
+        *([r"\begin{tablenotes}", r"\footnotesize", rf"\item {escape.latex(notes)}",
+           r"\end{tablenotes}"] if notes else []),
+        r"\end{threeparttable}",
         r"\end{table}",
-    ]
+    ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _sentence(title: str) -> str:
+    """Return a title as a sentence of LaTeX."""
+    text = escape.latex(title)
+    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 def _tex(cell: str | Marked) -> str:
@@ -83,8 +140,9 @@ def _tex(cell: str | Marked) -> str:
     return text
 
 
-def _html(title: str, table: pd.DataFrame, notes: str) -> str:
+def _html(title: str, table: pd.DataFrame, notes: str, label: str) -> str:
     """Format as html; a wide table scrolls inside a box."""
+    del label
     escaped = table.map(_signs_of_html).rename(columns=_text_of_html)
     rows = escaped.to_html(index=False, border=0, escape=False)
     body = f'<div class="table">\n{rows}\n</div>'
@@ -102,7 +160,8 @@ def _signs_of_html(cell: str | Marked) -> str:
     return text
 
 
-def _terminal(title: str, table: pd.DataFrame, notes: str) -> str:
+def _terminal(title: str, table: pd.DataFrame, notes: str, label: str) -> str:
+    del label
     return terminal_tables.render(title, table, notes, _style_of_terminal)
 
 

@@ -119,6 +119,10 @@ class Board:
         """Return all results, row by row."""
         return [result for row in self.rows for result in row.results.values()]
 
+    def of_task(self, task: str) -> list[Result]:
+        """Return the results on one task, the rows in order."""
+        return [row.results[task] for row in self.rows if task in row.results]
+
     @cached_property
     def averages(self) -> tuple[int, ...]:
         """Return over how many tasks, five or six, some row has an average."""

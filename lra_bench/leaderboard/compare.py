@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from lra_bench.display.tables import FOR_PROGRAMS, for_programs
-from lra_bench.display.tables import render as render_table
+from lra_bench.display.layout import PLAIN, TableLayout
+from lra_bench.display.tables import FOR_PROGRAMS, Sheet, for_programs, render_all
 from lra_bench.errors import UsageError, unknown
 from lra_bench.leaderboard import holm, significance
 from lra_bench.leaderboard.board import AVERAGES, in_order
@@ -46,13 +46,16 @@ class Comparison:
         return self.p is not None and self.p < LEVEL
 
 
-def compare(folders: Sequence[Path], one: str, other: str, style: str) -> str:
+def compare(
+    folders: Sequence[Path], one: str, other: str, style: str, layout: TableLayout = PLAIN
+) -> str:
     """Compare two attentions, or two folders of records, in a table.
 
     Args:
         folders: searched for records of two attentions; empty to compare two folders.
         one, other: labels of the attentions, or the two folders.
         style: "markdown", "latex", "html", "csv" or "json".
+        layout: which columns, in which order.
 
     Raises:
         UsageError: one of them has no records, or they have nothing in common.
@@ -65,9 +68,18 @@ def compare(folders: Sequence[Path], one: str, other: str, style: str) -> str:
         raise UsageError(f"{one} and {other} share no task, setting and seed that ended well")
     comparisons = _corrected(comparisons)
     if style in FOR_PROGRAMS:
-        return for_programs(pd.DataFrame([_figures(part) for part in comparisons]), style)
-    title, table = _table(f"{one} minus {other}", comparisons)
-    return render_table(style, title, table, _notes(one, other, comparisons))
+        pair = {"first_name": one, "second_name": other}
+        table = pd.DataFrame([{**pair, **_figures(part)} for part in comparisons])
+        return for_programs(table, style, layout)
+    names = _names_of(one, other)
+    title, table = _table(f"{one} minus {other}", comparisons, names)
+    return render_all(style, [Sheet(title, table, _notes(names, comparisons))], layout)
+
+
+def _names_of(one: str, other: str) -> tuple[str, str]:
+    """Return the names in headings: those of the attentions, or of the folders if they differ."""
+    short = Path(one.rstrip("/")).name, Path(other.rstrip("/")).name
+    return short if all(short) and short[0] != short[1] else (one, other)
 
 
 def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -150,9 +162,11 @@ def _means(first: Result, second: Result) -> tuple[float, float]:
     return one, other
 
 
-def _table(title: str, comparisons: Sequence[Comparison]) -> tuple[str, pd.DataFrame]:
+def _table(
+    title: str, comparisons: Sequence[Comparison], names: tuple[str, str]
+) -> tuple[str, pd.DataFrame]:
     """Return title and table; columns that are the same in all rows are left out."""
-    table = pd.DataFrame([_row(part) for part in comparisons])
+    table = pd.DataFrame([_row(part, names) for part in comparisons])
     if len(set(table["attention"])) == 1:
         table = table.drop(columns="attention")
     if len(set(table["setting"])) == 1:
@@ -160,22 +174,22 @@ def _table(title: str, comparisons: Sequence[Comparison]) -> tuple[str, pd.DataF
     return title, table
 
 
-def _row(part: Comparison) -> dict[str, str]:
+def _row(part: Comparison, names: tuple[str, str]) -> dict[str, str]:
     difference = part.difference
     low, high = difference.interval
-    only = difference.discordant
+    only, (one, other) = difference.discordant, names
     return {
         "setting": part.setting,
         "attention": part.attention,
         "task": part.column,
-        "first %": f"{100 * part.means[0]:.1f}",
-        "second %": f"{100 * part.means[1]:.1f}",
+        f"{one} %": f"{100 * part.means[0]:.1f}",
+        f"{other} %": f"{100 * part.means[1]:.1f}",
         "difference": f"{100 * difference.value:+.1f}",
         "95 % interval": f"{100 * low:+.1f} to {100 * high:+.1f}",
         "p (Holm)": _p(part.p),
         "seeds": str(difference.seeds),
-        "only first %": f"{100 * only[0]:.1f}" if only else "",
-        "only second %": f"{100 * only[1]:.1f}" if only else "",
+        f"only {one} %": f"{100 * only[0]:.1f}" if only else "",
+        f"only {other} %": f"{100 * only[1]:.1f}" if only else "",
         "significant": _verdict(part),
     }
 
@@ -216,11 +230,12 @@ def _figures(part: Comparison) -> dict[str, Any]:
     }
 
 
-def _notes(one: str, other: str, comparisons: Sequence[Comparison]) -> str:
+def _notes(names: tuple[str, str], comparisons: Sequence[Comparison]) -> str:
+    one, other = names
     family = sum(part.p is not None for part in comparisons)
     notes = (
-        f"First: {one}; second: {other}. Accuracies over the seeds that both have; t-test paired "
-        f"over seeds and test examples. {_rule(family)}"
+        f"Accuracies over the seeds that both have; t-test paired over seeds and test examples. "
+        f"{_rule(family)}"
     )
     of_tasks = [part for part in comparisons if not part.column.startswith("average of ")]
     if any(part.difference.discordant is None for part in of_tasks):
@@ -228,7 +243,7 @@ def _notes(one: str, other: str, comparisons: Sequence[Comparison]) -> str:
     if any(part.difference.seeds == 1 for part in comparisons):
         notes += " One seed: the interval tells of other examples, not of other seeds."
     if any(part.difference.discordant for part in comparisons):
-        notes += " Only first, only second: share of answers that only that one has right."
+        notes += f" Only {one}, only {other}: share of answers that only that one has right."
     return notes
 
 

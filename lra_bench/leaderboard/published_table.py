@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from lra_bench import published
-from lra_bench.display.tables import FOR_PROGRAMS, for_programs
-from lra_bench.display.tables import render as render_table
+from lra_bench.display.layout import PLAIN, TableLayout
+from lra_bench.display.tables import FOR_PROGRAMS, Sheet, for_programs, render_all
 from lra_bench.leaderboard.board import AVERAGES, ORDER
 from lra_bench.published import Published
 
@@ -20,15 +20,15 @@ def rows_beside(attentions: Iterable[str], tasks: Sequence[str]) -> list[Publish
     return [row for row in published.results() if row in rows]
 
 
-def all_of(style: str) -> str:
+def all_of(style: str, layout: TableLayout = PLAIN) -> str:
     """Return every published figure as text, in any style of a table."""
     if style in FOR_PROGRAMS:
-        return for_programs(pd.DataFrame(figures()), style)
-    return "\n".join(render(style, published.results(), ORDER))
+        return for_programs(pd.DataFrame(figures()), style, layout)
+    return render_all(style, sheets(published.results(), ORDER), layout)
 
 
-def render(style: str, rows: Sequence[Published], tasks: Sequence[str]) -> list[str]:
-    """Return the table as markdown, latex or html in a list; an empty list if there are no rows."""
+def sheets(rows: Sequence[Published], tasks: Sequence[str]) -> list[Sheet]:
+    """Return the table in a list; an empty list if there are no rows."""
     if not rows:
         return []
     notes = (
@@ -37,7 +37,7 @@ def render(style: str, rows: Sequence[Published], tasks: Sequence[str]) -> list[
         "counts in no average."
     )
     notes += _presets(rows) + _brackets(rows, tasks) + _others(rows, tasks) + _misprints(rows)
-    return [render_table(style, "published", _table(rows, tasks), notes)]
+    return [Sheet("published", _table(rows, tasks), notes)]
 
 
 def _table(rows: Sequence[Published], tasks: Sequence[str]) -> pd.DataFrame:

@@ -8,8 +8,8 @@ import pandas as pd
 
 from lra_bench.config import validate
 from lra_bench.contracts import Dims
-from lra_bench.display.tables import FOR_PROGRAMS, for_programs
-from lra_bench.display.tables import render as render_table
+from lra_bench.display.layout import PLAIN, TableLayout
+from lra_bench.display.tables import FOR_PROGRAMS, Sheet, for_programs, render_all
 from lra_bench.display.units import size_text
 from lra_bench.errors import UsageError
 from lra_bench.leaderboard.board import in_order
@@ -105,20 +105,21 @@ def _panel(setting: str, task: str, every: list[Result]) -> Panel:
     return Panel(setting, task, tuple(sorted(every, key=rank)), states)
 
 
-def render(records: Sequence[Record], style: str) -> str:
+def render(records: Sequence[Record], style: str, layout: TableLayout = PLAIN) -> str:
     """Return a table for each setting and task as text.
 
     Args:
         records: at least one.
         style: "markdown", "latex" or "html" for people; "csv" or "json" for one table of all.
+        layout: which columns, in which order.
     """
     every = panels(records)
     if style in FOR_PROGRAMS:
-        return for_programs(pd.DataFrame([row for panel in every for row in _long(panel)]), style)
-    return "\n".join(
-        render_table(style, f"{panel.task}, preset {panel.setting}", _wide(panel), _NOTE)
-        for panel in every
-    )
+        table = pd.DataFrame([row for panel in every for row in _long(panel)])
+        return for_programs(table, style, layout)
+    titles = [f"{panel.task}, preset {panel.setting}" for panel in every]
+    sheets = [Sheet(title, _wide(x), _NOTE) for title, x in zip(titles, every, strict=True)]
+    return render_all(style, sheets, layout)
 
 
 def _long(panel: Panel) -> list[dict[str, Any]]:

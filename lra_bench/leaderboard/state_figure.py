@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lra_bench.display import escape
-from lra_bench.display.figures import have_family_colours, looks
 from lra_bench.display.label_placement import Dot, place_labels
+from lra_bench.display.looks import looks
 from lra_bench.display.units import size_text
 from lra_bench.leaderboard.results import Result
 from lra_bench.leaderboard.state import Panel
@@ -21,6 +21,7 @@ _RADIUS = 3.0  # of a marker, in points
 _NAMES = 7.0  # size of the names, in points
 # Entries of the legend that have room below a panel.
 _ENTRIES = 5
+_CHANCE: dict[str, Any] = {"color": "black", "linestyle": ":"}
 Styles = Mapping[str, Mapping[str, Any]]
 
 
@@ -40,7 +41,7 @@ def draw(panels: Sequence[Panel]) -> Figure:
     figure = Figure(figsize=(width * len(panels), height), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _panel(axes, panel, styles)
-    if have_family_colours(families):
+    if len({*families.values()}) > 1:
         handles = _families(families, styles)
         columns = min(len(handles), _ENTRIES * len(panels))
         figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=9)
@@ -73,7 +74,7 @@ def _panel(axes: Axes, panel: Panel, styles: Styles) -> None:
             dot.x, dot.y, yerr=100 * (result.sd or 0), color=style["color"],
             marker=style["marker"] or "o", markersize=2 * _RADIUS, elinewidth=1, capsize=2,
         )  # fmt: skip
-    _lines(axes, panel)
+    _lines(axes, panel, styles)
     axes.set_title(escape.figure(f"{panel.task}, {panel.setting}"), loc="right")
     axes.set_xlabel("state of a layer for one sequence")
     axes.set_ylabel("test accuracy (%)")
@@ -84,7 +85,7 @@ def _panel(axes: Axes, panel: Panel, styles: Styles) -> None:
     axes.grid(alpha=0.3)
 
 
-def _lines(axes: Axes, panel: Panel) -> None:
+def _lines(axes: Axes, panel: Panel, styles: Styles) -> None:
     """Draw chance, and each mechanism that has no state; the legend above names them."""
     lines = [("chance", panel.chance)]
     lines += [
@@ -94,17 +95,23 @@ def _lines(axes: Axes, panel: Panel) -> None:
     ]
     for number, (name, mean) in enumerate(lines):
         text = escape.figure(f"{100 * mean:.1f} % {name}")
-        dashes = "--" if number else ":"
-        axes.axhline(100 * mean, color="black", linestyle=dashes, linewidth=1, zorder=1, label=text)
+        own: dict[str, Any] = (
+            {"color": styles[name]["color"], "linestyle": "--"} if number else _CHANCE
+        )
+        axes.axhline(100 * mean, linewidth=1.2, zorder=1, label=text, **own)
     above = {"loc": "lower left", "bbox_to_anchor": (0, 1.0)}
     axes.legend(ncols=2, fontsize=8, frameon=False, **above)
 
 
 def _families(families: Mapping[str, str], styles: Styles) -> list[Line2D]:
-    """Return an entry of the legend for each family."""
-    names = sorted({*families.values()} - {"bound"})
-    first = {name: next(x for x in families if families[x] == name) for name in names}
+    """Return an entry of the legend for each colour, which names its families."""
+    names: dict[str, list[str]] = {}
+    for label, family in sorted(families.items(), key=lambda item: item[1]):
+        of_colour = names.setdefault(styles[label]["color"], [])
+        if family not in of_colour and family != "bound":
+            of_colour.append(family)
     return [
-        Line2D([], [], color=styles[first[name]]["color"], marker="o", linestyle="", label=name)
-        for name in names
+        Line2D([], [], color=colour, marker="o", linestyle="", label=", ".join(of_colour))
+        for colour, of_colour in names.items()
+        if of_colour
     ]

@@ -1,20 +1,23 @@
 """Tables of accuracy: one for each setting for people, one row for each result for programs."""
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from lra_bench.display.tables import FOR_PROGRAMS, Marked, for_programs
-from lra_bench.display.tables import render as render_table
-from lra_bench.leaderboard import notes, published_table
+from lra_bench.display.layout import PLAIN, TableLayout
+from lra_bench.display.tables import FOR_PROGRAMS, Marked, Sheet, for_programs, render_all
+from lra_bench.leaderboard import notes, published_table, tokens
 from lra_bench.leaderboard.board import BEST, Board, Row, board, in_order
 from lra_bench.leaderboard.comparable import by_setting
 from lra_bench.leaderboard.results import Result, percent
 from lra_bench.records.record import Record
 
 
-def render(records: Sequence[Record], style: str, *, with_published: bool) -> str:
+def render(
+    records: Sequence[Record], style: str, *, with_published: bool, layout: TableLayout = PLAIN
+) -> str:
     """Return all tables as text.
 
     Args:
@@ -22,19 +25,20 @@ def render(records: Sequence[Record], style: str, *, with_published: bool) -> st
         style: "markdown", "latex" or "html" for a table for each setting; "csv" or "json" for one
             table of all settings.
         with_published: whether to add published figures of the same attentions and tasks.
+        layout: which columns, in which order.
     """
     groups = by_setting(records)
     if style in FOR_PROGRAMS:
-        return for_programs(long(groups, with_published=with_published), style)
-    parts = [_of_setting(setting, group, style) for setting, group in groups.items()]
+        return for_programs(long(groups, with_published=with_published), style, layout)
+    sheets = [_of_setting(setting, group) for setting, group in groups.items()]
     if with_published:
         tasks = in_order({run.task for run in records})
         published = published_table.rows_beside({run.attention for run in records}, tasks)
-        parts += published_table.render(style, published, tasks)
-    return "\n".join(parts)
+        sheets += published_table.sheets(published, tasks)
+    return render_all(style, sheets, layout)
 
 
-def _of_setting(setting: str, records: Sequence[Record], style: str) -> str:
+def _of_setting(setting: str, records: Sequence[Record]) -> Sheet:
     leaderboard = board(records)
     table = wide(leaderboard)
     sentences = [
@@ -42,10 +46,11 @@ def _of_setting(setting: str, records: Sequence[Record], style: str) -> str:
         notes.marking(leaderboard),
         notes.readings_note(records),
         notes.over_identity(leaderboard),
+        tokens.notes(leaderboard.results),
         notes.unofficial_note(records),
         _speed_note(records) if "steps/s" in table.columns else "",
     ]
-    return render_table(style, f"preset {setting}", table, " ".join(filter(None, sentences)))
+    return Sheet(f"preset {setting}", table, " ".join(filter(None, sentences)))
 
 
 def _speed_note(records: Sequence[Record]) -> str:
@@ -54,9 +59,14 @@ def _speed_note(records: Sequence[Record]) -> str:
 
 
 def wide(leaderboard: Board) -> pd.DataFrame:
-    """Return the table for people: a row for each attention, then chance; each cell is text."""
+    """Return the table for people: a row for each attention, then chance; each cell is text.
+
+    Where tokens are predicted, chance is the empirical baseline, and "uniform" is a last row.
+    """
     rows = [_row(leaderboard, row) for row in leaderboard.rows]
     rows.append({"attention": "chance", **_chance(leaderboard)})
+    if uniform := _uniform(leaderboard):
+        rows.append({"attention": "uniform", **uniform})
     return pd.DataFrame(rows).fillna("")
 
 
@@ -66,6 +76,8 @@ def _row(leaderboard: Board, row: Row) -> dict[str, Any]:
         result = row.results.get(task)
         text = _marked(leaderboard, row, task, _text(leaderboard, result)) if result else ""
         cells[_task_title(task)] = text
+        more = tokens.columns(task, leaderboard.of_task(task))
+        cells |= {column.title: column.text(result) for column in more}
     for count in leaderboard.averages:
         average = row.average(count)
         text = _marked(leaderboard, row, count, average.text()) if average else ""
@@ -100,9 +112,26 @@ def _costs(leaderboard: Board, row: Row) -> dict[str, str]:
 
 def _chance(leaderboard: Board) -> dict[str, str]:
     of_tasks = {_task_title(task): percent(leaderboard.chance[task]) for task in leaderboard.tasks}
+    of_tasks |= {
+        column.title: column.chance
+        for task in leaderboard.tasks
+        for column in tokens.columns(task, leaderboard.of_task(task))
+    }
     counts = leaderboard.averages
     of_averages = {_average_title(n): percent(leaderboard.average_chance(n)) for n in counts}
     return {**of_tasks, **of_averages}
+
+
+def _uniform(leaderboard: Board) -> dict[str, str]:
+    """Return what equal chances give where tokens are predicted; {} if none are."""
+    cells = {}
+    for task in leaderboard.tasks:
+        results = leaderboard.of_task(task)
+        share = tokens.uniform_accuracy(results)
+        if share is not None:
+            cells[_task_title(task)] = percent(share)
+            cells |= {column.title: column.uniform for column in tokens.columns(task, results)}
+    return cells
 
 
 def _task_title(task: str) -> str:
@@ -140,6 +169,7 @@ def _figures(
         "at_chance": len(result.at_chance),
         "fail": result.failure(),
         "chance": result.chance,
+        **_losses(result),
         "beats_identity": beats_identity.get((result.attention, result.task)),
         "parameters": result.median("parameters"),
         "parameters_vs_softmax": result.median("parameters_vs_softmax"),
@@ -148,3 +178,20 @@ def _figures(
         "source": "here",
         "reading": ", ".join(notes.readings(result.runs[0])),
     }
+
+
+def _losses(result: Result) -> dict[str, float | None]:
+    """Return test losses in nats, of chance too, and what held-out examples gave; None: unknown."""
+    held_out = [run.held_out for run in result.finished.values() if run.held_out]
+    return {
+        "loss_mean": _mean([score.loss for score in result.tests.values()]),
+        "chance_loss": result.runs[0].chance_loss,
+        "uniform_loss": result.runs[0].uniform_loss,
+        "held_out_accuracy_mean": _mean([score.accuracy for score in held_out]),
+        "held_out_loss_mean": _mean([score.loss for score in held_out]),
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None

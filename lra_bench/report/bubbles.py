@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lra_bench.display import escape
+from lra_bench.display.figures import mark_series
 from lra_bench.display.label_placement import Dot, place_labels
 from lra_bench.display.units import size_text
 from lra_bench.leaderboard.board import in_order
@@ -156,15 +157,11 @@ def _speed(result: Result) -> float:
     return speed
 
 
-def section(tables: list[RunTable], styles: Styles) -> tuple[Html, list[figure.NamedFigure]]:
-    """Return the charts and their figures; a sentence if there are too few results for any."""
+def section(tables: list[RunTable], styles: Styles) -> tuple[Html | None, list[figure.NamedFigure]]:
+    """Return the charts and their figures; None if there are too few results for any."""
     drawn = charts(tables)
     if not drawn:
-        text = (
-            "Too few runs for a chart of accuracy against speed: it takes softmax and two other "
-            "attentions with results on the same tasks, setting and device."
-        )
-        return tag("p", text), []
+        return None, []
     parts, images = [], []
     for number, each in enumerate(drawn, 1):
         name = "bubbles" if len(drawn) == 1 else f"bubbles-{number}"
@@ -227,8 +224,11 @@ def draw(chart: Chart, styles: Styles) -> Figure:
     areas = {p.label: _area(p.memory, largest) for p in chart.points}
     for point in sorted(chart.points, key=lambda point: -areas[point.label]):
         colour = styles[point.label]["color"]
-        axes.scatter(point.speed, 100 * point.accuracy, s=areas[point.label], color=colour,
-                     alpha=0.55, edgecolors=colour, linewidths=1.2, zorder=2)  # fmt: skip
+        drawn_point = axes.scatter(
+            point.speed, 100 * point.accuracy, s=areas[point.label], color=colour, alpha=0.55,
+            edgecolors=colour, linewidths=1.2, zorder=2,
+        )  # fmt: skip
+        mark_series(point.label, drawn_point)
     _axes(axes, chart)
     _legend(axes, largest)
     radii = {label: math.sqrt(area / math.pi) for label, area in areas.items()}

@@ -1,37 +1,49 @@
 """Make the page and its figures from folders of records."""
 
+import datetime
+import os
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lra_bench.display import figures
 from lra_bench.display.busy import busy
 from lra_bench.files.atomic import write_atomically
 from lra_bench.report import (
+    ablations,
     approximation,
     bubbles,
+    compare,
     curves,
+    downloads,
     efficiency,
     leaderboard,
     mechanisms,
     provenance,
+    summary,
 )
 from lra_bench.report.figure import NamedFigure
 from lra_bench.report.inputs import Inputs, RunTable, gather
-from lra_bench.report.page import Section, page
+from lra_bench.report.markup import Html
+from lra_bench.report.page import Section, Top, page
 from lra_bench.report.styles import Styles, styles
-from lra_bench.scaling import rows
+from lra_bench.scaling import groups, rows
 
 FILE = "index.html"
-_TITLE = "Efficient attention, measured"
+TITLE = "Efficient attention, measured"
 
 
-def write(folders: Sequence[Path], out: Path, *, with_published: bool) -> list[Path]:
+def write(
+    folders: Sequence[Path], out: Path, *, with_published: bool, title: str = TITLE
+) -> list[Path]:
     """Write the page and its figures.
 
     Args:
         folders: searched for records.
         out: folder for the page and its figures.
         with_published: whether to add published figures.
+        title: of the page.
 
     Returns:
         The files that were written, the page first.
@@ -43,32 +55,67 @@ def write(folders: Sequence[Path], out: Path, *, with_published: bool) -> list[P
         inputs = gather(folders)
         out.mkdir(parents=True, exist_ok=True)
         say("making the page")
-        sections, drawn = compose(inputs, with_published=with_published)
+        content = compose(inputs, with_published=with_published)
     presets = list(dict.fromkeys(run_table.preset for run_table in inputs.tables))
-    write_atomically(out / FILE, page(_TITLE, lead(inputs), presets, sections))
-    images = [out / f"{image.name}.png" for image in drawn]
-    for number, (image, path) in enumerate(zip(drawn, images, strict=True), 1):
-        figures.save(image.figure, path, f"drawing figure {number} of {len(drawn)}")
-    return [out / FILE, *images]
+    top = Top(title, _today(), lead(inputs), content.results, content.first)
+    write_atomically(out / FILE, page(top, presets, content.sections))
+    written = [out / FILE]
+    for number, drawn in enumerate(content.figures, 1):
+        doing = f"drawing figure {number} of {len(content.figures)}"
+        written += figures.save_each(drawn.figure, out / f"{drawn.name}.png", doing)
+    return written
 
 
-def compose(inputs: Inputs, *, with_published: bool) -> tuple[list[Section], list[NamedFigure]]:
-    """Return the sections that there are records for, and all figures."""
+def _today() -> datetime.date:
+    """Return the date in UTC; that of SOURCE_DATE_EPOCH, in seconds, if it is set."""
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    seconds = int(given) if given.isdecimal() else time.time()
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).date()
+
+
+@dataclass(frozen=True)
+class Content:
+    """The content of the page.
+
+    Attributes:
+        sections: those that there are records for.
+        figures: all, to be written beside the page.
+        results: sentences on what the records show.
+        first: the figure above the sections; None if there is none.
+    """
+
+    sections: list[Section]
+    figures: list[NamedFigure]
+    results: list[str]
+    first: Html | None
+
+
+def compose(inputs: Inputs, *, with_published: bool) -> Content:
+    """Return what the page shows of the records."""
     measured = rows.from_lines(inputs.lines)
-    look = styles(inputs.tables, measured)
+    look, every = styles(inputs.tables, measured), groups.groups(measured)
     of_runs, images = _of_runs(inputs.tables, look, with_published=with_published)
-    costs, more = efficiency.sections(measured, look, with_published=with_published)
+    costs = efficiency.efficiency(every, look, with_published=with_published)
+    variants, trained = ablations.section(inputs.runs)
     studies, others = approximation.section(inputs.studies)
     attentions = _attentions(inputs)
-    about = mechanisms.section(attentions, inputs.tables)
-    sections = [
-        *of_runs,
-        *costs,
-        *([Section("approximation", "Approximation", studies)] if studies else []),
-        *([Section("mechanisms", "Mechanisms", about)] if attentions else []),
-        Section("provenance", "Where this comes from", provenance.section(inputs)),
+    pages = [
+        *costs.sections,
+        *_section("ablations", "Ablations", variants),
+        *_section("approximation", "Approximation", studies if inputs.studies else None),
+        *_section("compare", "Compare two results", compare.section(inputs.tables)),
+        *_section("mechanisms", "Mechanisms", mechanisms.section(attentions, inputs.tables)),
+        *_section("downloads", "Data and citation", downloads.section(inputs, attentions)),
+        *_section("provenance", "Where this comes from", provenance.section(inputs)),
     ]
-    return sections, [*images, *more, *others]
+    drawn = [*images, *costs.figures, *trained, *others]
+    results = summary.sentences(inputs.tables, every)
+    return Content([*of_runs, *pages], drawn, results, costs.first)
+
+
+def _section(name: str, title: str, body: Html | None) -> list[Section]:
+    """Return a section in a list; an empty list if there is nothing to show."""
+    return [Section(name, title, body)] if body else []
 
 
 def _of_runs(
@@ -81,9 +128,9 @@ def _of_runs(
     charts, images = bubbles.section(tables, look)
     lines, more = curves.section(tables, look)
     sections = [
-        Section("accuracy", "Accuracy", accuracy),
-        Section("bubbles", "Accuracy, speed and memory", charts),
-        *([Section("curves", "Learning curves", lines)] if lines else []),
+        *_section("accuracy", "Accuracy", accuracy),
+        *_section("bubbles", "Accuracy, speed and memory", charts),
+        *_section("curves", "Learning curves", lines),
     ]
     return sections, [*images, *more]
 

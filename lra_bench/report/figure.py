@@ -24,7 +24,7 @@ class NamedFigure:
 
 def shown(image: NamedFigure, description: str, *caption: object) -> Html:
     """Return a figure as SVG with its caption, in a box that scrolls if it is wide."""
-    svg = Html(figures.inline_svg(image.figure, image.name, description))
+    svg = Html(figures.inline_svg(image.figure, f"f{figures.series_id(image.name)}", description))
     # The style sheet keeps the figure readable in small windows; it needs the natural width.
     width = f"--natural: {image.figure.get_figwidth():g}in"
     box = tag("div", svg, class_="wide", style=width, tabindex=0, role="region",
@@ -33,6 +33,12 @@ def shown(image: NamedFigure, description: str, *caption: object) -> Html:
 
 
 def keys(entries: Mapping[str, Html]) -> Html:
-    """Return a legend for several figures: names with samples of their lines, as SVG."""
-    items = [tag("li", sample, " ", name) for name, sample in entries.items()]
+    """Return a legend for several figures: names with samples of their lines, as SVG.
+
+    The script makes each a button that shows its curves alone.
+    """
+    items = [
+        tag("li", tag("span", sample, " ", name, data_series=figures.series_id(name)))
+        for name, sample in entries.items()
+    ]
     return tag("ul", joined(items), class_="keys")

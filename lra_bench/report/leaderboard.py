@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lra_bench.leaderboard import notes, published_table
+from lra_bench.display.tables import render_all
+from lra_bench.leaderboard import notes, published_table, tokens
 from lra_bench.leaderboard.board import Row, in_order
 from lra_bench.leaderboard.results import Quantity, Result, percent_parts
-from lra_bench.registry import IDENTITY, REFERENCE
+from lra_bench.registry import IDENTITY, REFERENCE, family_of
 from lra_bench.report import cell_details
 from lra_bench.report.inputs import RunTable
 from lra_bench.report.markup import Html, anchor, joined, scrolling, tag
@@ -33,12 +34,14 @@ class Column:
     Attributes:
         title: its heading.
         of: its entry in a row.
-        foot: its entry in the last row, which says what chance gives.
+        foot: its entry in the row of chance.
+        uniform: its entry in the row of equal chances, for tasks that predict tokens.
     """
 
     title: object
     of: Callable[[Row], TableEntry]
     foot: object = ""
+    uniform: object = ""
 
 
 def section(tables: list[RunTable], *, with_published: bool) -> Html:
@@ -62,18 +65,24 @@ def leaderboard(run_table: RunTable) -> Html:
     titles = ("attention", *(column.title for column in shown))
     head = tag("tr", *(tag("th", title, scope="col") for title in titles))
     rows = [_row(row, shown) for row in run_table.board.rows]
-    foot = tag("tr", tag("th", "chance", scope="row"), *(tag("td", c.foot) for c in shown))
-    parts = (tag("thead", head), tag("tbody", *rows), tag("tfoot", foot))
+    feet = [_foot("chance", [column.foot for column in shown])]
+    if any(column.uniform for column in shown):
+        feet.append(_foot("uniform", [column.uniform for column in shown]))
+    parts = (tag("thead", head), tag("tbody", *rows), tag("tfoot", *feet))
     title = f"Test accuracy, preset {run_table.title}"
     caption = tag("caption", title, class_="unseen")
     return scrolling(tag("table", caption, *parts, class_="sortable board"), title)
+
+
+def _foot(name: str, entries: list[object]) -> Html:
+    return tag("tr", tag("th", name, scope="row"), *(tag("td", entry) for entry in entries))
 
 
 def columns(run_table: RunTable) -> list[Column]:
     """Return the columns after the attention's name; those without any entry are left out."""
     rows = run_table.board.rows
     every = [
-        *(_task(run_table, task) for task in run_table.tasks),
+        *(column for task in run_table.tasks for column in _of_task(run_table, task)),
         *(_average(run_table, count) for count in run_table.board.averages),
         Column("seeds", _seeds),
         Column("parameters / softmax's", _parameters),
@@ -86,11 +95,26 @@ def columns(run_table: RunTable) -> list[Column]:
 def _row(row: Row, columns: list[Column]) -> Html:
     name = next(iter(row.results.values())).attention_name
     link = tag("a", row.attention, href=f"#{anchor(name)}")
-    return tag("tr", tag("th", link, scope="row"), *(_entry(c.of(row)) for c in columns))
+    entries = (_entry(column.of(row)) for column in columns)
+    return tag("tr", tag("th", link, scope="row"), *entries, data_family=family_of(name))
 
 
 def _entry(entry: TableEntry) -> Html:
     return tag("td", entry.shown, data_value="" if entry.value is None else f"{entry.value:.6g}")
+
+
+def _of_task(run_table: RunTable, task: str) -> list[Column]:
+    """Return the accuracy of a task, and what else is shown of one that predicts tokens."""
+    more = tokens.columns(task, run_table.board.of_task(task))
+    return [_task(run_table, task), *(_of_tokens(task, column) for column in more)]
+
+
+def _of_tokens(task: str, column: tokens.TokenColumn) -> Column:
+    def entry(row: Row) -> TableEntry:
+        found = column.of(row.results[task]) if task in row.results else None
+        return TableEntry() if found is None else TableEntry(column.measure.text(*found), found[0])
+
+    return Column(column.title, entry, column.chance, column.uniform)
 
 
 def _task(run_table: RunTable, task: str) -> Column:
@@ -107,7 +131,9 @@ def _task(run_table: RunTable, task: str) -> Column:
         return TableEntry(shown, None if result.failure() else result.mean)
 
     chance = run_table.board.chance[task]
-    return Column(joined([task, flag, " %"]), entry, percent(chance))
+    uniform = tokens.uniform_accuracy(run_table.board.of_task(task))
+    shown = "" if uniform is None else percent(uniform)
+    return Column(joined([task, flag, " %"]), entry, percent(chance), shown)
 
 
 def _average(run_table: RunTable, count: int) -> Column:
@@ -190,6 +216,7 @@ def _notes(run_table: RunTable) -> str:
         notes.marking(run_table.board),
         notes.readings_note(run_table.runs),
         notes.over_identity(run_table.board),
+        tokens.notes(run_table.board.results),
         f"† {unofficial}" if unofficial else "",
         f"Steps/s and peak memory: geometric mean over tasks, on {devices}.",
     ]
@@ -201,4 +228,5 @@ def _published(tables: list[RunTable]) -> Html:
     results = [result for run_table in tables for result in run_table.results]
     tasks = in_order({result.task for result in results})
     rows = published_table.rows_beside({result.attention_name for result in results}, tasks)
-    return tag("section", *map(Html, published_table.render("html", rows, tasks)), id="published")
+    shown = Html(render_all("html", published_table.sheets(rows, tasks)))
+    return tag("section", shown, id="published")

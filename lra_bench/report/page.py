@@ -1,20 +1,15 @@
 """The page around the sections: head, table of contents, style sheet and script."""
 
 import base64
+import datetime
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
 from lra_bench import __version__
-from lra_bench.display import figures
-from lra_bench.report.markup import Html, joined, tag
-
-# The colours of `figures.COLOURS` on a dark background.
-_DARK = (
-    "#4da3e0", "#ff8a3d", "#2fc79b", "#e3a0c6", "#f0b429", "#7cc7f2", "#d0668f", "#c6c65a",
-    "#9a8cff",
-)  # fmt: skip
+from lra_bench.display import palette
+from lra_bench.report.markup import Html, folded, joined, tag
 
 
 @dataclass(frozen=True)
@@ -32,25 +27,58 @@ class Section:
     body: Html
 
 
-def page(title: str, lead: str, presets: Sequence[str], sections: Sequence[Section]) -> str:
+@dataclass(frozen=True)
+class Top:
+    """The top of the page, above the sections.
+
+    Attributes:
+        title: of the page.
+        date: of the page.
+        lead: a sentence on what the page is made of.
+        results: sentences on what the records show.
+        figure: the first one; None if there is none.
+    """
+
+    title: str
+    date: datetime.date
+    lead: str
+    results: Sequence[str] = ()
+    figure: Html | None = None
+
+
+def page(top: Top, presets: Sequence[str], sections: Sequence[Section]) -> str:
     """Return the page: a table of contents, then the sections.
 
     Args:
-        title: of the page.
-        lead: a sentence on what the page is made of.
+        top: what stands above them.
         presets: to choose from; the page hides parts of others by their number in this list.
         sections: in order.
     """
     body = tag(
         "body",
         tag("a", "to the results", href="#results", class_="skip"),
-        tag("header", tag("h1", title), tag("p", lead, class_="lead"), _choices(presets)),
+        _header(top, presets),
         _contents(sections),
-        tag("main", *map(_section, sections), id="results"),
-        tag("footer", f"Made by lra-bench {__version__}."),
+        tag("main", _first(top.figure), *map(_section, sections), id="results"),
+        tag("footer", f"Made by lra-bench {__version__} on {_day(top.date)}."),
         tag("script", Html(_script())),
     )
-    return f"<!doctype html>\n{tag('html', _head(title), body, lang='en')}\n"
+    return f"<!doctype html>\n{tag('html', _head(top.title), body, lang='en')}\n"
+
+
+def _header(top: Top, presets: Sequence[str]) -> Html:
+    made = tag("p", tag("time", _day(top.date), datetime=top.date.isoformat()),
+               f" · lra-bench {__version__} · {top.lead}", class_="made")  # fmt: skip
+    results = [tag("p", sentence, class_="lead") for sentence in top.results]
+    return tag("header", tag("h1", top.title), made, *results, _choices(presets))
+
+
+def _first(shown: Html | None) -> Html | None:
+    return None if shown is None else tag("div", shown, id="first")
+
+
+def _day(date: datetime.date) -> str:
+    return f"{date.day} {date:%B %Y}"
 
 
 def _head(title: str) -> Html:
@@ -76,8 +104,22 @@ def _choices(presets: Sequence[str]) -> Html:
 
 
 def _contents(sections: Sequence[Section]) -> Html:
-    entries = [tag("li", tag("a", section.title, href=f"#{section.name}")) for section in sections]
+    """Return a list of links; several sections of one kind are folded."""
+    kinds: dict[str, list[Section]] = {}
+    for section in sections:
+        kinds.setdefault(section.title.partition(": ")[0], []).append(section)
+    entries = [_entry(kind, members) for kind, members in kinds.items()]
     return tag("nav", tag("ul", *entries), aria_label="Contents")
+
+
+def _entry(kind: str, members: Sequence[Section]) -> Html:
+    if len(members) == 1:
+        return tag("li", tag("a", members[0].title, href=f"#{members[0].name}"))
+    links = [
+        tag("li", tag("a", each.title.removeprefix(f"{kind}: "), href=f"#{each.name}"))
+        for each in members
+    ]
+    return tag("li", folded(f"{kind}, {len(members)} parts", tag("ul", *links)))
 
 
 def _section(section: Section) -> Html:
@@ -103,10 +145,7 @@ def _script() -> str:
 
 
 def _style() -> str:
-    light, dark = (
-        " ".join(f"--c{index}: {colour};" for index, colour in enumerate(colours))
-        for colours in (figures.COLOURS, _DARK)
-    )
+    light, dark = (palette.declarations(dark=dark) for dark in (False, True))
     return _read("style.css").replace("/* light */", light).replace("/* dark */", dark)
 
 

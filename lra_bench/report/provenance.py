@@ -9,6 +9,7 @@ from lra_bench.report.cell_details import commit
 from lra_bench.report.inputs import Inputs
 from lra_bench.report.markup import Html, folded, joined, table, tag
 from lra_bench.runtime.environment import Environment
+from lra_bench.scaling.groups import without_hosts
 
 # Lists with more rows are folded.
 _FOLDED = 12
@@ -19,7 +20,8 @@ def section(inputs: Inputs) -> Html:
     every = [run.environment for run in inputs.runs]
     every += [line.environment for line in inputs.lines]
     runs = [run.device for run in inputs.runs]
-    machines = [*runs, *(line.machine for line in inputs.lines)]
+    names = without_hosts(line.machine for line in inputs.lines)
+    machines = [*runs, *(names[line.machine] for line in inputs.lines)]
     tallies = {
         "machine": Counter(machines),
         "version": Counter(x for each in every for x in _versions(each)),

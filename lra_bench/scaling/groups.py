@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections import defaultdict
-from collections.abc import Iterable
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -152,10 +153,18 @@ def groups(rows: Iterable[Measured], *, mix_machines: bool = False) -> list[Comp
         key = replace(row.setting, machine="") if mix_machines else row.setting
         alike[key].append(replace(row, names_machine=mix_machines))
     parts = sorted(_merge_tasks(alike), key=lambda part: _order(part[0]))
+    names = without_hosts(row.setting.machine for part in parts for row in part)
     families: dict[Heading, list[list[Measured]]] = defaultdict(list)
     for part in parts:
-        families[_heading(part).without("pass")].append(part)
-    return [_group(part, families[_heading(part).without("pass")]) for part in parts]
+        families[_heading(part, names).without("pass")].append(part)
+    return [_group(part, families[_heading(part, names).without("pass")], names) for part in parts]
+
+
+def without_hosts(machines: Iterable[str]) -> dict[str, str]:
+    """Return a name for each machine: without its host, unless only the host tells two apart."""
+    short = {machine: re.sub(r", host \S+$", "", machine) for machine in dict.fromkeys(machines)}
+    counts = Counter(short.values())
+    return {machine: name if counts[name] == 1 else machine for machine, name in short.items()}
 
 
 def column_order(row: Measured) -> tuple[int, str]:
@@ -191,7 +200,7 @@ def _order(row: Measured) -> tuple[Any, ...]:
     return *where, scope, *sizes, direction, *rest
 
 
-def _heading(part: list[Measured]) -> Heading:
+def _heading(part: list[Measured], names: Mapping[str, str]) -> Heading:
     """Return scope, pass, size and machine: what the titles of several groups can share."""
     first, sizes = part[0].setting, {row.setting.size for row in part}
     size = first.size if len(sizes) == 1 else "each task at its own length"
@@ -201,12 +210,14 @@ def _heading(part: list[Measured]) -> Heading:
         "scope": _SCOPES.get(first.scope, first.scope),
         "pass": PASSES.get(first.direction, first.direction),
         "size": size + preset,
-        "machine": first.machine if len(machines) == 1 else f"{len(machines)} machines",
+        "machine": names[first.machine] if len(machines) == 1 else f"{len(machines)} machines",
     }
     return Heading(tuple(parts.items()))
 
 
-def _group(part: list[Measured], family: list[list[Measured]]) -> Comparable:
+def _group(
+    part: list[Measured], family: list[list[Measured]], names: Mapping[str, str]
+) -> Comparable:
     """Return a group; its heading names all that tells it from the others of its family."""
     details, others = _details(part), [_details(other) for other in family]
     tail = [
@@ -216,8 +227,8 @@ def _group(part: list[Measured], family: list[list[Measured]]) -> Comparable:
     ]
     several = len({row.setting.size for row in part}) > 1
     return Comparable(
-        heading=Heading((*_heading(part).parts, *tail)),
-        facts=_facts(part),
+        heading=Heading((*_heading(part, names).parts, *tail)),
+        facts=_facts(part, names),
         rows=tuple(part),
         by="size" if several else "length",
     )
@@ -253,9 +264,9 @@ def _values(values: Iterable[Any]) -> str:
     return " | ".join(dict.fromkeys(map(str, values)))
 
 
-def _facts(part: list[Measured]) -> str:
+def _facts(part: list[Measured], names: Mapping[str, str]) -> str:
     """Return machine, batch, type, limit, sizes and versions, as sentences."""
-    machines = "; ".join(sorted({row.setting.machine for row in part}))
+    machines = "; ".join(sorted({names[row.setting.machine] for row in part}))
     versions = "; ".join(sorted({row.versions for row in part if row.versions}))
     how = f"{machines}: {', '.join(_details(part).values())}."
     return f"{how} {versions}." if versions else how

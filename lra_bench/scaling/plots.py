@@ -3,7 +3,7 @@
 import re
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from lra_bench.display import escape
-from lra_bench.display.figures import have_family_colours, log_axes, looks
+from lra_bench.display.figures import log_axes, mark_series
+from lra_bench.display.looks import looks
 from lra_bench.registry import family_of
 from lra_bench.scaling.groups import PASSES, Comparable, Heading
 from lra_bench.scaling.rows import Measured
@@ -22,16 +23,20 @@ from lra_bench.scaling.rows import Measured
 # Characters of a title, and of the settings in the name of a file.
 _LONGEST_TITLE, _LONGEST_NAME = 400, 100
 _ENTRIES = 26  # of a column of a legend
+_UNGROUPED = 9  # entries of a legend that needs no headings
+# Of lines that the compiler predicts, beside markers that are measured.
+_PREDICTED = {"linestyle": (0, (2, 1.5)), "linewidth": 0.9}
 # The name of identity in the Performer paper's figures.
 _OPTIMUM = "X (OPT)"
 _ENDS = {"out_of_memory": ("x", "out of memory beyond"), "timed_out": ("4", "over the time limit")}
 _TITLES = {"time": "Time by length", "memory": "Memory by length", "layers": "Time by layers"}
 _NOTES = {
-    "time": "Median of a call, bars from quartile to quartile. Broken lines are exact attention; "
-    f"{_OPTIMUM} is identity, which mixes no tokens. A cross: memory ends beyond this length.",
+    "time": "Median of a call, bars from quartile to quartile. "
+    f"A colour is a family of mechanisms: near black is exact attention; {_OPTIMUM}, dashed and "
+    "grey, is identity, which mixes no tokens. A cross: memory ends beyond this length.",
     "memory": "Markers are measured, thin lines what the compiler predicts. "
     "Where no program was run, all is predicted.",
-    "layers": f"Median of a call. Broken lines are exact attention; {_OPTIMUM} is identity.",
+    "layers": f"Median of a call. Near black is exact attention; {_OPTIMUM} is identity.",
 }
 
 
@@ -40,6 +45,7 @@ class Plot:
     """A figure, and what to call it.
 
     Attributes:
+        kind: "time", "memory" or "layers".
         name: for a file or an id: letters, digits and hyphens; no two plots share it.
         family: the title that the groups in it share.
         title: what the figure shows.
@@ -47,6 +53,7 @@ class Plot:
         figure: the drawing.
     """
 
+    kind: str
     name: str
     family: str
     title: str
@@ -109,7 +116,9 @@ def _named(drawings: list[_Drawing], *, one_machine: bool) -> list[Plot]:
         taken[name] += 1
         name += f"-{taken[name]}" if taken[name] > 1 else ""
         title = _TITLES[drawing.kind]
-        plot = Plot(name, str(drawing.family), title, _NOTES[drawing.kind], drawing.figure)
+        plot = Plot(
+            drawing.kind, name, str(drawing.family), title, _NOTES[drawing.kind], drawing.figure
+        )
         plots.append(plot)
     return plots
 
@@ -134,7 +143,7 @@ def _styles(groups: Iterable[Comparable]) -> Styles:
 
 
 def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
-    width = 2.6 + 4.4 * count
+    width = 2.8 + 4.4 * count
     figure = Figure(figsize=(width, 4.6), layout="constrained")
     text = escape.figure(title, _LONGEST_TITLE)
     figure.suptitle(textwrap.fill(text, int(11 * width)), fontsize=11)
@@ -173,7 +182,8 @@ def _time_line(axes: Axes, group: Comparable, label: str, style: dict[str, Any])
         return
     x = [length for length, _ in spreads]
     y = np.array([[s.median, s.median - s.q1, s.q3 - s.median] for _, s in spreads]).T
-    axes.errorbar(x, y[0], yerr=np.maximum(y[1:], 0), capsize=2, elinewidth=1, **style)
+    drawn = axes.errorbar(x, y[0], yerr=np.maximum(y[1:], 0), capsize=2, elinewidth=1, **style)
+    mark_series(label, *drawn.get_children())
     _mark_end(axes, group, label, (x[-1], y[0, -1]), style)
 
 
@@ -184,7 +194,8 @@ def _mark_end(
     status = _end(group, label)
     if status is not None:
         sign = {"marker": _ENDS[status][0], "markersize": 13, "markeredgewidth": 2}
-        axes.plot(*last, color=style["color"], linestyle="", zorder=5, **sign)
+        drawn = axes.plot(*last, color=style["color"], linestyle="", zorder=5, **sign)
+        mark_series(label, *drawn)
 
 
 def _end(group: Comparable, label: str) -> str | None:
@@ -224,8 +235,9 @@ def _legend(
     styles: Styles,
     signs: list[Line2D],
     drawn: Callable[[Measured], Any],
+    changes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Draw a legend beside the panels in the order of the tables; by family if that has a colour.
+    """Draw a legend beside the panels in the order of the tables; a long one is by family.
 
     Args:
         figure: to draw it in.
@@ -233,23 +245,30 @@ def _legend(
         styles: the look of each attention.
         signs: more entries.
         drawn: tells whether a row is drawn.
+        changes: of the looks, where lines are drawn otherwise.
     """
     drawn_ones = {row.label: row for group in groups for row in group.rows if drawn(row)}
     lines = {
-        label: Line2D([], [], label=escape.figure(group.shown(label, _OPTIMUM)), **styles[label])
+        label: Line2D([], [], label=escape.figure(group.shown(label, _OPTIMUM)),
+                      **{**styles[label], **(changes or {})})
         for group in reversed(groups)
         for label in group.labels()
         if label in drawn_ones
-    }
+    }  # fmt: skip
     families = {label: family_of(drawn_ones[label].attention) for label in lines}
-    entries = _by_family(lines, families) if have_family_colours(families) else lines.values()
+    entries = _by_family(lines, families) if len(lines) > _UNGROUPED else lines.values()
     handles = [*entries, *signs]
     columns = -(-len(handles) // _ENTRIES)
     width, height = figure.get_size_inches()
     # Constrained layout takes the room of a legend from the panels, and cuts one that is too high.
     rows = -(-len(handles) // columns)
     figure.set_size_inches(width + (columns - 1) * 2, max(height, 0.6 + 0.2 * rows))
-    figure.legend(handles=handles, ncols=columns, loc="outside right center", fontsize=8.5)
+    legend = figure.legend(handles=handles, ncols=columns, loc="outside right center", fontsize=8.5,
+                  handlelength=3)  # fmt: skip
+    labels = {line: label for label, line in lines.items()}
+    for handle, shown, text in zip(handles, legend.legend_handles, legend.get_texts(), strict=True):
+        if handle in labels and shown is not None:
+            mark_series(labels[handle], shown, text)
 
 
 def _by_family(lines: dict[str, Line2D], families: dict[str, str]) -> Iterator[Line2D]:
@@ -267,19 +286,20 @@ def _memory(groups: list[Comparable], styles: Styles) -> Figure:
             axes.axhline(limit / 2**30, color="grey", linewidth=1.2, linestyle=":")
     panels[0].set_ylabel("peak memory of a device (GiB)")
     signs = [*_end_signs(groups), *_memory_signs(groups)]
-    _legend(figure, groups, styles, signs, lambda row: row.memory)
+    changes = _PREDICTED if any(group.runs for group in groups) else {}
+    _legend(figure, groups, styles, signs, lambda row: row.memory, changes)
     return figure
 
 
 def _memory_lines(axes: Axes, group: Comparable, label: str, style: dict[str, Any]) -> None:
     rows = [row for row in group.of(label) if row.memory]
-    thin = {**style, "linestyle": (0, (2, 1.5)), "linewidth": 0.9, "marker": ""}
+    thin = {**style, **_PREDICTED, "marker": ""}
     planned = [(r.length, r.predicted_bytes / 2**30) for r in rows if r.predicted_bytes]
     measured = [(r.length, r.measured_bytes / 2**30) for r in rows if r.measured_bytes]
     dots = {**style, "linestyle": "", "marker": style["marker"] or "_", "markersize": 6}
     for points, look in ((planned, thin if group.runs else style), (measured, dots)):
         if points:
-            axes.plot(*zip(*points, strict=True), **look)
+            mark_series(label, *axes.plot(*zip(*points, strict=True), **look))
     if measured or planned:
         _mark_end(axes, group, label, (measured or planned)[-1], style)
 
@@ -289,8 +309,7 @@ def _memory_signs(groups: list[Comparable]) -> list[Line2D]:
     grey: dict[str, Any] = {"color": "grey"}
     signs = []
     if any(group.runs for group in groups):
-        thin = {"linestyle": (0, (2, 1.5)), "linewidth": 0.9}
-        signs.append(Line2D([], [], label="predicted", **thin, **grey))
+        signs.append(Line2D([], [], label="predicted", **_PREDICTED, **grey))
     if any(row.measured_bytes for group in groups for row in group.rows):
         signs.append(Line2D([], [], linestyle="", marker="o", label="measured", **grey))
     if any(group.first.memory_limit for group in groups):
@@ -350,4 +369,4 @@ def _layers_line(
         if row.length == length and (seconds := group.seconds(row))
     )
     if points:
-        axes.plot(*zip(*points, strict=True), **style)
+        mark_series(label, *axes.plot(*zip(*points, strict=True), **style))

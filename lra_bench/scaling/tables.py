@@ -1,6 +1,7 @@
 """Tables of time, of memory, and of where memory ends."""
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from lra_bench import published
-from lra_bench.display.tables import FOR_PROGRAMS, for_programs
-from lra_bench.display.tables import render as render_table
+from lra_bench.display.layout import PLAIN, TableLayout
+from lra_bench.display.tables import FOR_PROGRAMS, Sheet, for_programs, render_all
 from lra_bench.display.units import size_text
 from lra_bench.efficiency.measurement import Measurement
 from lra_bench.registry import IDENTITY, REFERENCE
@@ -24,7 +25,7 @@ _STATUS = {
     "crashed": "crashed",
     "failed": "failed",
 }
-# Smallest first; a column takes the largest unit in which its smallest figure is at least 0.1.
+# Smallest first; a table takes the largest unit in which the geometric mean is at least 1.
 _TIMES = ((1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
 _SIZES = ((2**20, "MiB"), (2**30, "GiB"))
 _COUNTS = ((1e6, "M"), (1e9, "G"), (1e12, "T"))
@@ -47,7 +48,12 @@ class Table:
 
 
 def render(
-    lines: Iterable[Measurement], style: str, *, with_published: bool, mix_machines: bool = False
+    lines: Iterable[Measurement],
+    style: str,
+    *,
+    with_published: bool,
+    mix_machines: bool = False,
+    layout: TableLayout = PLAIN,
 ) -> str:
     """Return all tables as markdown, latex or html; or the figures, in SI units, for programs.
 
@@ -56,16 +62,17 @@ def render(
         style: the format.
         with_published: whether to add the LRA paper's figures.
         mix_machines: whether machines may share a table.
+        layout: which columns, in which order.
     """
     rows = from_lines(lines)
     if style in FOR_PROGRAMS:
-        return for_programs(_long(rows, with_published=with_published), style)
-    parts = [
-        render_table(style, f"{group.title}: {x.title}", x.frame, f"{x.notes} {group.facts}")
+        return for_programs(_long(rows, with_published=with_published), style, layout)
+    sheets = [
+        Sheet(f"{group.title}: {x.title}", x.frame, f"{x.notes} {group.facts}")
         for group in groups(rows, mix_machines=mix_machines)
         for x in tables(group, with_published=with_published)
     ]
-    return "\n".join(parts)
+    return render_all(style, sheets, layout)
 
 
 def _long(rows: Sequence[Measured], *, with_published: bool) -> pd.DataFrame:
@@ -159,7 +166,7 @@ def _scaled(
     otherwise: Text,
     mark: Text = lambda _: "",
 ) -> pd.DataFrame:
-    """Return a grid of figures, each column in the unit that suits it.
+    """Return a grid of figures, all in one unit.
 
     Args:
         group: the cells.
@@ -169,23 +176,21 @@ def _scaled(
         otherwise: text of a cell without a value.
         mark: stands before a value.
     """
-    figures = {key: [v for row in group.rows if _key(group, row) == key and (v := value(row))]
-               for key in columns}  # fmt: skip
-    unit = {key: _unit(values, units) for key, values in figures.items()}
+    shown = [v for row in group.rows if _key(group, row) in columns and (v := value(row))]
+    size, unit = _unit(shown, units)
 
     def text(row: Measured) -> str:
-        figure, scale = value(row), unit.get(_key(group, row))
-        if not figure or not scale:
-            return otherwise(row)
-        return mark(row) + _digits(figure / scale[0])
+        figure = value(row)
+        return mark(row) + _digits(figure / size) if figure else otherwise(row)
 
-    headings = {key: f"{name} ({unit[key][1]})" for key, name in columns.items()}
+    headings = {key: f"{name} ({unit})" for key, name in columns.items()}
     return _grid(group, headings, text)
 
 
 def _unit(values: list[float], units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
-    smallest = min(values, default=0)
-    return [unit for unit in units if smallest >= unit[0] / 10 or unit is units[0]][-1]
+    mean = statistics.geometric_mean(values) if values else 0
+    # The mean of equal figures may be a little less than they are.
+    return [unit for unit in units if mean * (1 + 1e-9) >= unit[0] or unit is units[0]][-1]
 
 
 def _untimed(row: Measured) -> str:

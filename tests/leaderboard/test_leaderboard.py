@@ -614,7 +614,7 @@ def test_latex_is_escaped():
     text = render(runs, "latex", with_published=False)
     assert r"listops \%" in text
     assert r"train.num\_steps=300" in text
-    assert text.count(r"\begin") == text.count(r"\end") == 2
+    assert text.count(r"\begin") == text.count(r"\end") == 4
 
 
 def test_unreadable_records_are_named_and_skipped(tmp_path, capsys):

@@ -1,7 +1,9 @@
 """The report page, and the table command, from records of both kinds."""
 
+import html
 import json
 import re
+import webbrowser
 from html.parser import HTMLParser
 
 import pytest
@@ -9,6 +11,7 @@ import report_cases as cases
 from efficiency_cases import law, line, sweep
 from leaderboard_cases import make
 
+from lra_bench import __version__
 from lra_bench.display import figures
 from lra_bench.efficiency import records
 from lra_bench.errors import UsageError
@@ -76,14 +79,19 @@ class TestReport:
     def test_one_page_shows_all_loads_nothing_and_comes_again(self, both, cli, tmp_path, request):
         status, out, err = cli("report", both, "--out", tmp_path / "out")
         assert (status, err) == (0, "")
-        assert out.splitlines() == [
-            str(tmp_path / "out" / name) for name in ("index.html", "time.png", "memory.png")
+        *files, last = out.splitlines()
+        page = tmp_path / "out/index.html"
+        assert last == f"{page}: open it with --open, or in a browser: {page.as_uri()}"
+        assert files == [
+            str(tmp_path / "out" / name)
+            for name in (
+                f"{figure}.{end}" for figure in ("time", "memory") for end in ("png", "svg", "pdf")
+            )
         ]
         text = (tmp_path / "out/index.html").read_text()
         assert check(text).headings == [
-            "Accuracy", "Accuracy, speed and memory",
-            "Speed and memory: attention alone, regular, 2 x EPYC, host vm",
-            "Mechanisms", "Where this comes from",
+            "Accuracy", "Speed and memory: attention alone, regular, 2 x EPYC", "Mechanisms",
+            "Data and citation", "Where this comes from",
         ]  # fmt: skip
         for shown in ("prefers-color-scheme: dark", "jax 0.10.2", "4 x TPU v5", "<svg", "OOM*",
                       f"{both / records.FILE}", "preset mini"):  # fmt: skip
@@ -93,6 +101,45 @@ class TestReport:
         request.getfixturevalue("no_pictures")  # which were drawn once
         assert cli("report", both, "--out", tmp_path / "again")[0] == 0
         assert (tmp_path / "again/index.html").read_text() == text
+
+    @pytest.mark.usefixtures("no_pictures")
+    def test_the_top_says_what_was_found(self, both, cli, tmp_path, monkeypatch):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        cases.write(both / "other", cases.run("listops", "linear", accuracy=0.5))
+        cases.write(both / "first", cases.run("listops", "softmax", 1, accuracy=0.3))
+        words = ("--out", tmp_path / "out", "--title", "Ours & yours")
+        assert cli("report", both, *words)[0] == 0
+        text = (tmp_path / "out/index.html").read_text()
+        top = text[text.index("<header") : text.index("</header>")]
+        assert "<h1>Ours &amp; yours</h1>" in top
+        assert '<time datetime="2023-11-14">14 November 2023</time>' in top
+        assert f"lra-bench {__version__} · 3 runs of 3 attentions on 1 task" in top
+        assert "none of 2 attentions is significantly the best; linear leads with 50.0 %" in top
+        assert "linear is the fastest at 4,096 tokens" in top
+        assert text.index('id="first"') < text.index('id="accuracy"')
+        assert "host" not in top
+
+    @pytest.mark.usefixtures("no_pictures")
+    def test_data_and_citations_to_take_along(self, both, cli, tmp_path):
+        assert cli("report", both, "--out", tmp_path / "out")[0] == 0
+        text = html.unescape((tmp_path / "out/index.html").read_text())
+        assert 'data-file="accuracy.csv"' in text
+        assert "setting,task,attention,accuracy_mean" in text
+        assert "machine,target,scope" in text
+        assert "@inproceedings{choromanski2021rethinking," in text
+        assert "eprint = {2006.16236}" in text  # that of linear
+
+    @pytest.mark.usefixtures("no_pictures")
+    def test_open(self, both, cli, tmp_path, monkeypatch):
+        opened = []
+        for found in (True, False):
+            monkeypatch.setattr(
+                webbrowser, "open", lambda x, found=found: opened.append(x) or found
+            )
+            status, _, err = cli("report", both, "--out", tmp_path / "out", "--open")
+            assert status == (0 if found else 1)
+            assert ("no browser was found" in err) != found
+        assert opened == [(tmp_path / "out/index.html").as_uri()] * 2
 
     @pytest.mark.usefixtures("no_pictures")
     @pytest.mark.parametrize("kind", ["run/record.json", "efficiency.jsonl"])

@@ -33,7 +33,7 @@ def browser(tmp_path_factory):
 
 
 def names(browser):
-    return browser.run(f"[...{BOARD}.tBodies[0].rows].map(r => r.cells[0].innerText.trim())")
+    return browser.run(f"[...{BOARD}.tBodies[0].rows].map(r => r.querySelector('a').innerText)")
 
 
 def scores(browser):
@@ -53,7 +53,7 @@ def silent(browser, page):
     assert set(browser.requests) <= {page.resolve().as_uri()}
 
 
-@pytest.mark.parametrize("width", [1200, 380])
+@pytest.mark.parametrize("width", [1400, 800, 390])
 @pytest.mark.parametrize("dark", [False, True])
 def test_no_error_and_no_overflow(browser, page, width, dark):
     browser.open(page, width, dark=dark, phone=width < 500)
@@ -146,8 +146,8 @@ def test_a_card_by_click_stays(browser, page):
 
 def test_a_card_by_the_keyboard(browser, page):
     browser.open(page)
-    link = "#board-setting-1 tbody th a"
-    browser.run(f"document.querySelector('{link}').focus()")
+    hide = "#board-setting-1 tbody th .hide"
+    browser.run(f"document.querySelector('{hide}').focus()")
     browser.press("Tab")
     assert browser.run(f"document.activeElement === document.querySelector('{CELL}')")
     assert browser.run(OPEN)
@@ -178,3 +178,93 @@ def test_markup_in_a_record_is_never_run(browser, page):
     browser.open(page)
     assert browser.run("document.scripts.length") == 1
     assert "<script>alert(1)</script>" in browser.run("document.body.innerText")
+
+
+ROWS = f"[...{BOARD}.tBodies[0].rows].filter(r => !r.hidden).map(r => r.cells[0].innerText.trim())"
+FILTER = "#board-setting-1 input[type=search]"
+
+
+def type_into(browser, selector, text):
+    browser.run(f"(e => {{ e.value = '{text}'; e.dispatchEvent(new Event('input')) }})"
+                f"(document.querySelector('{selector}'))")  # fmt: skip
+
+
+def test_rows_are_filtered_by_name_and_by_family_and_hidden_one_by_one(browser, page):
+    browser.open(page)
+    every = browser.run(f"{ROWS}.length")
+    type_into(browser, FILTER, "performer low-rank")
+    shown = browser.run(ROWS)
+    assert 0 < len(shown) < every
+    assert all("performer" in name or "linformer" in name for name in shown)
+    type_into(browser, FILTER, "")
+    browser.run("document.querySelector('#board-setting-1 tbody tr .hide').click()")
+    assert browser.run(f"{ROWS}.length") == every - 1
+    assert browser.run("document.querySelector('#board-setting-1 output').value").startswith(
+        f"{every - 1} of {every}"
+    )
+    browser.press("Enter")  # on "show all", which has the focus now
+    assert browser.run(f"{ROWS}.length") == every
+    silent(browser, page)
+
+
+def test_a_curve_alone_by_pointing_and_by_the_keyboard(browser, page):
+    browser.open(page)
+    name = "#curves .keys [data-series]"
+    alone = "document.documentElement.classList.contains('isolating')"
+    browser.point(name)
+    browser.wait_for(alone)
+    faint = "[...document.querySelectorAll('#curves svg [data-series]:not(.on)')]"
+    browser.run("new Promise(done => setTimeout(done, 300))")
+    assert browser.run(f"{faint}.every(e => getComputedStyle(e).opacity < 0.2)")
+    same = f"document.querySelector('{name}').dataset.series"
+    on = "[...document.querySelectorAll('#curves svg .on')]"
+    assert browser.run(f"{on}.length > 3 && {on}.every(e => e.dataset.series === {same})")
+    browser.point("h1")
+    browser.wait_for(f"!{alone}")
+    browser.run(f"document.querySelector('{name}').focus()")
+    browser.press("Enter")
+    browser.run("document.activeElement.blur()")
+    assert browser.run(alone)
+    silent(browser, page)
+
+
+def test_two_results_are_compared(browser, page):
+    browser.open(page)
+    choose = ("(s => {{ s.selectedIndex = {}; s.dispatchEvent(new Event('change')) }})"
+              "(document.getElementById('compare-second'))")  # fmt: skip
+    browser.run(choose.format(0))
+    assert browser.run("document.querySelectorAll('#compare-shown .differs').length") == 0
+    browser.run(choose.format(7))
+    assert browser.run("document.querySelectorAll('#compare-shown .differs').length") > 0
+    assert "lra-bench run" in browser.run("document.getElementById('compare-shown').innerText")
+    silent(browser, page)
+
+
+def test_a_file_is_saved(browser, page, tmp_path):
+    browser.open(page)
+    browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    browser.run("document.querySelector('#downloads button').click()")
+    browser.run("new Promise(done => setTimeout(done, 500))")
+    (file,) = tmp_path.iterdir()
+    assert file.name == "accuracy.csv"
+    assert file.read_text().startswith("setting,task,attention,")
+
+
+@pytest.mark.parametrize("width", [390, 800])
+def test_the_name_of_a_row_stays_while_its_columns_scroll(browser, page, width):
+    browser.open(page, width, phone=width < 500)
+    browser.run(f"{BOARD}.parentElement.scrollTo(400, 0)")
+    left, right = browser.run(f"(b => [b.left, b.right])({BOARD}.tBodies[0].rows[0].cells[0]"
+                              ".getBoundingClientRect())")  # fmt: skip
+    assert 0 <= left < 40
+    assert right < 0.6 * width
+
+
+def test_printed(browser, page):
+    browser.open(page, 800)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    hidden = ("nav", "#choices", ".hide", "form.choices", "#compare")
+    for selector in hidden:
+        style = f"getComputedStyle(document.querySelector('{selector}')).display"
+        assert browser.run(style) == "none", selector
+    browser.call("Emulation.setEmulatedMedia", media="")

@@ -9,9 +9,10 @@ import report_cases as cases
 
 from lra_bench.analysis import approximation as variants
 from lra_bench.cli import main
+from lra_bench.display import palette
 from lra_bench.records.find import collect
 from lra_bench.registry import ATTENTIONS
-from lra_bench.report import approximation, bubbles, curves
+from lra_bench.report import ablations, approximation, bubbles, curves
 from lra_bench.report.inputs import gather, run_tables
 from lra_bench.report.styles import styles
 
@@ -64,7 +65,23 @@ class TestCurves:
         assert (listops.get_title(), other.get_title()) == ("listops", "image")
         assert list(listops.lines[0].get_ydata())[-1] == pytest.approx(40)
         assert len(listops.collections) == 1
+        assert len(listops.lines) == 4  # the mean, two edges of the band, and chance
         assert len(other.collections) == 0
+
+    def test_many_curves_have_a_panel_for_each_family(self, tmp_path):
+        names = ("softmax", "linear", "performer-relu", "linformer", "reformer", "identity")
+        for number, name in enumerate(names):
+            lines = cases.lines(0.2 + 0.05 * number)
+            cases.write(tmp_path / name, cases.run("listops", name), lines)
+        (table,) = run_tables(collect([tmp_path]))
+        _, (image,) = curves.section([table], styles([table], []))
+        panels = {axes.get_title(): axes for axes in image.figure.axes if axes.axison}
+        assert panels.keys() == {"listops: exact and identity", "listops: kernel",
+                                 "listops: low-rank", "listops: learned-pattern"}  # fmt: skip
+        kernel = panels["listops: kernel"]
+        greys = [line for line in kernel.lines if line.get_color() == "0.6"]
+        assert len(greys) == 4
+        assert len({axes.get_ylim() for axes in panels.values()}) == 1
 
 
 class TestBubbles:
@@ -118,8 +135,7 @@ class TestBubbles:
 
     def test_too_few_runs_are_reported(self):
         text, images = bubbles.section(run_tables(cases.parsed(self.runs("softmax", "linear"))), {})
-        assert images == []
-        assert "Too few runs" in text
+        assert (text, images) == (None, [])
 
     def test_labels_do_not_overlap(self):
         names = [name for name in ATTENTIONS.names() if name != "softmax"]
@@ -183,3 +199,25 @@ class TestApproximation:
             (folder / approximation.FILE).write_text(text)
             assert approximation.read(folder / approximation.FILE) is None
             assert "left out" in capsys.readouterr().err
+
+
+class TestAblations:
+    def write(self, folder):
+        for number, name in enumerate(("performer-softmax", "linear")):
+            cases.write(folder / f"stability/run{number}", cases.run("listops", name),
+                        [{**line, "split": "train"} for line in cases.lines(0.3)])  # fmt: skip
+        (folder / "stability.md").write_text("the table")
+
+    def test_a_study_has_a_table_and_a_figure(self, tmp_path):
+        self.write(tmp_path)
+        text, (image,) = ablations.section(collect([tmp_path]))
+        assert "Stability of training: listops, preset mini" in text
+        assert text.index("elu + 1") < text.index("positive") < text.index("<figure")
+        legend = image.figure.legends[0]
+        colours = [line.get_color() for line in legend.get_lines()[:2]]
+        assert colours == [palette.FAMILIES["kernel"].light] * 2
+
+    def test_runs_of_a_sweep_are_no_study(self, tmp_path):
+        self.write(tmp_path)
+        (tmp_path / "stability.md").unlink()
+        assert ablations.section(collect([tmp_path])) == (None, [])

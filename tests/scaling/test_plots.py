@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 from efficiency_cases import law, line, measured, sweep, the_group
 
-from lra_bench.display import figures
+from lra_bench.display import figures, palette
 from lra_bench.scaling import groups, plots
 
 
@@ -18,17 +18,16 @@ class TestFigures:
         assert titles == ["forward", "forward and backward"]
 
     def test_what_is_drawn(self):
-        """Medians at their lengths, a cross where softmax ends, identity dashed and black."""
+        """Medians at their lengths, a cross where softmax ends, identity dashed and grey."""
         time, memory = plots.plots([the_group(sweep())])
         drawn = {
             (it.get_color(), it.get_marker()): it.get_xydata() for it in time.figure.axes[0].lines
         }
+        grey = palette.FAMILIES["bound"].light
         crosses = [xy for (_, marker), xy in drawn.items() if marker == "x"]
         assert np.concatenate(crosses).tolist() == [[4_096, 0.16]]
         identity = time.figure.axes[0].lines
-        (line_,) = [
-            it for it in identity if it.get_color() == "black" and it.get_linestyle() == "--"
-        ]
+        (line_,) = [it for it in identity if it.get_color() == grey and it.get_linestyle() == "--"]
         assert line_.get_xydata().tolist()[0] == [512, 0.0005]
         names = [text.get_text() for text in time.figure.legends[0].get_texts()]
         assert names == ["softmax", "linear", "X (OPT)", "out of memory beyond"]
@@ -41,7 +40,7 @@ class TestFigures:
         lines = [line("linear", x, seconds=None, **changes) for x in (512, 1_024)]
         (memory,) = plots.plots([the_group(lines)])
         drawn = [it for it in memory.figure.axes[0].lines if len(it.get_xdata()) == 2]
-        assert "o" in {it.get_marker() for it in drawn}
+        assert "P" in {it.get_marker() for it in drawn}  # the marker of linear
         names = [text.get_text() for text in memory.figure.legends[0].get_texts()]
         assert names == ["linear", "memory limit"]
 
@@ -68,22 +67,9 @@ class TestFigures:
         }
         assert len(looks) == 81
 
-    def test_exact_lines_are_broken_and_of_other_colours(self):
-        exact, others = ("softmax", "softmax-chunked", "softmax-fused"), ("linear", "x", "y", "z")
-        lines = [it for name in (*exact, *others) for it in law(name, 0.01, 1.0)]
-        looks = plots._styles([the_group(lines)])
-        assert len({look["color"] for look in looks.values()}) == 7
-        assert {name for name, look in looks.items() if look["linestyle"] != "-"} == set(exact)
-
-    def test_many_mechanisms_have_the_colour_of_their_family(self, monkeypatch):
+    def test_a_long_legend_is_by_family(self, monkeypatch):
         families = {"bound": 1, "exact": 3, "kernel": 11, "low-rank": 4, "other": 3}
         of = {f"{family}-{n}": family for family, count in families.items() for n in range(count)}
-        looks = figures.looks(of)
-        styles = {(it["color"], it["marker"], str(it["linestyle"])) for it in looks.values()}
-        assert len(styles) == len(of)
-        for family in ("kernel", "low-rank", "other"):
-            assert len({looks[name]["color"] for name, its in of.items() if its == family}) == 1
-        assert len({looks[f"{family}-0"]["color"] for family in families}) == 4  # two are black
         monkeypatch.setattr(plots, "family_of", of.get)
         lines = [it for name in of for it in law(name, 0.01, 1.0)]
         time, *_ = plots.plots([the_group(lines)])
@@ -107,5 +93,5 @@ class TestFigures:
         assert all(name.startswith("one-") for name in ids)
         used = set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text))
         assert used <= set(ids)
-        assert "var(--c0, #0072B2)" in text
-        assert "#0072b2" not in text
+        assert "var(--family-exact, #071737)" in text
+        assert not re.search("(?<!, )#071737", text)

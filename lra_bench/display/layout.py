@@ -1,0 +1,138 @@
+"""The changes to tables that a user asks for: which columns, in which order, under which title."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lra_bench.errors import UsageError, unknown
+
+# The first number of a cell, such as that of "~31.1 ± 0.5 (-)" or "1,024".
+_NUMBER = re.compile(r"^[~<>= ]*([+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)")
+# A unit or sign at the end of a heading: "512 (ms)", "image %".
+_UNIT = re.compile(r"\s*(\([^)]*\)|%)$")
+_ORDERS = ("asc", "desc")
+# The rows of tables that come last, whatever the order.
+LAST = ("chance", "uniform")
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """The changes to tables that a user asks for.
+
+    Attributes:
+        columns: headings of the columns to show, in this order, after the first one; all if empty.
+        sort: heading of the column to sort by, with ":asc" or ":desc" at its end if wanted; "" for
+            the usual order.
+        caption: stands in place of the title; before it where there are several tables.
+        label: of a table in LaTeX; with a number where there are several.
+    """
+
+    columns: tuple[str, ...] = ()
+    sort: str = ""
+    caption: str = ""
+    label: str = ""
+
+    def __call__(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a table with its columns chosen and its rows sorted.
+
+        Columns that other tables have may be missing here.
+        """
+        first = table.columns[0]
+        shown = _sorted(table, self.sort) if self.sort else table
+        if not self.columns:
+            return shown
+        found = [_found(name, list(table.columns)) for name in self.columns]
+        kept = dict.fromkeys(x for x in found if x is not None and x != first)
+        return shown.loc[:, [first, *kept]]
+
+
+PLAIN = TableLayout()
+
+
+def check(layout: TableLayout, tables: Sequence[pd.DataFrame]) -> None:
+    """Check that each column that is asked for is in one of the tables.
+
+    Raises:
+        UsageError: it is in none; the message lists the columns and suggests the nearest.
+    """
+    headings = list(dict.fromkeys(name for table in tables for name in table.columns))
+    wanted = [*layout.columns, *([_split(layout.sort)[0]] if layout.sort else [])]
+    for name in wanted:
+        if _found(name, headings) is None:
+            raise unknown("column", name, headings)
+
+
+def _found(name: str, headings: Sequence[str]) -> str | None:
+    """Return the heading that a name means: in any case, without its unit or its commas too."""
+    plain = _folded(name)
+    for text in (_folded, lambda heading: _folded(_UNIT.sub("", heading))):
+        for heading in headings:
+            if text(heading) == plain:
+                return heading
+    return None
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold().replace(",", "")
+
+
+def _split(sort: str) -> tuple[str, str]:
+    """Return the column and the order, "asc", "desc" or ""."""
+    name, _, order = sort.rpartition(":")
+    return (name, order) if name and order in _ORDERS else (sort, "")
+
+
+def _sorted(table: pd.DataFrame, sort: str) -> pd.DataFrame:
+    """Return a table sorted by a column: numbers from the largest on, and texts from A on.
+
+    Cells without a number come after those with one, and the rows `LAST` at the end. A table
+    without the column stays as it is.
+    """
+    name, order = _split(sort)
+    heading = _found(name, list(table.columns))
+    if heading is None:
+        return table
+    cells = table[heading].tolist()
+    numbers = [_number(cell) for cell in cells]
+    last = [place for place, name in enumerate(table.iloc[:, 0]) if str(name) in LAST]
+    places = [place for place in range(len(cells)) if place not in last]
+    if all(number is None for number in numbers):
+        places.sort(key=lambda place: str(cells[place]).casefold(), reverse=order == "desc")
+    else:
+        sign = 1 if order == "asc" else -1
+        places.sort(key=lambda place: _rank(numbers[place], sign))
+    return table.iloc[[*places, *last]]
+
+
+def _rank(number: float | None, sign: int) -> tuple[bool, float]:
+    """Return what numbers are sorted by; cells without one come last."""
+    return number is None, sign * (number or 0)
+
+
+def _number(cell: object) -> float | None:
+    """Return the number of a cell, or that with which its text begins; None if it has none."""
+    match = _NUMBER.match(str(cell))
+    return float(match[1].replace(",", "")) if match else None
+
+
+def numbered(text: str, label: str) -> str:
+    """Return LaTeX in which several tables have labels that differ."""
+    command = rf"\label{{{label}}}"
+    if not label or text.count(command) < 2:
+        return text
+    parts = text.split(command)
+    labels = [rf"\label{{{label}-{number}}}" for number in range(1, len(parts))]
+    return "".join(part + end for part, end in zip(parts, [*labels, ""], strict=True))
+
+
+def check_label(label: str) -> str:
+    r"""Return a label that LaTeX can have.
+
+    Raises:
+        UsageError: it has a sign that ends the argument of `\label`.
+    """
+    if not re.fullmatch(r"[\w:.\-+/ ]*", label, re.ASCII):
+        raise UsageError(f"--label {label}: letters, digits and : . - + / _ are allowed")
+    return label
