@@ -119,14 +119,11 @@ def _table(args: argparse.Namespace) -> "pd.DataFrame":
     kind = args.kind or ("runs" if find(args.dirs) else "efficiency")
     found = collect(args.dirs) if kind == "runs" else records.collect(args.dirs)
     table = pd.DataFrame([_flat(each.as_dict()) for each in found])
-    mixed = [name for name in table.columns if table[name].dropna().map(type).nunique() > 1]
-    numbers = [name for name in mixed if table[name].dropna().map(_is_number).all()]
+    kinds = {name: {type(value) for value in table[name].dropna()} for name in table.columns}
+    mixed = [name for name, found in kinds.items() if len(found) > 1]
+    numbers = [name for name in mixed if kinds[name] <= {int, float}]
     texts = {name: table[name].map(_json) for name in mixed if name not in numbers}
     return table.assign(**{name: table[name].astype(float) for name in numbers}, **texts)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _json(value: Any) -> str | None:
