@@ -88,7 +88,7 @@ def cli(capsys, monkeypatch, data_dir):
     return call
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def registries_kept():
     """Forget afterwards what files of a user have registered; other tests go through all names."""
     from lra_bench.registry import ATTENTIONS, TASKS

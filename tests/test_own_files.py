@@ -9,7 +9,6 @@ from lra_bench.errors import UsageError
 from lra_bench.registry import ATTENTIONS, TASKS, make_task
 from lra_bench.runtime.source_files import is_reference, split
 
-pytestmark = pytest.mark.usefixtures("registries_kept")
 HEAD = "from lra_bench.registry import register_attention\n"
 # What the file holds, and what is said of it after its path.
 BROKEN = {

@@ -12,7 +12,7 @@ from lra_bench.analysis.heat_maps import Axes
 def drawn(monkeypatch):
     """Draw matrices, and give the panels, each with its image, and the bar of colours."""
     figures = []
-    monkeypatch.setattr(heat_maps, "save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(heat_maps, "save_each", lambda figure, path: figures.append(figure))
 
     def draw(layers, texts=None, *, is_causal=False):
         heat_maps.matrices(layers, Axes(texts, "attention weight", is_causal), "title", None)

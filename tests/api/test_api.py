@@ -15,7 +15,6 @@ import lra_bench
 from lra_bench.cli import main
 from lra_bench.model.mechanism import build_attention
 
-pytestmark = pytest.mark.usefixtures("registries_kept")
 SIZES = {"num_heads": 2, "head_dim": 4, "max_len": 16}
 FEW = {"num_steps": 2, "eval_every": 2, "log_every": 2}
 

@@ -11,7 +11,6 @@ from leaderboard_cases import make, right
 
 from lra_bench.files.json_files import write_json
 
-pytestmark = pytest.mark.usefixtures("registries_kept")
 DOCS = ROOT / "docs"
 
 

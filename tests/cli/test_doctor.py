@@ -24,7 +24,7 @@ def test_a_machine_that_is_ready(cli, host, tmp_path, monkeypatch):
     assert (status, err) == (0, "")
     assert f"jax {jax.__version__}" in out
     assert "ok    devices      1 x a processor, cpu, 8 GiB of the machine" in out
-    assert "generated: listops, pathfinder" in out
+    assert "generated: listops, mqar, pathfinder, pathx, recall, span; " in out
     assert "missing: protein" in out
     assert f"{tmp_path / 'cache'}, 0 B" in out
     assert list(tmp_path.iterdir()) == [], "nothing is written"

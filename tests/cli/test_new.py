@@ -2,10 +2,7 @@
 
 import importlib.util
 
-import pytest
 from own_files import write_attention, write_task
-
-pytestmark = pytest.mark.usefixtures("registries_kept")
 
 
 def test_the_new_attention_keeps_the_contract_by_its_own_test(cli, tmp_path):

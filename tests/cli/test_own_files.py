@@ -17,7 +17,6 @@ from lra_bench.sweep.executor import Launch
 from lra_bench.sweep.ray_executor import files_of, with_files
 from lra_bench.training.restore import load_model
 
-pytestmark = pytest.mark.usefixtures("registries_kept")
 FEW = ("--set", "train.num_steps=2", "--set", "train.eval_every=2", "--set", "train.log_every=2")
 
 

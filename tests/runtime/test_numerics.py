@@ -118,8 +118,10 @@ def test_every_command_that_computes_overrides_them_first(cli, monkeypatch, tmp_
         command, "main", lambda *_: left.append("JAX_ENABLE_X64" in os.environ) or 0
     )
     monkeypatch.setenv("JAX_ENABLE_X64", "1")
-    study = {"analyze": ["approximation"], "ablate": ["kernels"]}.get(command.NAME, [])
-    assert cli(command.NAME, *study, "--out", tmp_path / "out")[0] == 0
+    what = {"analyze": ["approximation"], "ablate": ["kernels"], "verify": ["linear"]}
+    words = what.get(command.NAME, [])
+    words += [] if command.NAME == "verify" else ["--out", tmp_path / "out"]
+    assert cli(command.NAME, *words)[0] == 0
     assert left == [False]
 
 
@@ -168,6 +170,7 @@ def test_a_model_that_is_read_overrides_what_its_plugin_has_changed(monkeypatch,
         return make_settings("listops", "linear", "smoke", 0), {}, {}, 0
 
     monkeypatch.setattr(restore, "load_state", load_state)
+    monkeypatch.setattr(restore, "locate", lambda folder: (folder, folder))
     monkeypatch.setattr(restore, "make_learner", enough)
     with pytest.raises(_Enough):
         restore.load_model(tmp_path)

@@ -10,8 +10,6 @@ from lra_bench.verification.contract import Counterexample, registered, same
 from lra_bench.verification.promise import judge
 from lra_bench.verification.verify import require_contract, subjects
 
-pytestmark = pytest.mark.usefixtures("registries_kept")
-
 
 def arrays(**changes):
     """Two equal arrays (2 5 3 4), the second with other numbers at some places."""
