@@ -22,9 +22,11 @@ from lra_bench.efficiency.measurement import (
 )
 from lra_bench.efficiency.records import visits
 from lra_bench.efficiency.timing import pooled
+from lra_bench.ranges import defaults_of
 from lra_bench.records.labels import attention_label, changed_options, in_versions, version
 from lra_bench.registry import IDENTITY, is_exact
 from lra_bench.runtime.environment import Environment
+from lra_bench.settings import ModelSettings, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -269,15 +271,25 @@ def _setting(line: Measurement) -> Setting:
 _OF_ATTENTION = ("num_heads", "head_dim")
 _OF_MODEL = (*_OF_ATTENTION, "emb_dim", "ffn_dim", "positions", "pooling", "dropout")
 _OF_TRAINING = ("accumulate", "clip_norm", "schedule")
+# Others that do so, with their usual values: they are named only where they have another.
+_UNUSUAL = {"dropout_bits": "threefry", **defaults_of(ModelSettings)}
+del _UNUSUAL["init"]  # changes what parameters are, not what is computed with them
+_UNUSUAL_TRAINING = {"clip_value": defaults_of(TrainSettings)["clip_value"]}
 
 
 def _model(cell: Cell) -> str:
     """Return the JSON of the settings that change the program."""
-    names = _OF_ATTENTION if cell.scope == "attention" else _OF_MODEL
-    picked = _picked(cell.config["model"], names)
+    if cell.scope == "attention":
+        return json.dumps(_picked(cell.config["model"], _OF_ATTENTION))
+    picked = _picked(cell.config["model"], _OF_MODEL) | _unusual(cell.config["model"], _UNUSUAL)
     if cell.scope == "train":
-        picked |= _picked(cell.config["train"], _OF_TRAINING)
+        train = cell.config["train"]
+        picked |= _picked(train, _OF_TRAINING) | _unusual(train, _UNUSUAL_TRAINING)
     return json.dumps(picked)
+
+
+def _unusual(group: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: group[name] for name in usual if group.get(name, usual[name]) != usual[name]}
 
 
 def _picked(group: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -157,6 +157,29 @@ class TestGroups:
         (other,) = [group for group in found if group.labels() == ["softmax"]]
         assert said in other.title
 
+    @pytest.mark.parametrize(
+        ("group", "setting", "said"),
+        [
+            ("model", {"remat": True}, "remat True"),
+            ("model", {"activation": "gelu-erf"}, "activation gelu-erf"),
+            ("model", {"dropout_bits": "rbg"}, "dropout_bits rbg"),
+            ("train", {"clip_value": 1.0}, "clip_value 1.0"),
+        ],
+    )
+    def test_unusual_settings_are_other_tables(self, group, setting, said):
+        """Records of the usual ones, which may be older than the setting, stay as they are."""
+        usual = {**CONFIG, "train": {"accumulate": 1}}
+        unusual = {**usual, group: {**usual[group], **setting}}
+        pairs = (("linear", usual), ("softmax", unusual))
+        lines = [
+            each
+            for name, config in pairs
+            for each in law(name, 0.02, 1.0, scope="train", config=config)
+        ]
+        titles = {group.labels()[0]: group.title for group in groups.groups(measured(lines))}
+        assert said in titles["softmax"]
+        assert said not in titles["linear"]
+
     def test_attention_length_and_what_the_program_does_not_read_are_no_settings(self):
         config = {**CONFIG, "train": {"accumulate": 1, "num_steps": 8}, "seed": 5}
         lines = [*law("linear", 0.02, 1.0), *law("softmax", 0.02, 1.0, config=config)]
