@@ -90,15 +90,16 @@ def cli(capsys, monkeypatch, data_dir):
 
 @pytest.fixture(autouse=True)
 def registries_kept():
-    """Forget afterwards what files of a user have registered; other tests go through all names."""
+    """Forget afterwards what is not of the package; other tests go through all names."""
     from lra_bench.registry import ATTENTIONS, TASKS
 
     before = [(registry, dict(registry._entries)) for registry in (ATTENTIONS, TASKS)]
     yield
     for registry, entries in before:
         added = registry._entries.keys() - entries.keys()
-        for name in [name for name in added if registry._entries[name].file is not None]:
-            del registry._entries[name]
+        for name in added:
+            if not registry._entries[name].module.startswith("lra_bench."):
+                del registry._entries[name]
 
 
 @pytest.fixture
