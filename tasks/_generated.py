@@ -4,7 +4,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lra_bench.contracts import SPLITS
+
+# The order in which splits take their numbers, so that more training data change no other split.
+_NUMBERED = ("test", "validation", "train")
 
 
 class Generated:
@@ -29,6 +34,12 @@ class Generated:
         del source
         sizes = (self.train_size, self.validation_size, self.test_size)
         return dict(zip(SPLITS, sizes, strict=True))
+
+    def numbers(self, split: str, indices: np.ndarray) -> np.ndarray:
+        """Return the numbers of a split's examples (n,) among those of all splits, int64 (n,)."""
+        sizes = self.sizes("generate")
+        before = _NUMBERED[: _NUMBERED.index(split)]
+        return indices.astype(np.int64) + sum(sizes[name] for name in before)
 
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
         """Return no files: examples are generated."""

@@ -12,8 +12,6 @@ from lra_bench.registry import register_task
 from lra_bench.tasks._draws import child, permuted, shuffled, stream
 from lra_bench.tasks._generated import Generated
 
-# The order in which splits take their numbers, so that more training data change no other split.
-_NUMBERED = ("test", "validation", "train")
 _CELLS_A_BLOCK = 2**20
 # The number of contents that are told apart by construction, if there are more: far above any size.
 _MOST_CONTENTS = 2**48
@@ -133,9 +131,7 @@ class Mqar(Generated):
 
     def examples(self, split: str, indices: np.ndarray) -> np.ndarray:
         """Return the examples (n,) of a split, uint8 or uint16 (n, max_len)."""
-        sizes = self.sizes("generate")
-        before = _NUMBERED[: _NUMBERED.index(split)]
-        numbers = indices.astype(np.int64) + sum(sizes[name] for name in before)
+        numbers = self.numbers(split, indices)
         keys, values = self._contents(numbers)
         asked = shuffled(self._draws(_ASKED, numbers, self.num_pairs))[:, : self.num_queries]
         dtype = np.uint8 if self.vocab_size <= 2**8 else np.uint16
