@@ -94,7 +94,7 @@ def _changes(group: Comparable, choice: Choice) -> list[str]:
     return [
         f"{'train' if key in of_training else 'model'}.{key}={_argument(value)}"
         for key, value in mine.items()
-        if key in presets and presets[key] != value
+        if presets.get(key) != value
     ]
 
 

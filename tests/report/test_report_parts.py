@@ -127,7 +127,7 @@ class TestEfficiencyCommands:
             assert "--set attention.num_features=8" in reproduce.command(group)
 
     def test_settings_that_are_not_the_presets(self):
-        changes = ("model.dropout=0.0", "train.clip_norm=0.5")
+        changes = ("model.dropout=0.0", "train.clip_norm=0.5", "model.remat=True")
         asked = plan.Choice(
             ("linear",), (64,), scopes=("train",), sizes=("text",), overrides=changes
         )
