@@ -229,8 +229,9 @@ class RunSettings:
         return {key: x for key, x in values.items() if x is not None or key not in FILES}
 
 
-# The parts of a config that only runs with files of the user have.
-FILES = ("attention_file", "task_file", "config_file")
+# The parts of a config that only runs with files of the user have: files of code first.
+CODE_FILES = ("attention_file", "task_file")
+FILES = (*CODE_FILES, "config_file")
 # The parts that a config may lack.
 OPTIONAL: dict[str, None] = dict.fromkeys(("init_from", *FILES))
 # Settings that were added later, with what runs did before there was a choice.

@@ -17,7 +17,7 @@ from lra_bench.records.run_folder import CONFIG, COPIES, RunFolder
 from lra_bench.registry import ATTENTIONS, TASKS, Registry, make_task
 from lra_bench.runtime import numerics
 from lra_bench.runtime.source_files import read
-from lra_bench.settings import FILES, CodeFile, RunSettings, from_dict
+from lra_bench.settings import CODE_FILES, CodeFile, RunSettings, from_dict
 from lra_bench.training.checkpoint_format import (
     ARRAYS,
     CHECKSUMS,
@@ -105,7 +105,7 @@ def load_settings(folder: Path) -> RunSettings:
         raise UsageError(f"{folder} holds no run: there is no {CONFIG}")
     try:
         settings = from_dict(read_json(file))
-        if not any(getattr(settings, key) for key in FILES):
+        if not any(getattr(settings, key) for key in CODE_FILES):
             validate(settings)
     except (OSError, ValueError, UsageError) as error:
         raise _not_valid(file, error) from None

@@ -8,9 +8,12 @@ from common import refused
 
 from lra_bench.cli import config_file
 from lra_bench.config import make_settings
-from lra_bench.records.run_folder import RunFolder
+from lra_bench.errors import RunError
+from lra_bench.files.json_files import write_json
+from lra_bench.records.run_folder import CONFIG, RunFolder
 from lra_bench.settings import ConfigFile, from_dict
 from lra_bench.sweep.plan import Choice, jobs
+from lra_bench.training.restore import load_settings
 
 YAML = """\
 # my own preset
@@ -138,3 +141,11 @@ def test_what_is_wrong_in_the_file_is_one_line(cli, tmp_path, name, text, words)
 
 def test_a_file_that_is_not_there(cli, tmp_path):
     refused(cli("run", "--config", tmp_path / "no.yaml"), 2, "--config", "no such file")
+
+
+def test_settings_that_came_from_a_file_are_checked_when_they_are_read_again(tmp_path):
+    usual = make_settings("listops", "linear", "smoke", 0)
+    settings = replace(usual, attention="no-such", config_file=ConfigFile("my.yaml", "0" * 64))
+    write_json(tmp_path / CONFIG, settings.as_dict())
+    with pytest.raises(RunError, match=r"config.json can't be read .*no-such"):
+        load_settings(tmp_path)
