@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lra_bench.contracts import SPLITS
+from lra_bench.tasks._draws import child, stream
 
 # The order in which splits take their numbers, so that more training data change no other split.
 _NUMBERED = ("test", "validation", "train")
@@ -17,11 +18,13 @@ class Generated:
 
     Attributes:
         train_size, validation_size, test_size: the number of examples.
+        seed: of all random numbers.
     """
 
     train_size: int
     validation_size: int
     test_size: int
+    seed: int
 
     def data_options(self, source: str) -> dict[str, Any]:
         """Return all options: the data depend on each."""
@@ -40,6 +43,11 @@ class Generated:
         sizes = self.sizes("generate")
         before = _NUMBERED[: _NUMBERED.index(split)]
         return indices.astype(np.int64) + sum(sizes[name] for name in before)
+
+    def draws(self, purpose: int, numbers: np.ndarray, count: int) -> np.ndarray:
+        """Return random numbers, uint64 (n, count), of examples or blocks numbered (n,)."""
+        keys = stream(self.seed, purpose, numbers)
+        return child(keys[:, None], np.arange(1, count + 1))
 
     def inputs(self, source: str, path: Path | None) -> dict[str, Path]:
         """Return no files: examples are generated."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from lra_bench.contracts import SPLITS, Block, Range, Reading, Source, check_ranges
 from lra_bench.registry import register_task
-from lra_bench.tasks._draws import child, permuted, shuffled, stream
+from lra_bench.tasks._draws import permuted, shuffled
 from lra_bench.tasks._generated import Generated
 
 _CELLS_A_BLOCK = 2**20
@@ -133,7 +133,7 @@ class Mqar(Generated):
         """Return the examples (n,) of a split, uint8 or uint16 (n, max_len)."""
         numbers = self.numbers(split, indices)
         keys, values = self._contents(numbers)
-        asked = shuffled(self._draws(_ASKED, numbers, self.num_pairs))[:, : self.num_queries]
+        asked = shuffled(self.draws(_ASKED, numbers, self.num_pairs))[:, : self.num_queries]
         dtype = np.uint8 if self.vocab_size <= 2**8 else np.uint16
         tokens = np.full((len(numbers), self.max_len), self.mask_id, dtype)
         pairs, queries = slice(0, 2 * self.num_pairs), slice(self._first_query, None)
@@ -181,7 +181,7 @@ class Mqar(Generated):
         choices = self._choices()
         known = self._num_known()
         digits = permuted(numbers, math.prod(choices[:known]), self.seed, _CONTENTS)
-        random = self._draws(_REST, numbers, len(choices))
+        random = self.draws(_REST, numbers, len(choices))
         chosen = (random % np.array(choices, np.uint64)).astype(np.int64)
         for place in range(known):
             chosen[:, place], digits = digits % choices[place], digits // choices[place]
@@ -196,11 +196,6 @@ class Mqar(Generated):
             if size > _MOST_CONTENTS:
                 return known
         return 2 * self.num_pairs
-
-    def _draws(self, purpose: int, numbers: np.ndarray, count: int) -> np.ndarray:
-        """Return random numbers, uint64 (n, count), for the examples (n,)."""
-        keys = stream(self.seed, purpose, numbers)
-        return child(keys[:, None], np.arange(1, count + 1))
 
 
 def distinct(ranks: np.ndarray, count: int) -> np.ndarray:

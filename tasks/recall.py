@@ -9,7 +9,7 @@ import numpy as np
 
 from lra_bench.contracts import SPLITS, Block, Range, Reading, Source, check_ranges
 from lra_bench.registry import register_task
-from lra_bench.tasks._draws import child, permuted, shuffled, stream
+from lra_bench.tasks._draws import permuted, shuffled
 from lra_bench.tasks._generated import Generated
 
 # The kinds of distractors.
@@ -189,15 +189,15 @@ class Recall(Generated):
         """
         count, rows = self.num_values, np.arange(len(numbers))
         block, place = np.divmod(numbers, count)
-        labels = shuffled(self._draws(_LABELS, block, count))[rows, place]
+        labels = shuffled(self.draws(_LABELS, block, count))[rows, place]
         known = self._num_known_values()
         digits = permuted(block, self.num_keys * count**known, self.seed, _CONTENTS)
         asked, digits = digits % self.num_keys, digits // self.num_keys
-        values = (self._draws(_VALUES, numbers, self.num_pairs) % np.uint64(count)).astype(np.int64)
+        values = (self.draws(_VALUES, numbers, self.num_pairs) % np.uint64(count)).astype(np.int64)
         values[:, 0] = labels
         for pair in range(1, known + 1):
             values[:, pair], digits = digits % count, digits // count
-        ranks = self._draws(_KEYS, numbers, self.num_keys)
+        ranks = self.draws(_KEYS, numbers, self.num_keys)
         ranks[rows, asked] = np.iinfo(np.uint64).max  # last, so not among the others
         others = np.sort(shuffled(ranks)[:, : self.num_pairs - 1], axis=1)
         return np.concatenate([asked[:, None], others], axis=1), values
@@ -209,10 +209,10 @@ class Recall(Generated):
 
     def _laid_out(self, numbers: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return tokens: pairs and distractors in random order, blanks, the key asked for."""
-        noise = self._draws(_NOISES, numbers, self.max_len) % np.uint64(_NOISE)
+        noise = self.draws(_NOISES, numbers, self.max_len) % np.uint64(_NOISE)
         tokens = noise.astype(np.uint16) + np.uint16(self._first_noise)
         tokens[:, self.max_len - 1 - self.gap :] = self._blank
-        order = shuffled(self._draws(_ORDER, numbers, self.num_pairs + self.distractors))
+        order = shuffled(self.draws(_ORDER, numbers, self.num_pairs + self.distractors))
         width = np.where(order < self.num_pairs, self._width, 1)
         starts = np.empty_like(order)
         np.put_along_axis(starts, order, np.cumsum(width, axis=1) - width, axis=1)
@@ -225,11 +225,6 @@ class Recall(Generated):
             np.put_along_axis(tokens, places + 1, self.num_keys + values, axis=1)
             tokens[:, -1] = keys[:, 0]
         return tokens.astype(np.uint8) if self.vocab_size <= 2**8 else tokens
-
-    def _draws(self, purpose: int, numbers: np.ndarray, count: int) -> np.ndarray:
-        """Return random numbers, uint64 (n, count), for the examples or blocks (n,)."""
-        keys = stream(self.seed, purpose, numbers)
-        return child(keys[:, None], np.arange(1, count + 1))
 
     def _parsed(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return where pairs start, bool (n, l - 1), and the key and value of a pair there."""
