@@ -54,6 +54,26 @@ on this machine, or the one at RAY_ADDRESS. --executor slurm submits a Slurm job
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     add_names(parser, "tasks", "attentions")
+    _add_choice(parser)
+    out_help = "folder of the sweep; required, except with --status"
+    parser.add_argument("--out", type=output_folder, metavar="DIR", help=out_help)
+    _add_places(parser)
+    _add_bounds(parser)
+    add_calibration(parser)
+    add_dry_run(parser)
+    skip = "leave out the runs whose data are missing, and do the others"
+    parser.add_argument("--skip-missing-data", action="store_true", help=skip)
+    status = "print the state of each run of the sweep in DIR, and change nothing"
+    parser.add_argument("--status", type=input_folder, metavar="DIR", help=status)
+    add_resume(parser)
+    add_data_dir(parser)
+    add_track(parser)
+    add_verbosity(parser)
+    add_set(parser)
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that choose runs."""
     add = parser.add_argument
     listed = "listed below, or Python files of your own, such as my.py or my.py:name; default: all"
     add("--tasks", type=names, default=("all",), metavar="NAMES", help=listed)
@@ -70,12 +90,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "only runs whose name contains one of these words or matches a pattern such as '*-seed0'"
     )
     add("--filter", type=texts, default=(), metavar="WORDS", help=chosen)
-    add(
-        "--out",
-        type=output_folder,
-        metavar="DIR",
-        help="folder of the sweep; required, except with --status",
-    )
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say where runs take place."""
+    add = parser.add_argument
     executor = one_of("executor", ("local", "ray", "slurm"))
     where = "local, ray or slurm; default: %(default)s"
     add("--executor", type=executor, default="local", metavar="NAME", help=where)
@@ -93,6 +112,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "cluster=local does the jobs on this machine, without Slurm; repeatable"
     )
     add("--slurm", action="append", type=_option, default=[], metavar="NAME=VALUE", help=options)
+
+
+def _add_bounds(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that bound an attempt at a run."""
+    add = parser.add_argument
     retries = "number of times that a failed run is tried again; default: %(default)s"
     add("--retries", type=natural, default=2, metavar="N", help=retries)
     limit = (
@@ -102,17 +126,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--time-limit", type=seconds, metavar="TIME", help=limit)
     memory = "memory that one run may use, such as 16GiB; default: no limit"
     add("--memory-limit", type=size, metavar="SIZE", help=memory)
-    add_calibration(parser)
-    add_dry_run(parser)
-    skip = "leave out the runs whose data are missing, and do the others"
-    add("--skip-missing-data", action="store_true", help=skip)
-    status = "print the state of each run of the sweep in DIR, and change nothing"
-    add("--status", type=input_folder, metavar="DIR", help=status)
-    add_resume(parser)
-    add_data_dir(parser)
-    add_track(parser)
-    add_verbosity(parser)
-    add_set(parser)
 
 
 def main(args: argparse.Namespace, argv: list[str]) -> int:
