@@ -15,6 +15,10 @@ SPLITS = ("train", "validation", "test")
 # A task may also have examples that differ in kind from all others, such as proteins of organisms
 # that training never sees. The model is tested on them too.
 HELD_OUT = "held-out"
+# The objective "masked", after Devlin et al. 2019, Section 3.1, and Appendix A.1 of the Performer
+# paper: the share of the tokens that are predicted; of these, the share that the model sees as the
+# mask, and as a random token. The rest it sees as they are.
+CHOSEN, MASKED, RANDOM = 0.15, 0.8, 0.1
 # What mechanisms have in common, after Tay et al. 2020, arXiv:2009.06732, Fig. 2. Figures of many
 # mechanisms have a colour for each.
 FAMILIES = (

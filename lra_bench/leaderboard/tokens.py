@@ -144,7 +144,8 @@ def notes(results: Sequence[Result]) -> str:
             "Where tokens are predicted: perplexity is exp(test loss) and bits are test loss / "
             "ln 2, over all predicted tokens; the lower, the better; chance is the empirical "
             "baseline, the frequencies of tokens in the training set; uniform gives all tokens "
-            "equal chances (Appendix C.2 of arXiv:2009.14794)."
+            "equal chances (Appendix C.2 of arXiv:2009.14794). Where they are masked, chance also "
+            "uses that some are shown."
         )
     if any(run.held_out is not None for run in runs):
         sentences.append("Held-out: examples of kinds that are in no other split.")

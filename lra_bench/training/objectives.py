@@ -7,11 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from lra_bench.contracts import Started, Task, TokenTask
-
-# Devlin et al. 2019, Section 3.1, and Appendix A.1 of the Performer paper: the share of the tokens
-# that are predicted; of these, the share that the model sees as the mask, and as a random token.
-CHOSEN, MASKED, RANDOM = 0.15, 0.8, 0.1
+from lra_bench.contracts import CHOSEN, MASKED, RANDOM, Started, Task, TokenTask
 
 
 class Scored(NamedTuple):
