@@ -3,7 +3,9 @@
 import hashlib
 import importlib.util
 import json
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +28,13 @@ class FileSettings:
         file: the file, with its checksum.
         overrides: as `--set` takes them.
         of_attentions: those for one attention each, by its name.
+        lines: the line of each setting, as far as known, by its name, such as "train.num_steps".
     """
 
     file: ConfigFile
     overrides: tuple[str, ...]
     of_attentions: Mapping[str, tuple[str, ...]]
+    lines: Mapping[str, int]
 
     def for_attention(self, attention: str) -> list[str]:
         """Return the overrides of a run with this attention."""
@@ -65,16 +69,33 @@ def check(file: FileSettings, names: tuple[str, str, str]) -> None:
         names: of the task, the attention and the preset.
 
     Raises:
-        UsageError: a key or a value is wrong; the message names the file.
+        UsageError: a key or a value is wrong; the message names the file and, as far as known,
+            the line.
     """
     from lra_bench.config import make_settings
 
     make_settings(*names, 0)  # what is wrong without the file is not its fault
-    try:
+    with blamed(file):
         make_settings(*names, 0, file.for_attention(names[1]))
+
+
+@contextmanager
+def blamed(file: FileSettings) -> Iterator[None]:
+    """Raise each UsageError within as one of a file; it names the line of the setting if known."""
+    try:
+        yield
     except UsageError as error:
         problem = str(error).replace("unknown --set key", "unknown key").replace("--set ", "")
-        raise UsageError(f"--config {file.file.path}: {problem}") from None
+        line = _line_in(problem, file.lines)
+        where = "" if line is None else f", line {line}"
+        raise UsageError(f"--config {file.file.path}{where}: {problem}") from None
+
+
+def _line_in(problem: str, lines: Mapping[str, int]) -> int | None:
+    """Return the line of the setting that a message names first; None if it names none."""
+    found = {key: re.search(rf"(?<![\w.]){re.escape(key)}(?!\w)", problem) for key in lines}
+    places = {key: match.start() for key, match in found.items() if match}
+    return lines[min(places, key=places.__getitem__)] if places else None
 
 
 def _settings(
@@ -93,7 +114,8 @@ def _settings(
                 )
             else:
                 overrides.append(_override(path, lines, group, name, value))
-    return FileSettings(ConfigFile(str(path), sha256), tuple(overrides), of_attentions)
+    numbers = {f"{keys[0]}.{keys[-1]}": line for keys, line in lines.items() if len(keys) > 1}
+    return FileSettings(ConfigFile(str(path), sha256), tuple(overrides), of_attentions, numbers)
 
 
 def _items(

@@ -1,6 +1,7 @@
 """The command lra-bench sweep: train and test many attentions on many tasks."""
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lra_bench.cli.common import (
@@ -166,6 +167,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         without_missing_data=command(*argv, "--skip-missing-data"),
         slurm=tuple(args.slurm),
     )
+    if file is not None:
+        _check(request.choice, file)
     display = display_of(args)
     if args.resume and not History(args.out).jobs():
         display.line(nothing_to_resume(args.out))
@@ -188,6 +191,20 @@ def _choice(args: argparse.Namespace, file: "FileSettings | None") -> "Choice":
         filters=args.filter,
         limit=args.limit,
     )
+
+
+def _check(choice: "Choice", file: "FileSettings") -> None:
+    """Check that the settings of a file are valid for all runs.
+
+    Raises:
+        UsageError: a key or a value is wrong, in the file or elsewhere.
+    """
+    from lra_bench.cli import config_file
+    from lra_bench.sweep.plan import jobs
+
+    jobs(replace(choice, base=(), of_attentions={}))  # what is wrong here is not the file's fault
+    with config_file.blamed(file):
+        jobs(choice)
 
 
 def _axis(text: str) -> tuple[str, tuple[str, ...]]:

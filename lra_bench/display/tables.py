@@ -37,6 +37,10 @@ class Marked:
         return self.text
 
 
+# Characters beyond which a cell of LaTeX is set in several lines.
+_LONG_TEXT = 40
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A table for people.
@@ -103,10 +107,10 @@ def _signs_of_markdown(cell: str | Marked) -> str:
 def _latex(title: str, table: pd.DataFrame, notes: str, label: str) -> str:
     """Format as LaTeX; a caption is a sentence, and the notes stand below the table."""
     escaped = table.map(_tex).rename(columns=escape.latex)
-    columns = "l" + "r" * (len(table.columns) - 1)
+    columns = "".join(_alignment(table.iloc[:, i], i == 0) for i in range(table.shape[1]))
     rows = [" & ".join(row) + r" \\" for row in escaped.itertuples(index=False)]
     lines = [
-        r"% \usepackage{booktabs,threeparttable}",
+        r"% \usepackage{array,booktabs,threeparttable}",
         r"\begin{table}",
         r"\centering",
         r"\begin{threeparttable}",
@@ -125,6 +129,13 @@ def _latex(title: str, table: pd.DataFrame, notes: str, label: str) -> str:
         r"\end{table}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _alignment(cells: pd.Series, is_first: bool) -> str:
+    """Return how LaTeX sets a column: long texts, such as sources, are broken into lines."""
+    if max(map(len, map(str, cells)), default=0) > _LONG_TEXT:
+        return r">{\raggedright\arraybackslash}p{0.3\linewidth}"
+    return "l" if is_first else "r"
 
 
 def _sentence(title: str) -> str:

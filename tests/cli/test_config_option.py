@@ -118,8 +118,12 @@ def test_old_choices_have_no_file():
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.yaml", "train:\n  num_step: 3\n", ("unknown key 'train.num_step'", "did you mean")),
-        ("a.yaml", "train:\n  num_steps: many\n", ("train.num_steps", "must be a whole number")),
+        ("a.yaml", "train:\n  num_step: 3\n", ("line 2: unknown key 'train.num_step'",)),
+        ("a.yaml", "train:\n  num_steps: many\n", ("line 2: train.num_steps", "must be a whole")),
+        ("a.yaml", "model: {heads: 3,\n dropout: 9}\n", ("line 1: unknown key 'model.heads'",)),
+        ("a.yaml", "model: {dropout: 0.1,\n num_heads: no}\n", ("line 2: model.num_heads",)),
+        ("a.yaml", "attention:\n  linear:\n    phi: 3\n", ("line 3: unknown key 'attention.phi'",)),
+        ("a.py", "CONFIG = {'train': {'num_step': 3}}\n", ("a.py: unknown key 'train.num_step'",)),
         ("a.yaml", "train: 3\n", ("line 1", "train is 3: must be a group of settings")),
         ("a.yaml", "trian:\n  num_steps: 3\n", ("line 1", "did you mean 'train'")),
         ("a.yaml", "train:\n  num_steps: 3\n  num_steps: 4\n", ("line 3", "is there twice")),
@@ -135,8 +139,19 @@ def test_old_choices_have_no_file():
 )
 def test_what_is_wrong_in_the_file_is_one_line(cli, tmp_path, name, text, words):
     path = write(tmp_path, text, name)
-    result = cli("run", "--preset", "smoke", "--dry-run", "--config", path)
-    refused(result, 2, f"--config {path}", *words)
+    usual = ("--preset", "smoke", "--dry-run", "--config", path)
+    refused(cli("run", "--attention", "linear", *usual), 2, f"--config {path}", *words)
+    sweep = ("sweep", "--tasks", "listops", "--attentions", "linear,fnet", "--out", tmp_path / "x")
+    refused(cli(*sweep, *usual), 2, f"--config {path}", *words)
+
+
+def test_a_file_is_not_blamed_for_the_rest_of_the_command(cli, tmp_path):
+    path = write(tmp_path, "train: {num_steps: 9}\n")
+    words = ("--preset", "smoke", "--set", "train.batch=3", "--dry-run", "--config", path)
+    for command in (("run",), ("sweep", "--out", tmp_path / "x")):
+        status, _, err = cli(*command, *words)
+        assert status == 2
+        assert err.startswith("lra-bench: unknown --set key 'train.batch'")
 
 
 def test_a_file_that_is_not_there(cli, tmp_path):

@@ -1,6 +1,7 @@
 """Tables laid out as a user asks for: columns, order, caption, label; and LaTeX that compiles."""
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -146,7 +147,7 @@ def test_latex_compiles(tmp_path):
     text = tables.render(parsed(runs), "latex", with_published=True, layout=layout)
     document = "\n".join([
         r"\documentclass{article}", r"\usepackage[utf8]{inputenc}",
-        r"\usepackage{booktabs,threeparttable}", r"\begin{document}", text, r"\end{document}",
+        r"\usepackage{array,booktabs,threeparttable}", r"\begin{document}", text, r"\end{document}",
     ])  # fmt: skip
     (tmp_path / "a.tex").write_text(document)
     tex = shutil.which("tectonic")
@@ -154,3 +155,5 @@ def test_latex_compiles(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2_000:]
     assert (tmp_path / "a.pdf").stat().st_size > 10_000
+    excess = [float(points) for points in re.findall(r"\(([\d.]+)pt too wide", done.stdout)]
+    assert max(excess, default=0) < 100, "long sources are broken into lines"
