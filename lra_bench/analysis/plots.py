@@ -10,6 +10,9 @@ from matplotlib.figure import Figure
 from lra_bench.display import escape
 from lra_bench.display.figures import COLOURS, legend_above, log_axes, save_each, series_style
 
+# The place in the palette of each estimator, as in the figure of the approximation.
+_ESTIMATORS = {"positive": 0, "trigonometric": 2, "hyperbolic": 4}
+
 
 def approximation(summary: pd.DataFrame, title: str, path: Path) -> None:
     """Draw `approximation_figure` into a file."""
@@ -50,8 +53,8 @@ def deviations(lemma: pd.DataFrame, theorem: pd.DataFrame, path: Path) -> None:
     """Draw measured errors over their closed forms, and the error saved by orthogonality."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for index, (name, part) in enumerate(lemma.groupby("estimator", sort=False)):
-        style = {**series_style(index), "linestyle": "none"}
+    for name, part in lemma.groupby("estimator", sort=False):
+        style = {**series_style(_ESTIMATORS[str(name)]), "linestyle": "none"}
         bars = 2 * part["standard_error"]
         left.errorbar(part["mse_theory"], part["mse_measured"], yerr=bars, label=name, **style)
     ends = [lemma["mse_theory"].min() / 2, lemma["mse_theory"].max() * 2]
@@ -123,8 +126,9 @@ def ratio(table: pd.DataFrame, path: Path) -> None:
     colours = figure.colorbar(mesh, ax=left, extend="both")
     colours.set_label("error of trigonometric over positive features, log10")
     slice_ = table[np.isclose(table["length"], 1)]
-    for index, name in enumerate(("trigonometric", "positive")):
-        right.plot(slice_["angle"], slice_[f"mse_{name}"], label=name, color=COLOURS[1 - index])
+    for name in ("trigonometric", "positive"):
+        colour = COLOURS[_ESTIMATORS[name]]
+        right.plot(slice_["angle"], slice_[f"mse_{name}"], label=name, color=colour)
     right.set(
         yscale="log",
         xlabel="angle between x and y (radians)",

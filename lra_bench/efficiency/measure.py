@@ -26,6 +26,9 @@ _ENDS = ("out_of_memory", "timed_out")
 _FAILURES = ("crashed", "failed")
 # The folder, beside the file of measurements, of programs that later rounds use again.
 _PROGRAMS = ".programs"
+# What a narrow terminal leaves out of the line of a cell, the first of these first: scope and size,
+# which most lines share, then the compiler's estimate, then whether it is forward or backward.
+_SHED = (0, 5, 1)
 
 
 @dataclass(frozen=True)
@@ -175,8 +178,7 @@ class Measuring:
         self._keep(line)
         if line.status in _FAILURES:
             self.failed.add(_key(line.cell))
-        self.display.line(_describe(line))
-        self.display.detail(_details(line))
+        show(line, self.display)
         return line
 
     def _keep(self, line: Measurement) -> None:
@@ -232,14 +234,27 @@ def machine(target: str, environment: Environment) -> str:
     return f"{environment.device}, {cores} CPU cores, host {host}"
 
 
-def _describe(line: Measurement) -> str:
-    """Return a line for the screen: the cell and its outcome."""
+def show(line: Measurement, display: Display) -> None:
+    """Print the outcome of a cell in a line that fits the terminal."""
+    display.parts(_describe(line), shed=_SHED)
+    display.detail(_details(line))
+
+
+def _describe(line: Measurement) -> list[str]:
+    """Return the parts of a line for the screen: the cell and its outcome."""
     cell = line.cell
-    what = f"{cell.scope} {cell.size}" + (f", layers {cell.layers}" if cell.layers else "")
-    what += f", {cell.direction}" if cell.direction != "step" else ""
-    what += "" if cell.batch == 1 else f", batch {cell.batch}"
-    what += "" if cell.dtype == "float32" else f", {cell.dtype}"
-    return f"{what}  L = {cell.length:<7,} {cell.attention:<20} {_outcome(line)}".rstrip()
+    variety = [
+        f"layers {cell.layers}" if cell.layers else "",
+        f"{cell.direction:<8}" if cell.direction != "step" else "",
+        f"batch {cell.batch}" if cell.batch != 1 else "",
+        cell.dtype if cell.dtype != "float32" else "",
+    ]
+    return [
+        f"{cell.scope} {cell.size}",
+        ", ".join(filter(None, variety)),
+        f"L = {cell.length:<7,} {cell.attention:<20}",
+        *_outcome(line),
+    ]
 
 
 def _details(line: Measurement) -> str:
@@ -256,18 +271,19 @@ def _details(line: Measurement) -> str:
     return f"    {', '.join(filter(None, parts)) or 'not run'}"
 
 
-def _outcome(line: Measurement) -> str:
+def _outcome(line: Measurement) -> list[str]:
     if line.bytes_asked:
-        return f"out of memory: asks for {size_text(line.bytes_asked)}"
+        return [f"out of memory: asks for {size_text(line.bytes_asked)}"]
     if line.status != "ok":
-        return f"{line.status.replace('_', ' ')}: {line.error}"
+        return [f"{line.status.replace('_', ' ')}: {line.error}"]
     peak = line.memory.peak_bytes if line.memory else None
-    size = f"{'' if peak is None else size_text(peak):>10}"
+    size = "" if peak is None else f"{size_text(peak):>8}"
     if line.timing is None:
-        return f"{'fits:':>19} {size}{_estimated(line)}"
+        return ["fits", size, _estimated(line)]
     on_cpu = line.environment is not None and line.environment.platform == "cpu"
     clock: Clock = "cpu" if on_cpu else "wall"
-    return f"{time_text(line.timing.spread(clock).median):>10} {clock.upper()} time {size}"
+    time = time_text(line.timing.spread(clock).median)
+    return [f"{time:>8} {'CPU' if on_cpu else 'wall'} time", size]
 
 
 def _estimated(line: Measurement) -> str:
@@ -275,5 +291,5 @@ def _estimated(line: Measurement) -> str:
     if line.estimate is None:
         return ""
     if line.estimate.seconds is None:
-        return "   no estimate of the time"
-    return f"{time_text(line.estimate.seconds):>10} by the compiler's estimate"
+        return "no estimate of the time"
+    return f"estimate {time_text(line.estimate.seconds):>8}"

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 from efficiency_cases import cell
 
+from lra_bench.display.fit import fitted
 from lra_bench.display.progress import Display
 from lra_bench.efficiency import plan, records, supervise
-from lra_bench.efficiency.measure import Effort, Measuring, machine
+from lra_bench.efficiency.measure import Effort, Measuring, machine, show
 from lra_bench.efficiency.measurement import Measurement
 from lra_bench.runtime.environment import Environment
 from lra_bench.scaling import rows
@@ -243,3 +244,16 @@ def test_the_largest_length_is_shown(cli, sweep, monkeypatch, tmp_path):
     assert "4,864" in said
     limits = {x.cell.memory_limit for x in records.read(tmp_path / records.FILE)}
     assert limits == {2**30 * 4 // 5}
+
+
+def test_the_lines_of_cells_fit_80_columns(repository, monkeypatch):
+    """All cells that were ever measured or compiled; what failed is told in full."""
+    shown = []
+    monkeypatch.setattr(Display, "parts", lambda self, parts, shed: shown.append((parts, shed)))
+    display = Display()
+    for path in records.find([repository / "results"]):
+        for line in (line for line in records.read(path) if line.status == "ok"):
+            show(line, display)
+    assert len(shown) > 500
+    lines = ["  ".join(fitted(parts, shed, 80)) for parts, shed in shown]
+    assert max(map(len, lines)) <= 80
