@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Key
 
 from lra_bench.attentions._common import (
     count_of_tokens,
@@ -51,8 +52,9 @@ class Linformer(nnx.Module):
             each head of each layer has its own E, and F = E.
         deviation: standard deviation of the elements of E and F when they are drawn; k^-1/2 if it
             is 0.
-        learned: whether E and F are trained. In Skyformer's code E stays as it was drawn, because
-            it is no parameter of the model.
+        learned: whether E and F are trained. If not, they stay as they were drawn, as in
+            Skyformer's code, where E is no parameter of the model, unless `train.resample_every`
+            redraws them, as in Fig. 5 of the Performer paper.
         rngs: draws E and F from a normal distribution.
 
     Raises:
@@ -76,11 +78,11 @@ class Linformer(nnx.Module):
         self.max_len, self.sharing = dims.max_len, sharing
         length = count_of_tokens("num_projected", num_projected, _PROJECTED, dims.max_len)
         heads = dims.num_heads if sharing == "none" or sharing.endswith("by-head") else 1
-        init = nnx.initializers.normal(deviation or length**-0.5)
+        self._init = nnx.initializers.normal(deviation or length**-0.5)
         kind: type[nnx.Variable] = nnx.Param if learned else nnx.Variable
 
         def drawn() -> nnx.Variable:
-            return kind(init(rngs.params(), (heads, dims.max_len, length), jnp.float32))
+            return kind(self._init(rngs.params(), (heads, dims.max_len, length), jnp.float32))
 
         self.key_projection = drawn()
         self.value_projection = drawn() if sharing in ("headwise", "none") else None
@@ -89,6 +91,13 @@ class Linformer(nnx.Module):
         """Take E from the first layer, if all layers share it."""
         if self.sharing.startswith("layerwise"):
             self.key_projection = first.key_projection
+
+    def resample(self, key: Key[Array, ""]) -> None:
+        """Draw new projections, if they are not learned."""
+        keys = jax.random.split(key)
+        for own, projection in zip(keys, (self.key_projection, self.value_projection), strict=True):
+            if projection is not None and not isinstance(projection, nnx.Param):
+                projection[...] = self._init(own, projection.shape, jnp.float32)
 
     def __call__(
         self,

@@ -11,8 +11,9 @@ parameters before any step as a large marker, and with chance. Finished runs are
 ones are resumed.
 
 --variants takes the parameters into other forms of performer-softmax, too, or "all": positive and
-trigonometric features, redrawn every tenth of the steps or not, and SMREG. --source names a
-finished run of softmax, which is not trained then; --set changes a setting of the other runs.
+trigonometric features, redrawn every tenth of the steps or not, SMREG, and Linformer with random
+projections that are redrawn. "all" leaves Linformer out where attention is causal. --source names
+a finished run of softmax, which is not trained then; --set changes a setting of the other runs.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from lra_bench.config import make_settings
+from lra_bench.config import make_settings, predicts_next
 from lra_bench.display.figures import save_each
 from lra_bench.display.looks import looks
 from lra_bench.files.atomic import write_atomically
@@ -36,14 +37,16 @@ SHARES = (0.10, 0.25, 0.50, 1.00)
 EVALUATIONS = 20
 SOURCE, TARGET = "softmax", "performer-softmax"
 TRIGONOMETRIC = "attention.estimator=trigonometric"
-# The settings of each variant; REDRAWN stands for those of redrawing.
+LINFORMER = "linformer"
+# The attention and the settings of each variant; REDRAWN stands for those of redrawing.
 REDRAWN = "redrawn"
 VARIANTS = {
-    "positive": (),
-    "positive-redrawn": (REDRAWN,),
-    "trigonometric": (TRIGONOMETRIC,),
-    "trigonometric-redrawn": (TRIGONOMETRIC, REDRAWN),
-    "smreg": ("attention.regularized=true",),
+    "positive": (TARGET,),
+    "positive-redrawn": (TARGET, REDRAWN),
+    "trigonometric": (TARGET, TRIGONOMETRIC),
+    "trigonometric-redrawn": (TARGET, TRIGONOMETRIC, REDRAWN),
+    "smreg": (TARGET, "attention.regularized=true"),
+    "linformer-redrawn": (LINFORMER, "attention.learned=false", REDRAWN),
 }
 
 
@@ -65,13 +68,24 @@ def run(args: argparse.Namespace, name: str, attention: str, *more: str) -> Path
 
 
 def variant(args: argparse.Namespace, name: str, source: Path) -> Path:
-    """Go on with the parameters of a run in a variant of the target, and return its folder."""
-    steps = make_settings(args.task, TARGET, args.preset, args.seed, args.set).train.num_steps
+    """Go on with the parameters of a run in a variant, and return its folder."""
+    attention, *settings = VARIANTS[name]
+    steps = make_settings(args.task, attention, args.preset, args.seed, args.set).train.num_steps
     redrawn = f"train.resample_every={max(1, steps // 10)}"
-    settings = [redrawn if each == REDRAWN else each for each in VARIANTS[name]]
-    words = [word for each in settings for word in ("--set", each)]
-    folder = f"{TARGET}-from-{SOURCE}" + ("" if name == "positive" else f"-{name}")
-    return run(args, folder, TARGET, "--init-from", str(source), *words)
+    words = [word for x in settings for word in ("--set", redrawn if x == REDRAWN else x)]
+    folder = "-".join([f"{attention}-from-{SOURCE}", *qualities(name)])
+    return run(args, folder, attention, "--init-from", str(source), *words)
+
+
+def qualities(name: str) -> list[str]:
+    """Return what tells a variant from others with the same attention."""
+    return [word for word in name.split("-") if name != "positive" and word != LINFORMER]
+
+
+def possible(args: argparse.Namespace) -> list[str]:
+    """Return the variants of "all": Linformer cannot be causal."""
+    is_causal = predicts_next(args.task, args.preset, args.set)
+    return [name for name in VARIANTS if not (is_causal and name.startswith(LINFORMER))]
 
 
 def validation(folder: Path) -> dict[int, float]:
@@ -131,7 +145,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--data-dir", type=Path)
     args = parser.parse_args()
-    args.variants = [*VARIANTS] if args.variants == "all" else args.variants.split(",")
+    args.variants = possible(args) if args.variants == "all" else args.variants.split(",")
     if unknown := [name for name in args.variants if name not in VARIANTS]:
         parser.error(f"unknown --variants {unknown[0]}; valid: all, {', '.join(VARIANTS)}")
     return args
@@ -143,8 +157,8 @@ def main() -> None:
     source = args.source or run(args, SOURCE, SOURCE)
     folders = {SOURCE: source, TARGET: run(args, TARGET, TARGET)}
     for name in args.variants:
-        more = "" if name == "positive" else f", {name.replace('-', ', ')}"
-        folders[f"{TARGET} from {SOURCE}{more}"] = variant(args, name, source)
+        title = ", ".join([f"{VARIANTS[name][0]} from {SOURCE}", *qualities(name)])
+        folders[title] = variant(args, name, source)
     text = table(folders)
     write_atomically(args.out / "drop_in.md", text)
     title = f"{args.task}, preset {args.preset}, seed {args.seed}"

@@ -320,7 +320,11 @@ def test_linformer_refuses_more_tokens_than_it_was_built_for():
         module(*inputs(length=6), np.ones((2, 6), bool))
 
 
-@pytest.mark.parametrize("module", [PerformerSoftmax, PerformerRelu, Reformer])
+RandomLinformer = functools.partial(Linformer, learned=False)
+SAMPLED = [PerformerSoftmax, PerformerRelu, Reformer, RandomLinformer]
+
+
+@pytest.mark.parametrize("module", SAMPLED)
 def test_resampling_draws_anew_and_from_the_key_alone(module):
     def draw(seed):
         built = module(DIMS, rngs=nnx.Rngs(0))
@@ -335,6 +339,13 @@ def test_resampling_draws_anew_and_from_the_key_alone(module):
         assert not (one[name] == other[name]).any()
 
 
-@pytest.mark.parametrize("module", [PerformerSoftmax, PerformerRelu, Reformer])
+def test_what_linformer_learns_is_not_drawn_anew():
+    module = Linformer(DIMS, rngs=nnx.Rngs(0))
+    before = np.array(module.key_projection[...])
+    module.resample(jax.random.key(1))
+    np.testing.assert_array_equal(module.key_projection[...], before)
+
+
+@pytest.mark.parametrize("module", SAMPLED)
 def test_sampled_state_is_no_parameter(module):
     assert not jax.tree.leaves(nnx.state(module(DIMS, rngs=nnx.Rngs(0)), nnx.Param))
