@@ -12,13 +12,18 @@ from lra_bench.registry import ATTENTIONS
 
 def label(run: Record) -> str:
     """Return the attention of a run, with its changed options and the attention it started from."""
+    return _label(run.attention, run.config["attention_options"], _usual_of(run)) + _origin(run)
+
+
+def _usual_of(run: Record) -> dict[str, Any]:
+    """Return the options that the attention has unless they are changed."""
     file = run.config.get("attention_file")
-    usual = (
-        _options_of_preset(run.task, run.attention, run.preset)
-        if file is None
-        else options_of_file(file)
-    )
-    return _label(run.attention, run.config["attention_options"], usual) + _origin(run)
+    if file is None:
+        usual = _options_of_preset(run.task, run.attention, run.preset)
+    else:
+        usual = options_of_file(file)
+    objective = run.config["data"].get("objective")  # it decides whether attention is causal
+    return usual if objective is None else {**usual, "causal": objective == "next"}
 
 
 def in_versions(files: Iterable[tuple[str, Any]]) -> set[str]:

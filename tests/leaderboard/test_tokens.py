@@ -6,6 +6,7 @@ import pytest
 import report_cases
 from leaderboard_cases import make, parsed
 
+from lra_bench.config import make_settings
 from lra_bench.leaderboard import tables
 from lra_bench.report import leaderboard
 from lra_bench.report.inputs import run_tables
@@ -37,6 +38,20 @@ def test_accuracy_and_perplexity_beside_both_baselines():
     assert rows["chance"][:2] == ["17.0", "17.81"]
     assert rows["uniform"][:2] == ["4.0", "25.00"]
     assert "chance is the empirical baseline" in text
+
+
+@pytest.mark.parametrize("changed", [False, True])
+@pytest.mark.parametrize("objective", ["next", "masked"])
+def test_the_objective_decides_whether_attention_is_causal(objective, changed):
+    """No row says what the objective implies; what departs from it is told."""
+    implied = objective == "next"
+    values = run()
+    values["config"] = make_settings(
+        "protein", "softmax", "mini", 0, [f"data.objective={objective}"]
+    ).as_dict()
+    values["config"]["attention_options"]["causal"] = implied is not changed
+    rows, _ = lines([values])
+    assert f"softmax (causal={not implied})" in rows if changed else "softmax" in rows
 
 
 @pytest.mark.parametrize(("task", "unit"), [("image-lm", "dim"), ("text-lm", "byte")])
