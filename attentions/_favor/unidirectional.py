@@ -263,14 +263,21 @@ def _after_blocks(
     """
     sums = product("bhndt,bhntm->bhndm", jnp.swapaxes(d_numerator, 3, 4), phi_q, dtype)
     totals = jnp.einsum("bhntm,bhnt->bhnm", phi_q, d_normaliser[..., 0])
-    weighted, first = _running(later[0], sums[:, :, ::-1])
-    totals, first_total = _running(later[1], totals[:, :, ::-1])
-    return (first, first_total), weighted[:, :, ::-1], totals[:, :, ::-1]
+    weighted, first = _running(later[0], sums, backwards=True)
+    totals, first_total = _running(later[1], totals, backwards=True)
+    return (first, first_total), weighted, totals
 
 
-def _running(start: Array, parts: Float[Array, "b h n *x"]) -> tuple[Array, Array]:
-    """Return the running sums before each part (start, start + part 0, ...), and the last sum."""
-    sums = [start]
-    for index in range(parts.shape[2]):
-        sums.append(sums[-1] + parts[:, :, index])
-    return jnp.stack(sums[:-1], axis=2), sums[-1]
+def _running(
+    start: Array, parts: Float[Array, "b h n *x"], *, backwards: bool = False
+) -> tuple[Float[Array, "b h n *x"], Array]:
+    """Return the running sums before each part (start, start + part 0, ...), and the last sum.
+
+    Backwards they are the sums of the later parts. No array is reversed for that: the compiler for
+    TPUs in jax 0.10.2 aborts on some of such programs.
+    """
+    count = parts.shape[2]
+    before: list[Array] = [start] * count
+    for index in reversed(range(count)) if backwards else range(count):
+        before[index], start = start, start + parts[:, :, index]
+    return jnp.stack(before, axis=2), start
