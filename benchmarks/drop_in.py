@@ -25,7 +25,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lra_bench.config import make_settings, predicts_next
-from lra_bench.display.figures import save_each
+from lra_bench.display.figures import save_each, series_style
 from lra_bench.display.looks import looks
 from lra_bench.files.atomic import write_atomically
 from lra_bench.records import metrics, record
@@ -110,25 +110,47 @@ def table(folders: dict[str, Path]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def figure(folders: dict[str, Path], title: str) -> Figure:
-    """Draw the validation accuracy over steps; large markers show it before any step."""
-    drawing = Figure(figsize=(6, 5), layout="constrained")
+def figure(folders: dict[str, Path], title: str, *, is_given: bool) -> Figure:
+    """Draw the validation accuracy over steps; large markers show it before any step.
+
+    Args:
+        folders: of the runs, by name; the first one is the source.
+        title: task, preset and seed.
+        is_given: whether the source was trained before: it is a level then.
+    """
+    drawing = Figure(figsize=(9, 4.5), layout="constrained")
     axes: Any = drawing.subplots()
-    styles = looks({name: family_of(name.partition(" ")[0]) for name in folders})
-    for name, folder in folders.items():
-        curve, style = validation(folder), styles[name]
-        values = [100 * x for x in curve.values()]
-        axes.plot(list(curve), values, label=name, markevery=0.1, **style)
-        if 0 in curve:
-            label = f"{name}, before any step"
-            look = {"marker": style["marker"], "color": style["color"], "fillstyle": "none"}
-            axes.plot(0, values[0], markersize=11, linestyle="", label=label, **look)
+    source, *others = folders
+    if is_given:
+        level = 100 * list(validation(folders[source]).values())[-1]
+        axes.axhline(level, label=f"{source}, the source", **_look(source, {"marker": ""}))
+    else:
+        others = [source, *others]
+    for number, name in enumerate(others):
+        _curve(axes, name, folders[name], series_style(number))
     chance = 100 * record.read(folders[TARGET] / record.FILE).chance
     axes.axhline(chance, color="grey", linestyle=":", linewidth=1.2, zorder=0, label="chance")
-    axes.set(xlabel="step", ylabel="validation accuracy (%)", title=title)
+    axes.set(xlabel="step", ylabel="validation accuracy (%)")
+    axes.set_title(f"{title}; large markers: before any step", fontsize=10)
     axes.grid(alpha=0.3)
-    drawing.legend(loc="outside lower center")
+    drawing.legend(loc="outside right upper", fontsize=9)
     return drawing
+
+
+def _look(name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the look of a mechanism in all figures, with changes."""
+    return looks({name: family_of(name)})[name] | changes
+
+
+def _curve(axes: Any, name: str, folder: Path, style: dict[str, Any]) -> None:
+    """Draw a run; mechanisms by themselves have the look that they have in all figures."""
+    look = style if " " in name else _look(name, {})
+    steps, values = zip(*validation(folder).items(), strict=True)
+    percents = [100 * value for value in values]
+    axes.plot(steps, percents, label=name, markevery=0.1, **look)
+    if steps[0] == 0:
+        large = {"marker": look["marker"], "color": look["color"], "fillstyle": "none"}
+        axes.plot(0, percents[0], markersize=12, linestyle="", **large)
 
 
 def parsed() -> argparse.Namespace:
@@ -162,7 +184,8 @@ def main() -> None:
     text = table(folders)
     write_atomically(args.out / "drop_in.md", text)
     title = f"{args.task}, preset {args.preset}, seed {args.seed}"
-    save_each(figure(folders, title), args.out / "drop_in.png")
+    drawing = figure(folders, title, is_given=args.source is not None)
+    save_each(drawing, args.out / "drop_in.png")
     print(f"\n{text}\n{args.out / 'drop_in.png'}")
 
 
