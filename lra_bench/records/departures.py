@@ -46,7 +46,8 @@ def departures(run: Record, *, with_attention: bool = False) -> list[Departure]:
     Raises:
         UsageError: the task, the preset or, if it counts, the attention is unknown here.
     """
-    preset = of_preset(run.task, run.attention if with_attention else IDENTITY, run.preset)
+    attention = run.attention if with_attention else IDENTITY
+    preset = of_preset(run.task, attention, run.preset, objective(run.config))
     changed = _all_changed(run.config, preset)
     if with_attention:
         return changed
@@ -59,7 +60,8 @@ def changes(config: Mapping[str, Any]) -> list[Departure]:
     Raises:
         UsageError: the task, the preset or the attention is unknown here.
     """
-    return _all_changed(config, of_preset(config["task"], config["attention"], config["preset"]))
+    names = config["task"], config["attention"], config["preset"]
+    return _all_changed(config, of_preset(*names, objective(config)))
 
 
 def _all_changed(run: Mapping[str, Any], preset: Mapping[str, Any]) -> list[Departure]:
@@ -87,11 +89,26 @@ def _changed(group: str, run: Mapping[str, Any], preset: Mapping[str, Any]) -> l
     ]
 
 
+def objective(config: Mapping[str, Any]) -> str | None:
+    """Return what tokens are predicted in a run; None if none are."""
+    return config["data"].get("objective")
+
+
 @cache
-def of_preset(task: str, attention: str, preset: str) -> dict[str, Any]:
+def of_preset(
+    task: str, attention: str, preset: str, objective: str | None = None
+) -> dict[str, Any]:
     """Return the config that a preset has, ready for JSON.
+
+    Args:
+        task, attention, preset: their names.
+        objective: the one of a run, if tokens are predicted: it decides whether attention is
+            causal, which some mechanisms cannot be. The objective in the result is the preset's.
 
     Raises:
         UsageError: the task, the preset or the attention is unknown here.
     """
-    return make_settings(task, attention, preset, 0).as_dict()
+    if objective is None:
+        return make_settings(task, attention, preset, 0).as_dict()
+    config = make_settings(task, attention, preset, 0, [f"data.objective={objective}"]).as_dict()
+    return {**config, "data": of_preset(task, IDENTITY, preset)["data"]}

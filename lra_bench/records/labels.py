@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from lra_bench.errors import UsageError
-from lra_bench.records.departures import of_preset
+from lra_bench.records.departures import objective, of_preset
 from lra_bench.records.record import Record
 from lra_bench.registry import ATTENTIONS
 
@@ -17,13 +17,11 @@ def label(run: Record) -> str:
 
 def _usual_of(run: Record) -> dict[str, Any]:
     """Return the options that the attention has unless they are changed."""
-    file = run.config.get("attention_file")
+    file, predicted = run.config.get("attention_file"), objective(run.config)
     if file is None:
-        usual = _options_of_preset(run.task, run.attention, run.preset)
-    else:
-        usual = options_of_file(file)
-    objective = run.config["data"].get("objective")  # it decides whether attention is causal
-    return usual if objective is None else {**usual, "causal": objective == "next"}
+        return _options_of_preset(run.task, run.attention, run.preset, predicted)
+    implied = {} if predicted is None else {"causal": predicted == "next"}
+    return options_of_file(file) | implied
 
 
 def in_versions(files: Iterable[tuple[str, Any]]) -> set[str]:
@@ -79,10 +77,12 @@ def _differing(options: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]
     return {key: value for key, value in sorted(options.items()) if usual.get(key) != value}
 
 
-def _options_of_preset(task: str, attention: str, preset: str) -> dict[str, Any]:
+def _options_of_preset(
+    task: str, attention: str, preset: str, predicted: str | None
+) -> dict[str, Any]:
     """Return the options that a preset has for an attention; its defaults if it is unknown."""
     try:
-        return of_preset(task, attention, preset)["attention_options"]
+        return of_preset(task, attention, preset, predicted)["attention_options"]
     except UsageError:
         return _defaults(attention)
 
