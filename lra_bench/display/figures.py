@@ -134,12 +134,18 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)
     text = _shorter(text)
     text = re.sub(rf'\bid="{_SERIES}([0-9a-f]+)"', r'data-series="\1"', text)
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = _numbered(text, name)
     text = re.sub(r"#[0-9a-f]{6}", _by_variable, text)
     text = text.replace("#000000", "currentColor").replace("fill: #ffffff", "fill: none")
     label = re.sub(r'[<>&"]', "", terminal(description))
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def _numbered(svg: str, name: str) -> str:
+    """Return SVG whose ids are a prefix and a number: a figure refers to them hundreds of times."""
+    ids = dict.fromkeys(re.findall(r'\bid="([^"]*)"', svg))
+    short = {old: f"{name}-{number}" for number, old in enumerate(ids)}
+    return re.sub(r'(\bid="|href="#|url\(#)([^")]*)', lambda x: x[1] + short[x[2]], svg)
 
 
 def _shorter(svg: str) -> str:
