@@ -91,7 +91,8 @@ def _changed(group: str, run: Mapping[str, Any], preset: Mapping[str, Any]) -> l
 
 def objective(config: Mapping[str, Any]) -> str | None:
     """Return what tokens are predicted in a run; None if none are."""
-    return config["data"].get("objective")
+    value = config["data"].get("objective")
+    return value if isinstance(value, str) else None
 
 
 @cache

@@ -54,6 +54,12 @@ def test_the_objective_decides_whether_attention_is_causal(objective, changed):
     assert f"softmax (causal={not implied})" in rows if changed else "softmax" in rows
 
 
+def test_an_objective_that_is_no_text_breaks_no_table():
+    values = run()
+    values["config"]["data"] = {**values["config"]["data"], "objective": ["next"]}
+    assert "softmax" in "".join(lines([values])[0])
+
+
 @pytest.mark.parametrize(("task", "unit"), [("image-lm", "dim"), ("text-lm", "byte")])
 def test_bits_of_pixels_and_bytes(task, unit):
     rows, _ = lines(
