@@ -13,7 +13,7 @@ from started import end_all, popen
 
 from lra_bench.cli import main
 
-LONG = ("faults/", "runtime/", "sweep/", "efficiency/", "cli/")
+LONG = ("faults/", "runtime/", "sweep/", "efficiency/", "cli/", "test_attention_contract")
 
 
 def pytest_configure(config):
@@ -41,7 +41,7 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(items):
-    """Files of few tests that take long come first: the last are then short, and none waits."""
+    """Files that take long come first: the last are then short, and none waits."""
     items.sort(key=lambda item: not any(word in item.nodeid for word in LONG))
 
 

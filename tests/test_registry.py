@@ -149,6 +149,7 @@ sys.exit(main([*sys.argv[2:], "--out", sys.argv[1]]))
 """
 
 
+@pytest.mark.ci
 def test_an_installed_package_adds_its_mechanism(installed_plugin, environment, tmp_path):
     """It is listed and runs, and of its plug-ins a broken one is left out with a word."""
     paths = [str(installed_plugin), *environment.get("PYTHONPATH", "").split(os.pathsep)]

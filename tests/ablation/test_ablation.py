@@ -13,6 +13,8 @@ from lra_bench.records.find import readable
 from lra_bench.registry import ATTENTIONS
 from lra_bench.sweep.plan import jobs
 
+pytestmark = pytest.mark.ci
+
 KERNEL = "performer-generalized"
 SMALL = ("--task", "listops", "--preset", "smoke", "--seeds", "0")
 

@@ -305,6 +305,7 @@ class TestRestore:
             load_state(tmp_path)
 
 
+@pytest.mark.ci
 class TestCommand:
     def test_approximation(self, cli, tmp_path, monkeypatch):
         papers = dict(list(approximation.VARIANTS.items())[:4])

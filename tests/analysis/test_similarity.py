@@ -15,6 +15,8 @@ from lra_bench.analysis.mantel import mantel
 from lra_bench.analysis.residue_attention import Tally, by_heads, by_pairs
 from lra_bench.errors import RunError, UsageError
 
+pytestmark = pytest.mark.ci
+
 G = len(AMINO_ACIDS)
 
 

@@ -11,6 +11,8 @@ from leaderboard_cases import make, right
 
 from lra_bench.files.json_files import write_json
 
+pytestmark = pytest.mark.ci
+
 DOCS = ROOT / "docs"
 
 

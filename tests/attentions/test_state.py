@@ -122,6 +122,7 @@ WINDOWS = {
 }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("case", WINDOWS)
 def test_queries_read_as_many_tokens_as_are_declared(case):
     """By the gradient: the tokens whose values change the output of a query."""

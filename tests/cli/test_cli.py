@@ -130,6 +130,7 @@ class TestRun:
         assert lines(finished)[-1]["step"] == best
         assert lines(finished)[-1]["accuracy"] == record["test"]["accuracy"]
 
+    @pytest.mark.ci
     def test_the_settings_of_the_loop_take_effect(self, cli, tmp_path):
         """--set log_every, eval_every, eval_batch_size and resample_every, seen in the files."""
         usual = ("train.log_every=5", "train.eval_every=6", "train.eval_batch_size=24")
@@ -145,6 +146,7 @@ class TestRun:
             curves.append([x["loss"] for x in metrics if x["split"] == "train"])
         assert curves[0] != curves[1]
 
+    @pytest.mark.ci
     def test_seeds_differ_and_repeat(self, cli, finished, tmp_path, monkeypatch):
         """The second time in the default folder, and with the summary that is printed."""
         assert cli(*LINEAR, "--seed", 1, "--out", tmp_path / "other")[0] == 0
@@ -164,6 +166,7 @@ class TestRun:
         assert first == again
         assert first != other
 
+    @pytest.mark.ci
     def test_bfloat16_and_accumulation_run(self, cli, finished, tmp_path):
         """Operations are those of the whole batch, into however many parts it is cut."""
         options = ("--set", "model.dtype=bfloat16", "--set", "train.accumulate=4")

@@ -12,6 +12,8 @@ from lra_bench.display import command
 from lra_bench.errors import RunError
 from lra_bench.registry import make_task
 
+pytestmark = pytest.mark.ci
+
 # Few steps: what is tested is on which data the run trains.
 SHORT = ("train.num_steps=2", "train.eval_every=2", "train.log_every=1")
 

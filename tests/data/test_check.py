@@ -93,6 +93,7 @@ def test_good_data_pass_and_noise_does_not(stores, name):
     assert wrong(task, noisy(store)) == [*values, "canary"]
 
 
+@pytest.mark.ci
 def test_pathfinder_passes_and_noise_does_not(path):
     task, store = path
     assert wrong(task, store) == []
@@ -112,6 +113,7 @@ def test_the_broken_pathfinder_128_fails_the_canary():
     assert not bad.passes
 
 
+@pytest.mark.ci
 def test_images_shrunk_beyond_following_are_not_judged(path):
     _, store = path
     coarse = {

@@ -119,6 +119,7 @@ def test_lines_on_the_screen(capsys):
     assert "\nlra-bench: forged" not in out
 
 
+@pytest.mark.ci
 def test_a_figure_draws_every_label():
     """Mathematics that does not parse would raise, and an underscore would lose the label."""
     from lra_bench.scaling import groups, plots, rows

@@ -21,6 +21,8 @@ from lra_bench.efficiency.measure import Effort, Measuring
 from lra_bench.files.locks import locked
 from lra_bench.runtime.flops import flops_of
 
+pytestmark = pytest.mark.ci
+
 EFFICIENCY = ("efficiency", "--budget", "0.05", "--size", "small", "--pass", "forward")
 ONE_ROUND = (*EFFICIENCY, "--rounds", "1")
 # Two cells, since identity is always measured too.

@@ -15,6 +15,8 @@ from efficiency_cases import cell, wait_for_end
 from lra_bench.efficiency import programs, supervise
 from lra_bench.runtime import memory
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture
 def pretend_child(tmp_path, monkeypatch):

@@ -16,6 +16,8 @@ from lra_bench.records import metrics, record
 from lra_bench.training import checkpoint_format
 from lra_bench.training.checkpoint_format import LINES, write_checksums
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture
 def unfinished(undisturbed, tmp_path):

@@ -9,6 +9,8 @@ import layouts
 import pytest
 from runs import arguments, assert_equal_runs
 
+pytestmark = pytest.mark.ci
+
 COMMAND = f"{sys.executable} -m lra_bench"
 
 

@@ -6,6 +6,8 @@ from runs import arguments, lines, steps
 
 from lra_bench.records import record
 
+pytestmark = pytest.mark.ci
+
 # Each update multiplies the parameters by about 1 - rate * decay.
 DIVERGES = {
     "train.learning_rate": 100,

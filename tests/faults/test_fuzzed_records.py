@@ -27,6 +27,8 @@ from lra_bench.files.json_lines import json_line
 from lra_bench.records import metrics, record
 from lra_bench.report import approximation, build, inputs, leaderboard, mechanisms, provenance
 
+pytestmark = pytest.mark.ci
+
 SEED = int(os.environ.get("LRA_BENCH_SEED", 20_260_101))
 FEW, MANY = 40, int(os.environ.get("LRA_BENCH_TRIES", 1_000))
 TRIES = [FEW, pytest.param(MANY, marks=pytest.mark.slow)]

@@ -7,6 +7,8 @@ import pytest
 from lra_bench.cli import data
 from lra_bench.runtime import memory
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture
 def limited(monkeypatch):

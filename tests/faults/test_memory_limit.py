@@ -7,6 +7,8 @@ from runs import arguments, start
 from lra_bench.records import record
 from lra_bench.runtime import huge_pages
 
+pytestmark = pytest.mark.ci
+
 LARGE = {
     "model.emb_dim": 256,
     "model.ffn_dim": 8192,

@@ -18,7 +18,10 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from lra_bench.sweep import ray_executor as of_ray  # noqa: E402
 
 # Ray's nodes are started by forks; after those nothing of JAX is called.
-pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
+pytestmark = [
+    pytest.mark.ci,
+    pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning"),
+]
 
 LONG = ("--set", "train.num_steps=400", "--set", "train.eval_every=40")
 

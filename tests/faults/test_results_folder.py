@@ -13,6 +13,8 @@ from lra_bench.errors import RunError
 from lra_bench.leaderboard.tables import render
 from lra_bench.records import record
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture(scope="module")
 def good(undisturbed):

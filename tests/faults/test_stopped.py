@@ -21,6 +21,8 @@ from lra_bench.efficiency import supervise
 from lra_bench.runtime.environment import Environment
 from lra_bench.training.programs import Programs
 
+pytestmark = pytest.mark.ci
+
 # Each phase is long enough to be met: an evaluation has hundreds of batches.
 SLOW = {
     "data.validation_size": 600,

@@ -12,6 +12,8 @@ from runs import SETTINGS, kills, lines, outcome
 
 from lra_bench.records import record
 
+pytestmark = pytest.mark.ci
+
 ATTENTIONS = ("identity", "performer-softmax")
 # The settings of single runs, so that those show what comes of a run that nobody disturbs.
 SWEEP = (

@@ -4,6 +4,8 @@ import pytest
 from common import PATIENCE
 from runs import arguments, assert_equal_runs, has_lines, start, wait_until
 
+pytestmark = pytest.mark.ci
+
 
 def test_at_the_same_moment(environment, undisturbed, tmp_path):
     processes = [start(environment, arguments(tmp_path / "run", "linear")) for _ in range(2)]

@@ -11,6 +11,8 @@ from lra_bench.records import record
 from lra_bench.training.checkpoint import Checkpoints
 from lra_bench.training.checkpoint_format import CHECKSUMS, write_checksums
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture
 def folder(undisturbed, tmp_path):

@@ -93,6 +93,7 @@ def answers(rng, seeds, examples, gap, spread):
     return drawn
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("seeds", "spread"), [(3, 0.0), (3, 0.15), (5, 0.05)])
 def test_the_interval_covers_what_it_should(seeds, spread):
     """95 % intervals hold the true difference in 93 % to 99.8 % of 600 draws."""

@@ -85,6 +85,7 @@ def battery(tmp_path):
     return tmp_path / "runs"
 
 
+@pytest.mark.ci
 def test_one_command_gives_tables_and_figure(battery, cli, tmp_path):
     picture = tmp_path / "state.png"
     status, out, err = cli("table", battery, "--kind", "state", "--figure", picture)

@@ -124,6 +124,7 @@ def test_uniform_queries_at_padding_see_all_values_and_change_no_others():
     np.testing.assert_allclose(uniform[~mask], 1 / 8, rtol=1e-6)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("fresh", [False, True])
 def test_rotations_of_reformer_are_drawn_anew_in_training_only(fresh):
     options = {"bucket_size": 2, "num_hashes": 1, "fresh_rotations": fresh}

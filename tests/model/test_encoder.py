@@ -37,6 +37,7 @@ def tokens(length=40, real=25, batch=4):
     return ids.astype(np.uint8)
 
 
+@pytest.mark.ci
 def test_computing_blocks_again_changes_no_gradient():
     """Whatever `remat` is, and with the same bits of dropout."""
 

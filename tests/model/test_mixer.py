@@ -77,6 +77,7 @@ def stepped(learner, key=1):
     return before, compiled_step(learner)(before, tokens, labels, jax.random.key(key))[0]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("clip", ["0", "0.1"])
 def test_the_training_loop_follows_the_rules(clip):
     decayed, plain = (
@@ -154,6 +155,7 @@ def test_one_that_takes_q_k_v_is_no_mixer():
         register_attention("wrong", mixer=True)(lambda q, k, v, mask: v)
 
 
+@pytest.mark.ci
 def test_it_runs_and_is_analysed(cli, tmp_path):
     run = tmp_path / "run"
     status, _, err = cli("run", "--attention", "mean", "--preset", "smoke", "--out", run)

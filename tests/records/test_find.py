@@ -34,6 +34,7 @@ def results(tmp_path, monkeypatch):
     return tmp_path / "results"
 
 
+@pytest.mark.ci
 def test_1_200_folders_in_each_other(cli, results):
     """The deepest are beyond the longest path that the system opens; Python's own walk recurses."""
     depth, before = 1_200, Path.cwd()
@@ -99,6 +100,7 @@ KINDS = ("pipe", "folder", "sparse", "/dev/zero", "/dev/null", "nowhere", "/proc
 FILES = ("record.json", "efficiency.jsonl", "approximation.csv", "claims.csv", "metrics.jsonl")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "kind", [*KINDS[:2], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[2:])]
 )

@@ -100,6 +100,7 @@ def test_lines_of_efficiency_are_refused_alike(key):
     assert accepts("efficiency", lacking) == reads(parse_line, lacking)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("key", ["attention", "preset", "length", "layers", "config"])
 def test_cells_of_lines_are_refused_alike(key):
     for probe in PROBES:

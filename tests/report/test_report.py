@@ -76,6 +76,7 @@ def no_pictures(monkeypatch):
 
 
 class TestReport:
+    @pytest.mark.ci
     def test_one_page_shows_all_loads_nothing_and_comes_again(self, both, cli, tmp_path, request):
         status, out, err = cli("report", both, "--out", tmp_path / "out")
         assert (status, err) == (0, "")
@@ -198,6 +199,7 @@ class TestReport:
             gather([both / "away"])
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("no_pictures")
 class TestWhole:
     """Pages of a sweep, and of the records that this repository keeps."""

@@ -6,7 +6,10 @@ from browser import PROGRAM, Browser
 
 from lra_bench.report.build import write
 
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs chromium or google-chrome")
+pytestmark = [
+    pytest.mark.ci,
+    pytest.mark.skipif(PROGRAM is None, reason="needs chromium or google-chrome"),
+]
 BOARD = "document.querySelector('#board-setting-1 table')"
 CELL = "#board-setting-1 tbody button.cell"
 CARD = f"document.querySelector('{CELL} + .card')"

@@ -161,6 +161,7 @@ def study(tmp_path_factory):
     return out
 
 
+@pytest.mark.ci
 class TestApproximation:
     @pytest.fixture
     def folder(self, study, tmp_path):

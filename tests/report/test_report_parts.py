@@ -74,6 +74,7 @@ class TestCommands:
         values["config"]["init_from"] = values["init_from"] = origin
         assert self.check(*cases.parsed([values])).init_from.as_posix() == ORIGIN.path
 
+    @pytest.mark.ci
     def test_every_record_of_our_results(self, repository):
         records = collect([repository / "results"])
         for run in records:
@@ -108,6 +109,7 @@ class TestCommands:
 
 
 class TestEfficiencyCommands:
+    @pytest.mark.ci
     def test_every_group_of_our_results(self, repository):
         """The command of a group measures all its cells, with the same settings."""
         lines = efficiency_records.collect([repository / "results"])
@@ -275,6 +277,7 @@ def test_unpublished_data_are_flagged(tmp_path):
     assert "1,000 / 100 / 2,000" in text
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("half", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_junk_anywhere_in_a_record(tmp_path, half):
     """Any record that can be read can be shown; each place gets every second kind of junk."""

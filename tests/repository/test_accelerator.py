@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 import pytest
 from common import HELPERS, ROOT, read_record
 
+pytestmark = pytest.mark.ci
+
 SCRIPT = ROOT / "benchmarks" / "accelerator.sh"
 # Its requirements without tensorflow-datasets, which only text and image need.
 NEEDED = (

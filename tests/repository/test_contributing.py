@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from common import ROOT
 
+pytestmark = pytest.mark.ci
+
 ATTENTION, TASK = "Add an attention in 30 lines", "Add a task"
 
 

@@ -18,6 +18,8 @@ from lra_bench import cli
 from lra_bench.config import make_settings
 from lra_bench.runtime.source_files import is_reference
 
+pytestmark = pytest.mark.ci
+
 DOCUMENTS = documents(ROOT)
 EXAMPLES = set(re.findall(r'@register_\w+\("(.+?)"', (ROOT / "CONTRIBUTING.md").read_text()))
 COMMANDS = [(name, argv) for name in DOCUMENTS for argv in commands((ROOT / name).read_text())]

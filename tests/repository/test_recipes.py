@@ -24,6 +24,8 @@ from lra_bench.sweep import local_executor
 from lra_bench.sweep import sweep as sweeps
 from lra_bench.sweep.executor import Ending
 
+pytestmark = pytest.mark.ci
+
 TEXT = (ROOT / "docs/recipes.md").read_text()
 _BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MOST_COMMANDS, EXAMPLES = 5, 64

@@ -7,6 +7,8 @@ import pytest
 from browser import PROGRAM, Browser
 from common import ROOT
 
+pytestmark = pytest.mark.ci
+
 pytest.importorskip("zensical")
 # What readers want, in the order in which they want it.
 ORDER = [

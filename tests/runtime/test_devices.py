@@ -26,6 +26,8 @@ from lra_bench.registry import ATTENTIONS
 from lra_bench.runtime import devices, launch
 from lra_bench.runtime.devices import choose_devices
 
+pytestmark = pytest.mark.ci
+
 EIGHT = f"{QUICK} --xla_force_host_platform_device_count=8"
 STEPS = 14
 # What is random in it is drawn on devices.

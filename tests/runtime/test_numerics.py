@@ -19,6 +19,8 @@ from lra_bench.registry import ATTENTIONS
 from lra_bench.runtime import numerics
 from lra_bench.training import restore, run
 
+pytestmark = pytest.mark.ci
+
 QUICK_RUN = (*SMOKE, "--attention", "performer-softmax", "--set", "train.num_steps=4",
              "--set", "attention.num_features=8")  # fmt: skip
 # All that JAX 0.10 and 0.12 can be told which changes numbers, or ends a run that goes well.

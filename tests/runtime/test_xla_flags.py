@@ -3,6 +3,7 @@
 import json
 import os
 
+import pytest
 from common import SMOKE, read_record, refused
 
 from lra_bench.runtime import xla_flags
@@ -27,6 +28,7 @@ def test_flags_in_a_file_count(tmp_path):
     assert counted == {"XLA_FLAGS": "--xla_a=2"}
 
 
+@pytest.mark.ci
 def test_a_run_goes_on_only_under_the_same_flags(cli, monkeypatch, tmp_path):
     """JAX has read the variable long since: only what is recorded and compared is at test here."""
     out, run = tmp_path / "run", (*SMOKE, "--attention", "identity", "--set", "train.num_steps=4")

@@ -420,6 +420,7 @@ class TestRender:
         assert "left out: 4 lines of" in capsys.readouterr().err
         assert "linear" in tables.render(found, "markdown", with_published=False)
 
+    @pytest.mark.ci
     @settings(deadline=None, max_examples=60)
     @given(data=st.data())
     def test_whatever_stands_under_a_key_a_line_is_shown_or_left_out(self, data, tmp_path_factory):

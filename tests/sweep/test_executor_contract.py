@@ -13,7 +13,10 @@ from lra_bench.sweep.executor import Launch, Needs
 from lra_bench.sweep.local_executor import LocalExecutor, Slot
 
 # Ray's nodes are started by forks; after those nothing of JAX is called.
-pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
+pytestmark = [
+    pytest.mark.ci,
+    pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning"),
+]
 TWO_AT_A_TIME = 2
 
 

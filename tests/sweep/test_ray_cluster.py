@@ -9,6 +9,8 @@ import pytest
 from lra_bench.errors import UsageError
 from lra_bench.sweep import ray_executor
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture
 def home(monkeypatch, tmp_path):

@@ -27,6 +27,8 @@ pytest.importorskip("submitit")
 from lra_bench.sweep import slurm_executor, slurm_job
 from lra_bench.sweep.slurm_executor import FOLDER, SlurmExecutor, check_options
 
+pytestmark = pytest.mark.ci
+
 LONG = ("--set", "train.num_steps=400", "--set", "train.eval_every=40")
 SWEEP = (*("sweep", "--preset", "smoke", "--tasks", "listops", "--attentions", "identity"),
          *("--seeds", "0", "--executor", "slurm"))  # fmt: skip

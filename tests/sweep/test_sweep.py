@@ -20,6 +20,8 @@ from lra_bench.sweep.executor import Ending, Launch, Needs
 from lra_bench.sweep.history import Attempts, History
 from lra_bench.sweep.run_state import run_state
 
+pytestmark = pytest.mark.ci
+
 SMOKE = ("sweep", "--preset", "smoke", "--tasks", "listops", "--no-calibration")
 
 

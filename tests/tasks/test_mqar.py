@@ -134,6 +134,7 @@ def test_distinct_takes_each_item_once():
     assert distinct(ranks, 4).tolist() == [[0, 1, 2], [3, 1, 0], [3, 0, 1]]
 
 
+@pytest.mark.ci
 def test_a_run_scores_the_queries(cli, tmp_path):
     """The record has its chance and counts the answers of each example."""
     out = tmp_path / "run"

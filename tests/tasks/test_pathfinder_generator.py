@@ -71,6 +71,7 @@ def same_means(one, other):
 
 
 class TestDistribution:
+    @pytest.mark.ci
     @pytest.mark.parametrize("label", [None, 0, 1])
     def test_images(self, sample, label):
         side, values, labels, _ = sample

@@ -20,6 +20,8 @@ from lra_bench.tasks._pathfinder import generator, probe, release
 from lra_bench.tasks.pathfinder import Pathfinder
 from lra_bench.tasks.pathx import PathX
 
+pytestmark = pytest.mark.ci
+
 SIZE = 60
 
 

@@ -59,6 +59,7 @@ def source_name(task):
     return next(s.name for s in TASKS.get(task).target().sources if s.files)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("task", rare(OFFICIAL, "pathx"))
 def test_from_the_official_layout_to_a_record(task, given, cli, tmp_path):
     """prepare, check, show, run and table: the code paths that the real files take."""
@@ -90,12 +91,14 @@ def test_from_the_official_layout_to_a_record(task, given, cli, tmp_path):
 GENERATED = [name for name in TASKS.names() if not TASKS.get(name).target().sources[0].files]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("task", rare(GENERATED, "pathfinder", "pathx"))
 def test_generators_need_nobody(task, cli, tmp_path):
     run = ("run", "--task", task, "--preset", "smoke", "--attention", "identity", ONCE)
     assert cli(*run, "--out", tmp_path / "run")[0] == 0
 
 
+@pytest.mark.ci
 def test_paper_compat_finds_the_files_again_and_is_labelled(given, cli, tmp_path):
     """The path is given once; a run of other data options reads them from there.
 
@@ -304,6 +307,7 @@ ELSEWHERE = {
 }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("task", OPTIONS)
 def test_every_data_option_does_something(task, given, tmp_path):
     """It changes the data: no option is for show."""

@@ -251,6 +251,7 @@ def test_memory_does_not_grow_with_the_files(tmp_path, monkeypatch):
             tracemalloc.stop()
 
 
+@pytest.mark.ci
 def test_from_files_to_a_record(cli, tmp_path):
     """prepare, check, show and run; the perplexity of words is that of the record's loss."""
     file = tmp_path / "book.txt"

@@ -16,6 +16,8 @@ from lra_bench.tasks.listops import ListOps
 from lra_bench.training import distil, restore
 from lra_bench.training.loop import Loop
 
+pytestmark = pytest.mark.ci
+
 HEDGEHOG = (
     *SMOKE,
     "--attention",

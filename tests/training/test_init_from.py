@@ -19,6 +19,8 @@ from lra_bench.records import record
 from lra_bench.settings import Origin
 from lra_bench.training import restore
 
+pytestmark = pytest.mark.ci
+
 PERFORMER = (*SMOKE, "--set=attention.num_features=16")
 # The same programs as of other runs, validated at their end only.
 ONCE = "--set=train.eval_every=24"

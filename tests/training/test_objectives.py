@@ -83,6 +83,7 @@ def start(task, **train):
     return learner, jax.jit(learner.init)(KEY)
 
 
+@pytest.mark.ci
 def test_parts_of_a_batch_weigh_as_much_as_their_tokens():
     """The loss is the mean over all tokens, however they are spread over the parts."""
     task = Letters(size=8)

@@ -14,6 +14,8 @@ from lra_bench.runtime.devices import choose_devices
 from lra_bench.training import programs
 from lra_bench.training.learner import make_learner
 
+pytestmark = pytest.mark.ci
+
 # XLA's own level, whatever flags the tests compile with.
 NORMAL = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
 

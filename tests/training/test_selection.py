@@ -6,6 +6,7 @@ from common import SMOKE, read_record
 from lra_bench.training.checkpoint_format import selection, validation_accuracy
 
 
+@pytest.mark.ci
 def test_only_checkpoints_from_a_step_on_count(cli, tmp_path):
     """At a rate of nothing all are as good, so the first that counts is the best.
 
