@@ -130,15 +130,15 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
-    # Use the page's fonts: few systems have matplotlib's, and their list is long.
-    text = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)
     text = _shorter(text)
     text = re.sub(rf'\bid="{_SERIES}([0-9a-f]+)"', r'data-series="\1"', text)
     text = _numbered(text, name)
     text = re.sub(r"#[0-9a-f]{6}", _by_variable, text)
     text = text.replace("#000000", "currentColor").replace("fill: #ffffff", "fill: none")
     label = re.sub(r'[<>&"]', "", terminal(description))
-    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    # Use the page's fonts: few systems have matplotlib's, and their list is long.
+    fonts = 'font-family="system-ui, sans-serif"'
+    return _tight(text).replace("<svg", f'<svg role="img" aria-label="{label}" {fonts}', 1)
 
 
 def _numbered(svg: str, name: str) -> str:
@@ -154,6 +154,13 @@ def _shorter(svg: str) -> str:
     text = re.sub(rf'<g id="(?!{_SERIES})[^"]*"', "<g", text)
     text = re.sub(r"\d*\.\d{3,}", _two_digits, text)
     return re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", text))
+
+
+def _tight(svg: str) -> str:
+    """Return SVG without fonts, turns by no angle, and spaces in styles."""
+    text = re.sub(r'font-family: [^;"]*;? ?', "", svg)
+    text = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", text)
+    return re.sub(r'style="[^"]*"', lambda x: re.sub(r"([:;]) ", r"\1", x[0]), text)
 
 
 def _two_digits(match: re.Match[str]) -> str:
