@@ -143,8 +143,11 @@ def _look(name: str, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _curve(axes: Any, name: str, folder: Path, style: dict[str, Any]) -> None:
-    """Draw a run; mechanisms by themselves have the look that they have in all figures."""
-    look = style if " " in name else _look(name, {})
+    """Draw a run; mechanisms by themselves have the look that they have in all figures.
+
+    The target from scratch is dashed, since its colour may be near that of a variant.
+    """
+    look = style if " " in name else _look(name, {"linestyle": "--"} if name == TARGET else {})
     steps, values = zip(*validation(folder).items(), strict=True)
     percents = [100 * value for value in values]
     axes.plot(steps, percents, label=name, markevery=0.1, **look)

@@ -198,12 +198,15 @@ natural = whole_number(0)
 positive = whole_number(1)
 
 
-def several(parse: Callable[[str], Any], example: str) -> Callable[[str], tuple[Any, ...]]:
-    """Return a parser of values separated by commas; repeated values are dropped.
+def several(
+    parse: Callable[[str], Any], example: str, *, repeats: bool = False
+) -> Callable[[str], tuple[Any, ...]]:
+    """Return a parser of values separated by commas.
 
     Args:
         parse: parses one value.
         example: a list, for the message about an empty value.
+        repeats: whether a value that is there twice stays so.
     """
 
     def parse_all(text: str) -> tuple[Any, ...]:
@@ -213,7 +216,8 @@ def several(parse: Callable[[str], Any], example: str) -> Callable[[str], tuple[
             raise argparse.ArgumentTypeError(
                 f"{text!r} has an empty value; a list is written {example}"
             )
-        return tuple(dict.fromkeys(map(parse, parts)))
+        values = tuple(map(parse, parts))
+        return values if repeats else tuple(dict.fromkeys(values))
 
     return parse_all
 
@@ -267,6 +271,8 @@ _one_name = checked(
     "one name; names are separated by commas",
 )
 texts = several(str, "A,B,C")
+# Headings may have commas: "1,000,2,000" are two.
+headings = several(str, "A,B,C", repeats=True)
 names = several(_one_name, "A,B,C")
 counts = several(positive, "512,1024")
 seconds = checked(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lra_bench.cli.common import add_strict, names, one_of, strictly, texts
+from lra_bench.cli.common import add_strict, headings, names, one_of, strictly, texts
 from lra_bench.cli.paths import compared, output_file, records_path
 from lra_bench.display.busy import say
 
@@ -71,7 +71,7 @@ def _add_layout(parser: argparse.ArgumentParser) -> None:
     add("--attentions", type=texts, default=(), metavar="A,B,...", help=f"only these, {of_rows}")
     add("--tasks", type=names, default=(), metavar="A,B,...", help="only these")
     columns_help = "only these columns after the first, in this order; units may be left out"
-    add("--columns", type=texts, default=(), metavar="A,B,...", help=columns_help)
+    add("--columns", type=headings, default=(), metavar="A,B,...", help=columns_help)
     sort_help = "order of the rows: numbers from the largest on, texts from A on, unless :asc or"
     add(
         "--sort", default="", metavar="COLUMN[:asc|:desc]", help=f"{sort_help} :desc says otherwise"

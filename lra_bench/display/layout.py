@@ -43,8 +43,8 @@ class TableLayout:
         shown = _sorted(table, self.sort) if self.sort else table
         if not self.columns:
             return shown
-        found = [_found(name, list(table.columns)) for name in self.columns]
-        kept = dict.fromkeys(x for x in found if x is not None and x != first)
+        found = _meant(self.columns, list(table.columns))
+        kept = dict.fromkeys(x for _, x in found if x is not None and x != first)
         return shown.loc[:, [first, *kept]]
 
 
@@ -58,10 +58,24 @@ def check(layout: TableLayout, tables: Sequence[pd.DataFrame]) -> None:
         UsageError: it is in none; the message lists the columns and suggests the nearest.
     """
     headings = list(dict.fromkeys(name for table in tables for name in table.columns))
-    wanted = [*layout.columns, *([_split(layout.sort)[0]] if layout.sort else [])]
-    for name in wanted:
-        if _found(name, headings) is None:
+    sort = _split(layout.sort)[0] if layout.sort else ""
+    wanted = [*_meant(layout.columns, headings), *_meant([sort] if sort else [], headings)]
+    for name, heading in wanted:
+        if heading is None:
             raise unknown("column", name, headings)
+
+
+def _meant(parts: Sequence[str], headings: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Return each name with the heading that it means, None if there is none.
+
+    A heading may have a comma of its own, so several parts of a list can be one name: the most
+    parts that are a heading are.
+    """
+    if not parts:
+        return []
+    names = {end: ",".join(parts[:end]) for end in range(len(parts), 0, -1)}
+    end = next((end for end, name in names.items() if _found(name, headings)), 1)
+    return [(names[end], _found(names[end], headings)), *_meant(parts[end:], headings)]
 
 
 def _found(name: str, headings: Sequence[str]) -> str | None:

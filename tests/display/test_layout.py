@@ -10,7 +10,8 @@ import pytest
 from efficiency_cases import sweep
 from leaderboard_cases import make, parsed
 
-from lra_bench.display.layout import PLAIN, TableLayout
+from lra_bench.cli.common import headings
+from lra_bench.display.layout import PLAIN, TableLayout, check
 from lra_bench.display.tables import Sheet, render_all
 from lra_bench.efficiency import records as efficiency_records
 from lra_bench.errors import UsageError
@@ -29,6 +30,24 @@ class TestLayout:
         table = TableLayout(columns=("1024", "IMAGE"))(TABLE)
         assert list(table.columns) == ["attention", "1,024 (ms)", "image %"]
         assert list(PLAIN(TABLE).columns) == list(TABLE.columns)
+
+    @pytest.mark.parametrize(
+        "columns", ["image,1,024", "image %,1,024 (ms)", "1,024,image", "1,024,image,1,024"]
+    )
+    def test_a_comma_in_a_heading_does_not_end_its_name(self, columns):
+        layout = TableLayout(columns=headings(columns))
+        check(layout, [TABLE])
+        found = list(layout(TABLE).columns)[1:]
+        assert sorted(found) == ["1,024 (ms)", "image %"]
+        assert (found[0] == "image %") == columns.startswith("image")
+        one = TableLayout(columns=("1,024",), sort="1,024:asc")
+        check(one, [TABLE])
+        assert list(one(TABLE).columns) == ["attention", "1,024 (ms)"]
+
+    @pytest.mark.parametrize("columns", ["1,025", "image,1,025", "1,024,1"])
+    def test_a_name_with_a_comma_may_be_unknown(self, columns):
+        with pytest.raises(UsageError, match="unknown column '1'"):
+            check(TableLayout(columns=headings(columns)), [TABLE])
 
     @pytest.mark.parametrize(
         ("sort", "order"),
