@@ -8,6 +8,7 @@ one of
 
     lra-bench ...                  the output of that command
     lra-bench ... | table WORD..   the rows of the one table there whose heading has these words
+    COMMAND beside COMMAND ..      the columns of several tables, by the names in the first column
     docs/facts.py NAME             the text of that function in docs/facts.py
     python benchmarks/NAME.py      the output of that script, which must be the same everywhere
     a copy of FILE                 the file
@@ -71,6 +72,9 @@ def block(command: str) -> str:
 @functools.cache
 def made(command: str) -> str:
     """Return the text that a command makes."""
+    first, *others = command.split(" beside ")
+    if others:
+        return functools.reduce(beside, map(made, others), made(first))
     source, _, words = command.partition(" | table ")
     if words:
         return one_table(made(source), shlex.split(words))
@@ -110,6 +114,18 @@ def one_table(text: str, words: list[str]) -> str:
     if len(chosen) != 1:
         sys.exit(f"{len(chosen)} tables have {words} in their headings, not one")
     return "\n".join(line for line in chosen[0].splitlines() if line.startswith("|"))
+
+
+def beside(left: str, right: str) -> str:
+    """Return a table with the columns of another one, empty where that has no such row."""
+    more = {name(line): line.split("|", 2)[2] for line in right.splitlines()}
+    nothing = re.sub(r"[^|]", " ", next(iter(more.values())))
+    return "\n".join(line + more.get(name(line), nothing) for line in left.splitlines())
+
+
+def name(line: str) -> str:
+    """Return the name at the beginning of a row, as tables of accuracy have it."""
+    return line.split("|", 2)[1].strip(" -").removesuffix(" (OPT)")
 
 
 if __name__ == "__main__":

@@ -60,11 +60,9 @@ def test_an_edited_number_is_stale(generate, copy, capsys):
     figure = re.search(r"\d\d\.\d ± \d\.\d", before)[0]
     replace(copy / "README.md", figure, f"9{figure}")
     assert generate.main(["--check"], copy) == 1
-    assert capsys.readouterr().out.splitlines() == [
-        "README.md: stale: lra-bench table results/battery results/mini-cpu "
-        "--tasks recall,span,pathfinder --columns recall,span,pathfinder,seeds,"
-        '"parameters vs softmax" | table "preset mini"'
-    ]
+    stale = capsys.readouterr().out.splitlines()
+    assert len(stale) == 1
+    assert stale[0].startswith("README.md: stale: lra-bench table results/battery results/mini-cpu")
     assert (copy / "README.md").read_text() != before
     assert generate.main([], copy) == 0
     assert (copy / "README.md").read_text() == before
@@ -80,6 +78,15 @@ def test_a_new_record_makes_its_tables_stale(generate, copy, capsys):
     assert generate.main(["--check"], copy) == 1
     stale = [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()]
     assert stale == ["README.md", "results/mini-cpu.md"]
+
+
+def test_tables_stand_beside_each_other(generate):
+    left = ["| name | a |", "|:-----|--:|", "| x    | 1 |", "| y    | 2 |", "| none | 3 |"]
+    right = ["| name    | b  |", "|:--------|---:|", "| y       | 20 |", "| x (OPT) | 10 |"]
+    assert generate.beside("\n".join(left), "\n".join(right)).splitlines() == [
+        *("| name | a | b  |", "|:-----|--:|---:|", "| x    | 1 | 10 |", "| y    | 2 | 20 |"),
+        "| none | 3 |    |",
+    ]
 
 
 @pytest.mark.parametrize(
