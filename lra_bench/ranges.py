@@ -250,8 +250,9 @@ _NONE = ("none", "null")
 def parse(text: str, hint: Any) -> Any:
     """Return the value that a text stands for; the text itself if it is not understood.
 
-    Numbers may be written as 600, 1e3, 1k, 1,000 or 4Ki; bools as true, yes, on or 1; text may
-    be in quotes; lists are JSON, or words with commas between.
+    Numbers may be written as 600, 1e3, 1k, 1,000 or 4Ki, but not as 024, which in a list is what
+    follows the comma of 1,024; bools as true, yes, on or 1; text may be in quotes; lists are JSON,
+    or words with commas between.
 
     Args:
         text: as the user wrote it.
@@ -278,6 +279,8 @@ def _parse_number(text: str, kind: type) -> Any:
         if match is None:
             return text
         digits, unit = match[1].replace(",", "").replace("_", ""), _UNITS.get(match[2] or "", 1)
+        if re.match(r"[+-]?0\d", digits):
+            return text
         if digits.lstrip("+-").isdecimal():
             return int(digits) * unit
         value = float(digits) * unit

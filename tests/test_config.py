@@ -331,6 +331,8 @@ def test_values_may_be_written_as_people_do(override, value):
         ("none", str, "none"),
         ("[" * 10_000, Any, "[" * 10_000),
         ("9" * 10_000, int, "9" * 10_000),
+        *((end, int, end) for end in ("024", "-024", "000", "024k", "0_1")),
+        *((number, float, float(number)) for number in ("0", "0.5", "-0", "0e3")),
     ],
 )
 def test_other_types_of_values(text, hint, value):

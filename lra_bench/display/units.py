@@ -21,7 +21,8 @@ _MOST_DIGITS = 18
 def parse_whole(text: str) -> int:
     """Parse a whole number: "1000", "1e3", "1_000", "1000.0".
 
-    "1k" is refused: of tokens it may mean 1,000 or 1,024.
+    "1k" is refused: of tokens it may mean 1,000 or 1,024. "024" is refused: in a list, it is what
+    follows the comma of "1,024".
 
     Raises:
         ValueError: the text is no whole number, or has more than 18 digits.
@@ -30,7 +31,8 @@ def parse_whole(text: str) -> int:
         number = Decimal(text.strip())
     except InvalidOperation:
         raise ValueError(text) from None
-    if not number.is_finite() or number.adjusted() >= _MOST_DIGITS or number != int(number):
+    cut = re.match(r"\s*0\d", text)
+    if cut or not number.is_finite() or number.adjusted() >= _MOST_DIGITS or number != int(number):
         raise ValueError(text)
     return int(number)
 

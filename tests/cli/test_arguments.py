@@ -85,6 +85,9 @@ SEEDS = "write 0,1,2 or 0-2"
             for text in ("80%", "16gigs", "1k", "16,5G", "-1", "half", "9e99G", "", "9" * 400)
         ),
         ((*EFFICIENCY, "--lengths", "1k,2k"), WHOLE),
+        ((*EFFICIENCY, "--lengths", "512,1,024"), WHOLE),
+        (("ablate", "redraw", "--out=x", "--every", "1,000"), WHOLE),
+        ((*SWEEP, "--seeds", "0,1,000"), SEEDS),
         ((*EFFICIENCY, "--lengths", "512-2048"), WHOLE),
         ((*EFFICIENCY, "--dtype", "float16"), "valid: float32, bfloat16"),
         ((*EFFICIENCY, "--scope", "everything"), "valid: attention, model, train"),
