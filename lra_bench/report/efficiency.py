@@ -8,7 +8,7 @@ from lra_bench.report import figure, reproduce
 from lra_bench.report.markup import Html, folded, joined, tag
 from lra_bench.report.page import Section
 from lra_bench.report.styles import Styles
-from lra_bench.scaling import groups, plots, tables
+from lra_bench.scaling import grid, groups, plots, tables
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,6 @@ def _tables(group: groups.Comparable, *, with_published: bool) -> Html:
     return joined(parts, "\n")
 
 
-def _table(direction: str, table: tables.Table) -> Html:
+def _table(direction: str, table: grid.Table) -> Html:
     title = ": ".join(filter(None, (direction, table.title)))
     return Html(render_table("html", title, table.frame, table.notes))
