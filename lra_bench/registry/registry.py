@@ -1,125 +1,26 @@
-"""The registries of attention mechanisms and of tasks.
-
-A mechanism or a task is one file that registers itself with a decorator. The registry finds the
-files in `lra_bench.attentions` and `lra_bench.tasks` by itself; other packages name their module
-in an entry point of the same name. A name that is looked up is searched first in the file of that
-name, then in all files, then in the entry point of that name, then in all entry points: a run
-imports no plug-in that it does not need. A file or a plug-in that is broken is left out.
-
-A user may also name a file of their own wherever a name is asked for; see `source_files`.
-"""
+"""A registry of mechanisms or tasks, filled as far as look-ups need it."""
 
 import importlib
-import importlib.util
-import inspect
-import pkgutil
-import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, replace
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
-from lra_bench.conformance import (
-    built_by,
-    check_mechanism,
-    check_name,
-    check_task,
-    check_usable,
-    options_of,
-    quoted_value,
-)
-from lra_bench.contracts import FAMILIES, AttentionTraits, StateSize, Task
+from lra_bench.conformance import check_name, check_usable
+from lra_bench.contracts import AttentionTraits
 from lra_bench.display.busy import say
 from lra_bench.display.escape import terminal
 from lra_bench.errors import UsageError, unknown
-from lra_bench.ranges import COUNT, type_of
+from lra_bench.registry.entry import Entry, Traits
+from lra_bench.registry.sources import Source, files, sources
 from lra_bench.runtime import source_files
 from lra_bench.runtime.plugins import SECONDS, Broken, guarded, limit, short
 from lra_bench.runtime.source_files import SourceFile
 from lra_bench.suggest import quoted
 
 Target = TypeVar("Target", bound=Callable[..., Any])
-Traits = TypeVar("Traits")
-
-# The exact attention that every other mechanism is compared with.
-REFERENCE = "softmax"
-# The attention that returns the values unmixed: "X (OPT)" in the Performer paper, the cheapest.
-IDENTITY = "identity"
-
-
-@dataclass(frozen=True)
-class Entry(Generic[Traits]):
-    """A registered mechanism or task.
-
-    Attributes:
-        name: the registered name.
-        target: the function or class.
-        module: name of the module that registered it.
-        traits: its promises.
-        file: the file of the user that registered it; None for a package.
-    """
-
-    name: str
-    target: Callable[..., Any]
-    module: str
-    traits: Traits
-    file: SourceFile | None = None
-
-    @property
-    def summary(self) -> str:
-        """Return the first line of the docstring, without control characters."""
-        return terminal((inspect.getdoc(self.target) or "").partition("\n")[0])
-
-    @property
-    def supports_causal(self) -> bool:
-        """Return whether it has the option that makes it unidirectional."""
-        return "causal" in self.options()
-
-    def options(self) -> dict[str, Any]:
-        """Return the options that a user may set, with their defaults; see `options_of`."""
-        return options_of(self.target)
-
-    def _hints(self) -> dict[str, Any]:
-        """Return the types of the parameters; {} if an annotation cannot be evaluated."""
-        try:
-            return get_type_hints(built_by(self.target), include_extras=True)
-        except Exception:  # an annotation may name what is imported for type checkers only
-            return {}
-
-    def types(self) -> dict[str, Any]:
-        """Return the type of each option, with its range or choices, for `ranges.valid`."""
-        hints = self._hints()
-        return {
-            name: type_of(usual, hints.get(name), COUNT) for name, usual in self.options().items()
-        }
-
-    def choices(self) -> dict[str, tuple[Any, ...]]:
-        """Return the valid values of each option that is annotated as a `Literal`."""
-        types = self.types()
-        return {name: get_args(types[name]) for name in types if get_origin(types[name]) is Literal}
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A file or a plug-in that may register something.
-
-    Attributes:
-        label: the name of the file, with hyphens, or that of the entry point.
-        module: the name of the module.
-        load: imports it.
-        is_plugin: whether another package has it.
-    """
-
-    label: str
-    module: str
-    load: Callable[[], object]
-    is_plugin: bool
-
-    def __str__(self) -> str:
-        return f"{'plug-in' if self.is_plugin else 'file'} {self.label!r}"
 
 
 class Registry(Generic[Traits]):
@@ -196,7 +97,7 @@ class Registry(Generic[Traits]):
             here, there = (target.__module__, target.__qualname__), known.target.__qualname__
             return None if here == (known.module, there) else known.module
         owner = f"{self.package}.{name.replace('-', '_')}"
-        absent = owner in self._files() and owner not in sys.modules
+        absent = owner in files(self.package) and owner not in sys.modules
         return owner if absent and target.__module__ != owner else None
 
     def named(self, text: str) -> str:
@@ -306,6 +207,10 @@ class Registry(Generic[Traits]):
             say(f"lra-bench: {text}", stream=sys.stderr)
         return names
 
+    def _sources(self, name: str | None = None) -> Iterator[Source]:
+        """Yield where entries come from; nothing if the name is known, which is the usual case."""
+        return iter(()) if name in self._entries else sources(self.package, name)
+
     def _unknown(self, name: str) -> UsageError:
         """Return the error for a name that nothing has."""
         if "/" in name or "." in name:
@@ -318,38 +223,7 @@ class Registry(Generic[Traits]):
         hint = f"; left out as broken: {labels} (lra-bench list says why)" if labels else ""
         return UsageError(f"{error}{hint}")
 
-    def _sources(self, name: str | None = None) -> Iterator[_Source]:
-        """Yield files, then plug-ins; of either, first those whose label is the name."""
-        if name in self._entries:  # the usual case: nothing is looked for
-            return
-        files = [
-            _Source(module.rpartition(".")[2].replace("_", "-"), module, _importing(module), False)
-            for module in self._files()
-        ]
-        yield from sorted(files, key=lambda source: source.label != name)
-        plugins = [_plugin(point) for point in self._points()]
-        yield from sorted(plugins, key=lambda source: source.label != name)
-
-    def _files(self) -> list[str]:
-        """Return the names of the modules of the package; the others hold what these share."""
-        paths = importlib.import_module(self.package).__path__
-        names = [module.name for module in pkgutil.iter_modules(paths)]
-        return [f"{self.package}.{name}" for name in names if not name.startswith("_")]
-
-    def _points(self) -> list[EntryPoint]:
-        """Return the entry points; a package whose metadata cannot be read has none."""
-        try:
-            return list(entry_points(group=self.package))
-        except Exception:
-            return [point for each in distributions() for point in self._points_of(each)]
-
-    def _points_of(self, distribution: Distribution) -> list[EntryPoint]:
-        try:
-            return list(distribution.entry_points.select(group=self.package))
-        except Exception:
-            return []
-
-    def _load(self, source: _Source) -> None:
+    def _load(self, source: Source) -> None:
         """Import a file or a plug-in unless that was tried; if it is broken, leave it out."""
         key = (str(source), source.module)
         if key in self._begun:
@@ -365,7 +239,7 @@ class Registry(Generic[Traits]):
             raise
         self._kept.update(self._entries)
 
-    def _import(self, source: _Source) -> None:
+    def _import(self, source: Source) -> None:
         """Import a file or a plug-in, and check what it registers.
 
         Raises:
@@ -403,7 +277,7 @@ class Registry(Generic[Traits]):
         self._of_files.pop(file.module, None)
         self._entries = entries
 
-    def _leave_out(self, source: _Source, problem: str, before: set[str]) -> None:
+    def _leave_out(self, source: Source, problem: str, before: set[str]) -> None:
         """Remove what a broken file or plug-in has registered, and keep what to tell of it."""
         for name in self._entries.keys() - before - self._kept:
             del self._entries[name]
@@ -446,15 +320,6 @@ def _execute(file: SourceFile) -> None:
     _LOADED.add(file.module)
 
 
-def _importing(module: str) -> Callable[[], object]:
-    return lambda: importlib.import_module(module)
-
-
-def _plugin(point: EntryPoint) -> _Source:
-    module = re.split(r"[\s:\[]", point.value.strip())[0]
-    return _Source(point.name, module, point.load, True)
-
-
 def _check_usable(entry: Entry[None]) -> None:
     """Check that a task can be made with its defaults and has presets."""
     check_usable(entry.name, entry.target, entry.module)
@@ -464,109 +329,3 @@ ATTENTIONS: Registry[AttentionTraits] = Registry(
     "attention", "lra_bench.attentions", libraries=("flax.nnx",)
 )
 TASKS: Registry[None] = Registry("task", "lra_bench.tasks", check=_check_usable)
-
-
-def register_attention(
-    name: str,
-    *,
-    exact: bool = False,
-    equivariant: bool = False,
-    shares_query_key: bool = False,
-    mixer: bool = False,
-    family: str = "other",
-    state: StateSize | None = None,
-) -> Callable[[Target], Target]:
-    """Register a mechanism: a function of (q, k, v, mask), or an `nnx.Module` class.
-
-    A class is built as `cls(dims, rngs=rngs, **options)` and called with (q, k, v, mask). Its
-    other keyword-only parameters are its options. A mixer is called with (x, mask). A mechanism
-    whose call also has the parameter `rngs=None` gets the random keys of the training there. See
-    `AttentionTraits` for the promises.
-
-    Raises:
-        ValueError: the name is malformed or taken, or the mechanism cannot be called like this.
-    """
-    if not isinstance(name, str):
-        raise ValueError('needs a name: @register_attention("my-name")')
-    promises = (exact, equivariant, shares_query_key, mixer)
-    if not all(isinstance(promise, bool) for promise in promises):
-        raise ValueError(f"attention {quoted_value(name)}: a promise is neither True nor False")
-    if family not in FAMILIES:
-        valid = ", ".join(FAMILIES)
-        raise ValueError(f"attention {quoted_value(name)}: family={family!r}: valid: {valid}")
-    if state is not None and not callable(state):
-        raise ValueError(f"attention {quoted_value(name)}: state is no function")
-    traits = AttentionTraits(*promises, family, state)
-
-    def register(target: Target) -> Target:
-        check_mechanism(name, target, traits.arrays)
-        return ATTENTIONS.add(name, target, traits)
-
-    return register
-
-
-def register_task(name: str) -> Callable[[Target], Target]:
-    """Register a class whose instances are a `Task`.
-
-    Raises:
-        ValueError: the name is malformed or taken, or the class lacks a part of a `Task`.
-    """
-    if not isinstance(name, str):
-        raise ValueError('needs a name: @register_task("my-name")')
-
-    def register(target: Target) -> Target:
-        check_task(name, target)
-        return TASKS.add(name, target, None)
-
-    return register
-
-
-def data_types(name: str) -> dict[str, Any]:
-    """Return the type of each data option of a task, with its range or choices.
-
-    Raises:
-        UsageError: no task has that name.
-    """
-    target: Any = TASKS.get(name).target
-    try:
-        hints = get_type_hints(target, include_extras=True)
-    except Exception:  # an annotation may name what is imported for type checkers only
-        hints = {}
-    return {key: type_of(usual, hints.get(key)) for key, usual in data_options(name).items()}
-
-
-def data_options(name: str) -> dict[str, Any]:
-    """Return the data options of a task, with their defaults.
-
-    Raises:
-        UsageError: no task has that name.
-    """
-    target: Any = TASKS.get(name).target
-    task = target()
-    return {field.name: getattr(task, field.name) for field in fields(target)}
-
-
-def make_task(name: str, options: Mapping[str, Any]) -> Task:
-    """Return the task of that name with these data options.
-
-    Raises:
-        UsageError: no task has that name.
-        ValueError: the task refuses the options.
-    """
-    return TASKS.get(name).target(**options)
-
-
-def is_exact(attention: str) -> bool:
-    """Return whether a mechanism equals softmax attention; false if it is not registered here."""
-    return family_of(attention) == "exact"
-
-
-def family_of(attention: str) -> str:
-    """Return "exact", "bound" for identity, or the family that a mechanism registers."""
-    if attention == IDENTITY:
-        return "bound"
-    try:
-        traits = ATTENTIONS.get(attention).traits
-    except UsageError:
-        return "other"
-    return "exact" if traits.exact else traits.family
