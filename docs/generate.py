@@ -9,7 +9,7 @@ one of
     lra-bench ...                  the output of that command
     lra-bench ... | table WORD..   the rows of the one table there whose heading has these words
     COMMAND beside COMMAND ..      the columns of several tables, by the names in the first column
-    docs/facts.py NAME             the text of that function in docs/facts.py
+    docs/facts NAME                the text of that function in docs/facts
     python benchmarks/NAME.py      the output of that script, which must be the same everywhere
     a copy of FILE                 the file
 """
@@ -84,7 +84,7 @@ def made(command: str) -> str:
         return Path(source.removeprefix("a copy of ")).read_text()
     if source.startswith("python benchmarks/"):
         return run(source.removeprefix("python "))
-    name = source.removeprefix("docs/facts.py ")
+    name = source.removeprefix("docs/facts ")
     return FACTS[name]() if name in FACTS else sys.exit(f"unknown command of a block: {command}")
 
 

@@ -93,8 +93,8 @@ def test_tables_stand_beside_each_other(generate):
     ("old", "new", "said"),
     [
         ("<!-- end -->", "", "a block has no end"),
-        ("docs/facts.py attention_table", "docs/facts.py attention_tables", "unknown command"),
-        ("docs/facts.py attention_table", "lra-bench table results/drop-in | table x", "0 tables"),
+        ("docs/facts attention_table", "docs/facts attention_tables", "unknown command"),
+        ("docs/facts attention_table", "lra-bench table results/drop-in | table x", "0 tables"),
     ],
 )
 def test_a_malformed_block_is_refused(generate, copy, old, new, said):

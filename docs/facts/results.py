@@ -1,0 +1,50 @@
+"""Facts of what was measured here and of what others published."""
+
+from pathlib import Path
+
+from facts.text import plain, table
+from lra_bench import published
+from lra_bench.efficiency import records
+from lra_bench.leaderboard.results import results
+from lra_bench.records import find
+from lra_bench.scaling.groups import groups
+from lra_bench.scaling.rows import from_lines
+
+# An accuracy that counts as knowing nearly all answers.
+_NEARLY_ALL = 0.95
+
+
+def headline() -> str:
+    """Return three sentences: how many mechanisms remember, see far, and how fast one is."""
+    scores = results(find.collect([Path("results/battery")]))
+    known, seen = ([x for x in scores if x.task == task] for task in ("recall", "span"))
+    sure = sum((x.mean or 0) >= _NEARLY_ALL for x in known)
+    unsure = sum(x.failure() is not None for x in known)
+    far = sum(x.failure() is None for x in seen)
+    length, faster = _fastest_lead()
+    return (
+        f"Of {len(known)} mechanisms, **{sure}** recall nearly every pair of a key and a value "
+        f"that they were told, and **{unsure}** do no better than a guess; **{far}** relate tokens "
+        f"that are 17 places apart. At {length:,} tokens, Performer is **{faster:.0f} times as "
+        "fast** as the fastest exact attention, forward and backward, on two CPU cores."
+    )
+
+
+def _fastest_lead() -> tuple[int, float]:
+    """Return the longest length on the CPU, and by how much Performer leads exact attention."""
+    lines = records.collect([Path("results/efficiency/cpu-attention")])
+    (group,) = (g for g in groups(from_lines(lines)) if g.first.direction == "backward")
+    seconds = {(row.label, row.length): s for row in group.rows if (s := group.seconds(row))}
+    length = max(row.length for row in group.rows)
+    exact = min(seconds[row.label, length] for row in group.rows
+                if row.exact and (row.label, length) in seconds)  # fmt: skip
+    return length, exact / seconds["performer-softmax", length]
+
+
+def brackets_table() -> str:
+    """Return a table of what is known of the brackets of ListOps, a row for each source."""
+    names = {"source": "source", "model": "model, if not all", "brackets": "brackets"}
+    return table(
+        {**{title: plain(row[key]) for key, title in names.items()}, "evidence": row["evidence"]}
+        for row in published.brackets()
+    )
