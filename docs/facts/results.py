@@ -25,8 +25,9 @@ def headline() -> str:
     return (
         f"Of {len(known)} mechanisms, **{sure}** recall nearly every pair of a key and a value "
         f"that they were told, and **{unsure}** do no better than a guess; **{far}** relate tokens "
-        f"that are 17 places apart in every run. At {length:,} tokens, Performer is **{faster:.0f} times as "
-        "fast** as the fastest exact attention, forward and backward, on two CPU cores."
+        "that are 17 places apart in every run. "
+        f"At {length:,} tokens, Performer is **{faster:.0f} times as fast** as the fastest exact "
+        "attention, forward and backward, on two CPU cores."
     )
 
 
