@@ -14,14 +14,11 @@ from lra_bench.ablation.studies import Ablation
 from lra_bench.ablation.variants import Variant
 from lra_bench.display import escape
 from lra_bench.display.figures import series_style
-from lra_bench.display.looks import looks
 from lra_bench.files.paths import unreadable
 from lra_bench.records import metrics
 from lra_bench.records.find import leave_out, leave_out_lines
-from lra_bench.records.labels import label
 from lra_bench.records.metrics import MetricsLine
 from lra_bench.records.record import Record
-from lra_bench.registry import family_of
 
 _MOST_COLUMNS = 3
 # Width and height of a panel, and room for the legend, in inches.
@@ -80,13 +77,9 @@ def _name(study: Ablation, variant: Variant, run: Record) -> str:
 
 
 def _styles(study: Ablation, variants: Sequence[Variant]) -> Styles:
-    """Return the line of each name; mechanisms have their own looks."""
-    runs = {_name(study, variant, run): run for variant in variants for run in variant.runs}
-    if "attention" not in study.columns:
-        return {name: series_style(number) for number, name in enumerate(runs)}
-    labels = {name: label(run) for name, run in runs.items()}
-    found = looks({labels[name]: family_of(run.attention) for name, run in runs.items()})
-    return {name: found[label] for name, label in labels.items()}
+    """Return the line of each name; not the looks of mechanisms, which are of one family here."""
+    names = [_name(study, variant, run) for variant in variants for run in variant.runs]
+    return {name: series_style(number) for number, name in enumerate(dict.fromkeys(names))}
 
 
 def _draw(
