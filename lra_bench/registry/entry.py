@@ -1,4 +1,4 @@
-"""What a registry knows of a mechanism or a task."""
+"""An entry of a registry: a mechanism or a task, with its options and their types."""
 
 import inspect
 from collections.abc import Callable

@@ -14,7 +14,7 @@ from lra_bench.display.busy import say
 from lra_bench.display.escape import terminal
 from lra_bench.errors import UsageError, unknown
 from lra_bench.registry.entry import Entry, Traits
-from lra_bench.registry.sources import Source, files, sources
+from lra_bench.registry.providers import Provider, files, providers
 from lra_bench.runtime import source_files
 from lra_bench.runtime.plugins import SECONDS, Broken, guarded, limit, short
 from lra_bench.runtime.source_files import SourceFile
@@ -174,10 +174,10 @@ class Registry(Generic[Traits]):
             UsageError: the file or plug-in of that name is broken; the message says where and why.
         """
         with self._lock:
-            for source in self._sources(name):
+            for provider in self._providers(name):
                 if name in self._entries:
                     break
-                self._load(source)
+                self._load(provider)
             found = name in self._entries
         if not found and name in self._problems:
             raise UsageError(
@@ -199,17 +199,17 @@ class Registry(Generic[Traits]):
     def names(self) -> list[str]:
         """Return all names, sorted; say on standard error what is left out as broken, once."""
         with self._lock:
-            for source in self._sources():
-                self._load(source)
+            for provider in self._providers():
+                self._load(provider)
             unreported, self._unreported = self._unreported, []
             names = sorted(self._entries)
         for text in unreported:
             say(f"lra-bench: {text}", stream=sys.stderr)
         return names
 
-    def _sources(self, name: str | None = None) -> Iterator[Source]:
+    def _providers(self, name: str | None = None) -> Iterator[Provider]:
         """Yield where entries come from; nothing if the name is known, which is the usual case."""
-        return iter(()) if name in self._entries else sources(self.package, name)
+        return iter(()) if name in self._entries else providers(self.package, name)
 
     def _unknown(self, name: str) -> UsageError:
         """Return the error for a name that nothing has."""
@@ -223,23 +223,23 @@ class Registry(Generic[Traits]):
         hint = f"; left out as broken: {labels} (lra-bench list says why)" if labels else ""
         return UsageError(f"{error}{hint}")
 
-    def _load(self, source: Source) -> None:
+    def _load(self, provider: Provider) -> None:
         """Import a file or a plug-in unless that was tried; if it is broken, leave it out."""
-        key = (str(source), source.module)
+        key = (str(provider), provider.module)
         if key in self._begun:
             return
         self._begun.add(key)
         before = set(self._entries)
         try:
-            self._import(source)
+            self._import(provider)
         except Broken as error:
-            self._leave_out(source, str(error), before)
+            self._leave_out(provider, str(error), before)
         except BaseException:  # the user wants to stop
             self._begun.discard(key)
             raise
         self._kept.update(self._entries)
 
-    def _import(self, source: Source) -> None:
+    def _import(self, provider: Provider) -> None:
         """Import a file or a plug-in, and check what it registers.
 
         Raises:
@@ -247,16 +247,16 @@ class Registry(Generic[Traits]):
         """
         for library in self._libraries:
             importlib.import_module(library)
-        if source.is_plugin and not limit():
+        if provider.is_plugin and not limit():
             raise Broken(f"{SECONDS}=0 leaves out all plug-ins")
         before = set(self._entries)
-        guarded(source.load, source.module)
+        guarded(provider.load, provider.module)
         for name in self._entries.keys() - before:
-            guarded(lambda entry=self._entries[name]: self._check(entry), source.module)
-        package = source.module.partition(".")[0]
+            guarded(lambda entry=self._entries[name]: self._check(entry), provider.module)
+        package = provider.module.partition(".")[0]
         modules = {entry.module.partition(".")[0] for entry in self._entries.values()}
-        if source.is_plugin and package not in modules and before == set(self._entries):
-            raise Broken(f"{terminal(source.module)} registers no {self.kind}")
+        if provider.is_plugin and package not in modules and before == set(self._entries):
+            raise Broken(f"{terminal(provider.module)} registers no {self.kind}")
 
     def _check_file(self, file: SourceFile) -> None:
         """Check what a file of the user has registered.
@@ -277,12 +277,12 @@ class Registry(Generic[Traits]):
         self._of_files.pop(file.module, None)
         self._entries = entries
 
-    def _leave_out(self, source: Source, problem: str, before: set[str]) -> None:
+    def _leave_out(self, provider: Provider, problem: str, before: set[str]) -> None:
         """Remove what a broken file or plug-in has registered, and keep what to tell of it."""
         for name in self._entries.keys() - before - self._kept:
             del self._entries[name]
-        self._problems[source.label] = problem
-        self._unreported.append(f"{self.kind} {source} left out: {problem}")
+        self._problems[provider.label] = problem
+        self._unreported.append(f"{self.kind} {provider} left out: {problem}")
 
 
 # The file whose code runs now, and the modules of those that were loaded.

@@ -1,4 +1,4 @@
-"""Where mechanisms and tasks come from: the files of a package and the plug-ins of others."""
+"""Providers of mechanisms and tasks: the files of a package, and the plug-ins of others."""
 
 import importlib
 import pkgutil
@@ -9,7 +9,7 @@ from importlib.metadata import Distribution, EntryPoint, distributions, entry_po
 
 
 @dataclass(frozen=True)
-class Source:
+class Provider:
     """A file or a plug-in that may register something.
 
     Attributes:
@@ -28,7 +28,7 @@ class Source:
         return f"{'plug-in' if self.is_plugin else 'file'} {self.label!r}"
 
 
-def sources(package: str, first: str | None = None) -> Iterator[Source]:
+def providers(package: str, first: str | None = None) -> Iterator[Provider]:
     """Yield files, then plug-ins; of either, first those with a label.
 
     Args:
@@ -36,12 +36,12 @@ def sources(package: str, first: str | None = None) -> Iterator[Source]:
         first: the label.
     """
     found = [
-        Source(module.rpartition(".")[2].replace("_", "-"), module, _importing(module), False)
+        Provider(module.rpartition(".")[2].replace("_", "-"), module, _importing(module), False)
         for module in files(package)
     ]
-    yield from sorted(found, key=lambda source: source.label != first)
+    yield from sorted(found, key=lambda each: each.label != first)
     plugins = [_plugin(point) for point in _points(package)]
-    yield from sorted(plugins, key=lambda source: source.label != first)
+    yield from sorted(plugins, key=lambda each: each.label != first)
 
 
 def files(package: str) -> list[str]:
@@ -70,6 +70,6 @@ def _importing(module: str) -> Callable[[], object]:
     return lambda: importlib.import_module(module)
 
 
-def _plugin(point: EntryPoint) -> Source:
+def _plugin(point: EntryPoint) -> Provider:
     module = re.split(r"[\s:\[]", point.value.strip())[0]
-    return Source(point.name, module, point.load, True)
+    return Provider(point.name, module, point.load, True)
