@@ -64,6 +64,7 @@ def check_owner(folder):
     RunFolder(folder).check_owner(SETTINGS)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("tries", [40, pytest.param(1_200, marks=pytest.mark.slow)])
 def test_commands_say_it_in_one_line(tries, run, cli, tmp_path):
     """These read the settings of another run, and end at its checkpoint if they are valid."""

@@ -207,6 +207,7 @@ def test_a_plugin_changes_neither_where_the_command_writes_nor_what_stops_it(
     assert file.stat().st_mode & 0o600 == 0o600
 
 
+@pytest.mark.ci
 def test_a_plugin_that_forks_does_not_do_the_command_twice(tmp_path):
     make_package(tmp_path, "forks", f"{HEAD}import os\nos.fork()\n{GOOD.format('good')}",
                  {"good": "forks.plugin"})  # fmt: skip

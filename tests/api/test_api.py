@@ -154,6 +154,7 @@ def finished(tmp_path_factory, data_dir):
     return lra_bench.run("listops", "linear", **words), words, out
 
 
+@pytest.mark.ci
 class TestRun:
     def test_the_record(self, finished):
         record, _, out = finished
@@ -196,6 +197,7 @@ class TestRun:
         assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.ci
 class TestLoad:
     def test_model_settings_and_task(self, finished, data_dir):
         loaded = lra_bench.load(finished[2])

@@ -85,6 +85,7 @@ def test_always_in_bfloat16(check, name, dtype):
     check(built(name), dtype)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
 @float32
 @checks(*contract.ALWAYS)
@@ -103,6 +104,7 @@ def test_causal(check, name, dtype):
     check(built(name, causal=True), dtype)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("name", "options"), CAUSAL_VARIANTS)
 @float32
 @checks(

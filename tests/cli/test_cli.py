@@ -188,6 +188,7 @@ class TestRun:
         assert read_record(tmp_path / "run/record.json")["status"] == "out_of_memory"
         assert "out of memory: RuntimeError: RESOURCE_EXHAUSTED" in out
 
+    @pytest.mark.ci
     def test_a_crash_is_recorded_with_its_trace_in_a_file(self, cli, tmp_path, monkeypatch):
         from lra_bench.training.programs import Programs
 
@@ -205,6 +206,7 @@ class TestRun:
         assert cli(*LINEAR, "--out", tmp_path / "run", "--resume")[0] == 0
 
 
+@pytest.mark.ci
 class TestReleaseFiles:
     @pytest.fixture
     def release(self, tmp_path):
@@ -319,6 +321,7 @@ class TestTable:
         assert "linear" in out
         assert "16.13" in out or "0.1613" in out
 
+    @pytest.mark.ci
     def test_into_a_pipe(self, spawn, finished):
         process = spawn("table", finished)
         out, err = process.communicate(timeout=PATIENCE)

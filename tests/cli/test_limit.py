@@ -21,6 +21,7 @@ def cut(tmp_path_factory, data_dir):
     return out
 
 
+@pytest.mark.ci
 def test_it_is_short_and_marked_in_the_record(cut, cli):
     record = read_record(cut / "record.json")
     assert (record["status"], record["steps"]) == ("ok", 5)

@@ -69,6 +69,7 @@ def test_a_worker_of_ray_gets_the_files(tmp_path):
     assert (*there.arguments[:3], *there.arguments[4:]) == (*words[:3], *words[4:])
 
 
+@pytest.mark.ci
 def test_the_record_names_file_checksum_and_defaults(finished):
     config = read_record(finished / "record.json")["config"]
     file = config["attention_file"]

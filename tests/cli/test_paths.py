@@ -224,6 +224,7 @@ def test_a_full_disk_behind_standard_output(environment, words):
     assert done.stderr == "lra-bench: no space left on the disk that is written to\n"
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(
     os.getuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv"
 )

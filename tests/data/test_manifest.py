@@ -202,6 +202,7 @@ HALVES = [
 ]  # fmt: skip
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("half", "seal"), HALVES)
 def test_junk_anywhere_in_a_manifest_is_a_line(location, original, half, seal):
     fields = json.loads(location.manifest.read_text())

@@ -148,6 +148,7 @@ def test_black_pixels_that_are_padding_are_never_read(pooling):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradients))
 
 
+@pytest.mark.ci
 def test_mechanisms_differ_in_nothing_but_attention():
     """Same parameters outside the mechanism, but for projections that some share or replace."""
 

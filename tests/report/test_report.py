@@ -130,6 +130,7 @@ class TestReport:
         assert "@inproceedings{choromanski2021rethinking," in text
         assert "eprint = {2006.16236}" in text  # that of linear
 
+    @pytest.mark.ci
     @pytest.mark.usefixtures("no_pictures")
     def test_open(self, both, cli, tmp_path, monkeypatch):
         opened = []

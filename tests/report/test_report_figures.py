@@ -136,6 +136,7 @@ class TestBubbles:
         text, images = bubbles.section(run_tables(cases.parsed(self.runs("softmax", "linear"))), {})
         assert (text, images) == (None, [])
 
+    @pytest.mark.ci
     def test_labels_do_not_overlap(self):
         names = [name for name in ATTENTIONS.names() if name != "softmax"]
         runs = [cases.run("listops", name, accuracy=0.4 + 0.002 * n, steps_per_second=5 + 0.05 * n)

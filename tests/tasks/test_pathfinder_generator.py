@@ -70,8 +70,8 @@ def same_means(one, other):
     assert (abs(one.mean(axis=0) - other.mean(axis=0)) < SIGMAS_OWN * error).all()
 
 
+@pytest.mark.ci
 class TestDistribution:
-    @pytest.mark.ci
     @pytest.mark.parametrize("label", [None, 0, 1])
     def test_images(self, sample, label):
         side, values, labels, _ = sample

@@ -276,6 +276,7 @@ def test_data_are_checked_and_shown(cli, tmp_path):
     assert cli("data", "show", *options)[1].count("label") == 3
 
 
+@pytest.mark.ci
 def test_the_record_says_which_chance(cli, tmp_path):
     """So does what the run prints, and the table has it; other tasks keep the commonest answer."""
     run = ("run", "--task", "recall", "--preset", "smoke", "--attention", "identity")

@@ -43,6 +43,7 @@ def batch(size=16, length=48, seed=0):
     return tokens, rng.integers(0, 10, size).astype(np.int32)
 
 
+@pytest.mark.ci
 def test_accumulation_changes_only_rounding():
     one, four = learner(), learner("identity", "train.accumulate=4")
     state = first_state(one)
@@ -55,6 +56,7 @@ def test_accumulation_changes_only_rounding():
     assert whole.window.accuracy == pytest.approx(float(parts.window.accuracy))
 
 
+@pytest.mark.ci
 def test_accumulated_parts_have_dropout_of_their_own():
     split = learner("identity", *DROPPING)
     state = first_state(split)
@@ -93,6 +95,7 @@ FEW = ("performer-softmax", "reformer", "linformer")
 OTHERS = [pytest.param(x, marks=pytest.mark.slow) for x in ATTENTIONS.names() if x not in FEW]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("attention", [*FEW, *OTHERS])
 def test_resampling_changes_what_is_sampled_and_nothing_else(attention):
     one = learner(attention)
