@@ -153,14 +153,24 @@ def _shorter(svg: str) -> str:
     text = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
     text = re.sub(rf'<g id="(?!{_SERIES})[^"]*"', "<g", text)
     text = re.sub(r"\d*\.\d{3,}", _two_digits, text)
+    text = re.sub(r' (?:d|x|y)="[^"]*"', _one_digit, text)
     return re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", text))
 
 
 def _tight(svg: str) -> str:
-    """Return SVG without fonts, turns by no angle, and spaces in styles."""
+    """Return SVG without fonts, turns by no angle, styles given twice, and spaces in styles."""
     text = re.sub(r'font-family: [^;"]*;? ?', "", svg)
     text = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", text)
+    # A mark of a tick has its style where it is defined.
+    styles = dict(re.findall(r'<path id="([^"]*)" d="[^"]*"( style="[^"]*")', text))
+    use = r'(<use href="#([^"]*)"[^>]*?)( style="[^"]*")'
+    text = re.sub(use, lambda x: x[1] + ("" if styles.get(x[2]) == x[3] else x[3]), text)
     return re.sub(r'style="[^"]*"', lambda x: re.sub(r"([:;]) ", r"\1", x[0]), text)
+
+
+def _one_digit(match: re.Match[str]) -> str:
+    """Return coordinates to a tenth of a point."""
+    return re.sub(r"\d*\.\d{2,}", lambda x: f"{float(x[0]):.1f}".removesuffix(".0"), match[0])
 
 
 def _two_digits(match: re.Match[str]) -> str:
