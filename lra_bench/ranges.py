@@ -273,13 +273,18 @@ def parse(text: str, hint: Any) -> Any:
     return bare if kind is str else _parse_json(text, kind)
 
 
+def is_cut(number: str) -> bool:
+    """Return whether a number begins with a needless zero, as 024 does: it is the end of 1,024."""
+    return re.match(r"\s*[+-]?0\d", number) is not None
+
+
 def _parse_number(text: str, kind: type) -> Any:
     match = _NUMBER.fullmatch(text)
     try:
         if match is None:
             return text
         digits, unit = match[1].replace(",", "").replace("_", ""), _UNITS.get(match[2] or "", 1)
-        if re.match(r"[+-]?0\d", digits):
+        if is_cut(digits):
             return text
         if digits.lstrip("+-").isdecimal():
             return int(digits) * unit

@@ -130,7 +130,11 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
-    text = _shorter(text)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", text))
+    # What follows is of tags alone: a label may hold any number, colour or sign.
+    words = iter(re.findall(r">([^<]+)<", text))
+    text = _shorter(re.sub(r">[^<]+<", ">\0<", text))
     text = re.sub(rf'\bid="{_SERIES}([0-9a-f]+)"', r'data-series="\1"', text)
     text = _numbered(text, name)
     text = re.sub(r"#[0-9a-f]{6}", _by_variable, text)
@@ -138,7 +142,8 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     label = re.sub(r'[<>&"]', "", terminal(description))
     # Use the page's fonts: few systems have matplotlib's, and their list is long.
     fonts = 'font-family="system-ui, sans-serif"'
-    return _tight(text).replace("<svg", f'<svg role="img" aria-label="{label}" {fonts}', 1)
+    text = _tight(text).replace("<svg", f'<svg role="img" aria-label="{label}" {fonts}', 1)
+    return re.sub("\0", lambda _: next(words), text)
 
 
 def _numbered(svg: str, name: str) -> str:
@@ -149,12 +154,10 @@ def _numbered(svg: str, name: str) -> str:
 
 
 def _shorter(svg: str) -> str:
-    """Return SVG without comments, line breaks, names of groups and digits that nobody sees."""
-    text = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
-    text = re.sub(rf'<g id="(?!{_SERIES})[^"]*"', "<g", text)
+    """Return SVG without names of groups and digits that nobody sees."""
+    text = re.sub(rf'<g id="(?!{_SERIES})[^"]*"', "<g", svg)
     text = re.sub(r"\d*\.\d{3,}", _two_digits, text)
-    text = re.sub(r' (?:d|x|y)="[^"]*"', _one_digit, text)
-    return re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", text))
+    return re.sub(r' (?:d|x|y)="[^"]*"', _one_digit, text)
 
 
 def _tight(svg: str) -> str:

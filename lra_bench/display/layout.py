@@ -58,9 +58,8 @@ def check(layout: TableLayout, tables: Sequence[pd.DataFrame]) -> None:
         UsageError: it is in none; the message lists the columns and suggests the nearest.
     """
     headings = list(dict.fromkeys(name for table in tables for name in table.columns))
-    sort = _split(layout.sort)[0] if layout.sort else ""
-    wanted = [*_meant(layout.columns, headings), *_meant([sort] if sort else [], headings)]
-    for name, heading in wanted:
+    sort = (_split(layout.sort)[0],) if layout.sort else ()
+    for name, heading in (*_meant(layout.columns, headings), *_meant(sort, headings)):
         if heading is None:
             raise unknown("column", name, headings)
 

@@ -5,6 +5,8 @@ import math
 import re
 from decimal import Decimal, InvalidOperation
 
+from lra_bench.ranges import is_cut
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?(?:e\d{1,2})?)\s*([kmgt]i?)?b?", re.IGNORECASE)
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)\s*", re.IGNORECASE)
@@ -31,20 +33,21 @@ def parse_whole(text: str) -> int:
         number = Decimal(text.strip())
     except InvalidOperation:
         raise ValueError(text) from None
-    cut = re.match(r"\s*0\d", text)
-    if cut or not number.is_finite() or number.adjusted() >= _MOST_DIGITS or number != int(number):
+    if is_cut(text) or not number.is_finite() or number.adjusted() >= _MOST_DIGITS:
+        raise ValueError(text)
+    if number != int(number):
         raise ValueError(text)
     return int(number)
 
 
 def parse_number(text: str) -> float:
-    """Parse a finite number: "0.5", "1e-3".
+    """Parse a finite number: "0.5", "1e-3"; "024" is refused, as by `parse_whole`.
 
     Raises:
         ValueError: the text is no finite number.
     """
     number = float(text)
-    if not math.isfinite(number):
+    if is_cut(text) or not math.isfinite(number):
         raise ValueError(text)
     return number
 

@@ -87,6 +87,7 @@ SEEDS = "write 0,1,2 or 0-2"
         ((*EFFICIENCY, "--lengths", "1k,2k"), WHOLE),
         ((*EFFICIENCY, "--lengths", "512,1,024"), WHOLE),
         (("ablate", "redraw", "--out=x", "--every", "1,000"), WHOLE),
+        (("analyze", "approximation", "--out=x", "--scales", "1,024"), "above 0 and below 100"),
         ((*SWEEP, "--seeds", "0,1,000"), SEEDS),
         ((*EFFICIENCY, "--lengths", "512-2048"), WHOLE),
         ((*EFFICIENCY, "--dtype", "float16"), "valid: float32, bfloat16"),

@@ -9,6 +9,7 @@ import report_cases as cases
 
 from lra_bench.analysis import approximation as variants
 from lra_bench.cli import main
+from lra_bench.display import figures
 from lra_bench.records.find import collect
 from lra_bench.registry import ATTENTIONS
 from lra_bench.report import ablations, approximation, bubbles, curves
@@ -216,7 +217,7 @@ class TestAblations:
         assert text.index("elu + 1") < text.index("positive") < text.index("<figure")
         legend = image.figure.legends[0]
         colours = [line.get_color() for line in legend.get_lines()[:2]]
-        assert len({*colours}) == 2
+        assert colours == [figures.series_style(number)["color"] for number in (0, 1)]
 
     def test_runs_of_a_sweep_are_no_study(self, tmp_path):
         self.write(tmp_path)

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 from efficiency_cases import law, line, measured, sweep, the_group
+from matplotlib.figure import Figure
 
 from lra_bench.display import figures, palette
 from lra_bench.scaling import groups, plots
@@ -83,6 +84,12 @@ class TestFigures:
             figures.save(time.figure, tmp_path / name)
         assert (tmp_path / "a.svg").read_text() == (tmp_path / "b.svg").read_text()
         assert (tmp_path / "a.png").read_bytes()[1:4] == b"PNG"
+
+    def test_inline_svg_leaves_labels_as_they_are(self):
+        drawn = Figure()
+        words = 'rate=0.00025 x="1.2345" font-family: a; href="#q" url(#z) #000000'
+        drawn.subplots().set_title(words)
+        assert words in figures.inline_svg(drawn, "one", "what")
 
     def test_inline_svg_has_ids_and_colours_of_the_page(self):
         time, _ = plots.plots([the_group(sweep())])
