@@ -115,6 +115,11 @@ def mark_series(label: str, *artists: Artist) -> None:
         artist.set_gid(f"{_SERIES}{series_id(label)}")
 
 
+# A use of a mark, named in the first group; and a style, which may be missing.
+_USE = r'<use href="#([^"]*)" x="[^"]*" y="[^"]*"'
+_STYLE = r'(?: style="([^"]*)")?'
+
+
 def inline_svg(figure: Figure, name: str, description: str) -> str:
     """Return a figure as an SVG element of an HTML page, without background or style sheet.
 
@@ -157,18 +162,41 @@ def _shorter(svg: str) -> str:
     """Return SVG without names of groups and digits that nobody sees."""
     text = re.sub(rf'<g id="(?!{_SERIES})[^"]*"', "<g", svg)
     text = re.sub(r"\d*\.\d{3,}", _two_digits, text)
-    return re.sub(r' (?:d|x|y)="[^"]*"', _one_digit, text)
+    text = re.sub(r' (?:d|x|y)="[^"]*"', _one_digit, text)
+    # The letters of a path need no spaces beside them.
+    return re.sub(r'(?<= d=")[^"]*', lambda path: re.sub(r" ?([A-Za-z]) ?", r"\1", path[0]), text)
 
 
 def _tight(svg: str) -> str:
     """Return SVG without fonts, turns by no angle, styles given twice, and spaces in styles."""
     text = re.sub(r'font-family: [^;"]*;? ?', "", svg)
     text = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", text)
-    # A mark of a tick has its style where it is defined.
-    styles = dict(re.findall(r'<path id="([^"]*)" d="[^"]*"( style="[^"]*")', text))
-    use = r'(<use href="#([^"]*)"[^>]*?)( style="[^"]*")'
-    text = re.sub(use, lambda x: x[1] + ("" if styles.get(x[2]) == x[3] else x[3]), text)
+    text = _styled_once(text)
     return re.sub(r'style="[^"]*"', lambda x: re.sub(r"([:;]) ", r"\1", x[0]), text)
+
+
+def _styled_once(svg: str) -> str:
+    """Return SVG whose marks have their style where they are defined, if all their uses agree.
+
+    A line has the same mark dozens of times. The style of a definition counts before that of a use.
+    """
+    styles: dict[str, set[str]] = {}
+    for mark, style in re.findall(rf"{_USE}{_STYLE}", svg):
+        styles.setdefault(mark, set()).add(style)
+    agreed = {mark: style for mark, (style, *others) in styles.items() if not others}
+
+    def defined(path: re.Match[str]) -> str:
+        merged = _properties(agreed.get(path[2], "")) | _properties(path[3] or "")
+        style = "; ".join(f"{key}: {value}" for key, value in merged.items())
+        return f'{path[1]} style="{style}"' if style else path[1]
+
+    svg = re.sub(rf'(<path id="([^"]*)" d="[^"]*"){_STYLE}', defined, svg)
+    used = rf"({_USE}){_STYLE}"
+    return re.sub(used, lambda use: use[1] if use[2] in agreed else use[0], svg)
+
+
+def _properties(style: str) -> dict[str, str]:
+    return dict(re.findall(r"([\w-]+): *([^;]+)", style))
 
 
 def _one_digit(match: re.Match[str]) -> str:

@@ -21,6 +21,7 @@ from lra_bench.report import (
     leaderboard,
     mechanisms,
     provenance,
+    settings,
     summary,
 )
 from lra_bench.report.figure import NamedFigure
@@ -105,6 +106,7 @@ def compose(inputs: Inputs, *, with_published: bool) -> Content:
         *_section("approximation", "Approximation", studies if inputs.studies else None),
         *_section("compare", "Compare two results", compare.section(inputs.tables)),
         *_section("mechanisms", "Mechanisms", mechanisms.section(attentions, inputs.tables)),
+        *_section("settings", "Settings", settings.section(inputs.tables)),
         *_section("downloads", "Data and citation", downloads.section(inputs, attentions)),
         *_section("provenance", "Where this comes from", provenance.section(inputs)),
     ]

@@ -1,14 +1,12 @@
 """The details behind a cell: seeds, settings, device, and the commands that repeat its runs."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from lra_bench.display.units import size_text
 from lra_bench.leaderboard.results import Quantity, Result
 from lra_bench.records.record import Record, Score
 from lra_bench.report import reproduce
-from lra_bench.report.markup import Html, definitions, folded, joined, tag
+from lra_bench.report.markup import Html, definitions, joined, tag
 from lra_bench.report.reproduce import again
 from lra_bench.runtime.environment import Environment
 
@@ -112,21 +110,3 @@ def commands(result: Result) -> Html:
     doubts = dict.fromkeys(repeat.doubt for repeat in repeats if repeat.doubt)
     notes = [tag("p", doubt, class_="why") for doubt in doubts]
     return joined([tag("pre", lines, class_="command", tabindex=0), *notes])
-
-
-def config(result: Result) -> Html:
-    """Return every setting of the first run, folded; the other runs differ only by the seed."""
-    settings = _flat(result.runs[0].config)
-    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if key != "seed"]
-    return folded("all settings", tag("pre", tag("code", "\n".join(lines))))
-
-
-def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings with the names of their groups, such as "train.num_steps"."""
-    settings: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            settings |= {f"{key}.{name}": each for name, each in value.items()}
-        else:
-            settings[key] = value
-    return settings

@@ -9,7 +9,7 @@ from lra_bench.display.units import size_text
 from lra_bench.errors import UsageError
 from lra_bench.leaderboard.results import Quantity, Result
 from lra_bench.registry import ATTENTIONS, Entry
-from lra_bench.report import cell_details
+from lra_bench.report import cell_details, settings
 from lra_bench.report.docstring import Docstring, parse
 from lra_bench.report.inputs import RunTable
 from lra_bench.report.leaderboard import accuracy, no_better
@@ -128,5 +128,5 @@ def _median(result: Result, quantity: Quantity, text: Callable[[float], str]) ->
 
 def _commands(run_table: RunTable, result: Result) -> Html:
     title = tag("h4", f"{result.attention} on {result.task}, preset {run_table.title}")
-    parts = (title, cell_details.commands(result), cell_details.config(result))
+    parts = (title, cell_details.commands(result), settings.own(run_table, result))
     return tag("div", *parts, data_tags=run_table.tags)

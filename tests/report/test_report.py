@@ -92,7 +92,7 @@ class TestReport:
         text = (tmp_path / "out/index.html").read_text()
         assert check(text).headings == [
             "Accuracy", "Speed and memory: attention alone, regular, 2 x EPYC", "Mechanisms",
-            "Data and citation", "Where this comes from",
+            "Settings", "Data and citation", "Where this comes from",
         ]  # fmt: skip
         for shown in ("prefers-color-scheme: dark", "jax 0.10.2", "4 x TPU v5", "<svg", "OOM*",
                       f"{both / records.FILE}", "preset mini"):  # fmt: skip

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import html
 import inspect
 import json
 import shlex
@@ -22,7 +23,15 @@ from lra_bench.errors import RunError
 from lra_bench.records import record
 from lra_bench.records.find import collect
 from lra_bench.registry import ATTENTIONS
-from lra_bench.report import bubbles, docstring, leaderboard, mechanisms, provenance, reproduce
+from lra_bench.report import (
+    bubbles,
+    docstring,
+    leaderboard,
+    mechanisms,
+    provenance,
+    reproduce,
+    settings,
+)
 from lra_bench.report.inputs import Inputs, gather, run_tables
 from lra_bench.report.markup import Html, prose, tag
 from lra_bench.report.reproduce import again
@@ -45,6 +54,38 @@ class TestMarkup:
         shown = prose("See `x < y`,\n  arXiv:2009.14794.")
         link = '<a href="https://arxiv.org/abs/2009.14794">arXiv:2009.14794</a>'
         assert shown == f"See <code>x &lt; y</code>, {link}."
+
+
+class TestSettings:
+    """Each setting is said once: for all results of a task, or with the result that has it."""
+
+    def test_those_of_all_and_those_of_one(self):
+        table = run_table([
+            cases.run("text", "linformer"),
+            cases.run("text", "performer-softmax"),
+            cases.run("listops", "linformer"),
+        ])  # fmt: skip
+        _, *folds = settings.section([table]).split("<details")
+        for result in table.results:
+            place, mine = table.tasks.index(result.task), settings.own(table, result)
+            assert f'"#settings-{table.name}-{place}"' in mine
+            assert f' id="settings-{table.name}-{place}"' in folds[place]
+            for key, value in settings.flat(result).items():
+                line = html.escape(f"{key} = {json.dumps(value)}")
+                assert (line in mine) != (line in folds[place]), key
+        assert "attention_options" in folds[0]
+        assert "attention_options" not in folds[1]
+
+    def test_a_setting_that_an_older_record_lacks_is_not_shared(self):
+        runs = [cases.run("text", name) for name in ("softmax", "identity")]
+        del runs[1]["config"]["train"]["sequence_devices"]
+        table = run_table(runs)
+        old, new = (
+            "train.sequence_devices" in settings.own(table, table.rows[name]["text"])
+            for name in ("identity", "softmax")
+        )
+        assert (old, new) == (False, True)
+        assert "train.sequence_devices" not in settings.section([table])
 
 
 CHANGED = [

@@ -91,6 +91,20 @@ class TestFigures:
         drawn.subplots().set_title(words)
         assert words in figures.inline_svg(drawn, "one", "what")
 
+    def test_inline_svg_styles_marks_once_and_marks_of_several_styles_each(self):
+        drawn = Figure()
+        axes = drawn.subplots()
+        axes.plot([0, 1, 2], [1, 0, 1], marker="s", color="#112233")
+        axes.scatter([0, 1], [2, 3], c=["#445566", "#778899"])
+        text = figures.inline_svg(drawn, "one", "what")
+        (mark,) = re.findall(r'<path id="([^"]*)"[^>]*fill:#112233', text)
+        assert re.findall(rf'<use href="#{mark}"[^>]*>', text) == re.findall(
+            rf'<use href="#{mark}" x="[^"]*" y="[^"]*"/>', text
+        )
+        assert text.count(f'"#{mark}"') == 3
+        for color in ("#445566", "#778899"):
+            assert len(re.findall(rf'<use [^>]*style="fill:{color};stroke:{color}"', text)) == 1
+
     def test_inline_svg_has_ids_and_colours_of_the_page(self):
         time, _ = plots.plots([the_group(sweep())])
         text = figures.inline_svg(time.figure, "one", 'a "b" <c>')
