@@ -2,9 +2,9 @@
 
     python benchmarks/padding.py
 
-Prints one row per formula of `_attention_formulas.py` and `_mixer_formulas.py` as a markdown table.
-Each formula is computed in float64 on one fixed random example of 20 real tokens, padded to 32
-positions, in a batch with a mate of 16 real tokens.
+Prints one row per formula of `_kernel_formulas.py`, `_pattern_formulas.py` and `_mixer_formulas.py`
+as a markdown table. Each formula is computed in float64 on one fixed random example of 20 real
+tokens, padded to 32 positions, in a batch with a mate of 16 real tokens.
 """
 
 import inspect
@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 
-import _attention_formulas
+import _kernel_formulas
 import _mixer_formulas
+import _pattern_formulas
 import numpy as np
 from _formulas import Array, Batch
 
@@ -80,8 +81,8 @@ def table() -> str:
 
 
 def formulas() -> Iterator[Formula]:
-    """Yield the formulas of both files, in their order."""
-    for module in (_attention_formulas, _mixer_formulas):
+    """Yield the formulas of all files, in their order."""
+    for module in (_kernel_formulas, _pattern_formulas, _mixer_formulas):
         yield from _public(module)
 
 
