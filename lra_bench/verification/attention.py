@@ -5,14 +5,9 @@ from functools import partial
 
 from lra_bench.registry import ATTENTIONS
 from lra_bench.verification import contract
-from lra_bench.verification.contract import (
-    DIMS,
-    DIMS_LONG,
-    Counterexample,
-    Mechanism,
-    registered,
-)
+from lra_bench.verification.agreement import Counterexample
 from lra_bench.verification.promise import CheckedPromise, judge
+from lra_bench.verification.subject import DIMS, DIMS_LONG, Mechanism, registered
 
 _BOTH, _FLOAT32 = ("float32", "bfloat16"), ("float32",)
 # In words, what each check of the contract is of, and the dtypes in which it is made. A check that

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lra_bench.display.escape import terminal
 from lra_bench.errors import one_line
 from lra_bench.runtime.source_files import place
-from lra_bench.verification.contract import Counterexample
+from lra_bench.verification.agreement import Counterexample
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from lra_bench.data.store import Store
 from lra_bench.display.command import command
 from lra_bench.registry import IDENTITY, TASKS, make_task
 from lra_bench.settings import RunSettings
-from lra_bench.verification.contract import Counterexample
+from lra_bench.verification.agreement import Counterexample
 from lra_bench.verification.promise import CheckedPromise, judge
 
 # The preset whose data take seconds.

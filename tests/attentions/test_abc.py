@@ -8,8 +8,10 @@ from flax import nnx
 
 from lra_bench.attentions import abc
 from lra_bench.contracts import Dims
-from lra_bench.verification import contract
-from lra_bench.verification.contract import DIM, HEADS, inputs, lengths_mask
+from lra_bench.verification import contract, subject
+from lra_bench.verification.agreement import same
+from lra_bench.verification.exact import softmax_float64
+from lra_bench.verification.subject import DIM, HEADS, inputs, lengths_mask
 
 LENGTH, SLOTS = 37, 5
 MASK = lengths_mask(LENGTH, 20, length=LENGTH)
@@ -65,10 +67,10 @@ def test_a_slot_for_each_token_is_softmax():
     q, _, v = (x[:, :DIM, :1] for x in inputs())
     k = np.broadcast_to(np.eye(DIM)[None, :, None], q.shape).astype(np.float32)
     mask = np.ones((len(q), DIM), bool)
-    expected = contract.softmax_float64(q, k, v, mask)
-    contract.same(expected, jax.jit(module)(q, k, v, mask), "float32")
+    expected = softmax_float64(q, k, v, mask)
+    same(expected, jax.jit(module)(q, k, v, mask), "float32")
 
 
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
 def test_one_slot(check):
-    check(contract.registered("abc", num_slots=1), "float32")
+    check(subject.registered("abc", num_slots=1), "float32")

@@ -7,13 +7,13 @@ import pytest
 from kinds import mostly_kinds
 
 from lra_bench.registry import ATTENTIONS
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
 
 # Near-zero normalisers blow rounding up: see test_attention_math.py, which knows the exact value.
 UNSTABLE = {"estimator": "trigonometric", "projection": "iid"}
 # Three blocks of features promise what their defaults of 32 do, and are computed faster.
 FEATURES = {
-    name: {"num_features": 3 * contract.DIM}
+    name: {"num_features": 3 * subject.DIM}
     for name in ("performer-softmax", "performer-relu", "performer-generalized")
 }
 # Besides its defaults, a mechanism is tested where its own loops and limits matter.
@@ -47,12 +47,12 @@ CAUSAL_VARIANTS = [
 ]
 
 
-def built(name, dims=contract.DIMS, **options):
+def built(name, dims=subject.DIMS, **options):
     few = {} if options == UNSTABLE else FEATURES.get(name, {})
-    return contract.registered(name, dims, **few, **options)
+    return subject.registered(name, dims, **few, **options)
 
 
-dtypes = pytest.mark.parametrize("dtype", contract.DTYPES)
+dtypes = pytest.mark.parametrize("dtype", subject.DTYPES)
 float32 = pytest.mark.parametrize("dtype", ["float32"])
 mostly_float32 = pytest.mark.parametrize(
     "dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)]
@@ -130,7 +130,7 @@ def test_exact(name, causal, dtype):
 
 
 # For reformer all tokens are one chunk, since a hash of rounded tokens may be another.
-ONE_CHUNK = {"reformer": {"bucket_size": contract.LONG}}
+ONE_CHUNK = {"reformer": {"bucket_size": subject.LONG}}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -139,7 +139,7 @@ def test_bfloat16_sums(name, causal):
     if causal and name not in CAUSAL:
         pytest.skip("can't be causal")
     options = {"causal": True} if causal else {}
-    mechanism = built(name, contract.DIMS_LONG, **options)
+    mechanism = built(name, subject.DIMS_LONG, **options)
     contract.check_sums_have_digits_enough(mechanism)
 
 
@@ -147,7 +147,7 @@ def test_bfloat16_sums(name, causal):
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "linformer"])
 def test_bfloat16_exponents(name):
     options = ONE_CHUNK.get(name, {})
-    mechanism = built(name, contract.DIMS_LONG, **options)
+    mechanism = built(name, subject.DIMS_LONG, **options)
     contract.check_exponents_have_digits_enough(mechanism)
 
 
@@ -174,9 +174,9 @@ def test_products_of_bfloat16_are_summed_in_float32(name, causal):
     if causal and name not in CAUSAL:
         pytest.skip("can't be causal")
     mechanism = built(name, **({"causal": True} if causal else {}))
-    mask = np.ones((contract.BATCH, contract.LENGTH), bool)
+    mask = np.ones((subject.BATCH, subject.LENGTH), bool)
     # The program of the other checks, which is traced once for all of them.
-    program = mechanism.both.trace(*contract.inputs("bfloat16"), mask, mask).jaxpr
+    program = mechanism.both.trace(*subject.inputs("bfloat16"), mask, mask).jaxpr
     for product in products_of(program.jaxpr):
         assert product.params["preferred_element_type"] == jnp.float32, product
 

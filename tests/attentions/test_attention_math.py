@@ -24,7 +24,7 @@ from lra_bench.attentions.reformer import Reformer
 from lra_bench.contracts import Dims
 from lra_bench.model.mechanism import build_attention
 from lra_bench.verification import contract
-from lra_bench.verification.contract import DIM, DIMS, HEADS, LENGTH, inputs, unit
+from lra_bench.verification.subject import DIM, DIMS, HEADS, LENGTH, inputs, unit
 
 
 def dense_kernel(phi_q, phi_k, v, mask, *, causal=False):

@@ -9,9 +9,9 @@ from patterns import LENGTH, MASK, check_pattern
 from lra_bench.attentions._blocks import Blocks
 from lra_bench.attentions.bigbird import BigBird
 from lra_bench.contracts import Dims
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
 
-DIMS = Dims(contract.HEADS, contract.DIM, 48)
+DIMS = Dims(subject.HEADS, subject.DIM, 48)
 # The first block and one in the middle hold no real token, and there are other gaps.
 SCATTERED = np.random.default_rng(0).random((2, LENGTH)) < 0.7
 SCATTERED[:, :3] = SCATTERED[:, 12:15] = False
@@ -72,17 +72,17 @@ def test_equals_attention_to_window_global_and_random_blocks(block, around, fixe
 def test_is_softmax_where_blocks_are_all(options):
     """With blocks of 64 tokens there are three, so that the window and the global ones are all."""
     few = {"block_size": 10} if options else {}
-    contract.check_alone_equals_softmax(contract.registered("bigbird", **few, **options), "float32")
+    contract.check_alone_equals_softmax(subject.registered("bigbird", **few, **options), "float32")
 
 
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
 def test_small_blocks_keep_the_contract(check):
-    check(contract.registered("bigbird", block_size=6, num_random_blocks=2), "float32")
+    check(subject.registered("bigbird", block_size=6, num_random_blocks=2), "float32")
 
 
 def drawn(module, mask):
     """The random blocks of each head and block, as the module plans them."""
-    q = np.zeros((len(mask), mask.shape[1], contract.HEADS, contract.DIM), np.float32)
+    q = np.zeros((len(mask), mask.shape[1], subject.HEADS, subject.DIM), np.float32)
     around = module.look_around
     blocks = Blocks.of(q, module.block_size, around, around)
     real = np.asarray(blocks.cut_all(mask)).any(2)

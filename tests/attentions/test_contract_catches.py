@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import pytest
 
 from lra_bench.contracts import AttentionTraits
-from lra_bench.verification import contract
-from lra_bench.verification.contract import DIM, Mechanism
+from lra_bench.verification import contract, subject
+from lra_bench.verification.subject import DIM, Mechanism
 
 
 def plain(q, k, v, mask):
@@ -179,7 +179,7 @@ def favor(features, *, norm_term=True):
                        else jnp.einsum("blhd,md->bhlm", x, w))  # fmt: skip
 
     def call(key, q, k, v, mask):
-        w = jax.random.normal(key, (features, contract.DIM))
+        w = jax.random.normal(key, (features, subject.DIM))
         pairs = jnp.einsum("bhqm,bhkm->bhqk", phi(q, w), phi(k, w)) * mask[:, None, None, :]
         return jnp.einsum("bhqk,bkhd->bqhd", pairs / pairs.sum(-1, keepdims=True), v)
 

@@ -5,7 +5,7 @@ import numpy as np
 from agreement import check_agreement
 
 from lra_bench.attentions.efficient import efficient
-from lra_bench.verification import contract
+from lra_bench.verification import subject
 
 LENGTH, REAL, HEADS, DIM = 37, 23, 3, 8
 # Real tokens need not come first.
@@ -45,7 +45,7 @@ def test_agrees_with_the_paper():
 
 def test_is_an_average_of_the_real_values():
     """Its implied attention matrix has rows that sum to 1, as the paper says."""
-    q, k, v = contract.inputs(scale=3.0)
-    mask = contract.lengths_mask(contract.LENGTH, contract.REAL)
-    out = contract.registered("efficient")(q, k, np.where(mask[..., None, None], 7, v), mask)
+    q, k, v = subject.inputs(scale=3.0)
+    mask = subject.lengths_mask(subject.LENGTH, subject.REAL)
+    out = subject.registered("efficient")(q, k, np.where(mask[..., None, None], 7, v), mask)
     np.testing.assert_allclose(out, 7, rtol=1e-5)

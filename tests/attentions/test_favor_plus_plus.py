@@ -10,7 +10,7 @@ from random_features import DIM, FEATURES, HEADS, MASK, attention, scaled, token
 from lra_bench.attentions.favor_plus_plus import FavorPlusPlus
 from lra_bench.attentions.performer_softmax import PerformerSoftmax
 from lra_bench.contracts import Dims
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
 
 
 def build(**options):
@@ -69,7 +69,7 @@ def test_it_is_closer_to_softmax_than_favor_plus():
     def mean_squared_error(kind):
         def make(features):
             def call(key, *qkv_and_mask):
-                module = kind(contract.DIMS, num_features=features, rngs=nnx.Rngs(key))
+                module = kind(subject.DIMS, num_features=features, rngs=nnx.Rngs(key))
                 return module(*qkv_and_mask)
 
             return call

@@ -8,7 +8,7 @@ from random_features import DIM, FEATURES, HEADS, MASK, attention, optimal_a, sc
 
 from lra_bench.attentions.favor_sharp import FavorSharp
 from lra_bench.contracts import Dims
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
 
 
 def build(**options):
@@ -82,5 +82,5 @@ def test_it_equals_its_equations(estimator, reference):
 @pytest.mark.parametrize("estimator", ["asymmetric", "simplified"])
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
 def test_options_keep_the_contract(check, estimator):
-    options = {"num_features": 3 * contract.DIM, "estimator": estimator}
-    check(contract.registered("favor-sharp", **options), "float32")
+    options = {"num_features": 3 * subject.DIM, "estimator": estimator}
+    check(subject.registered("favor-sharp", **options), "float32")

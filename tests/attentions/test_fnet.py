@@ -7,7 +7,7 @@ from real_tokens import SCATTERED, check_on_real_tokens
 
 from lra_bench.attentions.fnet import _chirp
 from lra_bench.contracts import Dims
-from lra_bench.verification import contract
+from lra_bench.verification import subject
 
 
 @pytest.mark.parametrize("features", [5, 4], ids=["odd", "even"])
@@ -23,16 +23,16 @@ def test_the_transform_is_the_sum_of_its_definition():
     x = np.random.default_rng(0).standard_normal((1, 7, 3, 2)).astype(np.float32)
     tokens, features = (np.exp(-2j * np.pi * np.outer(range(n), range(n)) / n) for n in (7, 6))
     expected = np.real(tokens @ x.reshape(7, 6) @ features)
-    found = contract.registered("fnet")(x, x, x, np.ones((1, 7), bool))
+    found = subject.registered("fnet")(x, x, x, np.ones((1, 7), bool))
     np.testing.assert_allclose(found.reshape(7, 6), expected, rtol=0, atol=1e-5)
 
 
 def test_every_number_of_real_tokens():
     """Each in a batch with all the others."""
     length = 33
-    mask = contract.lengths_mask(*range(length + 1), length=length)
-    _, _, x = contract.inputs(length=length, batch=length + 1)
-    found = contract.registered("fnet")(x, x, x, mask).reshape(*mask.shape, -1)
+    mask = subject.lengths_mask(*range(length + 1), length=length)
+    _, _, x = subject.inputs(length=length, batch=length + 1)
+    found = subject.registered("fnet")(x, x, x, mask).reshape(*mask.shape, -1)
     for count, (out, row) in enumerate(zip(found, x.reshape(*mask.shape, -1), strict=True)):
         if count:
             expected = np.real(np.fft.fft2(row[:count].astype(np.float64)))

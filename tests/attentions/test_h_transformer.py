@@ -8,8 +8,10 @@ from flax import nnx
 from lra_bench.attentions.h_transformer import HTransformer
 from lra_bench.contracts import Dims
 from lra_bench.errors import UsageError
-from lra_bench.verification import contract
-from lra_bench.verification.contract import inputs, lengths_mask
+from lra_bench.verification import contract, subject
+from lra_bench.verification.agreement import same
+from lra_bench.verification.exact import softmax_float64
+from lra_bench.verification.subject import inputs, lengths_mask
 
 LENGTH, BLOCK = 37, 4
 MASK = lengths_mask(LENGTH, 20, length=LENGTH)
@@ -47,7 +49,7 @@ def attend_one(q, k, v, mask, causal):
 
 def reference(x, causal):
     out = np.zeros_like(x["v"])
-    for b, h in np.ndindex(len(MASK), contract.HEADS):
+    for b, h in np.ndindex(len(MASK), subject.HEADS):
         arrays = (x[name][b, :, h] for name in "qkv")
         out[b, :, h] = attend_one(*arrays, MASK[b], causal)
     return out
@@ -57,7 +59,7 @@ def reference(x, causal):
 def test_equals_loops_over_pairs(causal):
     """Four levels, lengths that no block divides, coarse tokens with and without real ones."""
     assert {level_of(a, b) for a in range(LENGTH) for b in range(LENGTH)} == {0, 1, 2, 3}
-    dims = Dims(contract.HEADS, contract.DIM, LENGTH)
+    dims = Dims(subject.HEADS, subject.DIM, LENGTH)
     module = HTransformer(dims, block_size=BLOCK, causal=causal, rngs=nnx.Rngs(0))
     arrays = dict(zip("qkv", inputs(length=LENGTH), strict=True))
     agreement.check_agreement(
@@ -71,23 +73,23 @@ def test_equals_loops_over_pairs(causal):
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_two_blocks_are_softmax(causal):
-    mechanism = contract.registered("h-transformer", block_size=72, causal=causal)
-    mask = lengths_mask(contract.LENGTH, contract.REAL)
+    mechanism = subject.registered("h-transformer", block_size=72, causal=causal)
+    mask = lengths_mask(subject.LENGTH, subject.REAL)
     qkv = inputs()
-    expected = contract.softmax_float64(*qkv, mask, causal=causal)
-    contract.same(expected[mask], mechanism(*qkv, mask)[mask], "float32")
+    expected = softmax_float64(*qkv, mask, causal=causal)
+    same(expected[mask], mechanism(*qkv, mask)[mask], "float32")
 
 
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
 def test_many_levels(check):
-    check(contract.registered("h-transformer", block_size=2), "float32")
+    check(subject.registered("h-transformer", block_size=2), "float32")
 
 
 def test_many_levels_never_look_ahead():
-    mechanism = contract.registered("h-transformer", block_size=2, causal=True)
+    mechanism = subject.registered("h-transformer", block_size=2, causal=True)
     contract.check_never_looks_ahead(mechanism, "float32")
 
 
 def test_odd_blocks_are_refused():
     with pytest.raises(UsageError, match="block_size=15: must be even"):
-        contract.registered("h-transformer", block_size=15)
+        subject.registered("h-transformer", block_size=15)

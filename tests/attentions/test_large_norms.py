@@ -15,7 +15,7 @@ from lra_bench.attentions.linear import linear
 from lra_bench.attentions.performer_generalized import PerformerGeneralized
 from lra_bench.attentions.performer_softmax import PerformerSoftmax
 from lra_bench.contracts import Dims
-from lra_bench.verification.contract import lengths_mask, unit
+from lra_bench.verification.subject import lengths_mask, unit
 
 HEADS, LENGTH, REAL, FEATURES = 2, 75, 50, 24
 NAMES = ("out", "dq", "dk", "dv")

@@ -17,7 +17,8 @@ from mixers import (
 )
 
 from lra_bench.attentions.linear import linear as linear_attention
-from lra_bench.verification.contract import check_never_looks_ahead, registered
+from lra_bench.verification.contract import check_never_looks_ahead
+from lra_bench.verification.subject import registered
 
 
 def unit(x):

@@ -4,7 +4,7 @@ import pytest
 from patterns import check_pattern
 
 from lra_bench.attentions.local import local
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -23,10 +23,10 @@ def test_equals_attention_to_the_blocks_around(block, around, causal):
 @pytest.mark.parametrize("options", [(160, 0), (141, 0), (20, 7)], ids=str)
 def test_is_softmax_where_blocks_hold_all(options, causal):
     block, around = options
-    mechanism = contract.registered("local", block_size=block, look_around=around, causal=causal)
+    mechanism = subject.registered("local", block_size=block, look_around=around, causal=causal)
     contract.check_alone_equals_softmax(mechanism, "float32", causal=causal)
 
 
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
 def test_small_overlapping_blocks_keep_the_contract(check):
-    check(contract.registered("local", block_size=7, look_around=2), "float32")
+    check(subject.registered("local", block_size=7, look_around=2), "float32")

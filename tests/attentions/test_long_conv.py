@@ -10,9 +10,10 @@ from flax import nnx
 from mixers import LENGTH, gelu, linear, sigmoid
 from real_tokens import DIMS, SCATTERED, check_on_real_tokens
 
+from lra_bench.contracts import Dims
 from lra_bench.errors import UsageError
 from lra_bench.model.mechanism import build_attention
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
 
 SQUASH, WINDOW = 0.1, 3
 
@@ -77,7 +78,7 @@ def test_sgconv_is_the_sum_over_tokens():
 
 
 def test_sgconv_learns_few_numbers_and_starts_with_kernels_of_norm_one():
-    dims = contract.Dims(3, 4, 8 * 2**5)
+    dims = Dims(3, 4, 8 * 2**5)
     mixer = build_attention("long-conv", dims, {"kernel": "sgconv", "scale_size": 8}, nnx.Rngs(0))
     assert learned(mixer)[0]["kernel.weights"].shape == (1 + 5, 2, 2, 12, 8)
     norms = jnp.linalg.norm(mixer.kernel(dims.max_len, None), axis=-1)
@@ -109,7 +110,7 @@ def test_kernels_have_rules_of_their_own():
 
 @pytest.mark.parametrize("options", [{"kernel": "sgconv", "scale_size": 16}], ids=["sgconv"])
 def test_it_keeps_the_contract(options):
-    mechanism = contract.registered("long-conv", **options)
+    mechanism = subject.registered("long-conv", **options)
     for check in contract.ALWAYS:
         check(mechanism, "float32")
 

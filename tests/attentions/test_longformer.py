@@ -5,7 +5,7 @@ import pytest
 from patterns import LENGTH, MASK, check_pattern
 
 from lra_bench.attentions.longformer import longformer
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
 
 # Real tokens are not the first ones, and there are gaps.
 SCATTERED = np.random.default_rng(0).random((2, LENGTH)) < 0.7
@@ -31,10 +31,10 @@ def test_equals_attention_to_window_and_global_tokens(window, tokens, causal):
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(("window", "tokens"), [(140, 2), (1, 141)])
 def test_is_softmax_where_windows_or_global_tokens_are_all(window, tokens, causal):
-    mechanism = contract.registered("longformer", window=window, num_global=tokens, causal=causal)
+    mechanism = subject.registered("longformer", window=window, num_global=tokens, causal=causal)
     contract.check_alone_equals_softmax(mechanism, "float32", causal=causal)
 
 
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
 def test_small_windows_keep_the_contract(check):
-    check(contract.registered("longformer", window=9, num_global=2), "float32")
+    check(subject.registered("longformer", window=9, num_global=2), "float32")

@@ -8,7 +8,8 @@ from flax import nnx
 
 from lra_bench.attentions.luna import Luna
 from lra_bench.contracts import Dims
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
+from lra_bench.verification.exact import softmax_float64
 
 LENGTH, REAL, DIMS = 37, 23, Dims(3, 8, 48)
 # Real tokens need not come first.
@@ -48,16 +49,16 @@ def test_agrees_with_the_paper():
 
 def test_where_each_packed_token_holds_one_token_it_is_softmax():
     """A query P far along a key, all of one length, packs that key alone: A is the identity."""
-    q, k, v = (x[1:] for x in contract.inputs())
-    k = 3 * contract.unit(k)
-    real = contract.lengths_mask(contract.REAL)
-    module = Luna(contract.DIMS, num_packed=contract.REAL, rngs=nnx.Rngs(0))
-    module.packers[...] = 1e4 * np.swapaxes(k[0, : contract.REAL], 0, 1)
+    q, k, v = (x[1:] for x in subject.inputs())
+    k = 3 * subject.unit(k)
+    real = subject.lengths_mask(subject.REAL)
+    module = Luna(subject.DIMS, num_packed=subject.REAL, rngs=nnx.Rngs(0))
+    module.packers[...] = 1e4 * np.swapaxes(k[0, : subject.REAL], 0, 1)
     found = np.asarray(jax.jit(module)(q, k, v, real))
-    exact = contract.softmax_float64(q, k, v, real)
+    exact = softmax_float64(q, k, v, real)
     np.testing.assert_allclose(found[real], exact[real], atol=2e-5)
 
 
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
 def test_keeps_the_contract_with_few_packed_tokens(check):
-    check(contract.registered("luna", num_packed=7), "float32")
+    check(subject.registered("luna", num_packed=7), "float32")

@@ -5,11 +5,13 @@ import math
 
 import numpy as np
 import pytest
+from flax import nnx
 from mixers import linear, sigmoid, silu
 from real_tokens import SCATTERED, check_on_real_tokens, softmax
 
 from lra_bench.attentions.mega import _by_distance
-from lra_bench.verification import contract
+from lra_bench.model.mechanism import build_attention
+from lra_bench.verification import contract, subject
 
 KEYS, DIM = 5, 3
 SMALL = {"key_dim": KEYS, "ema_dim": DIM}
@@ -81,7 +83,7 @@ def test_it_is_the_paper_s(kind, causal, chunk):
 @pytest.mark.parametrize("causal", [False, True])
 def test_chunks_and_laplace_keep_the_contract(causal):
     options = {"chunk_size": 16, "attention": "laplace", "causal": causal}
-    mechanism = contract.registered("mega", **options)
+    mechanism = subject.registered("mega", **options)
     for check in contract.ALWAYS:
         check(mechanism, "float32")
     if causal:
@@ -89,8 +91,8 @@ def test_chunks_and_laplace_keep_the_contract(causal):
 
 
 def test_a_chunk_that_holds_all_tokens_is_full_attention():
-    qkv, mask = contract.inputs(), contract.lengths_mask(contract.LENGTH, contract.REAL)
-    full, chunked = (contract.registered("mega", chunk_size=size) for size in (0, contract.MAX_LEN))
+    qkv, mask = subject.inputs(), subject.lengths_mask(subject.LENGTH, subject.REAL)
+    full, chunked = (subject.registered("mega", chunk_size=size) for size in (0, subject.MAX_LEN))
     np.testing.assert_array_equal(full(*qkv, mask), chunked(*qkv, mask))
 
 
@@ -102,7 +104,7 @@ def test_biases_are_of_distances():
 
 def test_saturated_decays_are_finite():
     """A sigmoid that is one in float32 makes the decay zero, whose logarithm is infinite."""
-    mixer = contract.build_attention("mega", contract.DIMS, {}, contract.nnx.Rngs(0))
+    mixer = build_attention("mega", subject.DIMS, {}, nnx.Rngs(0))
     for array in (mixer.average.alpha, mixer.average.delta):
         array[...] = np.full(array.shape, 40.0, np.float32)
     kernels = np.asarray(mixer.average._kernels(9))

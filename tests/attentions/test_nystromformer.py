@@ -11,12 +11,13 @@ from lra_bench.attentions._nystrom import pseudo_inverse
 from lra_bench.attentions.nystromformer import Nystromformer, _convolved
 from lra_bench.contracts import Dims
 from lra_bench.errors import UsageError
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
+from lra_bench.verification.exact import softmax_float64
 
 LENGTH, REAL, DIMS = 37, 23, Dims(3, 8, 48)
 # Real tokens need not come first.
 SCATTERED = np.stack([np.ones(LENGTH, bool), np.random.default_rng(0).permutation(LENGTH) < REAL])
-SUFFIX = contract.lengths_mask(LENGTH, REAL, length=LENGTH)
+SUFFIX = subject.lengths_mask(LENGTH, REAL, length=LENGTH)
 
 
 def softmax(x):
@@ -90,13 +91,13 @@ def test_agrees_with_the_paper(mask, options):
 
 def test_with_a_landmark_for_each_token_it_is_softmax():
     """As its pseudo-inverse converges: F A^+ B = S S^+ S = S."""
-    q, k, v = contract.inputs(scale=1.5)
-    mask = contract.lengths_mask(contract.LENGTH, contract.REAL)
-    exact = contract.softmax_float64(q, k, v, mask)[mask]
+    q, k, v = subject.inputs(scale=1.5)
+    mask = subject.lengths_mask(subject.LENGTH, subject.REAL)
+    exact = softmax_float64(q, k, v, mask)[mask]
     errors = []
     for iterations in (2, 6, 14):
-        options = {"num_landmarks": contract.MAX_LEN, "iterations": iterations, "conv_kernel": 0}
-        found = contract.registered("nystromformer", **options)(q, k, v, mask)
+        options = {"num_landmarks": subject.MAX_LEN, "iterations": iterations, "conv_kernel": 0}
+        found = subject.registered("nystromformer", **options)(q, k, v, mask)
         errors.append(np.abs(found[mask] - exact).max())
     assert errors[0] > 2 * errors[1] > 10 * errors[2]
     assert errors[2] < 2e-3, errors
@@ -116,7 +117,7 @@ def test_the_iteration_gives_the_pseudo_inverse():
 @pytest.mark.parametrize("taps", [35, 141, 301])
 def test_the_convolution_reads_beyond_its_block(taps):
     rng = np.random.default_rng(0)
-    v, kernel = rng.standard_normal((1, contract.LENGTH, 2, 3)), rng.standard_normal((2, taps))
+    v, kernel = rng.standard_normal((1, subject.LENGTH, 2, 3)), rng.standard_normal((2, taps))
     found = np.asarray(jax.jit(_convolved)(v.astype(np.float32), kernel.astype(np.float32)))
     for head in range(2):
         expected = convolution(v[0, :, head], kernel[head])
@@ -126,9 +127,9 @@ def test_the_convolution_reads_beyond_its_block(taps):
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
 def test_keeps_the_contract_with_few_landmarks(check):
     options = {"num_landmarks": 11, "conv_kernel": 3}
-    check(contract.registered("nystromformer", **options), "float32")
+    check(subject.registered("nystromformer", **options), "float32")
 
 
 def test_an_even_convolution_is_refused():
     with pytest.raises(UsageError, match="conv_kernel=4: must be an odd number of tokens, or 0"):
-        contract.registered("nystromformer", conv_kernel=4)
+        subject.registered("nystromformer", conv_kernel=4)

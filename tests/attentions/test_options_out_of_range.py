@@ -10,7 +10,7 @@ from lra_bench.errors import UsageError
 from lra_bench.model.mechanism import build_attention
 from lra_bench.ranges import COUNT
 from lra_bench.registry import ATTENTIONS
-from lra_bench.verification.contract import DIMS
+from lra_bench.verification.subject import DIMS
 
 LONGER = DIMS.max_len + 1
 # More tokens than there are; other counts may be as large as memory allows.

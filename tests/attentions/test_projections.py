@@ -13,7 +13,7 @@ from lra_bench.attentions._favor.projections import (
     orthogonal_gaussian,
     walsh_hadamard,
 )
-from lra_bench.verification.contract import DIM
+from lra_bench.verification.subject import DIM
 
 
 def rows_of(projection, drawn, dim=DIM):

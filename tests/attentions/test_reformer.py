@@ -10,7 +10,7 @@ from references import MASK, agree, float64
 
 from lra_bench.attentions.reformer import Reformer
 from lra_bench.contracts import Dims
-from lra_bench.verification.contract import DIM, DIMS, inputs, unit
+from lra_bench.verification.subject import DIM, DIMS, inputs, unit
 
 
 def shared_softmax(q, v, mask, allowed=None):

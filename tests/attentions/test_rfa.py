@@ -10,7 +10,8 @@ from lra_bench.attentions import rfa
 from lra_bench.attentions.rfa import RandomFeatureAttention
 from lra_bench.contracts import Dims
 from lra_bench.errors import UsageError
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
+from lra_bench.verification.exact import softmax_float64
 
 LENGTH, REAL, DIMS = 37, 23, Dims(3, 8, 48)
 # Real tokens need not come first.
@@ -78,20 +79,20 @@ def test_agrees_with_the_paper(options, features, size, monkeypatch):
 
 def test_many_features_give_softmax_of_the_cosine():
     """With s = 1 the kernel is exp(q^T k / (|q| |k|)) up to a constant."""
-    q, k, v = contract.inputs()
-    mask = contract.lengths_mask(contract.LENGTH, contract.REAL)
-    scaled = (contract.unit(x) * contract.DIM**0.25 for x in (q, k))
-    exact = contract.softmax_float64(*scaled, v, mask)[mask]
+    q, k, v = subject.inputs()
+    mask = subject.lengths_mask(subject.LENGTH, subject.REAL)
+    scaled = (subject.unit(x) * subject.DIM**0.25 for x in (q, k))
+    exact = softmax_float64(*scaled, v, mask)[mask]
     errors = []
     for features in (64, 4_096):
-        found = contract.registered("rfa", num_features=features)(q, k, v, mask)[mask]
+        found = subject.registered("rfa", num_features=features)(q, k, v, mask)[mask]
         errors.append(np.square(found - exact).mean())
     assert errors[1] < errors[0] / 16, errors
 
 
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
 def test_keeps_the_contract_with_few_features(check):
-    check(contract.registered("rfa", num_features=5), "float32")
+    check(subject.registered("rfa", num_features=5), "float32")
 
 
 @pytest.mark.parametrize(
@@ -107,9 +108,9 @@ def test_keeps_the_contract_with_few_features(check):
 )
 def test_keeps_the_contract_with_a_gate(check):
     options = {"num_features": 24, "causal": True, "gated": True}
-    check(contract.registered("rfa", **options), "float32")
+    check(subject.registered("rfa", **options), "float32")
 
 
 def test_a_gate_needs_an_order():
     with pytest.raises(UsageError, match="gated=True: only with causal=True"):
-        contract.registered("rfa", gated=True)
+        subject.registered("rfa", gated=True)

@@ -10,8 +10,9 @@ from references import MASK, agree
 
 from lra_bench.attentions.routing import Routing
 from lra_bench.contracts import Dims
-from lra_bench.verification import contract
-from lra_bench.verification.contract import DIM, HEADS, inputs, lengths_mask
+from lra_bench.verification import contract, subject
+from lra_bench.verification.exact import softmax_float64
+from lra_bench.verification.subject import DIM, HEADS, inputs, lengths_mask
 
 LENGTH = 37
 SHORT_MASK = lengths_mask(LENGTH, 20, length=LENGTH)
@@ -69,16 +70,16 @@ def test_equals_loops_over_clusters(options):
 
 
 def test_one_cluster_of_all_is_softmax_over_normalised_queries_and_keys():
-    module = Routing(contract.DIMS, num_clusters=1, rngs=nnx.Rngs(0))
-    assert module.window == contract.MAX_LEN
+    module = Routing(subject.DIMS, num_clusters=1, rngs=nnx.Rngs(0))
+    assert module.window == subject.MAX_LEN
     q, k, v = inputs()
-    expected = contract.softmax_float64(layer_norm(q), layer_norm(k), v, MASK)
+    expected = softmax_float64(layer_norm(q), layer_norm(k), v, MASK)
     agree(jax.jit(module)(q, k, v, MASK), expected)
 
 
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
 def test_many_small_clusters(check):
-    check(contract.registered("routing", num_clusters=40, window=3), "float32")
+    check(subject.registered("routing", num_clusters=40, window=3), "float32")
 
 
 class TestCentroids:
@@ -89,7 +90,7 @@ class TestCentroids:
         q, k, v = inputs()
         real = MASK[:, :, None, None]
         q, k, v = (np.where(real, x, junk).astype(np.float32) for x in (q, k, v))
-        graph, params, rest = nnx.split(Routing(contract.DIMS, rngs=nnx.Rngs(0)), nnx.Param, ...)
+        graph, params, rest = nnx.split(Routing(subject.DIMS, rngs=nnx.Rngs(0)), nnx.Param, ...)
 
         @jax.jit
         @jax.grad
@@ -119,5 +120,5 @@ class TestCentroids:
         assert not self.gradient(mask=np.zeros_like(MASK))[1].any()
 
     def test_are_averages_that_only_training_moves(self):
-        module = Routing(contract.DIMS, rngs=nnx.Rngs(0))
+        module = Routing(subject.DIMS, rngs=nnx.Rngs(0))
         assert module.centroids.get_metadata()["rule"].average == 0.999

@@ -6,7 +6,7 @@ import pytest
 from mixers import MASK, built, check_reference, gelu, linear, sigmoid, tokens
 
 from lra_bench.attentions.s5 import hippo_normal
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
 
 
 def state_space(u, arrays, scans):
@@ -75,4 +75,4 @@ def test_a_state_cannot_grow():
 
 @pytest.mark.parametrize("check", [contract.check_padding_is_never_read])
 def test_contract_of_options(check):
-    check(contract.registered("s5", state_dim=6, activation="gelu"), "float32")
+    check(subject.registered("s5", state_dim=6, activation="gelu"), "float32")

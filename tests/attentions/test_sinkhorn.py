@@ -11,8 +11,9 @@ from flax import nnx
 
 from lra_bench.attentions.sinkhorn import Sinkhorn, _sinkhorn
 from lra_bench.contracts import Dims
-from lra_bench.verification import contract
-from lra_bench.verification.contract import inputs, lengths_mask
+from lra_bench.verification import contract, subject
+from lra_bench.verification.agreement import same
+from lra_bench.verification.subject import inputs, lengths_mask
 
 LENGTH, BLOCK, TEMPERATURE, ITERATIONS = 37, 8, 0.6, 3
 MASK = lengths_mask(LENGTH, 20, length=LENGTH)
@@ -65,7 +66,7 @@ def reference(x):
 
 
 def test_equals_loops_over_tokens():
-    dims = Dims(contract.HEADS, contract.DIM, LENGTH)
+    dims = Dims(subject.HEADS, subject.DIM, LENGTH)
     module = Sinkhorn(dims, **OPTIONS, rngs=nnx.Rngs(0))
     arrays = dict(zip("qkv", inputs(length=LENGTH), strict=True))
     agreement.check_agreement(
@@ -75,13 +76,13 @@ def test_equals_loops_over_tokens():
 
 def test_one_block_is_softmax():
     """The sorted block is then the block itself, of which two copies weigh as one."""
-    module = contract.registered("sinkhorn", block_size=contract.MAX_LEN)
+    module = subject.registered("sinkhorn", block_size=subject.MAX_LEN)
     contract.check_alone_equals_softmax(module, "float32")
 
 
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
 def test_blocks_that_padding_fills(check):
-    check(contract.registered("sinkhorn", block_size=8, temperature=0.1), "float32")
+    check(subject.registered("sinkhorn", block_size=8, temperature=0.1), "float32")
 
 
 def test_many_iterations_normalise_rows_and_columns_of_used_blocks():
@@ -93,8 +94,8 @@ def test_many_iterations_normalise_rows_and_columns_of_used_blocks():
 
 
 def test_noise_is_in_training_only_and_follows_the_key():
-    module = Sinkhorn(contract.DIMS, block_size=16, rngs=nnx.Rngs(0))
-    mask = lengths_mask(contract.LENGTH, contract.REAL)
+    module = Sinkhorn(subject.DIMS, block_size=16, rngs=nnx.Rngs(0))
+    mask = lengths_mask(subject.LENGTH, subject.REAL)
 
     @jax.jit
     def call(key):
@@ -108,9 +109,9 @@ def test_noise_is_in_training_only_and_follows_the_key():
 
 
 def test_noise_sorts_no_padding_in():
-    module = Sinkhorn(contract.DIMS, block_size=8, rngs=nnx.Rngs(0))
+    module = Sinkhorn(subject.DIMS, block_size=8, rngs=nnx.Rngs(0))
     mask = lengths_mask(9, 60)
     q, k, v = inputs()
     soiled = [jnp.where(mask[:, :, None, None], x, np.nan) for x in (k, v)]
     call = jax.jit(lambda *qkv: module(*qkv, mask, rngs=nnx.Rngs(dropout=0)))
-    contract.same(call(q, k, v)[mask], call(q, *soiled)[mask], "float32")
+    same(call(q, k, v)[mask], call(q, *soiled)[mask], "float32")

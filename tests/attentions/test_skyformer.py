@@ -10,7 +10,7 @@ from nystrom_reference import inverted
 
 from lra_bench.attentions.skyformer import Skyformer
 from lra_bench.contracts import Dims
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
 
 LENGTH, REAL, DIMS = 37, 23, Dims(3, 8, 48)
 # Real tokens need not come first.
@@ -63,17 +63,17 @@ def test_agrees_with_the_paper(options):
 
 def test_with_all_tokens_as_landmarks_it_is_kernelized_attention():
     """Each real query and each real key once: the Nystrom method is then exact."""
-    q, k, v = (x[1:] for x in contract.inputs(scale=1.5))
-    mask = contract.lengths_mask(contract.REAL)
-    options = {"num_landmarks": 2 * contract.REAL, "ridge": 1e-6, "iterations": 20}
-    module = Skyformer(contract.DIMS, **options, rngs=nnx.Rngs(0))
-    each = (jnp.arange(contract.REAL) + 0.5) / contract.REAL
+    q, k, v = (x[1:] for x in subject.inputs(scale=1.5))
+    mask = subject.lengths_mask(subject.REAL)
+    options = {"num_landmarks": 2 * subject.REAL, "ridge": 1e-6, "iterations": 20}
+    module = Skyformer(subject.DIMS, **options, rngs=nnx.Rngs(0))
+    each = (jnp.arange(subject.REAL) + 0.5) / subject.REAL
     module.drawn[...] = jnp.concatenate([each, each])
     found = np.asarray(jax.jit(module)(q, k, v, mask))
-    for head in range(contract.HEADS):
-        one, other, values = (x[0, : contract.REAL, head].astype(np.float64) for x in (q, k, v))
+    for head in range(subject.HEADS):
+        one, other, values = (x[0, : subject.REAL, head].astype(np.float64) for x in (q, k, v))
         expected = gaussian(one, other) @ values
-        error = np.abs(found[0, : contract.REAL, head] - expected).max()
+        error = np.abs(found[0, : subject.REAL, head] - expected).max()
         assert error < 1e-3 * np.abs(expected).max()
 
 
@@ -91,12 +91,12 @@ def test_real_tokens_are_drawn_uniformly():
 
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
 def test_keeps_the_contract_with_few_landmarks(check):
-    check(contract.registered("skyformer", num_landmarks=11), "float32")
+    check(subject.registered("skyformer", num_landmarks=11), "float32")
 
 
 def test_other_landmarks_give_another_output():
-    module = Skyformer(contract.DIMS, num_landmarks=11, rngs=nnx.Rngs(0))
-    qkv, mask = contract.inputs(), contract.lengths_mask(contract.LENGTH, contract.REAL)
+    module = Skyformer(subject.DIMS, num_landmarks=11, rngs=nnx.Rngs(0))
+    qkv, mask = subject.inputs(), subject.lengths_mask(subject.LENGTH, subject.REAL)
     graph, state = nnx.split(module)
     call = jax.jit(lambda state, *x: nnx.merge(graph, state)(*x))
     before = call(state, *qkv, mask)

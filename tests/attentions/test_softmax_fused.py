@@ -8,7 +8,8 @@ import pytest
 from lra_bench.attentions import softmax_fused
 from lra_bench.attentions.softmax import softmax
 from lra_bench.registry import ATTENTIONS
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
+from lra_bench.verification.agreement import same
 
 TRAITS = ATTENTIONS.get("softmax-fused").traits
 
@@ -20,7 +21,7 @@ def reordered(q, k, v, mask, *, causal=False):
 
 
 def mechanism(causal):
-    return contract.Mechanism(lambda *args: reordered(*args, causal=causal), TRAITS)
+    return subject.Mechanism(lambda *args: reordered(*args, causal=causal), TRAITS)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def masks(length):
 def test_padding_may_stand_anywhere(length, causal, dtype):
     """The outputs and gradients of real tokens are those of the textbook form."""
     mask = masks(length)
-    qkv = [x.astype(dtype) for x in contract.inputs(length=length, batch=len(mask))]
+    qkv = [x.astype(dtype) for x in subject.inputs(length=length, batch=len(mask))]
     given = np.where(mask[:, :, None, None], np.cos(qkv[0]), 0)
 
     def both(attend):
@@ -70,11 +71,11 @@ def test_padding_may_stand_anywhere(length, causal, dtype):
     found, expected = (jax.jit(both, static_argnums=0)(x) for x in (reordered, softmax))
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == dtype
-        contract.same(theirs[mask], ours[mask], dtype)
+        same(theirs[mask], ours[mask], dtype)
 
 
 def test_what_is_all_padding_gives_zero():
-    q, k, v = contract.inputs(length=16, batch=2)
+    q, k, v = subject.inputs(length=16, batch=2)
     for causal in (False, True):
         assert not np.asarray(reordered(q, k, v, np.zeros((2, 16), bool), causal=causal)).any()
 

@@ -6,7 +6,7 @@ from patterns import check_pattern
 
 from lra_bench.attentions.sparse import Sparse
 from lra_bench.contracts import Dims
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
 
 
 def seen_by(pattern, stride, summary):
@@ -23,7 +23,7 @@ def seen_by(pattern, stride, summary):
 )
 def test_equals_attention_to_the_union_of_two_patterns(pattern, stride, summary, causal):
     module = Sparse(
-        Dims(contract.HEADS, contract.DIM, 48),
+        Dims(subject.HEADS, subject.DIM, 48),
         pattern=pattern,
         stride=stride,
         num_summary=summary,
@@ -46,13 +46,13 @@ def test_equals_attention_to_the_union_of_two_patterns(pattern, stride, summary,
     ids=str,
 )
 def test_is_softmax_where_patterns_are_all(options, causal):
-    mechanism = contract.registered("sparse", **options, causal=causal)
+    mechanism = subject.registered("sparse", **options, causal=causal)
     contract.check_alone_equals_softmax(mechanism, "float32", causal=causal)
 
 
 @pytest.mark.parametrize("check", contract.ALWAYS, ids=lambda check: check.__name__)
 def test_strided_keeps_the_contract(check):
-    check(contract.registered("sparse", pattern="strided"), "float32")
+    check(subject.registered("sparse", pattern="strided"), "float32")
 
 
 def test_more_summary_tokens_than_the_stride_are_refused():

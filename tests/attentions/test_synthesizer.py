@@ -8,7 +8,7 @@ from mixers import linear
 from real_tokens import DIMS, SUFFIX, check_on_real_tokens, softmax
 
 from lra_bench.model.mechanism import build_attention
-from lra_bench.verification import contract
+from lra_bench.verification import contract, subject
 
 
 def random(x, learnt, part, head):
@@ -87,7 +87,7 @@ def test_causal():
 
 
 def test_a_mixture_keeps_the_contract():
-    mechanism = contract.registered("synthesizer", kind="factorized-random+dense")
+    mechanism = subject.registered("synthesizer", kind="factorized-random+dense")
     for check in contract.ALWAYS:
         check(mechanism, "float32")
 
@@ -101,7 +101,7 @@ def test_logits_that_are_learned_start_with_the_variance_of_one_by_max_len(kind)
 
 
 def test_a_longer_sequence_than_it_was_built_for_is_an_error():
-    mechanism = contract.registered("synthesizer")
-    inputs = contract.inputs(length=contract.MAX_LEN + 1)
+    mechanism = subject.registered("synthesizer")
+    inputs = subject.inputs(length=subject.MAX_LEN + 1)
     with pytest.raises(ValueError, match="built for 160 at most"):
-        mechanism(*inputs, np.ones((contract.BATCH, contract.MAX_LEN + 1), bool))
+        mechanism(*inputs, np.ones((subject.BATCH, subject.MAX_LEN + 1), bool))

@@ -6,7 +6,7 @@ import numpy as np
 from agreement import check_agreement
 
 from lra_bench.attentions import _blocks
-from lra_bench.verification.contract import DIM, HEADS, lengths_mask
+from lra_bench.verification.subject import DIM, HEADS, lengths_mask
 
 # Shorter than the contract's, because of the loops; no multiple of the blocks that are tried.
 LENGTH, REAL = 37, 25

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lra_bench.verification.contract import LENGTH, REAL, lengths_mask
+from lra_bench.verification.subject import LENGTH, REAL, lengths_mask
 
 MASK = lengths_mask(LENGTH, REAL)
 

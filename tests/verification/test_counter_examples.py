@@ -6,8 +6,9 @@ from own_files import write_attention
 
 from lra_bench.errors import UsageError
 from lra_bench.registry import ATTENTIONS
-from lra_bench.verification.contract import Counterexample, registered, same
+from lra_bench.verification.agreement import Counterexample, same
 from lra_bench.verification.promise import judge
+from lra_bench.verification.subject import registered
 from lra_bench.verification.verify import require_contract, subjects
 
 
