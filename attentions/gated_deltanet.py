@@ -49,7 +49,7 @@ class GatedDeltaNet(nnx.Module):
     the sizes of the model, where the official code has keys of 0.75 and values of 1.5 times the
     features.
     Layers have biases. The five projections have 5 e^2 parameters; softmax attention has 4 e^2.
-    On a CPU it takes about four times as long as performer-softmax, since it has two directions
+    On a CPU it takes about six times as long as performer-softmax, since it has two directions
     and solves a triangular system in each chunk.
     Padding is moved behind the real tokens, and its keys and values are zero, so that it writes
     nothing before the first token of either direction.

@@ -44,7 +44,8 @@ class ListOps:
 
     Attributes:
         train_size, validation_size, test_size: examples of each split.
-        min_length, max_length: symbols of an expression, brackets included; both are excluded.
+        min_length, max_length: an expression has more than `min_length` and fewer than `max_length`
+            symbols, brackets included.
         max_depth: of the nesting.
         max_args: largest number of arguments of an operator.
         seed: of the generator.

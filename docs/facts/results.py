@@ -23,9 +23,10 @@ def headline() -> str:
     far = sum(not x.at_chance for x in seen)
     length, faster = _fastest_lead()
     return (
-        f"Of {len(known)} mechanisms, **{sure}** recall nearly every pair of a key and a value "
-        f"that they were told, and **{unsure}** do no better than a guess; **{far}** relate tokens "
-        "that are 17 places apart in every run. "
+        f"{len(known)} mechanisms were tested. Asked for the value of a key that they have read, "
+        f"**{sure}** are right in at least {_NEARLY_ALL:.0%} of cases, and **{unsure}** do no "
+        f"better than a guess. **{far}** relate tokens that are at least 17 places apart in every "
+        "run. "
         f"At {length:,} tokens, Performer is **{faster:.0f} times as fast** as the fastest exact "
         "attention, forward and backward, on two CPU cores."
     )

@@ -62,8 +62,11 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
 def _settings(args: argparse.Namespace) -> int:
     """Print all settings of a task and an attention."""
     from lra_bench.cli.settings_list import lines, settings_of
+    from lra_bench.registry import ATTENTIONS, TASKS
 
-    settings = settings_of(args.task or _TASK, args.attention or _ATTENTION)
+    settings = settings_of(
+        TASKS.named(args.task or _TASK), ATTENTIONS.named(args.attention or _ATTENTION)
+    )
     if args.json:
         rows = {each.key: _row(asdict(each)) for each in settings}
         say(json.dumps({"settings": rows}, indent=2))

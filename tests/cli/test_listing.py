@@ -4,6 +4,7 @@ import json
 
 import pytest
 from common import refused
+from own_files import write_attention, write_task
 
 from lra_bench.cli import common, parser
 from lra_bench.cli.settings_list import settings_of
@@ -38,6 +39,15 @@ def test_every_setting_of_a_task_has_a_meaning(task):
 @pytest.mark.parametrize("attention", ATTENTIONS.names())
 def test_every_option_of_an_attention_has_a_meaning(attention):
     assert [x.key for x in settings_of("listops", attention) if not x.meaning] == []
+
+
+def test_the_settings_of_files_of_the_user(cli, tmp_path):
+    files = write_task(tmp_path / "my_task.py"), write_attention(tmp_path / "my_attention.py")
+    rows = listed(cli, "--task", files[0], "--attention", files[1])
+    options = {name for name in rows if name.startswith(("attention.", "data."))}
+    assert {"attention.scale", "data.source"} < options
+    away = tmp_path / "away.py"
+    refused(cli("list", "settings", "--attention", away), 2, str(away))
 
 
 def test_the_list_for_people(cli):
