@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     It is 0 if all is done, 1 if a run or a check failed, 2 if the call was wrong.
     """
     args, paths = Namespace(), []
+    _open_closed_streams()
     try:
         try:
             return _do(list(sys.argv[1:] if argv is None else argv), args, paths)
@@ -102,6 +103,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_out_of_memory(error):
             return _complain(f"out of memory ({one_line(error)}); {_MORE_MEMORY}", 1)
         raise
+
+
+def _open_closed_streams() -> None:
+    """Give standard streams that are closed, as under some daemons, a place to write to."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open to the end
 
 
 def _do(argv: list[str], args: Namespace, paths: Given) -> int:

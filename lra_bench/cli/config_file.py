@@ -18,6 +18,8 @@ from lra_bench.settings import ConfigFile
 _GROUPS = ("train", "model", "data", "attention")
 _YAML, _PYTHON = (".yaml", ".yml"), ".py"
 _MOST_BYTES = 2**20
+# A group, an attention, an option, and values, which hold lists at most.
+_DEEPEST, _TOO_DEEP = 16, "is nested too deeply"
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,29 @@ def check(file: FileSettings, names: tuple[str, str, str]) -> None:
     from lra_bench.config import make_settings
 
     make_settings(*names, 0)  # what is wrong without the file is not its fault
+    check_attentions(file)
     with blamed(file):
         make_settings(*names, 0, file.for_attention(names[1]))
+
+
+def check_attentions(file: FileSettings) -> None:
+    """Check that the attentions a file has settings for exist, and have these options.
+
+    Raises:
+        UsageError: one does not; the message names the file and, as far as known, the line.
+    """
+    from lra_bench.config import check_options
+    from lra_bench.registry import ATTENTIONS
+
+    for name, overrides in file.of_attentions.items():
+        try:
+            ATTENTIONS.get(name)
+        except UsageError as error:
+            line = file.lines.get(f"attention.{name}")
+            where = "" if line is None else f", line {line}"
+            raise UsageError(f"--config {file.file.path}{where}: {error}") from None
+        with blamed(file):
+            check_options(overrides, [name])
 
 
 @contextmanager
@@ -169,8 +192,14 @@ def _yaml(path: Path, content: bytes) -> tuple[Any, dict[tuple[str, ...], int]]:
         where = "" if mark is None else f", line {mark.line + 1}"
         problem = getattr(error, "problem", None) or one_line(error)
         raise UsageError(f"--config {path}{where}: {problem}") from None
+    except RecursionError:
+        raise UsageError(f"--config {path}: {_TOO_DEEP}") from None
+    except Exception as error:  # PyYAML lets through what a value with a wrong tag raises
+        raise UsageError(f"--config {path}: {one_line(error)}") from None
 
     def note(node: Any, at: tuple[str, ...]) -> None:
+        if len(at) > _DEEPEST:
+            raise UsageError(f"--config {path}, line {lines[at]}: {_TOO_DEEP}")
         for key, below in node.value if isinstance(node, yaml.MappingNode) else ():
             here = (*at, str(key.value))
             if here in lines:

@@ -124,14 +124,21 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     task = make_task(name, settings.data)
     named = any(item.startswith("data.source=") for item in args.set)
     source, path = _source(task, args.source, settings.data_source, named=named)
+    if path is not None and args.action != "prepare":
+        names = ", ".join(each.name for each in task.sources)
+        raise UsageError(f"--source {args.source}: must be the name of a source here: {names}")
     args.source_files = path
     data = need(task, replace(settings, data_source=source), data_root(args.data_dir), args.set)
     display, download = display_of(args), args.source == "download"
     if args.action == "remove":
         from lra_bench.cli import data_stores
 
+        if args.all and (args.source or named):
+            raise UsageError(
+                "--all removes the data of every source; leave out --all or the source"
+            )
         return data_stores.remove(data, display, every=args.all, dry_run=args.dry_run)
-    if download and not data.source.sha256:
+    if args.action == "prepare" and download and not data.source.sha256:
         raise UsageError(f"can't download {task.name} by itself; {data.remedy()}")
     if args.action == "prepare":
         if path is None:
@@ -285,6 +292,8 @@ def _show(task: "Task", store: "Store", out: Path | None, display: "Display") ->
     from lra_bench.errors import UsageError
 
     split = store.splits["test"]
+    if out is not None and task.side is None:
+        raise UsageError(f"--out is for a picture; {task.name} has no images, and is printed")
     if task.side is not None:
         path = out or Path(f"{task.name}-examples.png")
         if path.suffix.lower() not in _PICTURES:

@@ -58,12 +58,13 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
     from lra_bench.data.location import data_root
 
     root = data_root(args.data_dir)
+    needed = needs(args.preset, root)  # refuses an unknown preset before anything is said
     yield from _versions()
     yield from _devices()
     yield _memory()
     yield _disk("data", root)
     yield _disk("runs", Path.cwd())
-    yield _data(needs(args.preset, root), args.preset)
+    yield _data(needed, args.preset)
     yield _compiled()
 
 

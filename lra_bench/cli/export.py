@@ -10,6 +10,7 @@ from lra_bench.cli.common import add_strict, one_of, strictly
 from lra_bench.cli.paths import output_file, records_path
 from lra_bench.display.busy import busy, say
 from lra_bench.display.escape import terminal
+from lra_bench.files.atomic import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,7 @@ _AS_JSON = (
     "data.sizes",
 )
 _LEFT_OUT = ("correct", "counts")
+_TOO_LARGE = "too large"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,13 +59,30 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.errors import UsageError
 
     if args.schema is not None:
-        from lra_bench.cli.json_schema import schema
-
-        say(json.dumps(schema(args.schema), indent=2))
-        return 0
+        return _write_schema(args)
     if not args.dirs:
         raise UsageError("name a folder of records, or --schema record")
     return strictly(args.strict, lambda: _write(args))
+
+
+def _write_schema(args: argparse.Namespace) -> int:
+    """Print a schema, or write it to --out.
+
+    Raises:
+        UsageError: other arguments are given, which are of records.
+    """
+    from lra_bench.cli.json_schema import schema
+    from lra_bench.errors import UsageError
+
+    if args.dirs or args.format or args.kind:
+        raise UsageError("--schema reads no records: leave out DIR, --format and --kind")
+    text = json.dumps(schema(args.schema), indent=2)
+    if args.out is None:
+        say(text)
+    else:
+        write_atomically(args.out, f"{text}\n")
+        say(terminal(args.out))
+    return 0
 
 
 def _write(args: argparse.Namespace) -> int:
@@ -73,14 +92,17 @@ def _write(args: argparse.Namespace) -> int:
     with busy("reading records"):
         table = _table(args)
     with busy(f"writing {out}"):
-        if style == "parquet":
-            table.to_parquet(out, engine="pyarrow", index=False)
-        else:
-            from lra_bench.display.tables import for_programs
-
-            out.write_text(for_programs(table, "csv"))
+        write_atomically(out, _content(table, style))
     say(terminal(f"{len(table):,} rows of {len(table.columns)} columns in {out}"))
     return 0
+
+
+def _content(table: "pd.DataFrame", style: str) -> str | bytes:
+    if style == "parquet":
+        return table.to_parquet(None, engine="pyarrow", index=False)
+    from lra_bench.display.tables import for_programs
+
+    return for_programs(table, "csv")
 
 
 def _by_suffix(out: Path | None) -> str:
@@ -117,13 +139,20 @@ def _table(args: argparse.Namespace) -> "pd.DataFrame":
     from lra_bench.records.find import collect, find
 
     kind = args.kind or ("runs" if find(args.dirs) else "efficiency")
-    found = collect(args.dirs) if kind == "runs" else records.collect(args.dirs)
+    of_runs = kind == "runs" or not records.find(args.dirs)  # which says what makes records
+    found = collect(args.dirs) if of_runs else records.collect(args.dirs)
     table = pd.DataFrame([_flat(each.as_dict()) for each in found])
-    kinds = {name: {type(value) for value in table[name].dropna()} for name in table.columns}
-    mixed = [name for name, found in kinds.items() if len(found) > 1]
+    kinds = {name: set(map(_kind, table[name].dropna())) for name in table.columns}
+    mixed = [name for name, found in kinds.items() if len(found) > 1 or _TOO_LARGE in found]
     numbers = [name for name in mixed if kinds[name] <= {int, float}]
     texts = {name: table[name].map(_json) for name in mixed if name not in numbers}
     return table.assign(**{name: table[name].astype(float) for name in numbers}, **texts)
+
+
+def _kind(value: Any) -> type | str:
+    """Return the type of a value; whole numbers that no column of numbers holds are told apart."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return _TOO_LARGE if is_whole and not -(2**63) <= value < 2**63 else type(value)
 
 
 def _json(value: Any) -> str | None:

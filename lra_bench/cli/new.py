@@ -71,6 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, argv: list[str]) -> int:
     """Write both files, and print the command to type next."""
     del argv
+    from importlib.util import find_spec
+
     from lra_bench.display import command
     from lra_bench.display.progress import Display
     from lra_bench.errors import UsageError
@@ -80,6 +82,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     for path in written:
         if path.exists():
             raise UsageError(f"{path} is there already; choose another name or another --out")
+        if find_spec(path.stem) is not None:
+            raise UsageError(f"{path} would hide the module {path.stem}; choose another name")
     args.out.mkdir(parents=True, exist_ok=True)
     for path, text in written.items():
         path.write_text(text)

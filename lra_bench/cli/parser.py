@@ -153,7 +153,7 @@ class Parser(argparse.ArgumentParser):
         ]
         text = str(unknown("option", name, options))
         action = self._option_string_actions.get(before or "")
-        if action is not None and action.nargs != 0:
+        if action is not None and action.nargs in (None, "?"):
             text += f"; a value that begins with - is written {before}={name}"
         return text
 

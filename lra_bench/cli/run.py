@@ -135,6 +135,10 @@ def _plan(args: argparse.Namespace) -> int:
     from lra_bench.runtime.processes import Processes
 
     args.check_paths()
+    if (args.coordinator, args.processes, args.process_id) != (None, None, None):
+        from lra_bench.runtime.launch import by_flags
+
+        by_flags(args.coordinator, args.processes, args.process_id)  # says what is wrong with them
     _name(args)
     folder, display = RunFolder(args.out or _folder(args)), display_of(args)
     origin = _origin(args.init_from, folder, Processes(), resume=args.resume)

@@ -203,6 +203,7 @@ def _check(choice: "Choice", file: "FileSettings") -> None:
     from lra_bench.sweep.plan import jobs
 
     jobs(replace(choice, base=(), of_attentions={}))  # what is wrong here is not the file's fault
+    config_file.check_attentions(file)
     with config_file.blamed(file):
         jobs(choice)
 

@@ -131,8 +131,12 @@ def _format_of(file: Path | None) -> str:
 def _layout(args: argparse.Namespace) -> "TableLayout":
     """Return the layout that the arguments ask for."""
     from lra_bench.display.layout import TableLayout, check_label
+    from lra_bench.errors import UsageError
 
-    return TableLayout(args.columns, args.sort, args.caption, check_label(args.label))
+    label = check_label(args.label)
+    if label and args.format != "latex":
+        raise UsageError("--label is for LaTeX; name --format latex, or an --out that ends in .tex")
+    return TableLayout(args.columns, args.sort, args.caption, label)
 
 
 def _records(args: argparse.Namespace) -> "list[Record]":
@@ -156,6 +160,10 @@ def _text(args: argparse.Namespace) -> str:
     if not (args.dirs or args.published or args.compare):
         raise UsageError("name a folder of records, or --published")
     kind = args.kind or _kind(args.dirs)
+    if kind == "efficiency" and not args.dirs:
+        raise UsageError("--kind efficiency needs a folder of records")
+    if args.compare and args.published:
+        raise UsageError("--compare is of records, and has no published figures")
     if args.figure and kind != "state":
         raise UsageError("--figure works with --kind state only")
     if kind != "accuracy" and args.compare:

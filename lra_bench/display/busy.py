@@ -5,6 +5,7 @@ signal ends at once would leave the terminal so.
 """
 
 import contextlib
+import os
 import shutil
 import sys
 import threading
@@ -105,7 +106,12 @@ _spinner = _Spinner()
 
 
 def _terminal() -> TextIO | None:
-    """Return standard output or else standard error, whichever is a terminal; None if neither."""
+    """Return standard output or else standard error, whichever is a terminal; None if neither.
+
+    A terminal that calls itself dumb erases no line, so it counts as none.
+    """
+    if os.environ.get("TERM") == "dumb":
+        return None
     streams = (stream for stream in (sys.stdout, sys.stderr) if stream is not None)
     return next((stream for stream in streams if stream.isatty()), None)
 

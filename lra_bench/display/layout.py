@@ -1,5 +1,6 @@
 """The changes to tables that a user asks for: which columns, in which order, under which title."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +9,12 @@ import pandas as pd
 
 from lra_bench.errors import UsageError, unknown
 
-# The first number of a cell, such as that of "~31.1 ± 0.5 (-)" or "1,024".
-_NUMBER = re.compile(r"^[~<>= ]*([+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)")
+# The first number of a cell and its unit, such as those of "~31.1 ± 0.5 (-)", "below 1,024" or
+# "74 KiB".
+_NUMBER = re.compile(
+    r"^(below |above )?[~<>= ]*([+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(?: ([A-Za-z]+)\b)?"
+)
+_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "us": 1e-6, "ms": 1e-3}
 # A unit or sign at the end of a heading: "512 (ms)", "image %".
 _UNIT = re.compile(r"\s*(\([^)]*\)|%)$")
 _ORDERS = ("asc", "desc")
@@ -94,7 +99,7 @@ def _folded(name: str) -> str:
 def _split(sort: str) -> tuple[str, str]:
     """Return the column and the order, "asc", "desc" or ""."""
     name, _, order = sort.rpartition(":")
-    return (name, order) if name and order in _ORDERS else (sort, "")
+    return (name, order.lower()) if name and order.lower() in _ORDERS else (sort, "")
 
 
 def _sorted(table: pd.DataFrame, sort: str) -> pd.DataFrame:
@@ -125,9 +130,16 @@ def _rank(number: float | None, sign: int) -> tuple[bool, float]:
 
 
 def _number(cell: object) -> float | None:
-    """Return the number of a cell, or that with which its text begins; None if it has none."""
+    """Return the number of a cell, or that with which its text begins; None if it has none.
+
+    It is in bytes or seconds if it has such a unit. "below 512" is just below 512.
+    """
     match = _NUMBER.match(str(cell))
-    return float(match[1].replace(",", "")) if match else None
+    if match is None:
+        return None
+    number = float(match[2].replace(",", "")) * _UNITS.get(match[3], 1)
+    side = {"below ": -math.inf, "above ": math.inf}.get(match[1])
+    return number if side is None else math.nextafter(number, side)
 
 
 def numbered(text: str, label: str) -> str:

@@ -18,6 +18,7 @@ from lra_bench.display.escape import terminal
 
 # Between columns, and of a column whose cells are broken between words; in characters.
 _GAP, _WIDEST = 2, 24
+_NARROWEST = 8  # terminals that say less are taken to have so many columns
 _NOTE_STYLE = "dim"
 
 
@@ -34,14 +35,14 @@ def render(
         notes: sentences below the table.
         style_of: returns the style of a cell, such as "bold"; "" for none.
     """
-    width = shutil.get_terminal_size().columns
+    width = max(_NARROWEST, shutil.get_terminal_size().columns)
     file = io.StringIO()
     console = Console(file=file, width=width, force_terminal=True, highlight=False)
     console.print(Text(terminal(title), "bold"))
     columns = [_Column(name, table.iloc[:, n], style_of) for n, name in enumerate(table.columns)]
-    columns[0].width = min(columns[0].width, width // 2)
+    columns[0].width = max(1, min(columns[0].width, width // 2))
     for column in columns[1:]:
-        column.width = min(column.width, width - columns[0].width - _GAP)
+        column.width = max(1, min(column.width, width - columns[0].width - _GAP))
     for block in _blocks(columns, width):
         console.print()
         console.print(_table(block))

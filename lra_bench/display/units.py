@@ -77,12 +77,15 @@ def parse_size(text: str) -> int:
         ValueError: the text is no size, or one beyond all bounds.
     """
     match = _SIZE.fullmatch(text.strip())
-    if not match or not math.isfinite(float(match[1])):
+    if not match:
         raise ValueError(text)
     unit = (match[2] or "").lower()
     decimal = unit and not unit.endswith("i") and text.strip().lower().endswith("b")
     base = 1000 if decimal else 1024
-    return round(float(match[1]) * base ** _POWERS.get(unit[:1], 0))
+    size = float(match[1]) * base ** _POWERS.get(unit[:1], 0)
+    if not math.isfinite(size):
+        raise ValueError(text)
+    return round(size)
 
 
 def size_text(value: float) -> str:

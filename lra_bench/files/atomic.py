@@ -2,14 +2,33 @@
 
 import os
 from pathlib import Path
+from zlib import crc32
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file as a whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file as a whole or not at all; text is UTF-8.
+
+    A file that is there keeps its permissions, and a link is followed.
+
+    Raises:
+        OSError: it cannot be written; the error names `path`.
+    """
+    data = content if isinstance(content, bytes) else content.encode()
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        _replace(path.resolve() if path.is_symlink() else path, data)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _replace(path: Path, data: bytes) -> None:
+    # The name of the file may be as long as the file system allows, so it is not a part of this.
+    temporary = path.with_name(f".{crc32(os.fsencode(path.name)):08x}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            if path.exists():
+                os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -143,9 +143,7 @@ def _wide(panel: Panel) -> pd.DataFrame:
         {
             "attention": result.attention,
             "state": _state_text(panel.states[result.attention]),
-            "accuracy": result.failure()
-            if result.mean is None
-            else percent(result.mean, result.sd),
+            "accuracy": _accuracy_text(result),
             "seeds": str(len(result.runs)),
         }
         for result in panel.results

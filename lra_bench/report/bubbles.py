@@ -173,14 +173,16 @@ def section(tables: list[RunTable], styles: Styles) -> tuple[Html | None, list[f
 def _part(chart: Chart, image: figure.NamedFigure) -> Html:
     title = f"preset {chart.run_table.title}"
     drawn = figure.shown(image, f"Accuracy against speed, {title}", caption(chart))
-    body = [
-        [p.label, f"{100 * p.accuracy:.1f}", f"{p.speed:.2f}{TIMES}",
-         size_text(p.memory) if p.memory else ""]
-        for p in chart.points
-    ]  # fmt: skip
     head = ["attention", "accuracy %", "steps/s / softmax's", "peak memory"]
+    body = [_row(point) for point in chart.points]
     figures = folded("The figures", table(head, body, caption=title, class_="sortable"))
     return tag("section", tag("h3", title), drawn, figures, data_tags=chart.run_table.tags)
+
+
+def _row(point: Point) -> list[object]:
+    memory = size_text(point.memory) if point.memory else ""
+    cell = tag("td", memory, data_value=f"{point.memory or 0:.0f}")
+    return [point.label, f"{100 * point.accuracy:.1f}", f"{point.speed:.2f}{TIMES}", cell]
 
 
 def caption(chart: Chart) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lra_bench.display import figures
 from lra_bench.display.busy import busy
+from lra_bench.errors import UsageError
 from lra_bench.files.atomic import write_atomically
 from lra_bench.report import (
     ablations,
@@ -27,7 +28,7 @@ from lra_bench.report import (
 from lra_bench.report.figure import NamedFigure
 from lra_bench.report.inputs import Inputs, RunTable, gather
 from lra_bench.report.markup import Html
-from lra_bench.report.page import Section, Top, page
+from lra_bench.report.page import MADE_BY, Section, Top, page
 from lra_bench.report.styles import Styles, styles
 from lra_bench.scaling import groups, rows
 
@@ -50,8 +51,9 @@ def write(
         The files that were written, the page first.
 
     Raises:
-        UsageError: a folder is missing, or there is no record at all.
+        UsageError: a folder is missing, there is no record at all, or another page is in `out`.
     """
+    _require_own(out / FILE)
     with busy("reading the records") as say:
         inputs = gather(folders)
         out.mkdir(parents=True, exist_ok=True)
@@ -65,6 +67,12 @@ def write(
         doing = f"drawing figure {number} of {len(content.figures)}"
         written += figures.save_each(drawn.figure, out / f"{drawn.name}.png", doing)
     return written
+
+
+def _require_own(file: Path) -> None:
+    """Raise UsageError if a page is there that no report has written."""
+    if file.is_file() and MADE_BY not in file.read_text(errors="replace"):
+        raise UsageError(f"{file} is there already, and not by lra-bench; choose another --out")
 
 
 def _today() -> datetime.date:

@@ -62,7 +62,12 @@ def table(
 
 
 def _row(cells: list[object]) -> Html:
-    return tag("tr", tag("th", cells[0], scope="row"), *(tag("td", cell) for cell in cells[1:]))
+    others = (cell if _is_cell(cell) else tag("td", cell) for cell in cells[1:])
+    return tag("tr", tag("th", cells[0], scope="row"), *others)
+
+
+def _is_cell(content: object) -> bool:
+    return isinstance(content, Html) and content.startswith(("<td>", "<td "))
 
 
 def definitions(entries: Mapping[str, object]) -> Html:

@@ -11,6 +11,9 @@ from lra_bench import __version__
 from lra_bench.display import palette
 from lra_bench.report.markup import Html, folded, joined, tag
 
+# By these words in its footer a page is recognised.
+MADE_BY = "Made by lra-bench"
+
 
 @dataclass(frozen=True)
 class Section:
@@ -60,7 +63,7 @@ def page(top: Top, presets: Sequence[str], sections: Sequence[Section]) -> str:
         _header(top, presets),
         _contents(sections),
         tag("main", _first(top.figure), *map(_section, sections), id="results"),
-        tag("footer", f"Made by lra-bench {__version__} on {_day(top.date)}."),
+        tag("footer", f"{MADE_BY} {__version__} on {_day(top.date)}."),
         tag("script", Html(_script())),
     )
     return f"<!doctype html>\n{tag('html', _head(top.title), body, lang='en')}\n"

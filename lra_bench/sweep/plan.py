@@ -1,10 +1,12 @@
 """The plan of a sweep: the list of its runs, from what the user chose."""
 
+import contextlib
 import fnmatch
 import functools
 import itertools
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -124,9 +126,10 @@ def jobs(choice: Choice) -> list[Job]:
         UsageError: a name or a setting is wrong, or no run matches the filters.
     """
     tasks, attentions = _tasks(choice), _names(choice.attentions, ATTENTIONS)
-    check_options(
-        [*choice.base, *choice.overrides, *(f"{key}=" for key, _ in choice.grid)], attentions
-    )
+    check_options([*choice.base, *choice.overrides], attentions)
+    with _blaming_grid(choice):
+        check_options([f"{key}=" for key, _ in choice.grid], attentions)
+    _check_grid(choice)
     points = _grid_points(choice.grid)
     combinations = itertools.product(choice.seeds, tasks, attentions, points)
     planned = list(dict.fromkeys(_job(choice, *each) for each in combinations))
@@ -135,8 +138,8 @@ def jobs(choice: Choice) -> list[Job]:
     kinds = {job.kind: job for job in planned}
     if len(planned) > len(kinds) * len(set(choice.seeds)):
         raise UsageError("--grid: some of these values would share the same folder")
-    for job in kinds.values():
-        job.settings()
+    with _blaming_grid(choice):
+        _check_settings(list(kinds.values()))
     matching = [job for job in planned if _matches(job.name, choice.filters)]
     if not matching:
         raise UsageError(
@@ -144,6 +147,48 @@ def jobs(choice: Choice) -> list[Job]:
             f"such as {planned[0].name}"
         )
     return matching
+
+
+def _check_grid(choice: Choice) -> None:
+    """Check that no setting has several places of which one alone would count.
+
+    Raises:
+        UsageError: one has.
+    """
+    keys = [key.strip() for key, _ in choice.grid]
+    set_already = {item.partition("=")[0].strip() for item in choice.overrides}
+    for number, key in enumerate(keys):
+        if key in keys[:number]:
+            raise UsageError(f"--grid {key}: is there twice; list all its values in one")
+        if key in set_already:
+            raise UsageError(f"--grid {key}: --set {key} is there too; leave out one")
+
+
+@contextlib.contextmanager
+def _blaming_grid(choice: Choice) -> Iterator[None]:
+    """Raise each UsageError about a key of the grid as one of --grid."""
+    try:
+        yield
+    except UsageError as error:
+        text = str(error)
+        for key, _ in choice.grid:
+            text = text.replace(f"--set {key}", f"--grid {key}")
+            text = text.replace(f"--set key '{key}'", f"--grid key '{key}'")
+        raise UsageError(text) from None
+
+
+def _check_settings(jobs: Sequence[Job]) -> None:
+    """Check the settings of runs of different kinds, and that no two have the same.
+
+    Raises:
+        UsageError: a setting is wrong, or two values of the grid are one.
+    """
+    seen: dict[str, Job] = {}
+    for job in jobs:
+        settings = json.dumps(job.settings().as_dict(), sort_keys=True, default=str)
+        other = seen.setdefault(settings, job)
+        if other is not job:
+            raise UsageError(f"--grid: {other.kind} and {job.kind} would be the same run")
 
 
 def check_folders(jobs: Sequence[Job], out: Path) -> None:

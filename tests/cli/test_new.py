@@ -2,6 +2,8 @@
 
 import importlib.util
 
+import pytest
+from common import refused
 from own_files import write_attention, write_task
 
 
@@ -18,6 +20,12 @@ def test_the_new_attention_keeps_the_contract_by_its_own_test(cli, tmp_path):
     assert status == 0
     assert out.startswith("attention my-own\nok    the output has the shape and the dtype of v\n")
     assert out.endswith("every promise is kept\n")
+
+
+@pytest.mark.parametrize("name", ["jax", "lra-bench", "numpy", "json"])
+def test_a_file_that_would_hide_a_module_is_not_written(cli, tmp_path, name):
+    refused(cli("new", "attention", name, "--out", tmp_path / "new"), 2, "would hide the module")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_broken_promise_is_shown_with_a_counter_example(cli, tmp_path):

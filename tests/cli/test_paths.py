@@ -224,6 +224,16 @@ def test_a_full_disk_behind_standard_output(environment, words):
     assert done.stderr == "lra-bench: no space left on the disk that is written to\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "closed", "status"),
+    [("list tasks", ">&-", 0), ("list tusks", ">&- 2>&-", 2), ("--version", "<&- >&- 2>&-", 0)],
+)
+def test_standard_streams_may_be_closed(environment, words, closed, status):
+    command = f"{sys.executable} -m lra_bench {words} {closed}"
+    done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
+
+
 @pytest.mark.ci
 @pytest.mark.skipif(
     os.getuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv"

@@ -55,6 +55,8 @@ def test_one_store_is_removed(cli, root):
 
 def test_every_store_is_removed(cli, root):
     (root / "listops/notes.txt").write_text("mine")
+    one = ("data", "remove", "listops", "--all", "--source", "generate", "--data-dir", root)
+    refused(cli(*one), 2, "--all removes the data of every source")
     assert cli("data", "remove", "listops", "--all", "--data-dir", root)[0] == 0
     assert [path.name for path in (root / "listops").iterdir()] == ["notes.txt"]
 

@@ -62,6 +62,17 @@ class TestLayout:
     def test_numbers_from_the_largest_on_and_chance_last(self, sort, order):
         assert list(TableLayout(sort=sort)(TABLE)["attention"]) == order
 
+    def test_units_and_bounds_count(self):
+        cells = ["512 B", "below 512", "74 KiB", "", "512", "1.5 MiB", "above 512", "2 KiB"]
+        table = pd.DataFrame({"attention": list("abcdefgh"), "x": cells})
+        ascending = TableLayout(sort="x:ASC")(table)["x"].tolist()
+        assert ascending == [
+            "below 512", "512 B", "512", "above 512", "2 KiB", "74 KiB", "1.5 MiB", ""
+        ]  # fmt: skip
+        descending = TableLayout(sort="x")(table)["x"].tolist()
+        assert descending[:3] == ["1.5 MiB", "74 KiB", "2 KiB"]
+        assert descending[-2:] == ["below 512", ""]
+
     def test_a_column_that_no_table_has(self):
         sheets = [
             Sheet("a", TABLE, ""),
@@ -119,6 +130,9 @@ class TestCommand:
             (("--attentions", "linar"), "did you mean 'linear'"),
             (("--tasks", "imag"), "unknown task among the records 'imag'"),
             (("--out", "table.doc"), "must end in one of .md, .csv, .json, .tex, .html"),
+            (("--label", "a"), "--label is for LaTeX"),
+            (("--compare", "softmax", "linear", "--published"), "has no published figures"),
+            (("--compare", "-x", "linear"), "unknown option '-x'"),
             (("--label", "a}b"), "--label a}b: letters, digits"),
             (("--compare", "softmax", "linear", "--tasks", "image"), "choose among the records"),
         ],

@@ -146,4 +146,38 @@ def test_export_refuses_in_one_line(cli, tmp_path, monkeypatch):
     refused(cli(*words), 2, "name --format parquet or csv")
     refused(cli(*words, "--out", tmp_path / "x.json"), 2, "must end in .parquet or .csv")
     refused(cli("export"), 2, "name a folder of records")
-    refused(cli("export", tmp_path, "--format", "csv"), 2, "no efficiency records in")
+    refused(cli("export", tmp_path, "--format", "csv"), 2, "no records in")
+    refused(cli(*words, "--schema", "record"), 2, "leave out DIR, --format and --kind")
+
+
+def test_a_schema_goes_to_a_file(cli, tmp_path):
+    file = tmp_path / "schema.json"
+    status, printed, _ = cli("export", "--schema", "record")
+    assert cli("export", "--schema", "record", "--out", file) == (0, f"{file}\n", "")
+    assert (status, file.read_text()) == (0, printed)
+
+
+@pytest.mark.parametrize("style", ["parquet", "csv"])
+@pytest.mark.parametrize(("group", "power"), [("model", 30), ("init_from", 400)])
+def test_whole_numbers_of_any_size_are_exported(cli, tmp_path, style, group, power):
+    if style == "parquet":
+        pytest.importorskip("pyarrow", reason="needs lra-bench[parquet]")
+    value = {**copy.deepcopy(RECORD), "attention": "größe"}
+    value["config"][group] = {**(value["config"].get(group) or {}), "step": 10**power}
+    value.pop("checksum", None)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/record.json").write_text(json.dumps(value))
+    out = tmp_path / f"records.{style}"
+    status, _, err = cli("export", tmp_path / "run", "--out", out)
+    assert (status, err) == (0, "")
+    table = pd.read_parquet(out) if style == "parquet" else pd.read_csv(out, dtype=str)
+    assert table[f"config.{group}.step"].tolist() == [str(10**power)]
+    assert table["attention"].tolist() == ["größe"]
+
+
+@pytest.mark.parametrize("end", ["parquet", "csv"])
+def test_a_folder_that_is_not_there_is_named(cli, tmp_path, end):
+    if end == "parquet":
+        pytest.importorskip("pyarrow", reason="needs lra-bench[parquet]")
+    out = tmp_path / f"away/records.{end}"
+    refused(cli("export", ROOT / "results/mini-cpu", "--out", out), 2, str(out), "no such")

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 import report_cases as cases
+from common import refused
 from efficiency_cases import law, line, sweep
 from leaderboard_cases import make
 
@@ -119,6 +120,17 @@ class TestReport:
         assert "linear is the fastest at 4,096 tokens" in top
         assert text.index('id="first"') < text.index('id="accuracy"')
         assert "host" not in top
+
+    @pytest.mark.usefixtures("no_pictures")
+    def test_a_page_of_something_else_stays(self, both, cli, tmp_path):
+        (tmp_path / "out").mkdir()
+        page = tmp_path / "out/index.html"
+        page.write_text("<h1>mine</h1>")
+        refused(cli("report", both, "--out", tmp_path / "out"), 2, f"{page} is there already")
+        assert page.read_text() == "<h1>mine</h1>"
+        page.unlink()
+        for _ in range(2):
+            assert cli("report", both, "--out", tmp_path / "out")[0] == 0
 
     @pytest.mark.usefixtures("no_pictures")
     def test_data_and_citations_to_take_along(self, both, cli, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,25 @@ def test_options_apply_where_they_exist_and_a_grid_makes_a_run_of_each_value():
 def test_values_that_would_share_a_folder_are_refused():
     with pytest.raises(UsageError, match="same folder"):
         plan.jobs(choice(grid=(("train.learning_rate", ("1 2", "1_2")),)))
+
+
+@pytest.mark.parametrize(
+    ("grid", "overrides", "words"),
+    [
+        ("train.num_steps=4,8 train.num_steps=5", (), "train.num_steps: is there twice"),
+        ("train.num_steps=4,4.0", (), "steps=4.0 would be the same run"),
+        ("train.num_steps=4,8", ("train.num_steps=5",), "--set train.num_steps is there too"),
+        ("seed=1,2", (), "--grid seed: is an argument of its own"),
+        ("train.num_stepz=1,2", (), "unknown --grid key 'train.num_stepz'"),
+        ("train.num_steps=4,many", (), "--grid train.num_steps=many: must be a whole number"),
+    ],
+)
+def test_a_grid_that_would_not_do_what_it_says_is_refused(grid, overrides, words):
+    axes = tuple(
+        (key, tuple(values.split(","))) for key, values in (x.split("=") for x in grid.split())
+    )
+    with pytest.raises(UsageError, match=re.escape(words)):
+        plan.jobs(choice(grid=axes, overrides=overrides))
 
 
 @pytest.mark.parametrize(
