@@ -1,4 +1,4 @@
-"""Whether arrays agree; if not, a counter-example that says where, and by how much."""
+"""Compare arrays; if they differ, raise a counter-example that says where, and by how much."""
 
 from collections.abc import Sequence
 from typing import Any, NoReturn

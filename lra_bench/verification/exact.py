@@ -1,4 +1,4 @@
-"""Softmax attention in float64, which exact mechanisms must equal and others approximate."""
+"""Compute softmax attention in float64: exact mechanisms equal it, others approximate it."""
 
 from typing import Any
 
