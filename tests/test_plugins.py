@@ -313,6 +313,15 @@ def test_an_alarm_of_the_caller_still_rings():
         signal.signal(signal.SIGALRM, before)
 
 
+@pytest.fixture
+def heard():
+    """Python hears Ctrl-C, even if the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("wrap", ["{0}", "try:\n    {0}\nexcept BaseException:\n    pass"])
 def test_ctrl_c_during_an_import_stops_the_command(wrap, package):
     """Even if the module swallows the interruption."""
