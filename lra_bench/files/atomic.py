@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from zlib import crc32
 
+_LONGEST = 200
+
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file as a whole or not at all; text is UTF-8.
@@ -22,8 +24,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    # The name of the file may be as long as the file system allows, so it is not a part of this.
-    temporary = path.with_name(f".{crc32(os.fsencode(path.name)):08x}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{_short(path.name)}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             if path.exists():
@@ -35,6 +36,12 @@ def _replace(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _short(name: str) -> str:
+    """Return a name to which something can be added; most file systems allow 255 bytes."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= _LONGEST else f"{crc32(encoded):08x}"
 
 
 def remove_leftovers(folder: Path) -> None:
