@@ -109,7 +109,7 @@ def test_values_that_would_share_a_folder_are_refused():
         ("train.num_steps=4,8", ("train.num_steps=5",), "--set train.num_steps is there too"),
         ("seed=1,2", (), "--grid seed: is an argument of its own"),
         ("train.num_stepz=1,2", (), "unknown --grid key 'train.num_stepz'"),
-        ("train.num_steps=4,many", (), "--grid train.num_steps=many: must be a whole number"),
+        ("train.num_steps=4,many", (), "--grid train.num_steps='many': must be a whole"),
     ],
 )
 def test_a_grid_that_would_not_do_what_it_says_is_refused(grid, overrides, words):
