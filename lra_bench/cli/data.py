@@ -292,8 +292,6 @@ def _show(task: "Task", store: "Store", out: Path | None, display: "Display") ->
     from lra_bench.errors import UsageError
 
     split = store.splits["test"]
-    if out is not None and task.side is None:
-        raise UsageError(f"--out is for a picture; {task.name} has no images, and is printed")
     if task.side is not None:
         path = out or Path(f"{task.name}-examples.png")
         if path.suffix.lower() not in _PICTURES:
