@@ -1,6 +1,7 @@
-"""Choose records by the names that a user gives."""
+"""Choose records by the folders and names that a user gives."""
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from lra_bench.errors import unknown
@@ -30,3 +31,11 @@ def chosen(
         if name not in known:
             raise unknown(f"{kind} among the records", name, known)
     return [item for item in every if {*names(item)} & {*wanted}]
+
+
+def only_efficiency(folders: Sequence[Path]) -> bool:
+    """Return whether efficiency records are below the folders, and no records of runs."""
+    from lra_bench.efficiency import records
+    from lra_bench.records.find import find
+
+    return not find(folders) and bool(records.find(folders))

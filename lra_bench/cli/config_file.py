@@ -96,8 +96,7 @@ def check_attentions(file: FileSettings) -> None:
             ATTENTIONS.get(name)
         except UsageError as error:
             line = file.lines.get(f"attention.{name}")
-            where = "" if line is None else f", line {line}"
-            raise UsageError(f"--config {file.file.path}{where}: {error}") from None
+            raise UsageError(f"{_where(file.file.path, line)}: {error}") from None
         with blamed(file):
             check_options(overrides, [name])
 
@@ -109,9 +108,13 @@ def blamed(file: FileSettings) -> Iterator[None]:
         yield
     except UsageError as error:
         problem = str(error).replace("unknown --set key", "unknown key").replace("--set ", "")
-        line = _line_in(problem, file.lines)
-        where = "" if line is None else f", line {line}"
-        raise UsageError(f"--config {file.file.path}{where}: {problem}") from None
+        where = _where(file.file.path, _line_in(problem, file.lines))
+        raise UsageError(f"{where}: {problem}") from None
+
+
+def _where(path: Path | str, line: int | None) -> str:
+    """Return a place in a file, for a message."""
+    return f"--config {path}" + ("" if line is None else f", line {line}")
 
 
 def _line_in(problem: str, lines: Mapping[str, int]) -> int | None:
@@ -167,8 +170,7 @@ def _override(
 
 
 def _at(path: Path, lines: Mapping[tuple[str, ...], int], *keys: str) -> str:
-    line = lines.get(keys)
-    return f"--config {path}" + ("" if line is None else f", line {line}")
+    return _where(path, lines.get(keys))
 
 
 def _yaml(path: Path, content: bytes) -> tuple[Any, dict[tuple[str, ...], int]]:
@@ -189,9 +191,9 @@ def _yaml(path: Path, content: bytes) -> tuple[Any, dict[tuple[str, ...], int]]:
         raise UsageError(f"--config {path}: {one_line(error)}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f", line {mark.line + 1}"
+        where = _where(path, None if mark is None else mark.line + 1)
         problem = getattr(error, "problem", None) or one_line(error)
-        raise UsageError(f"--config {path}{where}: {problem}") from None
+        raise UsageError(f"{where}: {problem}") from None
     except RecursionError:
         raise UsageError(f"--config {path}: {_TOO_DEEP}") from None
     except Exception as error:  # PyYAML lets through what a value with a wrong tag raises
@@ -199,12 +201,12 @@ def _yaml(path: Path, content: bytes) -> tuple[Any, dict[tuple[str, ...], int]]:
 
     def note(node: Any, at: tuple[str, ...]) -> None:
         if len(at) > _DEEPEST:
-            raise UsageError(f"--config {path}, line {lines[at]}: {_TOO_DEEP}")
+            raise UsageError(f"{_where(path, lines[at])}: {_TOO_DEEP}")
         for key, below in node.value if isinstance(node, yaml.MappingNode) else ():
             here = (*at, str(key.value))
             if here in lines:
-                where = f"line {key.start_mark.line + 1}"
-                raise UsageError(f"--config {path}, {where}: {'.'.join(here)} is there twice")
+                where = _where(path, key.start_mark.line + 1)
+                raise UsageError(f"{where}: {'.'.join(here)} is there twice")
             lines[here] = key.start_mark.line + 1
             note(below, here)
 

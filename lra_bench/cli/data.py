@@ -138,9 +138,9 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
                 "--all removes the data of every source; leave out --all or the source"
             )
         return data_stores.remove(data, display, every=args.all, dry_run=args.dry_run)
-    if args.action == "prepare" and download and not data.source.sha256:
-        raise UsageError(f"can't download {task.name} by itself; {data.remedy()}")
     if args.action == "prepare":
+        if download and not data.source.sha256:
+            raise UsageError(f"can't download {task.name} by itself; {data.remedy()}")
         if path is None:
             data.require_files()
         most = None if args.verbose else _NOTES

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lra_bench.cli.chosen import only_efficiency
 from lra_bench.cli.common import add_strict, one_of, strictly
 from lra_bench.cli.paths import output_file, records_path
 from lra_bench.display.busy import busy, say
@@ -136,11 +137,10 @@ def _table(args: argparse.Namespace) -> "pd.DataFrame":
     import pandas as pd
 
     from lra_bench.efficiency import records
-    from lra_bench.records.find import collect, find
+    from lra_bench.records.find import collect
 
-    kind = args.kind or ("runs" if find(args.dirs) else "efficiency")
-    of_runs = kind == "runs" or not records.find(args.dirs)  # which says what makes records
-    found = collect(args.dirs) if of_runs else records.collect(args.dirs)
+    kind = args.kind or ("efficiency" if only_efficiency(args.dirs) else "runs")
+    found = collect(args.dirs) if kind == "runs" else records.collect(args.dirs)
     table = pd.DataFrame([_flat(each.as_dict()) for each in found])
     kinds = {name: set(map(_kind, table[name].dropna())) for name in table.columns}
     mixed = [name for name, found in kinds.items() if len(found) > 1 or _TOO_LARGE in found]

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,11 +154,12 @@ def _records(args: argparse.Namespace) -> "list[Record]":
 
 
 def _text(args: argparse.Namespace) -> str:
+    from lra_bench.cli.chosen import only_efficiency
     from lra_bench.errors import UsageError
 
     if not (args.dirs or args.published or args.compare):
         raise UsageError("name a folder of records, or --published")
-    kind = args.kind or _kind(args.dirs)
+    kind = args.kind or ("efficiency" if only_efficiency(args.dirs) else "accuracy")
     if kind == "efficiency" and not args.dirs:
         raise UsageError("--kind efficiency needs a folder of records")
     if args.compare and args.published:
@@ -173,15 +173,6 @@ def _text(args: argparse.Namespace) -> str:
     if args.mix_machines:
         raise UsageError("--mix-machines works with --kind efficiency only")
     return _state(args) if kind == "state" else _accuracy(args)
-
-
-def _kind(dirs: Sequence[Path]) -> str:
-    """Return the kind of the records; accuracy if there are both kinds."""
-    from lra_bench.efficiency import records
-    from lra_bench.records.find import find
-
-    only_efficiency = not find(dirs) and records.find(dirs)
-    return "efficiency" if only_efficiency else "accuracy"
 
 
 def _accuracy(args: argparse.Namespace) -> str:

@@ -40,9 +40,9 @@ def render(
     console = Console(file=file, width=width, force_terminal=True, highlight=False)
     console.print(Text(terminal(title), "bold"))
     columns = [_Column(name, table.iloc[:, n], style_of) for n, name in enumerate(table.columns)]
-    columns[0].width = max(1, min(columns[0].width, width // 2))
+    columns[0].width = min(columns[0].width, width // 2)
     for column in columns[1:]:
-        column.width = max(1, min(column.width, width - columns[0].width - _GAP))
+        column.width = min(column.width, width - columns[0].width - _GAP)
     for block in _blocks(columns, width):
         console.print()
         console.print(_table(block))

@@ -17,7 +17,7 @@ from lra_bench.leaderboard.results import Result
 from lra_bench.registry import REFERENCE
 from lra_bench.report import figure
 from lra_bench.report.inputs import RunTable
-from lra_bench.report.markup import Html, folded, joined, table, tag
+from lra_bench.report.markup import Html, TableCell, folded, joined, table, tag
 from lra_bench.report.ratios import TIMES, geometric_mean
 from lra_bench.report.styles import Styles
 
@@ -181,7 +181,7 @@ def _part(chart: Chart, image: figure.NamedFigure) -> Html:
 
 def _row(point: Point) -> list[object]:
     memory = size_text(point.memory) if point.memory else ""
-    cell = tag("td", memory, data_value=f"{point.memory or 0:.0f}")
+    cell = TableCell(tag("td", memory, data_value=f"{point.memory or 0:.0f}"))
     return [point.label, f"{100 * point.accuracy:.1f}", f"{point.speed:.2f}{TIMES}", cell]
 
 

@@ -16,6 +16,7 @@ from lra_bench.leaderboard.results import Result
 from lra_bench.records.find import readable
 from lra_bench.records.record import Record
 from lra_bench.report import approximation
+from lra_bench.report.shared import shared
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,14 @@ class RunTable:
         return {
             (result.attention, result.task): f"card-{self.name}-{number}"
             for number, result in enumerate(self.results)
+        }
+
+    @cached_property
+    def shared_settings(self) -> dict[str, dict[str, Any]]:
+        """Return by task the settings that all its results have, by their dotted names."""
+        return {
+            task: shared(result for result in self.results if result.task == task)
+            for task in self.tasks
         }
 
     @property

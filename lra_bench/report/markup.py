@@ -13,6 +13,12 @@ class Html(str):
     __slots__ = ()
 
 
+class TableCell(Html):
+    """A whole cell of a table, which has attributes of its own."""
+
+    __slots__ = ()
+
+
 _VOID = frozenset({"meta", "br", "hr", "col"})
 
 
@@ -62,12 +68,8 @@ def table(
 
 
 def _row(cells: list[object]) -> Html:
-    others = (cell if _is_cell(cell) else tag("td", cell) for cell in cells[1:])
+    others = (cell if isinstance(cell, TableCell) else tag("td", cell) for cell in cells[1:])
     return tag("tr", tag("th", cells[0], scope="row"), *others)
-
-
-def _is_cell(content: object) -> bool:
-    return isinstance(content, Html) and content.startswith(("<td>", "<td "))
 
 
 def definitions(entries: Mapping[str, object]) -> Html:

@@ -150,6 +150,11 @@ def test_export_refuses_in_one_line(cli, tmp_path, monkeypatch):
     refused(cli(*words, "--schema", "record"), 2, "leave out DIR, --format and --kind")
 
 
+def test_runs_are_not_exported_as_efficiency(cli, tmp_path):
+    words = ("export", ROOT / "results/mini-cpu", "--kind", "efficiency")
+    refused(cli(*words, "--out", tmp_path / "x.csv"), 2, "no efficiency records in")
+
+
 def test_a_schema_goes_to_a_file(cli, tmp_path):
     file = tmp_path / "schema.json"
     status, printed, _ = cli("export", "--schema", "record")
