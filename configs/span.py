@@ -21,12 +21,15 @@ def smoke() -> Any:
 
 
 def mini() -> Any:
-    """Train in a minute on two cores: windows of up to 17 tokens say nothing."""
+    """Train in a minute on two cores: windows of up to 17 tokens say nothing.
+
+    With a width of 32 and a rate of 0.005, exact softmax stayed at 72 % with one seed of three.
+    """
     config = quick()
     config.data = dict(FULL, span=17, num_slots=8, length=32)
     config.data.update(train_size=8_000, validation_size=1_000, test_size=1_000)
-    config.model.update(emb_dim=32, ffn_dim=32, pooling="cls")
-    config.train.update(num_steps=800, batch_size=128, learning_rate=5e-3)
+    config.model.pooling = "cls"
+    config.train.update(num_steps=800, batch_size=128)
     config.attention = short(8)
     return config
 
