@@ -1,36 +1,66 @@
 """Choose records by the folders and names that a user gives."""
 
-from collections.abc import Callable, Iterable, Sequence
+import argparse
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from lra_bench.errors import unknown
+from lra_bench.cli.common import names, texts
 
-Item = TypeVar("Item")
+if TYPE_CHECKING:
+    from lra_bench.efficiency.measurement import Measurement
+    from lra_bench.records.record import Record
+
+    Item = TypeVar("Item", Record, Measurement, Record | Measurement)
 
 
-def chosen(
-    kind: str, wanted: Sequence[str], items: Iterable[Item], names: Callable[[Item], Sequence[str]]
-) -> list[Item]:
-    """Return the items that have one of the wanted names; all if no name is wanted.
+def add_choice(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
+    """Add the arguments that choose records: --attentions and --tasks."""
+    of_rows = "named as in the tables; those of one mechanism if it is named without options"
+    add = parser.add_argument
+    add("--attentions", type=texts, default=(), metavar="A,B,...", help=f"only these, {of_rows}")
+    add("--tasks", type=names, default=(), metavar="A,B,...", help="only these")
 
-    Args:
-        kind: what a name is of, for the message.
-        wanted: the names.
-        items: to choose from.
-        names: of an item.
+
+def chosen(args: argparse.Namespace, items: "Iterable[Item]") -> "list[Item]":
+    """Return the records of the tasks and attentions that the arguments name; all by default.
 
     Raises:
-        UsageError: nothing has a wanted name; the message lists all names.
+        UsageError: no record has a wanted name; the message lists all names.
     """
-    every = list(items)
-    if not wanted:
-        return every
-    known = sorted({name for item in every for name in names(item)})
+    of_tasks = _named("task", args.tasks, [(item, _tasks(item)) for item in items])
+    named = [(item, _attentions(item)) for item in of_tasks]
+    return _named("attention", args.attentions, named)
+
+
+def _tasks(item: "Record | Measurement") -> tuple[str, ...]:
+    from lra_bench.records.record import Record
+
+    return (item.task if isinstance(item, Record) else item.cell.size,)
+
+
+def _attentions(item: "Record | Measurement") -> tuple[str, str]:
+    """Return the names of an attention, with its options and without."""
+    from lra_bench.records.labels import attention_label, label
+    from lra_bench.records.record import Record
+
+    if isinstance(item, Record):
+        return label(item), item.attention
+    name = item.cell.attention
+    return attention_label(name, item.cell.config["attention_options"]), name
+
+
+def _named(
+    kind: str, wanted: Sequence[str], items: "Sequence[tuple[Item, Sequence[str]]]"
+) -> "list[Item]":
+    """Return the items that have one of the wanted names; all if no name is wanted."""
+    from lra_bench.errors import unknown
+
+    known = sorted({name for _, names in items for name in names})
     for name in wanted:
         if name not in known:
             raise unknown(f"{kind} among the records", name, known)
-    return [item for item in every if {*names(item)} & {*wanted}]
+    return [item for item, names in items if not wanted or {*names} & {*wanted}]
 
 
 def only_efficiency(folders: Sequence[Path]) -> bool:

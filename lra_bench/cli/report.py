@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from lra_bench.cli.chosen import add_choice, chosen
 from lra_bench.cli.common import add_strict, strictly
 from lra_bench.cli.paths import output_folder, records_path
 from lra_bench.display.busy import say
@@ -16,8 +17,8 @@ Make one HTML page from the records below each DIR: the leaderboard, with the se
 command behind each cell; accuracy against speed and memory; learning curves; tables and figures of
 efficiency; ablations; results of `lra-bench analyze approximation`; a part for each attention; and
 the data, machines and versions of all records. Its tables can be sorted and filtered, and saved as
-CSV. The page loads no other file. Its figures are also written
-beside it, as PNG, SVG and PDF files.
+CSV. The page loads no other file. Its figures are also written beside it, as PNG, SVG and PDF
+files. --attentions and --tasks choose what the page and its figures show.
 """
 
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     out_help = "folder for index.html and the figures"
     parser.add_argument("--out", type=output_folder, required=True, metavar="DIR", help=out_help)
+    add_choice(parser)
     published_help = "add published figures, each with its source"
     parser.add_argument("--published", action="store_true", help=published_help)
     title_help = "of the page; default: Efficient attention, measured"
@@ -46,7 +48,13 @@ def _write(args: argparse.Namespace) -> int:
     from lra_bench.report.build import TITLE, write
 
     title = args.title or TITLE
-    page, *figures = write(args.dirs, args.out, with_published=args.published, title=title)
+    page, *figures = write(
+        args.dirs,
+        args.out,
+        with_published=args.published,
+        title=title,
+        choose=lambda items: chosen(args, items),
+    )
     for path in figures:
         say(terminal(path))
     return _show(page, in_browser=args.open)

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lra_bench.cli.common import add_strict, headings, names, one_of, strictly, texts
+from lra_bench.cli.chosen import add_choice, chosen, only_efficiency
+from lra_bench.cli.common import add_strict, headings, one_of, strictly
 from lra_bench.cli.paths import compared, output_file, records_path
 from lra_bench.display.busy import say
 
@@ -65,10 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_layout(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that choose rows and columns, and where the tables go."""
     group = parser.add_argument_group("choice and layout")
+    add_choice(group)
     add = group.add_argument
-    of_rows = "named as in the tables; those of one mechanism if it is named without options"
-    add("--attentions", type=texts, default=(), metavar="A,B,...", help=f"only these, {of_rows}")
-    add("--tasks", type=names, default=(), metavar="A,B,...", help="only these")
     columns_help = "only these columns after the first, in this order; units may be left out"
     add("--columns", type=headings, default=(), metavar="A,B,...", help=columns_help)
     sort_help = "order of the rows: numbers from the largest on, texts from A on, unless :asc or"
@@ -144,17 +143,12 @@ def _records(args: argparse.Namespace) -> "list[Record]":
     Raises:
         UsageError: there is none of an attention or of a task.
     """
-    from lra_bench.cli.chosen import chosen
     from lra_bench.records.find import collect
-    from lra_bench.records.labels import label
 
-    runs = collect(args.dirs)
-    runs = chosen("task", args.tasks, runs, lambda run: (run.task,))
-    return chosen("attention", args.attentions, runs, lambda run: (label(run), run.attention))
+    return chosen(args, collect(args.dirs))
 
 
 def _text(args: argparse.Namespace) -> str:
-    from lra_bench.cli.chosen import only_efficiency
     from lra_bench.errors import UsageError
 
     if not (args.dirs or args.published or args.compare):
@@ -211,23 +205,11 @@ def _state(args: argparse.Namespace) -> str:
 
 
 def _efficiency(args: argparse.Namespace) -> str:
-    from lra_bench.cli.chosen import chosen
     from lra_bench.efficiency.records import collect
-    from lra_bench.records.labels import attention_label
     from lra_bench.scaling.tables import render
 
-    lines = chosen("task", args.tasks, collect(args.dirs), lambda line: (line.cell.size,))
-    lines = chosen(
-        "attention",
-        args.attentions,
-        lines,
-        lambda line: (
-            attention_label(line.cell.attention, line.cell.config["attention_options"]),
-            line.cell.attention,
-        ),
-    )
     return render(
-        lines,
+        chosen(args, collect(args.dirs)),
         args.format,
         with_published=args.published,
         mix_machines=args.mix_machines,

@@ -26,7 +26,7 @@ from lra_bench.report import (
     summary,
 )
 from lra_bench.report.figure import NamedFigure
-from lra_bench.report.inputs import Inputs, RunTable, gather
+from lra_bench.report.inputs import Choose, Inputs, RunTable, gather
 from lra_bench.report.markup import Html
 from lra_bench.report.page import MADE_BY, Section, Top, page
 from lra_bench.report.styles import Styles, styles
@@ -37,7 +37,12 @@ TITLE = "Efficient attention, measured"
 
 
 def write(
-    folders: Sequence[Path], out: Path, *, with_published: bool, title: str = TITLE
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    with_published: bool,
+    title: str = TITLE,
+    choose: Choose = list,
 ) -> list[Path]:
     """Write the page and its figures.
 
@@ -46,6 +51,7 @@ def write(
         out: folder for the page and its figures.
         with_published: whether to add published figures.
         title: of the page.
+        choose: returns the records to show, of all records of runs and of efficiency.
 
     Returns:
         The files that were written, the page first.
@@ -55,7 +61,7 @@ def write(
     """
     _require_own(out / FILE)
     with busy("reading the records") as say:
-        inputs = gather(folders)
+        inputs = gather(folders, choose)
         out.mkdir(parents=True, exist_ok=True)
         say("making the page")
         content = compose(inputs, with_published=with_published)

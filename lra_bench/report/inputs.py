@@ -1,6 +1,6 @@
 """Read all that a report is made of from folders of records."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,8 @@ from lra_bench.records.find import readable
 from lra_bench.records.record import Record
 from lra_bench.report import approximation
 from lra_bench.report.shared import shared
+
+Choose = Callable[[list[Record | Measurement]], list[Record | Measurement]]
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,12 @@ def run_tables(runs: Sequence[Record]) -> list[RunTable]:
     return tables
 
 
-def gather(folders: Sequence[Path]) -> Inputs:
+def gather(folders: Sequence[Path], choose: Choose = list) -> Inputs:
     """Read all records below the folders; name those that cannot be read on standard error.
+
+    Args:
+        folders: searched for records.
+        choose: returns those to show, of all records of runs and of efficiency.
 
     Raises:
         UsageError: a folder is missing, or there is no record at all.
@@ -141,7 +147,13 @@ def gather(folders: Sequence[Path]) -> Inputs:
     if not files:
         where = ", ".join(map(str, folders))
         raise UsageError(f"no records in {where}; lra-bench run and sweep write them to --out")
-    return Inputs(_joined(runs), _joined(lines), _joined(studies), files)
+    kept = choose([*_joined(runs), *_joined(lines)])
+    return Inputs(
+        [record for record in kept if isinstance(record, Record)],
+        [record for record in kept if isinstance(record, Measurement)],
+        _joined(studies),
+        files,
+    )
 
 
 def _study(path: Path) -> list[approximation.Study]:

@@ -122,6 +122,21 @@ class TestReport:
         assert "host" not in top
 
     @pytest.mark.usefixtures("no_pictures")
+    def test_rows_can_be_chosen(self, both, cli, tmp_path):
+        for name in ("linear", "softmax"):
+            cases.write(both / name, cases.run("listops", name, 1, accuracy=0.5))
+        chosen = ("report", both, "--out", tmp_path / "out", "--attentions", "linear")
+        assert cli(*chosen)[0] == 0
+        text = (tmp_path / "out/index.html").read_text()
+        assert "1 run of 1 attention on 1 task; 12 records of efficiency" in text
+        assert 'data-series="softmax"' not in text
+        assert cli(*chosen[:-1], "linear,softmax", "--tasks", "listops")[0] == 0
+        text = (tmp_path / "out/index.html").read_text()
+        assert "of 2 attentions on 1 task" in text
+        assert "Speed and memory" not in text
+        refused(cli(*chosen[:-1], "linaer"), 2, "'linaer'", "linear")
+
+    @pytest.mark.usefixtures("no_pictures")
     def test_a_page_of_something_else_stays(self, both, cli, tmp_path):
         (tmp_path / "out").mkdir()
         page = tmp_path / "out/index.html"
