@@ -174,10 +174,10 @@ def pieces_at_once(size: int, count: int, least: int = 1) -> int:
     Args:
         size: bytes of the logits of a piece.
         count: the number of pieces.
-        least: the smallest group that is allowed.
+        least: the smallest group that is allowed, unless there are fewer pieces.
     """
     limit = _CPU_BYTES if platform() == "cpu" else _BYTES
-    groups = -(-count // max(limit // size, least))
+    groups = min(-(-count // max(limit // size, 1)), max(count // least, 1))
     return -(-count // groups)
 
 

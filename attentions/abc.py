@@ -84,9 +84,12 @@ def _bidirectional(
     scores: Float[Array, "b h n l"],
 ) -> Float[Array, "b h l d"]:
     """Read slots that are averages of all tokens."""
-    slots = softmax_average(scores, jnp.concatenate([keys, values], axis=-1))
-    slot_keys, slot_values = jnp.split(slots, 2, axis=-1)
-    return softmax_average(dot_products(queries, slot_keys), slot_values)
+    weights = jax.nn.softmax(scores, axis=-1)
+    # Slot keys go into exponents, which need the digits.
+    slot_keys, slot_values = (
+        summed("bhnl,bhld->bhnd", weights.astype(x.dtype), x) for x in (keys, values)
+    )
+    return softmax_average(dot_products(queries, slot_keys), slot_values.astype(values.dtype))
 
 
 def _causal(

@@ -31,7 +31,7 @@ def aft_simple(
     It is the attention free Transformer of Section 3.2 of the paper without its position biases.
     The softmax of each feature is over the real tokens s or, if `causal`, over those up to t. There
     are no products of tokens, so heads make no difference.
-    Time O(l d), memory O(l d). If `causal`, both are O(l d log l).
+    Time O(l d), memory O(l d).
 
     Args:
         causal: whether a token sees only itself and earlier tokens.

@@ -27,7 +27,8 @@ class Cosformer(nnx.Module):
     count real tokens. M is the number of real tokens of the example, so padding changes nothing;
     the authors' code has the length with padding there. If `causal`, the number of real tokens
     would look ahead, so M is the length of the model. The output is 0 where all weights are 0; the
-    authors' code divides by at least 1e-6 instead.
+    authors' code divides by at least 1e-6 instead. So gradients of a query whose features are all
+    close to 0 grow with their inverse here.
     Time O(l d^2), memory O(l d + d^2).
 
     Args:

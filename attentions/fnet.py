@@ -28,9 +28,10 @@ def _state(dims: Dims, options: Options) -> int:
 class FNet(nnx.Module):
     """Compute the real part of the discrete Fourier transform over tokens and features.
 
-    Section 3.2 of Lee-Thorp et al.: y = Re(F_tokens(F_features(x))). Nothing is learned, and
-    nothing is divided by the size of the transform, as in the paper. The paper normalises the sum
-    x + y, whereas the blocks here normalise x before.
+    Section 3.2 of Lee-Thorp et al.: y = Re(F_tokens(F_features(x))) / sqrt(n e), with n real
+    tokens. Nothing is learned. The paper does not divide, but normalises the sum x + y. The blocks
+    here normalise x before, so a y that is sqrt(n e) times as large as x would drown all that the
+    feed-forward networks add.
 
     The n real tokens of an example are transformed by a transform of length n, which is exact for
     each n: padding changes nothing, and the outputs of padded tokens are zero. If padding stands
@@ -61,8 +62,9 @@ class FNet(nnx.Module):
         order, count = real_first(mask), jnp.sum(mask, axis=1)
         tokens = wide(ordered(x, order))
         spectrum = _token_transform(jnp.fft.rfft(tokens), count)
-        y = jnp.where(order.real, _both_halves(jnp.real(spectrum), x.shape[2], count), 0)
-        return reordered(y, order).astype(x.dtype)
+        scale = (jnp.maximum(count, 1) * x.shape[2]).astype(tokens.dtype)[:, None, None] ** -0.5
+        y = scale * _both_halves(jnp.real(spectrum), x.shape[2], count)
+        return reordered(jnp.where(order.real, y, 0), order).astype(x.dtype)
 
 
 def _token_transform(

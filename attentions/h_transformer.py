@@ -25,12 +25,16 @@ _BLOCK = 16
 
 
 def _state(dims: Dims, options: Options) -> int:
-    """Return the keys and values that a query sees at all levels; at coarse ones 3 c / 2."""
+    """Return the keys and values that a query sees at all levels; half of the others if causal.
+
+    At a coarse level it sees 3/4 of each neighbour's, on average.
+    """
     block, coarse = options["block_size"], 0
     blocks = -(-dims.max_len // block)
     while blocks > 2:
         blocks, coarse = -(-blocks // 2), coarse + 1
-    return keys_and_values(dims, 3 * block + coarse * 3 * block // 2)
+    sides = 1 if options["causal"] else 2
+    return keys_and_values(dims, (1 + sides) * block + coarse * sides * 3 * block // 4)
 
 
 @register_attention("h-transformer", family="fixed-pattern", state=_state)

@@ -36,10 +36,12 @@ def _state(dims: Dims, options: Options) -> int:
 class Hedgehog(nnx.Module):
     """Compute kernel attention with phi(x) = (softmax(W x), softmax(-W x)).
 
-    Section 4 of the paper. Softmaxes are over the d features of W x. Each head has a W for queries
-    and another for keys, of shape (d, d), which start as I: 2 h d^2 learned numbers in a layer.
-    To replace softmax in a trained model, as the paper does, start from a run with softmax and set
-    `distil_steps`: `lra-bench run --attention hedgehog --init-from RUN --set
+    Softmaxes are over the d features of W x, as in the authors' later code (LoLCATs,
+    `src/model/feature_map.py`); the paper's Section 4 has exponentials of W x + b and -(W x + b),
+    which are not divided by their sums, so that a key with a large norm outweighs others. Each head
+    has a W for queries and another for keys, of shape (d, d), which start as I: 2 h d^2 learned
+    numbers in a layer. To replace softmax in a trained model, as the paper does, start from a run
+    with softmax and set `distil_steps`: `lra-bench run --attention hedgehog --init-from RUN --set
     attention.distil_steps=1000`. W alone is then trained first, by `distillation_loss`, on the
     queries and keys of the model with softmax.
     Time O(l d^2), memory O(l d + d^2).

@@ -52,7 +52,8 @@ class Mega(nnx.Module):
     its kernels after 1,024 or 4,096 tokens; here they are as long as the sequence.
 
     The paper's output is u h + (1 - u) x, in which x is the input of the block before it is
-    normalised. Here the block adds that input, and the x above is the normalised one.
+    normalised, the `stream`. Here the block adds that input, so this layer returns u (h - x) with
+    the same x. Where it is called without a block, x is the layer's input.
 
     Padding is moved behind the real tokens and set to zero: moving averages and distances pass over
     it, it is no key, and chunks start at the first real token. Defaults are those of the paper for
@@ -109,20 +110,25 @@ class Mega(nnx.Module):
         self.shift = nnx.Param(jnp.zeros((2, key_dim)))
         self.bias = nnx.Param(_normal(rngs, 2 * self.chunk_size - 1))
 
-    def __call__(self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"]) -> Float[Array, "b l e"]:
-        """Return the gated attention of the real tokens, less the gated input."""
+    def __call__(
+        self,
+        x: Float[Array, "b l e"],
+        mask: Bool[Array, "b l"],
+        stream: Float[Array, "b l e"] | None = None,
+    ) -> Float[Array, "b l e"]:
+        """Return the gated attention of the real tokens, less the gated `stream`, by default x."""
         if x.shape[1] > self.max_len:
             raise ValueError(
                 f"mega: got {x.shape[1]} tokens, but was built for {self.max_len} at most"
             )
         order = real_first(mask)
-        x = ordered(x, order)
+        x, stream = ordered(x, order), ordered(x if stream is None else stream, order)
         update, shared, reset, candidate = self._gates(self.average(x))
         q, k = (shared * a + b for a, b in zip(*self._scales(x.dtype), strict=True))
         values = jnp.where(order.real, jax.nn.silu(self.value(x)), 0)
         attended = self._attended(q, k, values, order.real[..., 0])
         candidate = jax.nn.silu(candidate + self.out(jax.nn.silu(reset) * attended))
-        return reordered(jax.nn.sigmoid(update) * (candidate - x), order)
+        return reordered(jax.nn.sigmoid(update) * (candidate - stream), order)
 
     def _gates(self, average: Float[Array, "b l e"]) -> tuple[Array, Array, Array, Array]:
         """Return the arguments of u, z, r and h; that of z is already activated."""

@@ -35,7 +35,8 @@ class PerformerSoftmax(nnx.Module):
         projection: rows that are orthogonal within blocks of d rows (R-ORF), made of Hadamard
             matrices (H-ORF) or of Givens rotations (G-ORF), both of Appendix B.2, or independent.
         regularized: whether all rows have length sqrt(d), which gives the kernel SMREG of
-            Theorem 1. That kernel is biased.
+            Theorem 1. That kernel is biased. With `hadamard` this needs a d that is a power of two;
+            otherwise rows have that length before they are cut to d features.
         renormalize: whether to divide by the normaliser, as softmax does.
         causal: whether a token sees only itself and earlier tokens.
         rngs: draws the projections.

@@ -11,7 +11,6 @@ from lra_bench.attentions._common import (
     MASKED,
     check_count,
     count_of_tokens,
-    dot_products,
     head_major,
     summed,
     token_major,
@@ -30,8 +29,9 @@ _LARGEST_SINGLE_HASH = 64
 
 
 def _state(dims: Dims, options: Options) -> int:
-    """Return the keys and values of two chunks for each round of hashing."""
-    return keys_and_values(dims, 2 * options["bucket_size"] * options["num_hashes"])
+    """Return the keys and values of two chunks for each round of hashing; of one if causal."""
+    chunks = 1 if options["causal"] else 2
+    return keys_and_values(dims, chunks * options["bucket_size"] * options["num_hashes"])
 
 
 @register_attention("reformer", shares_query_key=True, family="learned-pattern", state=_state)
@@ -41,10 +41,15 @@ class Reformer(nnx.Module):
     Keys are normalised queries, k_j = q_j / |q_j|. Each round hashes them by random rotations,
     h(x) = argmax([xR; -xR]), and sorts the tokens by (bucket, position). It then cuts the sorted
     sequence into chunks of `bucket_size` tokens. Token i attends to P~_i, the tokens of its own
-    chunk and of the chunk before. Logits are q_i k_j / sqrt(d) - log N_ij, where N_ij is the
-    number of rounds in which j is in P~_i. The rounds are combined by their log-sum-exps, so that
-    together they are one softmax over the union of the sets. A token attends to itself only if
-    its sets hold no other token.
+    chunk and of the chunk before. Logits are q_i k_j - log N_ij, where N_ij is the number of rounds
+    in which j is in P~_i. The rounds are combined by their log-sum-exps, so that together they are
+    one softmax over the union of the sets. A token attends to itself only if its sets hold no other
+    token.
+
+    The paper leaves out the factor 1 / sqrt(d) "for clarity". Its code (trax,
+    `research/efficient_attention.py`, `attend`) and Hugging Face's multiply keys of length sqrt(d)
+    by it, so that k_j has length 1 and logits the spread of those of softmax attention. Other code
+    multiplies k_j of length 1 by it, and then attends almost evenly.
 
     If `causal`, the set is the last c tokens, up to and including i, of the bucket of i. They lie
     in the same two chunks. Unlike P~_i, this set does not depend on later tokens.
@@ -252,7 +257,7 @@ def _attend_in_chunks(
     """Return each round's outputs o_i^(r) and log-sum-exps z(i, P_i^(r)), in sorted order."""
     chunk = bias.shape[-2]
     keys, values = (_with_previous(_chunked(x, chunk), 0) for x in (keys, values))
-    logits = dot_products(_chunked(queries, chunk), keys) + bias
+    logits = summed("...qd,...kd->...qk", _chunked(queries, chunk), keys) + bias
     totals = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
     weights = jnp.exp(logits - totals).astype(values.dtype)
     outputs = summed("bhrnck,bhrnkd->bhrncd", weights, values).astype(values.dtype)

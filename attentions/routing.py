@@ -23,6 +23,7 @@ from lra_bench.contracts import Dims, Range, Rule
 from lra_bench.registry import register_attention
 
 _EPSILON = 1e-6  # added to variances, as in the authors' code
+_LEAST_COUNT = 1e-30  # a centroid that is nearest to none for 70,000 steps goes to 0
 
 
 def _state(dims: Dims, options: Options) -> int:
@@ -41,11 +42,12 @@ class Routing(nnx.Module):
     to each other. A token's output is the mean over the clusters of its query; it is 0 if there is
     none.
 
-    The centroids are means of the normalised queries and keys. In each step of training, a centroid
-    moves by 1/1000 of the way to the mean of the queries and keys that are nearest to it in the
-    batch (a decay of 0.999, as in the authors' code). Only the training moves them. Their
-    "gradient" is their value less that mean, whatever the loss; it is 0 for a centroid that is
-    nearest to none.
+    The centroids are means of the normalised queries and keys: moving sums divided by moving
+    counts, as in the authors' code. In each step of training both become 0.999 times what they are
+    plus 0.001 times the sum, and the number, of the queries and keys that are nearest to that
+    centroid in the batch. The centroids that are drawn count as one such token, so that the first
+    steps replace them. Only the training moves them; the "gradient" of sums and counts is their
+    value less what is seen in the batch, whatever the loss.
 
     Two choices are those of softmax attention, where the authors' code has others: logits are
     divided by sqrt(d), and the mean over clusters divides by their number, without adding 0.01. The
@@ -87,7 +89,13 @@ class Routing(nnx.Module):
         self.window = count_of_tokens("window", window, share, dims.max_len)
         shape = (dims.num_heads, clusters, dims.head_dim)
         drawn = _normalised(jax.random.normal(rngs.params(), shape, jnp.float32))
-        self.centroids = nnx.Param(drawn, rule=Rule(average=0.999))
+        one = jnp.ones((*shape[:-1], 1))
+        self.sums = nnx.Param(jnp.concatenate([drawn, one], -1), rule=Rule(average=0.999))
+
+    def centroids(self) -> Float[Array, "h c d"]:
+        """Return the moving sums of tokens, divided by the moving counts, their last feature."""
+        sums = self.sums[...]
+        return sums[..., :-1] / jnp.maximum(sums[..., -1:], _LEAST_COUNT)
 
     def __call__(
         self,
@@ -99,11 +107,11 @@ class Routing(nnx.Module):
         """Attend within clusters."""
         queries, keys, values = (wide(head_major(without_padding(x, mask))) for x in (q, k, v))
         queries, keys = _normalised(queries), _normalised(keys)
-        centroids = self.centroids[...]
+        centroids = self.centroids()
         asked, held = (_affinities(x, centroids, mask) for x in (queries, keys))
         out = _attend(queries, keys, values, asked, held, self.window, v.dtype)
-        observed = _means_of_nearest(centroids, (queries, keys), (asked, held), mask)
-        return _observing(token_major(out), centroids, jax.lax.stop_gradient(observed))
+        observed = _sums_of_nearest((queries, keys), (asked, held), mask)
+        return _observing(token_major(out), self.sums[...], jax.lax.stop_gradient(observed))
 
 
 def _normalised(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
@@ -154,36 +162,32 @@ def _added(
     return jax.vmap(jax.vmap(lambda x, i, rows: x.at[i].add(rows)))(x, index, rows)
 
 
-def _means_of_nearest(
-    centroids: Float[Array, "h c d"],
+def _sums_of_nearest(
     tokens: tuple[Float[Array, "b h l d"], ...],
     affinities: tuple[Float[Array, "b h c l"], ...],
     mask: Bool[Array, "b l"],
-) -> Float[Array, "h c d"]:
-    """Return the mean of the batch's real tokens that are nearest to each centroid.
-
-    A centroid that is nearest to none is returned as it is.
-    """
+) -> Float[Array, "h c d+1"]:
+    """Return the sum of the batch's real tokens that are nearest to each centroid, and how many."""
     real = mask[:, None, :, None]
-    sums = jnp.zeros((*centroids.shape[:-1], centroids.shape[-1] + 1), tokens[0].dtype)
+    _, heads, clusters, _ = affinities[0].shape
+    sums = jnp.zeros((heads, clusters, tokens[0].shape[-1] + 1), tokens[0].dtype)
     for x, affinity in zip(tokens, affinities, strict=True):
         nearest = jnp.moveaxis(jnp.argmax(affinity, axis=2), 1, 0)
         counted = jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
         counted = jnp.moveaxis(jnp.where(real, counted, 0), 1, 0)
         sums = jax.vmap(lambda sums, i, rows: sums.at[i].add(rows))(sums, nearest, counted)
-    total, count = sums[..., :-1], sums[..., -1:]
-    return jnp.where(count > 0, total / jnp.maximum(count, 1), centroids)
+    return sums
 
 
 @jax.custom_vjp
-def _observing(out: Array, centroids: Array, observed: Array) -> Array:
-    """Return `out`; the gradient of the centroids becomes their distance from what is observed."""
-    del centroids, observed
+def _observing(out: Array, sums: Array, observed: Array) -> Array:
+    """Return `out`; the gradient of the sums becomes their distance from what is observed."""
+    del sums, observed
     return out
 
 
-def _observing_forward(out: Array, centroids: Array, observed: Array) -> tuple[Array, Array]:
-    return out, centroids - observed.astype(centroids.dtype)
+def _observing_forward(out: Array, sums: Array, observed: Array) -> tuple[Array, Array]:
+    return out, sums - observed.astype(sums.dtype)
 
 
 def _observing_backward(distance: Array, gradient: Array) -> tuple[Array, Array, None]:

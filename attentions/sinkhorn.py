@@ -42,12 +42,14 @@ class Sinkhorn(nnx.Module):
     in turn, in logarithms, `num_iterations` times. Rows are last, so that every sorted block is an
     average of blocks. In training, Gumbel noise is added to R.
 
-    Two choices differ from the paper. Its sorting network computes R from the layer's input, of
-    which a function of queries and keys knows nothing; here R_ij = m_i n_j / sqrt(d), with the mean
-    query m_i of block i and the mean key n_j of block j. And a token has one softmax over both
-    blocks; the code of the Long Range Arena adds two softmaxes.
+    Two choices differ from the paper. Its sorting network computes R from the sum of the layer's
+    input over each block (Eq. 1), of which a function of queries and keys knows nothing; here R_ij
+    = m_i n_j / (c sqrt(d)), with the sum m_i of the queries of block i, the sum n_j of the keys of
+    block j and c tokens in a block. So R spreads as the logits of softmax attention do, and the
+    projections of queries and keys are all that learns to sort. And a token has one softmax over
+    both blocks; the code of the Long Range Arena adds two softmaxes.
 
-    Padding: means are over real tokens. A block without real tokens is left out of the
+    Padding: sums are over real tokens. A block without real tokens is left out of the
     normalisation, so it is never sorted in. A sorted token is the average of the real tokens that
     are sorted to its place, and counts as much as the share of real tokens among them.
 
@@ -115,7 +117,8 @@ class Sinkhorn(nnx.Module):
         rngs: nnx.Rngs | None,
     ) -> Float[Array, "b h n n"]:
         """Return the weights with which each block of keys (last axis) goes to a block's place."""
-        scores = dot_products(_means(queries, real), _means(keys, real))
+        sums = (jnp.sum(wide(x), axis=3) for x in (queries, keys))  # padding is 0 already
+        scores = dot_products(*sums) / self.block_size
         if rngs is not None:
             scores += jax.random.gumbel(rngs.dropout(), scores.shape, scores.dtype)
         used = jnp.any(real, axis=-1)
@@ -125,12 +128,6 @@ class Sinkhorn(nnx.Module):
 def _blocks(x: Float[Array, "b l h d"], block: int) -> Float[Array, "b h n c d"]:
     x = head_major(x)
     return x.reshape(*x.shape[:2], -1, block, x.shape[-1])
-
-
-def _means(x: Float[Array, "b h n c d"], real: Bool[Array, "b 1 n c"]) -> Float[Array, "b h n d"]:
-    """Return the mean real token of each block, at least in float32; padding is 0 already."""
-    total = jnp.sum(wide(x), axis=3)
-    return total / jnp.maximum(jnp.sum(real, axis=3), 1)[..., None]
 
 
 def _sinkhorn(

@@ -43,19 +43,20 @@ class Synthesizer(nnx.Module):
     and the same for every input; "factorized-dense": S_ij is the product of the elements j mod a
     and j div a of two such layers, with a outputs and max_len / a outputs and a = sqrt(max_len);
     "factorized-random": S = R_1 R_2^T, with R (l, k); "vanilla": S = Q K^T / sqrt(d). A mixture
-    such as "random+dense" is a sum of them with learned weights that add up to one. The default is
-    that of the Long Range Arena.
+    such as "random+dense" is a sum of them with learned weights that add up to one. With the
+    default, what a token reads does not depend on any token, only on its position. The runs of the
+    Long Range Arena are "random+vanilla".
 
     Logits belong to positions in the sequence, `max_len` of them; a shorter sequence uses the
-    first ones. Padded keys get no weight; the code of the Long Range Arena gives them some. Each
-    head of each layer has max_len^2 parameters with "random", 2 k max_len with "factorized-random"
-    and d max_len with "dense", besides the projections.
+    first ones. Padded keys get no weight; the code of the Long Range Arena gives them some, unless
+    dot products are added. Each head of each layer has max_len^2 parameters with "random",
+    2 k max_len with "factorized-random" and d max_len with "dense", besides the projections.
     Time O(l^2 d), memory O(l^2 + l d).
 
     Args:
         dims: sizes of the model.
         kind: the logits.
-        rank: k, of "factorized-random". The Long Range Arena has 32, the paper 8.
+        rank: k, of "factorized-random". The code of the Long Range Arena has 32, the paper 8.
         causal: whether a token sees only itself and earlier tokens.
         rngs: initialises all matrices from N(0, 1 / their inputs). The elements of S of the random
             kinds have the variance 1 / max_len.
@@ -64,7 +65,7 @@ class Synthesizer(nnx.Module):
         ValueError: when called with a sequence longer than `max_len`.
 
     References:
-        Tay et al. 2021, arXiv:2005.00743; the default as in Tay et al. 2021, arXiv:2011.04006.
+        Tay et al. 2021, arXiv:2005.00743; Tay et al. 2021, arXiv:2011.04006.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 A mixer has no attention matrix; its influences among tokens are drawn instead.
 """
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -167,9 +168,10 @@ def recorded_calls(encoder: Encoder, tokens: Int[Array, "b l"]) -> list[Call | M
 
 
 def _recording(attend: AttentionFunction, calls: list[Call | MixerCall]) -> AttentionFunction:
-    def recorded(*arrays: Array) -> Array:
+    @functools.wraps(attend)  # which parameters it has tells the model what to give
+    def recorded(*arrays: Array, **given: Any) -> Array:
         calls.append(MixerCall(*arrays) if len(arrays) == 2 else Call(*arrays))
-        return attend(*arrays)
+        return attend(*arrays, **given)
 
     return recorded
 

@@ -42,9 +42,14 @@ class SelfAttention(nnx.Module):
         self.attend = build_attention(attention, dims, options, rngs)
 
     def __call__(
-        self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"], rngs: nnx.Rngs | None
+        self,
+        x: Float[Array, "b l e"],
+        mask: Bool[Array, "b l"],
+        rngs: nnx.Rngs | None,
+        stream: Float[Array, "b l e"],
     ) -> Float[Array, "b l e"]:
         """Return self-attention over the real tokens; without `rngs` nothing is random."""
+        del stream  # for mixers that gate it
         shape = (*x.shape[:2], *self.heads)
         turn = rotated if self.rotary else lambda x: x
         q = turn(self.query(x).reshape(shape))
@@ -61,10 +66,14 @@ class Mixer(nnx.Module):
         self.name, self.attend = attention, build_attention(attention, dims, options, rngs)
 
     def __call__(
-        self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"], rngs: nnx.Rngs | None
+        self,
+        x: Float[Array, "b l e"],
+        mask: Bool[Array, "b l"],
+        rngs: nnx.Rngs | None,
+        stream: Float[Array, "b l e"],
     ) -> Float[Array, "b l e"]:
-        """Return the mixed tokens; without `rngs` nothing is random."""
-        return attended(self.name, self.attend, x, mask, rngs=rngs)
+        """Return the mixed tokens, to be added to `stream`; without `rngs` nothing is random."""
+        return attended(self.name, self.attend, x, mask, rngs=rngs, stream=stream)
 
 
 def token_mixing(
@@ -97,7 +106,7 @@ class Block(nnx.Module):
     ) -> Float[Array, "b l e"]:
         """Apply the block; without `rngs` there is no dropout."""
         drop = functools.partial(self.dropout, rngs=rngs)
-        x += drop(self.attention(self.attention_norm(x), mask, rngs))
+        x += drop(self.attention(self.attention_norm(x), mask, rngs, stream=x))
         hidden = self.hidden_dropout(self.gelu(self.ffn_in(self.ffn_norm(x))), rngs)
         return x + drop(self.ffn_out(hidden))
 

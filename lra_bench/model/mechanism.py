@@ -51,7 +51,7 @@ def share_among(layers: Sequence[AttentionFunction]) -> None:
 
 
 def attended(
-    name: str, attend: AttentionFunction, *arrays: Array, rngs: nnx.Rngs | None = None
+    name: str, attend: AttentionFunction, *arrays: Array, **given: Array | nnx.Rngs | None
 ) -> Array:
     """Return the output of a mechanism, which must have the shape and the dtype of `v` or `x`.
 
@@ -59,13 +59,14 @@ def attended(
         name: of the mechanism.
         attend: the mechanism.
         arrays: q, k, v and mask, or x and mask.
-        rngs: the random keys of the training, for a mechanism that takes them; None in evaluation.
+        given: `rngs`, the random keys of the training, None in evaluation; and `stream`, what the
+            output is added to. Each is for mechanisms that have such a parameter.
 
     Raises:
         RunError: it has not.
     """
     like = arrays[-2]
-    out = attend(*arrays, **({"rngs": rngs} if _is_random(attend) else {}))
+    out = attend(*arrays, **_taken(attend, given))
     if not isinstance(out, jax.Array):
         raise RunError(f"{name}: returned {type(out).__name__}, expected an array {like.shape}")
     for found, expected in ((out.shape, like.shape), (out.dtype, like.dtype)):
@@ -74,6 +75,6 @@ def attended(
     return out
 
 
-def _is_random(attend: AttentionFunction) -> bool:
-    """Return whether a mechanism draws random numbers in training."""
-    return "rngs" in inspect.signature(attend).parameters
+def _taken(attend: AttentionFunction, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that a mechanism has parameters for."""
+    return {name: given[name] for name in inspect.signature(attend).parameters if name in given}

@@ -19,10 +19,11 @@ def register_attention(
 ) -> Callable[[Target], Target]:
     """Register a mechanism: a function of (q, k, v, mask), or an `nnx.Module` class.
 
-    A class is built as `cls(dims, rngs=rngs, **options)` and called with (q, k, v, mask). Its
-    other keyword-only parameters are its options. A mixer is called with (x, mask). A mechanism
-    whose call also has the parameter `rngs=None` gets the random keys of the training there. See
-    `AttentionTraits` for the promises.
+    A class is built as `cls(dims, rngs=rngs, **options)` and called with (q, k, v, mask). Its other
+    keyword-only parameters are its options. A mixer is called with (x, mask). A mechanism whose
+    call also has the parameter `rngs=None` gets the random keys of the training there; a mixer with
+    `stream=None` gets the input of its block before it was normalised, to which the block adds the
+    output. See `AttentionTraits` for the promises.
 
     Raises:
         ValueError: the name is malformed or taken, or the mechanism cannot be called like this.

@@ -13,16 +13,16 @@ from lra_bench.verification import subject
 @pytest.mark.parametrize("features", [5, 4], ids=["odd", "even"])
 def test_it_is_the_transform_of_the_real_tokens(features):
     def reference(x, _):
-        return np.real(np.fft.fft(np.fft.fft(x, axis=1), axis=0))
+        return np.real(np.fft.fft(np.fft.fft(x, axis=1, norm="ortho"), axis=0, norm="ortho"))
 
     check_on_real_tokens("fnet", reference, SCATTERED, dims=Dims(3, features, 40))
 
 
 def test_the_transform_is_the_sum_of_its_definition():
-    """Section 3.1: X_k = sum_t x_t exp(-2 pi i t k / n), over features and over tokens."""
+    """Section 3.1: X_k = sum_t x_t exp(-2 pi i t k / n), over features and tokens; / sqrt(n e)."""
     x = np.random.default_rng(0).standard_normal((1, 7, 3, 2)).astype(np.float32)
     tokens, features = (np.exp(-2j * np.pi * np.outer(range(n), range(n)) / n) for n in (7, 6))
-    expected = np.real(tokens @ x.reshape(7, 6) @ features)
+    expected = np.real(tokens @ x.reshape(7, 6) @ features) / np.sqrt(7 * 6)
     found = subject.registered("fnet")(x, x, x, np.ones((1, 7), bool))
     np.testing.assert_allclose(found.reshape(7, 6), expected, rtol=0, atol=1e-5)
 
@@ -35,7 +35,7 @@ def test_every_number_of_real_tokens():
     found = subject.registered("fnet")(x, x, x, mask).reshape(*mask.shape, -1)
     for count, (out, row) in enumerate(zip(found, x.reshape(*mask.shape, -1), strict=True)):
         if count:
-            expected = np.real(np.fft.fft2(row[:count].astype(np.float64)))
+            expected = np.real(np.fft.fft2(row[:count].astype(np.float64), norm="ortho"))
             np.testing.assert_allclose(out[:count], expected, rtol=0, atol=1e-4)
         assert not out[count:].any()
 

@@ -110,3 +110,18 @@ def test_saturated_decays_are_finite():
     kernels = np.asarray(mixer.average._kernels(9))
     assert np.isfinite(kernels).all()
     assert np.abs(kernels[..., 1:]).max() < 1e-5
+
+
+def test_the_gate_closes_the_stream():
+    """The paper's output is u h + (1 - u) x with the x to which the block adds this one's."""
+    _, _, x = subject.inputs()
+    mask = subject.lengths_mask(subject.LENGTH, subject.REAL)
+    x = x.reshape(*mask.shape, -1)
+    module = build_attention("mega", subject.DIMS, SMALL, nnx.Rngs(0))
+    added = [module(x, mask, stream) for stream in (None, x, np.zeros_like(x), 2 * x)]
+    np.testing.assert_array_equal(added[0], added[1])
+    gate = np.where(mask[..., None], (added[2] - added[1]) / x, 0.5)
+    assert 0 < gate.min() < gate.max() < 1
+    np.testing.assert_allclose(
+        added[3], added[1] - np.where(mask[..., None], gate * x, 0), atol=1e-5
+    )

@@ -10,14 +10,14 @@ from references import MASK, agree, float64
 
 from lra_bench.attentions.reformer import Reformer
 from lra_bench.contracts import Dims
-from lra_bench.verification.subject import DIM, DIMS, inputs, unit
+from lra_bench.verification.subject import DIMS, inputs, unit
 
 
 def shared_softmax(q, v, mask, allowed=None):
     """Softmax with normalised queries as keys, oneself only where there is nobody else."""
     q, v = float64(q, v)
     k = unit(q)
-    logits = np.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(DIM) - 1e5 * np.eye(q.shape[1])
+    logits = np.einsum("bqhd,bkhd->bhqk", q, k) - 1e5 * np.eye(q.shape[1])
     allowed = np.asarray(mask)[:, None, None, :] if allowed is None else allowed
     logits = np.where(allowed, logits, -1e30)
     weights = np.exp(logits - logits.max(-1, keepdims=True))

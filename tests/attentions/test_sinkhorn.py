@@ -37,7 +37,8 @@ def attend_one(q, k, v, mask):
     blocks = [range(start, min(start + BLOCK, length)) for start in range(0, length, BLOCK)]
     real = [[t for t in block if mask[t]] for block in blocks]
     used = [i for i, tokens in enumerate(real) if tokens]
-    scores = [[q[real[i]].mean(0) @ k[real[j]].mean(0) / np.sqrt(dim) for j in used] for i in used]
+    sums = [(q[real[i]].sum(0), k[real[i]].sum(0)) for i in used]
+    scores = [[m @ n / (BLOCK * np.sqrt(dim)) for _, n in sums] for m, _ in sums]
     sorting = normalised(np.array(scores) / TEMPERATURE)
     out = np.zeros_like(v)
     for row, i in enumerate(used):

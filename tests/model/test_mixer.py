@@ -9,7 +9,7 @@ import pytest
 from efficiency_cases import cell
 from flax import nnx
 
-from lra_bench.analysis.matrix import MixerCall, influences
+from lra_bench.analysis.matrix import MixerCall, captured, influences
 from lra_bench.config import make_settings
 from lra_bench.contracts import AttentionTraits, Rule
 from lra_bench.efficiency.programs import build
@@ -164,3 +164,32 @@ def test_it_runs_and_is_analysed(cli, tmp_path):
     assert status == 0, err
     assert "Influences among the tokens of mean, listops" in out
     assert "row_sum" in out
+
+
+class Closed(nnx.Module):
+    """Take away all that its output is added to."""
+
+    def __init__(self, dims, *, rngs):
+        del dims, rngs
+
+    def __call__(self, x, mask, stream=None):
+        del mask
+        return -(x if stream is None else stream)
+
+
+def test_a_mixer_may_gate_what_it_is_added_to(monkeypatch):
+    traits = AttentionTraits(mixer=True)
+    monkeypatch.setitem(ATTENTIONS._entries, "closed", Entry("closed", Closed, __name__, traits))
+    settings = make_settings("listops", "closed", "smoke", 0, ("model.num_layers=2",))
+    learner = make_learner(make_task("listops", settings.data), settings)
+    state = first_state(learner)
+    encoder = learner.merge(state.params, state.sampled).encoder
+    block = encoder.blocks[0]
+    x = jax.random.normal(jax.random.key(0), (2, 5, settings.model.emb_dim))
+    found = block(x, jnp.ones((2, 5), bool), None)
+    nothing = block.ffn_out(block.gelu(block.ffn_in(block.ffn_norm(jnp.zeros_like(x)))))
+    np.testing.assert_allclose(found, nothing, atol=1e-6)
+    # In an analysis too, the second layer sees nothing of the tokens.
+    first, second = captured(encoder, jnp.arange(1, 6)[None])
+    assert np.ptp(first.x, axis=1).max() > 1
+    np.testing.assert_allclose(np.ptp(second.x, axis=1), 0, atol=1e-5)
