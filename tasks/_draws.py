@@ -38,19 +38,30 @@ def shuffled(draws: np.ndarray) -> np.ndarray:
     return np.argsort(draws, axis=1, kind="stable")
 
 
-def permuted(numbers: np.ndarray, size: int, seed: int, purpose: int) -> np.ndarray:
+def permuted(
+    numbers: np.ndarray, size: int, seed: int, purpose: int, which: np.ndarray | None = None
+) -> np.ndarray:
     """Return where a random permutation of 0 to size - 1 takes the numbers, int64 (n,).
 
     It is a Feistel network on the smallest even number of bits that holds `size`, repeated while
     the result is too large.
+
+    Args:
+        numbers: to permute, (n,).
+        size: of the permutation.
+        seed, purpose: of the permutation.
+        which: for each number, which of many permutations takes it, (n,); by default one takes all.
     """
     half = np.uint64(((size - 1).bit_length() + 1) // 2)
     mask = np.uint64((1 << int(half)) - 1)
-    keys = stream(seed, purpose, np.arange(_ROUNDS))
+    keys = stream(seed, purpose, np.arange(_ROUNDS))[:, None]
+    keys = np.broadcast_to(
+        keys if which is None else child(keys, which + 1), (_ROUNDS, len(numbers))
+    )
     result, outside = numbers.astype(np.uint64), np.ones(len(numbers), bool)
     while outside.any():
         left, right = result[outside] >> half, result[outside] & mask
-        for key in keys:
+        for key in keys[:, outside]:
             left, right = right, left ^ (child(key, right) & mask)
         result[outside] = left << half | right
         outside &= result >= np.uint64(size)

@@ -68,7 +68,7 @@ class Recall(Generated):
         Source("generate", splits="no two examples ask the same of the same pairs"),
     )
     guess: ClassVar[str] = "always the commonest value present"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -185,13 +185,14 @@ class Recall(Generated):
         """Return the keys and values of the pairs, int64 (n, p); the first pair is asked for.
 
         Numbers in a row have each label once. The label, the key that is asked for and the values
-        in the order of their keys are one-to-one with the number, so no example occurs twice.
+        in the order of their keys are one-to-one with the number, so no example occurs twice; each
+        label has a permutation of its own, so that the other numbers of a row tell nothing.
         """
         count, rows = self.num_values, np.arange(len(numbers))
         block, place = np.divmod(numbers, count)
         labels = shuffled(self.draws(_LABELS, block, count))[rows, place]
         known = self._num_known_values()
-        digits = permuted(block, self.num_keys * count**known, self.seed, _CONTENTS)
+        digits = permuted(block, self.num_keys * count**known, self.seed, _CONTENTS, labels)
         asked, digits = digits % self.num_keys, digits // self.num_keys
         values = (self.draws(_VALUES, numbers, self.num_pairs) % np.uint64(count)).astype(np.int64)
         values[:, 0] = labels

@@ -134,8 +134,23 @@ def test_the_first_example_is_the_frozen_one():
         assert task.to_text(task.examples("train", np.array([0]))[0][0]) == text
 
 
-GOLDEN = "k4=v3 n4 k2=v1 n12 k3=v3 _ _ _ k3?"
-GOLDEN_SEPARATE = "k4 v3 n3 k2 v1 n14 k3 v3 _ _ _ k3?"
+GOLDEN = "k4=v0 n4 k2=v4 n12 k0=v3 _ _ _ k0?"
+GOLDEN_SEPARATE = "k4 v0 n3 k2 v4 n14 k0 v3 _ _ _ k0?"
+
+
+def test_examples_in_a_row_share_nothing():
+    """Of the key that is asked for and the values of the others, whatever the labels are."""
+    task = Recall()
+    tokens, labels = task.examples("test", np.arange(task.test_size))
+    asked = tokens[:, -1].astype(int) - task.num_keys * task.num_values
+    counts = np.bincount(asked, minlength=task.num_keys)
+    assert stats.chisquare(counts).pvalue > SIGNIFICANCE
+    keys, values = np.divmod(np.sort(tokens[:, :-1].astype(int), axis=1), task.num_values)
+    others = np.where(keys == asked[:, None], -1, values)
+    same = (others[1:] == others[:-1]) & (others[1:] >= 0) & (others[:-1] >= 0)
+    pairs = ((others[1:] >= 0) & (others[:-1] >= 0)).sum()
+    assert stats.binomtest(int(same.sum()), int(pairs), 1 / task.num_values).pvalue > SIGNIFICANCE
+    assert len(set(labels[: task.num_values])) == task.num_values
 
 
 def test_everything_is_drawn_alike():
