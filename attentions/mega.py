@@ -15,6 +15,7 @@ from lra_bench.attentions._common import (
     dot_products,
     softmax_average,
     summed,
+    wide,
 )
 from lra_bench.attentions._convolution import convolution
 from lra_bench.attentions._sequence import ordered, real_first, reordered
@@ -124,7 +125,9 @@ class Mega(nnx.Module):
         order = real_first(mask)
         x, stream = ordered(x, order), ordered(x if stream is None else stream, order)
         update, shared, reset, candidate = self._gates(self.average(x))
-        q, k = (shared * a + b for a, b in zip(*self._scales(x.dtype), strict=True))
+        # In float32, so that the gradients of both are summed over all tokens in it.
+        scales = zip(self.scale[...], self.shift[...], strict=True)
+        q, k = ((wide(shared) * a + b).astype(x.dtype) for a, b in scales)
         values = jnp.where(order.real, jax.nn.silu(self.value(x)), 0)
         attended = self._attended(q, k, values, order.real[..., 0])
         candidate = jax.nn.silu(candidate + self.out(jax.nn.silu(reset) * attended))
@@ -135,9 +138,6 @@ class Mega(nnx.Module):
         cuts = [sum(self.sizes[:i]) for i in range(1, len(self.sizes))]
         update, shared, reset, candidate = jnp.split(self.gates(average), cuts, axis=-1)
         return update, jax.nn.silu(shared), reset, candidate
-
-    def _scales(self, dtype: jnp.dtype) -> tuple[Array, Array]:
-        return self.scale[...].astype(dtype), self.shift[...].astype(dtype)
 
     def _attended(
         self,

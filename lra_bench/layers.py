@@ -57,7 +57,25 @@ class Dense(nnx.Module):
         """Return the layer's output, in the layer's dtype."""
         dtype = x.dtype if self.dtype is None else self.dtype
         product = _product(x.astype(dtype), self.kernel[...].astype(dtype))
-        return product if self.bias is None else product + self.bias[...].astype(dtype)
+        return product if self.bias is None else _plus_bias(product, self.bias[...])
+
+
+@jax.custom_vjp
+def _plus_bias(x: Float[Array, "b l f"], bias: Float[Array, " f"]) -> Float[Array, "b l f"]:
+    """Return x + b in the dtype of x; the gradient of b is summed in float32 or wider."""
+    return x + bias.astype(x.dtype)
+
+
+def _bias_forward(x: Array, bias: Array) -> tuple[Array, Array]:
+    return _plus_bias(x, bias), bias
+
+
+def _bias_backward(bias: Array, gradient: Array) -> tuple[Array, Array]:
+    wide = jnp.promote_types(gradient.dtype, jnp.float32)
+    return gradient, jnp.sum(gradient, axis=(0, 1), dtype=wide).astype(bias.dtype)
+
+
+_plus_bias.defvjp(_bias_forward, _bias_backward)
 
 
 @jax.custom_vjp

@@ -48,7 +48,8 @@ def mantel(
     drawn = np.mean(a[renamed[:, i], renamed[:, j]] * b[i, j], axis=1)
     # Permutations that change nothing may differ by rounding.
     as_large = np.sum(np.abs(drawn) >= np.abs(value) - 1e-12)
-    return Correlation(float(value), float((1 + as_large) / (1 + permutations)))
+    p = (1 + as_large) / (1 + permutations) if np.isfinite(value) else np.nan
+    return Correlation(float(value), float(p))
 
 
 def _standardised(matrix: Float[np.ndarray, "n n"], *, ranks: bool) -> Float[np.ndarray, "n n"]:

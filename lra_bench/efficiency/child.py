@@ -210,24 +210,29 @@ def _warm_up(call: Callable[[], None], device: Any) -> tuple[float, int | None]:
     """Return the seconds of a call, and by how many bytes memory grew at most during it.
 
     The first call touches code and scratch memory that later calls find in place, so the last
-    call counts. There are up to three, fewer if a call takes longer than 10 s.
+    call counts. There are up to three, fewer if a call takes longer than 10 s. On GPUs the peak of
+    the memory is that of the process, so a call counts that raises it, and none if none does. None
+    stands for unknown.
     """
     on_cpu = device.platform == "cpu"
     seconds, grown = 0.0, None
     for _ in range(_WARM_UPS):
-        before = memory.resident() if on_cpu else _in_use(device, "bytes_in_use")
+        before, highest = (memory.resident(), 0) if on_cpu else _in_use(device)
         started = time.perf_counter()
         call()
         seconds = time.perf_counter() - started
-        peak = memory.peak() if on_cpu else _in_use(device, "peak_bytes_in_use")
-        grown = max(peak - before, 0) if peak else None
+        peak = memory.peak() if on_cpu else _in_use(device)[1]
+        if before is not None and peak > highest:
+            grown = max(peak - before, 0)
         if seconds > _PATIENCE_SECONDS:
             break
     return seconds, grown
 
 
-def _in_use(device: Any, key: str) -> int:
-    return (device.memory_stats() or {}).get(key, 0)
+def _in_use(device: Any) -> tuple[int, int]:
+    """Return the bytes in use now, and at most since the process began."""
+    stats = device.memory_stats() or {}
+    return stats.get("bytes_in_use", 0), stats.get("peak_bytes_in_use", 0)
 
 
 def _plan(compiled: Any) -> Memory:

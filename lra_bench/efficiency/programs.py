@@ -28,19 +28,21 @@ class Input:
     Attributes:
         shape: with the examples on the first axis.
         dtype: "bool", "int32" or a floating-point type.
-        below: whole numbers are drawn from 1 to below this; 0 is padding.
+        below: whole numbers are drawn from `least` to below this.
+        least: 1 for tokens, of which 0 is padding.
     """
 
     shape: tuple[int, ...]
     dtype: str
     below: int = 2
+    least: int = 1
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Return values without padding: from N(0, 1), true, or whole numbers."""
         if self.dtype == "bool":
             return np.ones(self.shape, bool)
         if self.dtype == "int32":
-            return rng.integers(1, self.below, self.shape, np.int32)
+            return rng.integers(self.least, self.below, self.shape, np.int32)
         return rng.standard_normal(self.shape, np.float32).astype(jax.numpy.dtype(self.dtype))
 
 
@@ -150,7 +152,7 @@ def _whole(cell: Cell, settings: RunSettings) -> Program:
     learner = make_learner(task, settings)
     pair = (2,) if task.paired else ()
     tokens = Input((cell.batch, *pair, cell.length), "int32", task.vocab_size)
-    labels = Input((cell.batch,), "int32", task.num_classes)
+    labels = Input((cell.batch,), "int32", task.num_classes, 0)
     if cell.direction == "step":
         step = functools.partial(_step, learner)
         return Program(step, learner.init, lambda state: state.params, (tokens, labels), True)

@@ -213,7 +213,9 @@ def _least_lead(rows: Sequence[Row], column: str | int) -> float:
     largest = 0.0
     for other in others:
         gap = _difference(leader, other, column)
-        largest = max(largest, gap.p) if gap is not None and gap.is_tested else 1.0
+        # Over the seeds of both rows the leader need not lead.
+        leads = gap is not None and gap.is_tested and gap.value > 0
+        largest = max(largest, gap.p) if gap is not None and leads else 1.0
         if largest >= LEVEL:  # no later test can change that
             break
     return largest

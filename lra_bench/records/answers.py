@@ -57,8 +57,17 @@ class Answers:
         Raises:
             RunError: the text does not hold so many examples.
         """
+        return self.residuals(examples, 0.0)
+
+    def residuals(self, examples: int, accuracy: float) -> Float[np.ndarray, " n"]:
+        """Return for each example its right answers, less those expected, over the mean number.
+
+        Args:
+            examples: in the split.
+            accuracy: the share of right answers that is expected, in [0, 1].
+        """
         right, answers = self._numbers(examples)
-        return right / max(answers.mean(), 1e-30)
+        return (right - accuracy * answers) / max(answers.mean(), 1e-30)
 
 
 ANSWERS = tuple(field.name for field in fields(Answers))

@@ -70,15 +70,16 @@ class Score:
     def variance(self, accuracy: float | None = None) -> float:
         """Return the variance of the accuracy over other examples.
 
-        It is that of a binomial number, or, where an example has several answers, that of the mean
-        of examples, since answers on one example depend on each other.
+        It is that of a binomial number. Where an example has several answers, these depend on each
+        other, and the accuracy is a ratio of sums over examples, sum r / sum a: its variance is
+        about that of the mean of r - R a, divided by the square of the mean of a.
 
         Args:
-            accuracy: of the binomial number; that of the score if None.
+            accuracy: of the binomial number, and R; that of the score if None.
         """
-        if self.answers is not None and self.answers.counts is not None:
-            return float(self.answers.shares(self.examples).var() / self.examples)
         share = self.accuracy if accuracy is None else accuracy
+        if self.answers is not None and self.answers.counts is not None:
+            return float(self.answers.residuals(self.examples, share).var() / self.examples)
         return share * (1 - share) / self.examples
 
     def as_dict(self) -> dict[str, Any]:

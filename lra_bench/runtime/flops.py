@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 # Operations that move or rename numbers but compute none.
@@ -24,9 +25,10 @@ _UNCOUNTED = "uncounted_operations"
 def count_flops(function: Callable[..., Any], *args: Any) -> float:
     """Return the floating-point operations of `function(*args)`, which is traced, not run.
 
-    A product of matrices counts two for each pair of a multiplication and an addition. Any other
-    operation counts one for each number that it returns or, if it reduces, takes. XLA's own count
-    takes the body of a loop once, however often it runs.
+    A product of matrices counts two for each pair of a multiplication and an addition. A fast
+    Fourier transform of n complex points counts 5 n log2(n), one of real numbers half as many. Any
+    other operation counts one for each number that it returns or, if it reduces, takes. XLA's own
+    count takes the body of a loop once, however often it runs.
 
     Args:
         function: any function that JAX can trace.
@@ -65,7 +67,7 @@ def _operations(equation: Any) -> float:
     if name == "cond":
         return max(inner)
     if inner:
-        return sum(inner) * (params["length"] if name == "scan" else 1)
+        return sum(inner) * _repeats(name, params)
     out = _size(equation.outvars)
     if name == "dot_general":
         (contracted, _), _ = params["dimension_numbers"]
@@ -74,9 +76,27 @@ def _operations(equation: Any) -> float:
     if name in _CUDNN_PRODUCTS:
         queries, keys = (x.aval.shape for x in equation.invars[:2])  # both are b l h d
         return 2.0 * _CUDNN_PRODUCTS[name] * math.prod(queries) * keys[1]
+    if name == "fft":
+        return _of_transform(equation)
     if name in _FREE:
         return 0.0
     return float(max(out, _size(equation.invars)) if name.startswith("reduce") else out)
+
+
+def _repeats(name: str, params: dict[str, Any]) -> int:
+    """Return how often the program in an operation runs, on all devices together."""
+    if name == "shard_map":
+        axes = next(value for key, value in params.items() if key.endswith("manual_axes"))
+        return math.prod(params["mesh"].shape[axis] for axis in axes)
+    return params["length"] if name == "scan" else 1
+
+
+def _of_transform(equation: Any) -> float:
+    """Return the operations of Fourier transforms of n points, each 5 n log2(n), or half of it."""
+    sides = [*equation.invars, *equation.outvars]
+    each = 5.0 if all(np.iscomplexobj(side.aval) for side in sides) else 2.5
+    points = math.prod(equation.params["fft_lengths"])
+    return each * _size(sides) * math.log2(max(points, 2))
 
 
 def _size(variables: list[Any]) -> int:

@@ -64,15 +64,18 @@ def status(key: str) -> int | None:
     return int(figures[0]) * 1024 if figures else None
 
 
-def resident() -> int:
-    """Give freed memory back, return the resident set in bytes, and let the peak start anew."""
+def resident() -> int | None:
+    """Give freed memory back, return the resident set in bytes, and let the peak start anew.
+
+    It is None where the system does not let the peak start anew.
+    """
     _call("malloc_trim", 0)
     settled()
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
-        return peak()
-    return status("VmRSS") or 0
+        return None
+    return status("VmRSS")
 
 
 def peak() -> int:

@@ -5,6 +5,7 @@ A mechanism that can do this has an attribute `distil_steps`, the number of upda
 those of the other run's model, whose attention is softmax.
 """
 
+import functools
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -18,7 +19,7 @@ from jaxtyping import Array, Float
 from lra_bench.data.batches import Prefetch
 from lra_bench.display.progress import Display
 from lra_bench.errors import UsageError
-from lra_bench.model.encoder import SelfAttention
+from lra_bench.model.encoder import Encoder, SelfAttention
 from lra_bench.registry import ATTENTIONS, REFERENCE
 from lra_bench.runtime.stopping import Stopped, StopRequest
 from lra_bench.settings import RunSettings
@@ -89,7 +90,7 @@ def distilled(
         for step in range(steps):
             if stop.agreed():
                 raise Stopped
-            own, moments, loss = update(own, moments, state.params, state.sampled, batches.get()[0])
+            own, moments, loss = update(own, moments, state, batches.get(), step)
             losses = [*losses[:1], loss.block_until_ready()]
             bar(step + 1, "")
     first, last = float(losses[0]), float(losses[-1])
@@ -100,9 +101,14 @@ def distilled(
 def _update_of(learner: Learner) -> Callable[..., tuple[Arrays, Any, Array]]:
     """Return one update of the own arrays and the moments of Adam; it returns the loss too."""
 
-    def update(own: Arrays, moments: Any, params: Arrays, sampled: Arrays, tokens: Array) -> Any:
+    def update(
+        own: Arrays, moments: Any, state: State, batch: tuple[Array, Array], step: int
+    ) -> Any:
+        inputs = learner.scored(*batch, jax.random.key(step)).inputs
+
         def loss_of(own: Arrays) -> Array:
-            return distillation_loss(learner.merge({**params, **own}, sampled), tokens)
+            model = learner.merge({**state.params, **own}, state.sampled)
+            return distillation_loss(model, inputs)
 
         loss, gradient = jax.value_and_grad(loss_of)(own)
         change, moments = _OPTIMISER.update(gradient, moments)
@@ -122,13 +128,16 @@ def distillation_loss(model: nnx.Module, tokens: Array) -> Float[Array, ""]:
     for _, module in list(nnx.iter_modules(model)):
         if isinstance(module, SelfAttention):
             module.attend = _observed(module.attend, losses)
+        if isinstance(module, Encoder):
+            module.remat = False  # what a block is computed twice for can't be taken out of it
     model(tokens)
     return sum(losses, start=jnp.zeros(())) / len(losses)
 
 
 def _observed(mechanism: Any, losses: list[Array]) -> Callable[..., Array]:
-    """Return softmax attention that appends the loss of a mechanism to `losses`."""
-    exact = ATTENTIONS.get(_TEACHER).target
+    """Return softmax attention, causal as the mechanism is, that appends its loss to `losses`."""
+    causal = bool(getattr(mechanism, "causal", False))
+    exact = functools.partial(ATTENTIONS.get(_TEACHER).target, causal=causal)
 
     def attend(q: Array, k: Array, v: Array, mask: Array) -> Array:
         losses.append(mechanism.distillation_loss(q, k, mask))

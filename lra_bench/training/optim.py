@@ -100,7 +100,7 @@ def optimiser(
     clip += [optax.clip_by_global_norm(settings.clip_norm)] if settings.clip_norm else []
     adamw = _adamw(settings, rules)
     learned = optax.chain(*clip, adamw) if clip else adamw
-    return _with_rules(learned, rules) if rules else learned
+    return _with_rules(learned, rules, settings.accumulate) if rules else learned
 
 
 def _adamw(settings: TrainSettings, rules: Mapping[str, Rule]) -> optax.GradientTransformation:
@@ -129,16 +129,27 @@ def _decayed(rules: Mapping[str, Rule], params: Any) -> Any:
 
 
 def _with_rules(
-    learned: optax.GradientTransformation, rules: Mapping[str, Rule]
+    learned: optax.GradientTransformation, rules: Mapping[str, Rule], parts: int
 ) -> optax.GradientTransformation:
-    """Return the optimiser with factors of the learning rate, and with averages beside it."""
+    """Return the optimiser with factors of the learning rate, and with averages beside it.
+
+    Args:
+        learned: the optimiser of the other arrays.
+        rules: by the name of an array.
+        parts: of a batch, whose gradients were added up.
+    """
     averages = {name: rule.average for name, rule in rules.items() if rule.average is not None}
 
     def rest(arrays: Any) -> Any:
         return {name: x for name, x in arrays.items() if name not in averages}
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
-        moved = {name: (average - 1) * updates[name] for name, average in averages.items()}
+        # Each part of a batch adds the value once, and the whole must have it once.
+        extra = {name: (parts - 1) * params[name] for name in averages}
+        moved = {
+            name: (average - 1) * (updates[name] - extra[name])
+            for name, average in averages.items()
+        }
         changes: Any
         changes, state = learned.update(rest(updates), state, rest(params))
         scaled = {name: _rule(rules, name).rate * x for name, x in changes.items()}

@@ -173,6 +173,7 @@ class TestMantel:
     def test_equal_pairs_have_no_correlation(self):
         found = mantel(np.ones((G, G)), self.planted(1)[0], 9, 0)
         assert np.isnan(found.value)
+        assert np.isnan(found.p)
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,6 @@ def test_records_are_of_clean_checkouts(repository):
 WITHOUT_ANSWERS = {
     *(f"drop-in/{name}" for name in ("softmax", "performer-softmax")),
     "drop-in/performer-softmax-from-softmax",
-    *(f"mini-cpu/{task}-linear-seed0" for task in ("image", "listops", "retrieval", "text")),
-    *(f"mini-cpu/{task}-softmax-seed0" for task in ("image", "listops", "retrieval", "text")),
-    *(f"mini-cpu/{task}-performer-relu-seed0" for task in ("image", "listops", "text")),
-    *(
-        f"mini-cpu/listops-{name}-seed0"
-        for name in ("identity", "linformer", "performer-softmax", "reformer")
-    ),
 }
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
+from jax.sharding import AbstractMesh, PartitionSpec
 
 from lra_bench.contracts import Dims
 from lra_bench.model.mechanism import build_attention
@@ -68,3 +69,26 @@ def test_a_branch_for_rare_inputs_is_not_counted():
     comparison = count_flops(lambda x: jnp.any(x > 9), x)
     assert count_flops(program, x) - comparison == pytest.approx(100, abs=1)
     assert count_flops(rare, x) == 0
+
+
+@pytest.mark.parametrize(
+    ("transform", "shape", "each"),
+    [
+        (jnp.fft.fft, "complex64", 5.0),
+        (jnp.fft.ifft, "complex64", 5.0),
+        (jnp.fft.rfft, "float32", 2.5),
+        (lambda x: jnp.fft.irfft(x[:, :513]), "complex64", 2.5),
+    ],
+)
+def test_a_fourier_transform_counts_n_log_n(transform, shape, each):
+    x = jax.ShapeDtypeStruct((3, 1_024), shape)
+    assert count_flops(transform, x) == pytest.approx(3 * each * 1_024 * 10, rel=0.01)
+
+
+def test_what_each_device_does_counts_for_all():
+    eight, parts = AbstractMesh((8,), ("x",)), PartitionSpec("x")
+
+    def product(x):
+        return jax.shard_map(lambda y: y @ y.T, mesh=eight, in_specs=parts, out_specs=parts)(x)
+
+    assert count_flops(product, jnp.zeros((16, 5))) == 8 * 2 * 2 * 2 * 5

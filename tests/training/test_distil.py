@@ -1,5 +1,7 @@
 """A mechanism that imitates softmax: `run --init-from`, with `attention.distil_steps`."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from lra_bench.attentions.hedgehog import Hedgehog
 from lra_bench.attentions.softmax import softmax
 from lra_bench.config import make_settings
 from lra_bench.model.classifier import Classifier
+from lra_bench.registry import ATTENTIONS
 from lra_bench.settings import Origin
 from lra_bench.tasks.listops import ListOps
 from lra_bench.training import distil, restore
@@ -129,3 +132,29 @@ def test_the_loss_is_that_of_the_queries_and_keys_of_softmax():
     found = jax.jit(lambda: distil.distillation_loss(nnx.merge(*parts), tokens))()
     losses = jax.jit(expected)()
     np.testing.assert_allclose(found, np.mean(losses), rtol=1e-5)
+
+
+@pytest.mark.parametrize("override", ["model.remat=true", "model.remat=false"])
+def test_the_softmax_that_a_causal_mechanism_imitates_is_causal(override):
+    """So what comes later changes no query and no key, and not the loss of earlier tokens."""
+    task = ListOps(min_length=0, max_length=40)
+    settings = make_settings("listops", "hedgehog", "smoke", 0, ["model.num_layers=2", override])
+    model = Classifier(task, settings.model, "hedgehog", {"causal": True}, nnx.Rngs(0))
+    parts = nnx.split(model)
+    seen, teacher = [], ATTENTIONS.get(distil._TEACHER)
+
+    def noted(q, k, v, mask, *, causal):
+        assert causal
+        seen.append(q)
+        return teacher.target(q, k, v, mask, causal=causal)
+
+    entry = replace(teacher, target=noted)
+    tokens = np.random.default_rng(0).integers(1, 16, (2, 40))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ATTENTIONS._entries, distil._TEACHER, entry)
+        for _ in range(2):
+            assert np.isfinite(distil.distillation_loss(nnx.merge(*parts), tokens))
+            tokens[:, 30:] = 1
+    before, after = seen[1], seen[3]  # of the second layer
+    np.testing.assert_allclose(before[:, :30], after[:, :30], atol=1e-5)
+    assert np.abs(before[:, 30:] - after[:, 30:]).max() > 1e-2

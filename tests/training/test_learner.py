@@ -57,6 +57,19 @@ def test_accumulation_changes_only_rounding():
 
 
 @pytest.mark.ci
+def test_accumulation_keeps_what_averages_follow():
+    """The moving sums of `routing` become 0.999 of themselves, however many parts a batch has."""
+    one, four = (learner("routing", f"train.accumulate={parts}") for parts in (1, 4))
+    state = first_state(one)
+    whole, parts = (compiled_step(x)(state, *batch(), KEY)[0] for x in (one, four))
+    names = [name for name in whole.params if name.endswith("attend.sums")]
+    assert names
+    for name in names:
+        assert np.abs(whole.params[name] - state.params[name]).max() > 1e-3
+        np.testing.assert_allclose(whole.params[name], parts.params[name], atol=1e-5)
+
+
+@pytest.mark.ci
 def test_accumulated_parts_have_dropout_of_their_own():
     split = learner("identity", *DROPPING)
     state = first_state(split)

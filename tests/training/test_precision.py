@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from kinds import mostly_kinds
 
 from lra_bench.config import make_settings
+from lra_bench.layers import Dense
 from lra_bench.model import encoder
 from lra_bench.registry import ATTENTIONS, make_task
 from lra_bench.training.learner import make_learner
@@ -90,3 +92,34 @@ def test_the_gradient_of_an_embedding_is_a_float32_sum(attention, length):
     error = np.linalg.norm(found["bfloat16"] - found["float32"])
     # Rounding may turn off a unit of the head, which is a fifth of it; the sum was off by 92 %.
     assert error < 0.3 * np.linalg.norm(found["float32"])
+
+
+def test_the_gradient_of_a_bias_is_summed_in_float32():
+    """Of 2^16 tokens; sums in bfloat16 stop at 256 times the size of a summand."""
+    layer = Dense(4, 3, dtype="bfloat16", rngs=nnx.Rngs(0))
+    x = jnp.ones((32, 2_048, 4))
+    graph, params = nnx.split(layer)
+
+    @jax.jit
+    @jax.grad
+    def gradient(params):
+        return jnp.sum(nnx.merge(graph, params)(x).astype(jnp.float32))
+
+    np.testing.assert_allclose(gradient(params).bias[...], 2.0**16, rtol=1e-6)
+
+
+@pytest.mark.parametrize("attention", ["softmax", "mega", "s5", "gated-deltanet"])
+def test_gradients_of_vectors_are_those_of_float32(attention):
+    """What is added to, or multiplies, each of many tokens: its gradient is a sum over them."""
+    found = {}
+    for dtype in ("bfloat16", "float32"):
+        one = learner(attention, dtype, "model.dropout=0", "data.max_length=2000")
+        state = jax.jit(one.init)(KEY)
+        scored = one.scored(*batch(2_000), KEY)
+        grads = jax.jit(jax.grad(one.batch_loss, has_aux=True))(
+            state.params, state.sampled, scored, KEY
+        )[0]
+        found[dtype] = {name: np.asarray(x) for name, x in grads.items() if x.ndim == 1}
+    for name, exact in found["float32"].items():
+        off = np.linalg.norm(found["bfloat16"][name] - exact)
+        assert off < 0.1 * np.linalg.norm(exact) + 1e-4, name
