@@ -92,10 +92,8 @@ def lra_paper() -> Any:
     """Return the settings that the configs of the LRA paper (Tay et al. 2021) share.
 
     Values: github.com/google-research/long-range-arena, lra_benchmarks/listops/configs and
-    utils/train_utils.py: Adam with beta2 0.98, epsilon 1e-9 and decoupled weight decay. Two
-    things differ from that code: random features are redrawn every 1,000 steps, where it redraws
-    them in each forward pass, even in evaluation; and embeddings have another scale, where it
-    draws them from N(0, 1).
+    utils/train_utils.py: Adam with beta2 0.98, epsilon 1e-9 and decoupled weight decay.
+    docs/papers.md, "Accuracy", says what differs from that code.
     """
     config = one_gpu()
     config.model.update(num_layers=6, emb_dim=512, ffn_dim=2_048, num_heads=8, head_dim=64)

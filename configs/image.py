@@ -48,7 +48,10 @@ def skyformer() -> Any:
 
 
 def paper() -> Any:
-    """Use the LRA paper's setting: image/configs/cifar10/base_cifar10_config.py, CLS pooling."""
+    """Use the LRA paper's setting: image/configs/cifar10/base_cifar10_config.py, CLS pooling.
+
+    The config of the Transformer itself was published in August 2021 (ee6649e): `lra` has it.
+    """
     config = lra_paper_image()
     config.data = FULL
     config.model.update(ffn_dim=64, num_heads=1, head_dim=32, pooling="cls", dropout=0.3)

@@ -52,7 +52,10 @@ def skyformer() -> Any:
 
 
 def paper() -> Any:
-    """Use the LRA paper's setting: image/configs/pathfinder32/transformer_base.py."""
+    """Use the LRA paper's setting: image/configs/pathfinder32/transformer_base.py @ 0b1a343.
+
+    The authors replaced it in August 2021 (ee6649e) by the sizes of `lra`.
+    """
     config = lra_paper_image()
     config.data = FULL
     config.model.update(emb_dim=128, ffn_dim=128, num_heads=4, head_dim=16, dropout=0.2)

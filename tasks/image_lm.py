@@ -42,7 +42,10 @@ class ImageLM(Given):
     bits per dimension.
 
     The photographs are those of CIFAR-10, 32 x 32 pixels, or with `dataset` "imagenet64" those of
-    ImageNet, 64 x 64, in the files that image-net.org publishes.
+    ImageNet, 64 x 64, in the files that image-net.org publishes (Chrabaszcz et al. 2017,
+    arXiv:1707.08819). Language models of images, the Reformer's and probably the Performer's among
+    them, were measured on another down-sampling (van den Oord et al. 2016, arXiv:1601.06759), so
+    bits per dimension do not compare with theirs.
 
     Attributes:
         objective: "next" predicts each value from those before it, "masked" values that are hidden.

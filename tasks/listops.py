@@ -172,7 +172,8 @@ class ListOps:
     def _generate(self) -> Iterator[Block]:
         """Yield the blocks of each split, without any expression of an earlier block.
 
-        Two long expressions are never equal by chance; short ones, of small settings, are.
+        Two long expressions are never equal by chance; short ones, of small settings, are. Later
+        splits then hold more of the rarer ones, which are longer.
         """
         limits = Limits(self.min_length, self.max_length, self.max_depth, self.max_args)
         seen: set[bytes] = set()

@@ -38,8 +38,10 @@ class Mqar(Generated):
         seed: of the generator.
 
     References:
-        Arora et al. 2023, arXiv:2312.04927, Section 3: the same task, where distances between a
-        pair and its query follow a power law, and most tokens after the pairs are no queries.
+        Arora et al. 2023, arXiv:2312.04927, Section 3. In the authors' code (Zoology) the answers
+        are no inputs, so nothing tells which values were asked for already; distances between a
+        pair and its query follow a power law; most tokens after the pairs are no queries; and there
+        are 8,192 kinds of tokens.
     """
 
     num_pairs: Annotated[int, Range(1, 1_024)] = 8

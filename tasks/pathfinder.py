@@ -12,7 +12,7 @@ from lra_bench.tasks._pathfinder.task import PathfinderTask, Side
 class Pathfinder(PathfinderTask):
     """Tell whether two marks are the ends of one dashed contour among others.
 
-    Images have 32 x 32 pixels (`resolution` can also be 64 or 256); contours have 14 paddles
+    Images have 32 x 32 pixels (`resolution` can also be 64, 128 or 256); contours have 14 paddles
     (9 and 6 are easier). With `black` "padding", black pixels are padding, as in the code of the
     Long Range Arena: the model does not read them.
 

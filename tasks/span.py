@@ -161,7 +161,7 @@ class Span(Generated):
         return values
 
     def compute_labels(self, tokens: np.ndarray) -> np.ndarray:
-        """Return the classes of sequences, int64 (n,); -1 where there is not one mark."""
+        """Return the classes of sequences, int64 (n,); -1 where marks stand for no one value."""
         values = tokens[:, : self.num_slots].astype(np.int64) - _FIRST
         marked = tokens[:, self._used - self.num_slots : self._used] == _MARK
         classes = np.take_along_axis(values, marked.argmax(axis=1)[:, None], axis=1)

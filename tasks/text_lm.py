@@ -1,7 +1,7 @@
 """The task Text-LM: predict the bytes of texts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -66,7 +66,7 @@ class TextLM(Given):
     paired: ClassVar[bool] = False
     side: ClassVar[int | None] = None
     sources: ClassVar[tuple[Source, ...]] = (
-        _IMDB,
+        replace(_IMDB, splits=_archive.RULE, examples=()),  # its examples are not reviews
         Source(
             "files",
             "by the hash of the document: a twentieth each for validation and test, so that equal "

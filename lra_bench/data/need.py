@@ -85,7 +85,9 @@ class Need:
     @property
     def disk_bytes(self) -> int | None:
         """Return the bytes that the prepared store takes; None if they are unknown."""
-        token_bytes = (1 if self.task.vocab_size <= 256 else 2) * (2 if self.task.paired else 1)
+        # Ids above the ordinary ones, such as that of a start token, are in no store.
+        _, highest = getattr(self.task, "ordinary", (0, self.task.vocab_size - 1))
+        token_bytes = (1 if highest < 256 else 2) * (2 if self.task.paired else 1)
         sizes = self.sizes()
         return sum(sizes.values()) * (self.task.max_len * token_bytes + _LABEL_BYTES) or None
 

@@ -106,8 +106,8 @@ class Board:
 
     Attributes:
         tasks: in the order of the LRA paper, other tasks after them.
-        rows: the best first.
-        chance: by task, the share of the commonest label of the test split, in [0, 1].
+        rows: by the mean accuracy over the tasks that a row has, the largest first.
+        chance: by task, the accuracy of the task's guess on the test split, in [0, 1].
     """
 
     tasks: tuple[str, ...]

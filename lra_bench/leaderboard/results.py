@@ -55,7 +55,7 @@ class Result:
 
     @property
     def chance(self) -> float:
-        """Return the share of the commonest label of the test split, in [0, 1]."""
+        """Return the accuracy on the test split of the task's guess, in [0, 1]."""
         return self.runs[0].chance
 
     @cached_property

@@ -80,7 +80,7 @@ class Panel:
 
     @property
     def chance(self) -> float:
-        """Return the share of the commonest label of the test split, in [0, 1]."""
+        """Return the accuracy on the test split of the task's guess, in [0, 1]."""
         return self.results[0].chance
 
 

@@ -257,7 +257,8 @@ def _layers(settings: list[Setting]) -> str:
     """Return the layers in words; "" for the attention alone."""
     if settings[0].layers is None:
         return ""
-    return f"{_values(setting.layers for setting in settings)} layers"
+    layers = _values(setting.layers for setting in settings)
+    return f"{layers} layer{'' if layers == '1' else 's'}"
 
 
 def _values(values: Iterable[Any]) -> str:
