@@ -16,14 +16,6 @@ def test_records_are_of_clean_checkouts(repository):
         assert not environment["git_commit"].endswith("-dirty"), path
 
 
-# Runs of a version that did not yet write which test examples are right; a new run takes its name
-# from here.
-WITHOUT_ANSWERS = {
-    *(f"drop-in/{name}" for name in ("softmax", "performer-softmax")),
-    "drop-in/performer-softmax-from-softmax",
-}
-
-
 def test_records_tell_which_test_examples_are_right(repository):
     results = repository / "results"
     tests = {
@@ -31,10 +23,9 @@ def test_records_tell_which_test_examples_are_right(repository):
         for path in results.rglob(record.FILE)
     }
     # Where tokens are predicted, "counts" has the right ones of each example.
-    lacking = {
+    assert [
         name for name, test in tests.items() if test and not test.keys() & {"correct", "counts"}
-    }
-    assert lacking == WITHOUT_ANSWERS
+    ] == []
 
 
 def test_submitted_rows_may_stand(repository):
