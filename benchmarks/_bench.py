@@ -2,6 +2,7 @@
 
 import json
 import os
+import math
 import statistics
 import subprocess
 import sys
@@ -20,10 +21,13 @@ _FEWEST, _MOST, _SECONDS, _LONG = 3, 7, 4, 20
 
 
 def measure(run: Call) -> dict[str, float]:
-    """Return medians of a call's CPU and wall seconds, and the growth of peak RSS in bytes."""
+    """Return medians of a call's CPU and wall seconds, and the growth of peak RSS in bytes.
+
+    The growth is NaN where the system does not let the peak start anew.
+    """
     before = resident()
     run()
-    grown = max(peak() - before, 0)
+    grown = math.nan if before is None else max(peak() - before, 0)
     cpu, wall = [], []
     started = time.perf_counter()
     while len(cpu) < _FEWEST or (len(cpu) < _MOST and time.perf_counter() - started < _SECONDS):
