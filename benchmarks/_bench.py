@@ -1,8 +1,8 @@
 """Measurements in processes of their own, taken in turns and kept as lines of JSON."""
 
 import json
-import os
 import math
+import os
 import statistics
 import subprocess
 import sys
