@@ -32,8 +32,8 @@ class Skyformer(nnx.Module):
     iteration, see `pseudo_inverse`.
 
     As in the authors' code, half of the landmarks are queries and half are keys, drawn uniformly
-    with replacement, equally for all heads. Only real tokens are drawn: state is a number u in [0,
-    1) for each landmark, which is token u n of the n real ones of an example. The authors' code
+    with replacement, equally for all heads. Only real tokens are drawn: state is a number u in
+    [0, 1) for each landmark, which is token u n of the n real ones of an example. The authors' code
     draws again in each call, also when it is evaluated; here `resample` does, so that the same
     input gives the same output. Their code starts the iteration of all examples from A^T / |A|_1
     with the largest bound in the batch; here each head of each example has its own bound, and the

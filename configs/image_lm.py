@@ -44,7 +44,7 @@ def imagenet64() -> Any:
     """Use the Performer paper's setting of ImageNet64: 6 layers, 12,288 values; Fig. 7, left.
 
     Its other model has 12 layers. The batch is our choice, as that of the paper is not published.
-    The images are another down-sampling than the paper's, see `ImageLM`.
+    The images are probably another down-sampling than the paper's, see `ImageLM`.
     """
     config = performer_paper()
     config.data = dict(FULL, dataset="imagenet64")

@@ -91,8 +91,8 @@ def _grow(rng: np.random.Generator, limits: Limits) -> tuple[list[Level], int]:
     """Draw the shapes of one batch of trees; return the accepted ones and their number.
 
     Every root is an operator: a single digit is too short, except for `min_length` 0, where it is
-    left out all the same. A tree that is already
-    too long stops growing. The last depth holds only digits and is only counted.
+    left out all the same. A tree that is already too long stops growing. The last depth holds only
+    digits and is only counted.
     """
     tree = np.arange(_TREES_A_BATCH, dtype=np.int32)
     inner = np.ones(_TREES_A_BATCH, bool)

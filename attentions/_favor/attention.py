@@ -43,8 +43,8 @@ def kernel_attention(
     If the mesh of devices has an axis "sequence", each device keeps its own tokens, and one
     all-reduce adds up the sums over keys (`sharded`). Causal attention is then left to XLA.
 
-    Time O(l m d), causal O(l m d + l c m) with chunks of c. Memory O(l d + m d), also
-    backward; causal O(l d + l m d / c) backward, because the sums before each chunk are kept.
+    Time O(l m d), causal O(l m d + l c m) with chunks of c. Memory O(l d + m d), also backward,
+    but causal O(l d + l m d / c) backward, because the sums before each chunk are kept.
 
     Args:
         q, k, v: queries, keys and values.

@@ -214,8 +214,8 @@ def _least_lead(rows: Sequence[Row], column: str | int) -> float:
     for other in others:
         gap = _difference(leader, other, column)
         # Over the seeds of both rows the leader need not lead.
-        leads = gap is not None and gap.is_tested and gap.value > 0
-        largest = max(largest, gap.p) if gap is not None and leads else 1.0
+        p = gap.p if gap is not None and gap.is_tested and gap.value > 0 else 1.0
+        largest = max(largest, p)
         if largest >= LEVEL:  # no later test can change that
             break
     return largest

@@ -145,9 +145,8 @@ def _with_rules(
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
         # Each part of a batch adds the value once, and the whole must have it once.
-        extra = {name: (parts - 1) * params[name] for name in averages}
         moved = {
-            name: (average - 1) * (updates[name] - extra[name])
+            name: (average - 1) * (updates[name] - (parts - 1) * params[name])
             for name, average in averages.items()
         }
         changes: Any
