@@ -51,8 +51,8 @@ class RandomFeatureAttention(nnx.Module):
 
     Estimates of a kernel by sines and cosines may be negative, and so may their sum. The normaliser
     is therefore at least 0.01 times the sum of the weights of the keys, which are 1 each without a
-    gate. The paper's equation has no such limit; in the authors' code it is that of 1.56 keys, at
-    D = 64. The w_i are the same for all heads, and are drawn anew only by `resample`; in the authors'
+    gate. The paper's equation has no such limit; in the authors' code it is that of 1.56 keys, at D
+    = 64. The w_i are the same for all heads, and are drawn anew only by `resample`; in the authors'
     code each head has its own, and each step of training takes another set of a pool. On a CPU it
     takes about 1.5 times the time of `performer-softmax` with 256 features, because sines and
     cosines are slow.

@@ -43,9 +43,9 @@ class Sinkhorn(nnx.Module):
     average of blocks. In training, Gumbel noise is added to R.
 
     Two choices differ from the paper. Its sorting network computes R from the sum of the layer's
-    input over each block (Eq. 1), of which a function of queries and keys knows nothing; here
-    R_ij = m_i n_j / (c sqrt(d)), with the sum m_i of the queries of block i, the sum n_j of the
-    keys of block j and c tokens in a block. So R spreads as the logits of softmax attention do, and the
+    input over each block (Eq. 1), of which a function of queries and keys knows nothing; here R_ij
+    = m_i n_j / (c sqrt(d)), with the sum m_i of the queries of block i, the sum n_j of the keys of
+    block j and c tokens in a block. So R spreads as the logits of softmax attention do, and the
     projections of queries and keys are all that learns to sort. And a token has one softmax over
     both blocks; the code of the Long Range Arena adds two softmaxes.
 
