@@ -86,7 +86,10 @@ def add_seeds(parser: argparse.ArgumentParser) -> None:
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:
     """Add the argument --jobs of a command that does many runs."""
-    text = "number of runs at a time; default: 1 on CPU, else as many as there are devices for"
+    text = (
+        "number of runs at a time, which may share GPUs; default: 1 on CPU, else as many as there "
+        "are devices for"
+    )
     parser.add_argument("--jobs", type=positive, metavar="N", help=text)
 
 

@@ -202,10 +202,10 @@ def _print_how_to_go_on(stopped: "Stopped", argv: list[str]) -> None:
 def _join(args: argparse.Namespace, stop: "StopRequest") -> int:
     """Join the other processes of the run, do it, and return its exit status."""
     from lra_bench.display.busy import busy
-    from lra_bench.runtime import memory
+    from lra_bench.runtime import gpu_share
 
     if args.memory_limit is not None:
-        memory.limit_allocator(args.memory_limit)
+        gpu_share.limit(args.memory_limit)
     with busy("loading JAX"):
         import lra_bench.training.run  # noqa: F401
         from lra_bench.runtime.launch import joined

@@ -17,7 +17,7 @@ from typing import Any
 from lra_bench.efficiency.cells import HERE, Cell
 from lra_bench.efficiency.measurement import Measurement, Memory
 from lra_bench.errors import UsageError, is_out_of_memory, one_line
-from lra_bench.runtime import memory
+from lra_bench.runtime import gpu_share, memory
 from lra_bench.runtime.source_files import place
 
 _WARM_UPS, _PATIENCE_SECONDS = 3, 10.0
@@ -111,7 +111,7 @@ class _Stages:
     def run(self, budget: float | None) -> None:
         """Go through all stages; without a budget, nothing is timed."""
         if self.cell.target == HERE and self.cell.memory_limit:
-            memory.limit_allocator(self.cell.memory_limit)
+            gpu_share.limit(self.cell.memory_limit)
         from lra_bench.runtime.compile_cache import mended
 
         with mended():

@@ -7,12 +7,12 @@ this package's, in `gpu_specs`, or a user's own.
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from lra_bench.errors import UsageError
+from lra_bench.runtime import gpu_share
 
 SPECS = Path(__file__).parent / "gpu_specs"
 NAMES = ("v100-16gb", "t4", "a100-40gb", "a100-80gb", "l4", "h100", "h200", "b200")
@@ -36,9 +36,6 @@ _NEEDED = (
     "cuda_compute_capability",
     "device_description_str",
 )
-# The share of a GPU's memory that JAX takes if nothing else is set, and what sets it.
-_SHARE = 0.75
-_SHARE_VARIABLES = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")
 
 
 def is_gpu(target: str) -> bool:
@@ -122,25 +119,7 @@ def program_bytes(target: str) -> int:
     found = re.search(r"\bdevice_memory_size\s*:\s*(\d+)", text)
     if not found or not int(found[1]):
         raise UsageError(f"--target {target}: device_memory_size is no number of bytes")
-    return int(int(found[1]) * _share())
-
-
-def _share() -> float:
-    """Return the share of a GPU's memory that JAX takes.
-
-    Raises:
-        UsageError: an environment variable sets it to no share.
-    """
-    for name in _SHARE_VARIABLES:
-        if value := os.environ.get(name):
-            try:
-                share = float(value)
-            except ValueError:
-                share = 0.0
-            if not 0 < share <= 1:
-                raise UsageError(f"{name}={value}: must be above 0 and at most 1")
-            return share
-    return _SHARE
+    return int(int(found[1]) * gpu_share.get())
 
 
 def devices(target: str, count: int) -> list[Any]:

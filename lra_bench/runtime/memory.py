@@ -9,7 +9,6 @@ import gc
 import os
 import re
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -152,17 +151,6 @@ def limited(budget: int | None) -> Iterator[None]:
         yield
     finally:
         cap(None)
-
-
-def limit_allocator(limit: int) -> None:
-    """Let JAX take at most so many bytes of a GPU. Call it before JAX touches a device."""
-    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits", "-i", "0"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-        total = int(answer.stdout.split()[0]) * 2**20
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return
-    os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{min(limit / total, 1):.6f}"
 
 
 def bytes_asked(message: str) -> int | None:

@@ -1,5 +1,6 @@
 """The executor on this machine: each run has its own process and its own devices."""
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -8,13 +9,15 @@ from pathlib import Path
 
 from lra_bench.errors import UsageError
 from lra_bench.files.private import private_folder
-from lra_bench.runtime import memory
+from lra_bench.runtime import gpu_share, memory
 from lra_bench.sweep.executor import COMPILED, Ending, Launch, Needs
 from lra_bench.sweep.process import Process
 
 _POLL_SECONDS = 0.05
 # Share of the machine's memory that the estimates of concurrent runs may add up to.
 SHARE = 0.8
+# Share of a GPU's memory that its runs take together: each process also needs some for CUDA itself.
+SHARED = 0.9
 # The shape (x,y,z) of the chips of a TPU host that one process sees, by their number.
 _CHIP_BOXES = {1: "1,1,1", 2: "1,2,1", 4: "2,2,1", 8: "2,4,1"}
 
@@ -35,6 +38,8 @@ class Slot:
 def slots(platform: str, devices: int, needs: Needs, jobs: int | None) -> list[Slot]:
     """Return the slots of a machine: by default one on CPU, else as many as there are devices for.
 
+    More runs than GPUs share them, unless `needs` says how many GPUs a run has for itself.
+
     Args:
         platform: "cpu", "gpu" or "tpu".
         devices: number of devices of the machine.
@@ -48,11 +53,20 @@ def slots(platform: str, devices: int, needs: Needs, jobs: int | None) -> list[S
         return _cpu_slots(needs, jobs)
     each = max(needs.tpus if platform == "tpu" else needs.gpus, 1)
     count = jobs or max(devices // each, 1)
+    if platform == "gpu" and not needs.gpus and count > devices:
+        return _shared_gpus(devices, count)
     if count * each > devices:
         unit = platform.upper() + "s" * (each > 1)
-        raise UsageError(f"{count} at a time with {each} {unit} each: there are {devices} here")
+        raise UsageError(f"{count} at a time with {each} {unit} each: only {devices} here")
     shares = [range(n * each, (n + 1) * each) for n in range(count)]
     return [Slot((), _restriction(platform, share, devices)) for share in shares]
+
+
+def _shared_gpus(devices: int, count: int) -> list[Slot]:
+    """Return slots of one GPU each, which runs take in turn, with equal shares of its memory."""
+    limit = {gpu_share.variable(): f"{SHARED / math.ceil(count / devices):.4f}"}
+    shares = [range(n % devices, n % devices + 1) for n in range(count)]
+    return [Slot((), {**_restriction("gpu", share, devices), **limit}) for share in shares]
 
 
 def _cpu_slots(needs: Needs, jobs: int | None) -> list[Slot]:

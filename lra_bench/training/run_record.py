@@ -14,7 +14,7 @@ from lra_bench.errors import RunError, is_out_of_memory, one_line
 from lra_bench.records import metrics, record
 from lra_bench.records.metrics import MetricsLine
 from lra_bench.records.record import Record, Score, Start
-from lra_bench.runtime import memory
+from lra_bench.runtime import gpu_share, memory
 from lra_bench.runtime.launch import LOST, is_lost
 from lra_bench.runtime.source_files import place
 from lra_bench.training.evaluator import Diverged
@@ -90,8 +90,8 @@ class RunRecord:
         if isinstance(error, Diverged):
             self.note(status="diverged", error=str(error), steps=error.step)
         elif is_out_of_memory(error):
-            limit = f" (--memory-limit {size_text(memory_limit)})" if memory_limit else ""
-            self.note(status="out_of_memory", error=f"{one_line(error)}{limit}")
+            text = f"{one_line(error)}{_allowed(memory_limit)}"
+            self.note(status="out_of_memory", error=text)
         elif isinstance(error, RunError):
             self.note(status="failed", error=str(error))
         elif is_lost(error):
@@ -116,3 +116,12 @@ class RunRecord:
             return None
         scores = {split: self._score(split, 0) for split in ("validation", "test")}
         return dataclasses.replace(start, **scores)
+
+
+def _allowed(memory_limit: int | None) -> str:
+    """Return in brackets how much memory a run was allowed; "" if all that JAX takes by default."""
+    if memory_limit is not None:
+        return f" (--memory-limit {size_text(memory_limit)})"
+    if jax.default_backend() == "gpu" and gpu_share.is_set():
+        return f" (of {gpu_share.get():.0%} of the GPU's memory)"
+    return ""

@@ -40,7 +40,7 @@ def test_every_gpu_has_a_complete_description():
      ("h100", 80), ("h200", 141), ("b200", 180)],
 )  # fmt: skip
 def test_programs_get_three_quarters_of_the_memory(target, gigabytes, monkeypatch):
-    for name in gpus._SHARE_VARIABLES:
+    for name in ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"):
         monkeypatch.delenv(name, raising=False)
     limit = targets.memory_limit(target, None)
     assert limit / 0.75 == pytest.approx(gigabytes * 1e9, rel=0.08)

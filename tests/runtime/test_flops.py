@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from jax.sharding import AbstractMesh, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
 from lra_bench.contracts import Dims
 from lra_bench.model.mechanism import build_attention
@@ -86,7 +86,8 @@ def test_a_fourier_transform_counts_n_log_n(transform, shape, each):
 
 
 def test_what_each_device_does_counts_for_all():
-    eight, parts = AbstractMesh((8,), ("x",)), PartitionSpec("x")
+    eight = AbstractMesh((8,), ("x",), axis_types=(AxisType.Auto,))
+    parts = PartitionSpec("x")
 
     def product(x):
         return jax.shard_map(lambda y: y @ y.T, mesh=eight, in_specs=parts, out_specs=parts)(x)

@@ -279,8 +279,32 @@ def test_slots_of_gpus(monkeypatch):
     pairs = local_executor.slots("gpu", 4, Needs(gpus=2), None)
     assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in pairs] == ["4,5", "6,7"]
     assert local_executor.slots("gpu", 4, Needs(gpus=4), None)[0].environment == {}
-    with pytest.raises(UsageError, match="there are 4"):
+    with pytest.raises(UsageError, match="only 4"):
         local_executor.slots("gpu", 4, Needs(gpus=2), 3)
+
+
+def test_runs_share_gpus(monkeypatch):
+    for name in ("CUDA_VISIBLE_DEVICES", "XLA_CLIENT_MEM_FRACTION"):
+        monkeypatch.delenv(name, raising=False)
+    share, old = "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"
+    monkeypatch.delenv(old, raising=False)
+    alone = [slot.environment for slot in local_executor.slots("gpu", 1, Needs(), 3)]
+    assert alone == [{share: "0.3000"}] * 3
+    two = [slot.environment for slot in local_executor.slots("gpu", 2, Needs(), 3)]
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in two] == ["0", "1", "0"]
+    assert {one[share] for one in two} == {"0.4500"}
+    monkeypatch.setenv(old, "0.9")  # JAX refuses both names, and the newest value counts
+    assert local_executor.slots("gpu", 1, Needs(), 2)[0].environment == {old: "0.4500"}
+
+
+def test_a_run_that_has_gpus_for_itself_shares_none():
+    with pytest.raises(UsageError, match="2 at a time with 1 GPU each: only 1 here"):
+        local_executor.slots("gpu", 1, Needs(gpus=1), 2)
+
+
+def test_runs_do_not_share_tpu_chips():
+    with pytest.raises(UsageError, match="only 4 here"):
+        local_executor.slots("tpu", 4, Needs(), 5)
 
 
 def test_slots_of_tpu_chips():
