@@ -7,18 +7,20 @@
 # not tensorflow-datasets. The stages, with their shares of the time:
 #
 #     device       names the device
-#     contract     15 %  the contract tests of every attention, on the device; needs pytest and
-#                        hypothesis
-#     efficiency   45 %  every attention alone, in bfloat16 and float32, forward and backward
-#     step         15 %  the training step of every attention
-#     runs         the rest: preset small on ListOps, one attention after the other, cheapest first
+#     runs         50 %  ListOps as Nystromformer trained on it: each attention once, then more seeds
+#                        of some. Several runs share a GPU. At the same time, or after that on other
+#                        devices, the contract tests of every attention, on the device; they need
+#                        pytest and hypothesis
+#     efficiency   35 %  every attention alone, forward and backward, in bfloat16 and float32
+#     step         the rest: the training step of every attention
 #
 # A stage that has used its share is stopped; the next call with the same OUT goes on. Results are
 # in OUT as soon as they are there, and a summary in OUT/summary.md. Variables:
 #
 #     PYTHON       python3 by default
 #     TINY=1       tries the script itself: tiny sizes, two attentions
-#     STAGES       "device contract efficiency step runs" by default
+#     STAGES       "device runs efficiency step" by default; also trainings and contract
+#     JOBS         runs at a time on a GPU; 6 by default
 set -uo pipefail
 
 (($# == 1 || $# == 2)) || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2; exit 2; }
@@ -28,19 +30,34 @@ seconds=$((${2:-10} * 60))
 mkdir -p "$1" || exit 2
 out=$(cd "$1" && pwd)
 python=${PYTHON:-python3}
-stages=${STAGES:-device contract efficiency step runs}
+[[ $python != */* || $python = /* ]] || python=$PWD/$python
+stages=${STAGES:-device runs efficiency step}
 end=$((SECONDS + seconds))
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} XLA_FLAGS=${XLA_FLAGS:-}
 lra_bench=("$python" -m lra_bench)
-# Cheapest first, by the operations of a step of preset small.
-attentions=(identity linear performer-relu performer-generalized performer-softmax linformer
-    reformer softmax-fused softmax-chunked softmax)
+# The slowest first, so that it does not end last.
+attentions=softmax,nystromformer,reformer,linformer,performer-softmax,linear,skyformer,bigbird
+again=linformer,performer-softmax,nystromformer
 tests=(tests/attentions/test_attention_contract.py tests/attentions/test_attention_math.py)
-preset=small names=all effort=(--budget 2) largest=(--largest)
-some=1024,4096,16384,65536 others=2048,8192,32768
+preset=small published=nystromformer names=all effort=(--budget 1) largest=(--largest)
+settings=(--set train.eval_every=250 --set train.log_every=50)
+some=softmax,softmax-fused,performer-softmax,performer-relu,linear,linformer,reformer,nystromformer
+# What tells most comes first.
+cells="$some backward bfloat16 4096,16384
+$some backward bfloat16 1024,65536
+all backward bfloat16 4096,16384
+$some forward bfloat16 4096,16384,1024,65536
+all backward bfloat16 1024,65536
+all forward bfloat16 4096,16384,1024,65536
+all backward float32 4096,16384,1024,65536
+all forward float32 4096,16384,1024,65536
+all backward bfloat16 2048,8192,32768
+all forward bfloat16 2048,8192,32768"
 if [[ ${TINY:-} ]]; then
-    attentions=(linear) preset=smoke names=linear effort=(--budget 0.01) some=16 others=32
-    largest=(--memory-limit 1GiB)
+    attentions=linear again=linear preset=smoke published=smoke settings=() names=linear
+    effort=(--budget 0.01) largest=(--memory-limit 1GiB)
+    cells="linear backward bfloat16 16
+linear forward float32 32"
     tests=("${tests[0]}" -k "test_always and linear and float32 and padding")
 fi
 
@@ -86,50 +103,63 @@ contract() {
     fi
     (cd "$root" && JAX_DEFAULT_MATMUL_PRECISION=highest JAX_COMPILATION_CACHE_DIR=$out/compiled \
         JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 XLA_PYTHON_CLIENT_PREALLOCATE=false \
-        PASSED=$out/contract.txt limited "$(share 15)" "$python" -m pytest -o addopts= -q -W default \
+        PASSED=$out/contract.txt limited "$(share 50)" "$python" -m pytest -o addopts= -q -W default \
         -p no:cacheprovider -p resumed --import-mode=importlib -m "not slow" "${tests[@]}")
     say "contract tests: $(grep -c ^passed "$out/contract.txt" 2>/dev/null || :) passed," \
         "$(grep -c ^failed "$out/contract.txt" 2>/dev/null || :) failed, listed in contract.txt"
 }
 
-measure() {
-    limited "$until" "${lra_bench[@]}" efficiency --attentions "$names" --rounds 1 \
-        --time-limit 2m "${effort[@]}" --out "$out/efficiency" "$@"
+# Other devices than GPUs belong to one process at a time.
+runs() {
+    if on_gpu; then
+        contract &
+        trainings
+        wait
+    else
+        trainings
+        contract
+    fi
 }
 
-# What tells most comes first.
+on_gpu() { grep -q "(gpu)" "$out/device.txt"; }
+
+# sweep SEEDS ATTENTIONS: paths in records are relative to OUT.
+sweep() {
+    (cd "$out" && limited "$until" "${lra_bench[@]}" sweep --tasks listops --preset "$published" \
+        --attentions "$2" --seeds "$1" "${settings[@]}" "${jobs[@]}" --no-calibration \
+        --data-dir data --out runs)
+}
+
+trainings() {
+    local until jobs=()
+    until=$(share 50)
+    ! on_gpu || jobs=(--jobs "${JOBS:-6}")
+    sweep 0 "$attentions"
+    (($? < 124)) && sweep 1,2 "$again"
+    say "runs: $(find "$out" -path "*/runs/*/record.json" | wc -l) finished"
+}
+
 efficiency() {
-    local until lengths direction dtype
-    until=$(share 45)
-    for lengths in "$some" "$others"; do
-        for direction in backward forward; do
-            for dtype in bfloat16 float32; do
-                measure --lengths "$lengths" --pass $direction --dtype $dtype
-                (($? < 124)) || return
-            done
-        done
-    done
+    local until some direction dtype lengths
+    until=$(share 35)
+    while read -r some direction dtype lengths; do
+        measure --attentions "$some" --lengths "$lengths" --pass "$direction" --dtype "$dtype"
+        (($? < 124)) || return
+    done <<< "$cells"
     for dtype in bfloat16 float32; do
-        measure --lengths "$some,$others" --pass backward --dtype $dtype "${largest[@]}"
+        measure --attentions "$names" --lengths 1024 --pass backward --dtype $dtype "${largest[@]}"
         (($? < 124)) || return
     done
+}
+
+measure() {
+    limited "$until" "${lra_bench[@]}" efficiency --rounds 1 --time-limit 2m "${effort[@]}" \
+        --out "$out/efficiency" "$@" < /dev/null
 }
 
 step() {
     [[ ! -f $out/step.done ]] || return
-    limited "$(share 15)" "${steps[@]}" && touch "$out/step.done"
-}
-
-runs() {
-    local attention folder
-    for attention in "${attentions[@]}"; do
-        folder=$out/runs/listops-$attention
-        [[ ! -f $folder/record.json ]] || continue
-        limited $end "${lra_bench[@]}" run --task listops --preset $preset --attention "$attention" \
-            --data-dir "$out/data" --out "$folder" --resume
-        (($? < 124)) || return
-        say "listops, $attention: finished"
-    done
+    limited $end "${steps[@]}" && touch "$out/step.done"
 }
 
 summary() {
