@@ -101,10 +101,14 @@ contract() {
         say "the contract tests need pytest and hypothesis, which are not installed: skipped"
         return
     fi
+    local several=()
+    if on_gpu && "$python" -c "import xdist" 2>> "$out/log.txt"; then
+        several=(-n "$(($(nproc) / 2))")
+    fi
     (cd "$root" && JAX_DEFAULT_MATMUL_PRECISION=highest JAX_COMPILATION_CACHE_DIR=$out/compiled \
         JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 XLA_PYTHON_CLIENT_PREALLOCATE=false \
         PASSED=$out/contract.txt limited "$(share 50)" "$python" -m pytest -o addopts= -q -W default \
-        -p no:cacheprovider -p resumed --import-mode=importlib -m "not slow" "${tests[@]}")
+        -p no:cacheprovider "${several[@]}" -p resumed --import-mode=importlib -m "not slow" "${tests[@]}")
     say "contract tests: $(grep -c ^passed "$out/contract.txt" 2>/dev/null || :) passed," \
         "$(grep -c ^failed "$out/contract.txt" 2>/dev/null || :) failed, listed in contract.txt"
 }

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,11 +138,24 @@ def local_devices() -> list[Any]:
     """Return the devices of this host.
 
     Raises:
-        UsageError: JAX finds none.
+        UsageError: JAX finds none, or cannot connect those of several processes.
     """
     try:
         return jax.local_devices()
     except (RuntimeError, AssertionError) as error:
+        if "gloo" in str(error) and (name := _nameless()):
+            text = f"the name of this machine, {name}, has no address: add it to /etc/hosts"
+            raise UsageError(text) from None
         platforms = os.environ.get("JAX_PLATFORMS", "")
         where = f" (JAX_PLATFORMS={platforms})" if platforms else ""
         raise UsageError(f"jax finds no device{where}: {one_line(error)}") from None
+
+
+def _nameless() -> str | None:
+    """Return the name of this machine if it has no address, as Gloo needs it to; else None."""
+    name = socket.gethostname()
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        return name
+    return None

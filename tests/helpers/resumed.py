@@ -2,26 +2,34 @@
 
     PASSED=FILE pytest -p resumed
 
-FILE gets a line "passed TEST" or "failed TEST" as soon as a test is done.
+FILE gets a line "passed TEST" or "failed TEST" as soon as a test is done. With pytest-xdist only
+the process that hands out the tests writes it.
 """
 
 import os
 from pathlib import Path
 
 FILE = Path(os.environ["PASSED"])
+WRITES = "PYTEST_XDIST_WORKER" not in os.environ
+
+
+def pytest_configure():
+    if WRITES:  # tests that failed are tried again
+        FILE.write_text("".join(f"passed {test}\n" for test in passed()))
+
+
+def passed():
+    lines = FILE.read_text().splitlines() if FILE.exists() else []
+    return [line.removeprefix("passed ") for line in lines if line.startswith("passed ")]
 
 
 def pytest_collection_modifyitems(config, items):
-    lines = FILE.read_text().splitlines() if FILE.exists() else []
-    kept = [line for line in lines if line.startswith("passed ")]
-    FILE.write_text("".join(f"{line}\n" for line in kept))  # those that failed are tried again
-    passed = {line.removeprefix("passed ") for line in kept}
-    done = [item for item in items if item.nodeid in passed]
-    config.hook.pytest_deselected(items=done)
-    items[:] = [item for item in items if item.nodeid not in passed]
+    before = set(passed())
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in before])
+    items[:] = [item for item in items if item.nodeid not in before]
 
 
 def pytest_runtest_logreport(report):
-    if report.when == "call" or report.failed:
+    if WRITES and (report.when == "call" or report.failed):
         with FILE.open("a") as file:
             file.write(f"{'failed' if report.failed else 'passed'} {report.nodeid}\n")

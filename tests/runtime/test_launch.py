@@ -2,14 +2,16 @@
 
 import contextlib
 import http.server
+import socket
 import threading
 
+import jax
 import pytest
 from common import SMOKE, refused
 from launching import slurm
 
 from lra_bench.errors import UsageError
-from lra_bench.runtime import launch
+from lra_bench.runtime import devices, launch
 
 pytestmark = pytest.mark.ci
 
@@ -146,3 +148,27 @@ def serving(text):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("fault", "has_address", "says"),
+    [
+        ("[enforce fail at gloo/transport/tcp/device.cc:99]", False, "has no address: add it to"),
+        ("[enforce fail at gloo/transport/tcp/device.cc:99]", True, "no device: RuntimeError"),
+        ("no GPU", False, "no device: RuntimeError: no GPU"),
+    ],
+)
+def test_why_there_are_no_devices(monkeypatch, fault, has_address, says):
+    """Gloo looks up the name of the machine, which containers often cannot."""
+
+    def no_devices():
+        raise RuntimeError(fault)
+
+    def look_up(name, port):
+        if not has_address:
+            raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(jax, "local_devices", no_devices)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(UsageError, match=says):
+        devices.local_devices()

@@ -1,0 +1,49 @@
+"""Facts of the published row that was reproduced here: ListOps as Nystromformer trained on it."""
+
+from pathlib import Path
+
+from facts.text import table
+from lra_bench import published
+from lra_bench.leaderboard.results import Result, results
+from lra_bench.records import find
+from lra_bench.report.curves import curve
+
+_TASK = "listops"
+# The sources whose code has this setting, or nearly this one, and their names in the documents.
+_SOURCES = {"nystromformer": "Nystromformer", "skyformer": "Skyformer"}
+# Above this validation accuracy a model has left the plateau on which all begin.
+_LEFT = 0.25
+
+
+def reproduced_table() -> str:
+    """Return a table of test accuracy here and in two sources, a row for each mechanism."""
+    rows = results(find.collect([Path("results/nystromformer")]))
+    return table(_row(row) for row in sorted(rows, key=lambda row: -(row.mean or 0)))
+
+
+def _row(row: Result) -> dict[str, str]:
+    here, there = 100 * (row.mean or 0), _published(row.attention)
+    nearest = min(there.values(), key=lambda figure: abs(here - figure), default=None)
+    return {
+        "attention": f"`{row.attention}`",
+        "here, %": f"{here:.1f}",
+        "seeds": str(len(row.tests)),
+        **{f"{_SOURCES[x]}, %": f"{there[x]:.2f}" if x in there else "" for x in _SOURCES},
+        "difference from the nearer": "" if nearest is None else f"{here - nearest:+.1f}",
+        "above 25 % by step": _left(row),
+    }
+
+
+def _published(attention: str) -> dict[str, float]:
+    """Return the figure of each source that has one."""
+    rows = published.of(attention, _TASK)
+    return {row.source: row.accuracy[_TASK] for row in rows if row.source in _SOURCES}
+
+
+def _left(row: Result) -> str:
+    """Return the step of the first evaluation above the plateau."""
+    line = curve(row)
+    if line is None:
+        return ""
+    steps = (step for step, x in zip(line.steps, line.mean, strict=True) if x > _LEFT)
+    return next((f"{step:,}" for step in steps), "never")
