@@ -166,7 +166,7 @@ def expected(hint: Any) -> str:
         float: "a number",
         bool: "true or false",
         str: "a word",
-        tuple: "a list, such as [1, 2]",
+        tuple: "a list, such as a,b or [1, 2]",
         Any: "a number, a word, true, false, none or a list of these",
     }
     text = words.get(kind, "a group of settings")

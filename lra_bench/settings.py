@@ -140,6 +140,13 @@ class TrainSettings:
     select_after: Annotated[int, Range(0, 2**31 - 1)] = 0
     eval_examples: Annotated[int, Range(0, 2**31 - 1)] = 0
 
+    def evaluated(self, examples: int) -> int:
+        """Return how many examples of a split are evaluated; all, if they do not fill a batch."""
+        if self.eval_examples:
+            examples = min(examples, self.eval_examples)
+        left = examples % self.eval_batch_size if self.eval_drop_last else 0
+        return examples if left == examples else examples - left
+
 
 # The training settings that place a run on devices; they change no result.
 PLACEMENT = ("num_devices", "sequence_devices")

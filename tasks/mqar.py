@@ -31,7 +31,8 @@ class Mqar(Generated):
     which, has one chance in the number of values left: the chance of this task.
 
     Attributes:
-        num_pairs, num_queries: pairs of a key and a value, and how many of the keys are asked for.
+        num_pairs: pairs of a key and a value.
+        num_queries: the keys that are asked for.
         num_keys, num_values: kinds of keys and of values.
         gap: blank tokens between the pairs and the queries.
         train_size, validation_size, test_size: examples of each split.

@@ -6,6 +6,10 @@ from own_files import ATTENTION, write_attention, write_task
 from lra_bench.config import make_settings
 from lra_bench.data.location import locate
 from lra_bench.errors import UsageError
+from lra_bench.files import json_files
+from lra_bench.files.atomic import write_atomically
+from lra_bench.records import run_folder
+from lra_bench.records.run_folder import RunFolder
 from lra_bench.registry import ATTENTIONS, TASKS, make_task
 from lra_bench.runtime.source_files import is_reference, split
 
@@ -175,3 +179,28 @@ def test_the_data_of_an_edited_task_are_made_anew(tmp_path):
         places.append(locate(tmp_path, make_task(name, {}), "generate").path)
         path.write_text(path.read_text() + "# edited\n")
     assert places[0] != places[1]
+
+
+class Killed(BaseException):
+    """In place of SIGKILL."""
+
+
+def test_a_run_that_was_killed_before_the_copies_were_made_goes_on(tmp_path, monkeypatch):
+    """The config is written first: a folder that has other files but no config holds no run."""
+
+    def write_and_die(path, text):
+        write_atomically(path, text)
+        raise Killed
+
+    reference = ATTENTIONS.named(str(write_attention(tmp_path / "mine.py")))
+    settings = make_settings("listops", reference, "smoke", 0)
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    with monkeypatch.context() as patch:
+        for module in (run_folder, json_files):
+            patch.setattr(module, "write_atomically", write_and_die)
+        with pytest.raises(Killed):
+            folder.start(settings)
+    assert folder.check(settings, resume=True) is None
+    folder.start(settings)
+    assert (folder.path / "attention.py").read_text() == (tmp_path / "mine.py").read_text()

@@ -29,7 +29,7 @@ def chosen(args: argparse.Namespace, items: "Iterable[Item]") -> "list[Item]":
         UsageError: no record has a wanted name; the message lists all names.
     """
     of_tasks = _named("task", args.tasks, [(item, _tasks(item)) for item in items])
-    named = [(item, _attentions(item)) for item in of_tasks]
+    named = list(zip(of_tasks, _attentions(of_tasks), strict=True))
     return _named("attention", args.attentions, named)
 
 
@@ -39,15 +39,21 @@ def _tasks(item: "Record | Measurement") -> tuple[str, ...]:
     return (item.task if isinstance(item, Record) else item.cell.size,)
 
 
-def _attentions(item: "Record | Measurement") -> tuple[str, str]:
-    """Return the names of an attention, with its options and without."""
-    from lra_bench.records.labels import attention_label, label
+def _attentions(items: "Sequence[Record | Measurement]") -> list[tuple[str, str]]:
+    """Return the names of each attention, as in the tables and without options."""
+    from lra_bench.records.labels import labels
     from lra_bench.records.record import Record
+    from lra_bench.scaling import rows
 
-    if isinstance(item, Record):
-        return label(item), item.attention
-    name = item.cell.attention
-    return attention_label(name, item.cell.config["attention_options"]), name
+    runs = [item for item in items if isinstance(item, Record)]
+    lines = [item for item in items if not isinstance(item, Record)]
+    of_runs, of_lines = iter(labels(runs)), iter(rows.labels(lines))
+    return [
+        (next(of_runs), item.attention)
+        if isinstance(item, Record)
+        else (next(of_lines), item.cell.attention)
+        for item in items
+    ]
 
 
 def _named(

@@ -120,7 +120,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     from lra_bench.registry import TASKS, make_task
 
     name = TASKS.named(args.task)
-    settings = make_settings(name, "identity", args.preset, 0, args.set)
+    settings = make_settings(name, "identity", _preset(args, name), 0, args.set)
     task = make_task(name, settings.data)
     named = any(item.startswith("data.source=") for item in args.set)
     source, path = _source(task, args.source, settings.data_source, named=named)
@@ -154,6 +154,14 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     if args.action == "show":
         return _show(task, store, args.out, display)
     return _check(task, store, display)
+
+
+def _preset(args: argparse.Namespace, task: str) -> str:
+    """Return the preset whose data are meant; any, if all data of a task are."""
+    from lra_bench.config import presets
+
+    every = args.action == "remove" and args.all
+    return next(iter(presets(task))) if every else args.preset
 
 
 def _source(

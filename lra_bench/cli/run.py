@@ -317,19 +317,24 @@ def _of_tokens(record: "Record", test: "Score") -> Iterator[tuple[str, str]]:
     """Yield how well tokens are predicted: pairs of a label and a text."""
     if test.loss is not None:
         bits = test.loss / math.log(2)
-        yield "perplexity", f"{math.exp(test.loss):.3f}, {bits:.4f} bits a token"
+        yield "perplexity", f"{_exp(test.loss)}, {bits:.4f} bits a token"
         if factor := record.config["data"].get("tokens_per_word"):
-            words = (
-                "inf" if factor * test.loss > _LARGEST else f"{math.exp(factor * test.loss):,.3f}"
+            yield (
+                "",
+                f"{_exp(factor * test.loss)} a word, of {factor:g} tokens: exp({factor:g} x loss)",
             )
-            yield "", f"{words} a word, of {factor:g} tokens: exp({factor:g} x loss)"
     if (held_out := record.held_out) is not None:
         examples = f"{held_out.accuracy:.1%} of {held_out.examples:,}"
         yield "held-out", f"{examples}{_perplexity(held_out.loss)}"
 
 
 def _perplexity(loss: float | None) -> str:
-    return "" if loss is None else f", perplexity {math.exp(loss):.3f}"
+    return "" if loss is None else f", perplexity {_exp(loss)}"
+
+
+def _exp(loss: float) -> str:
+    """Return the perplexity of a loss in nats; "inf" if no float holds it."""
+    return "inf" if loss > _LARGEST else f"{math.exp(loss):,.3f}"
 
 
 def _results(record: "Record", test: "Score", validation: "Score") -> Iterator[tuple[str, str]]:

@@ -2,10 +2,10 @@
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lra_bench.display.units import duration, size_text
+from lra_bench.records.run_folder import ENDED
 
 if TYPE_CHECKING:
     from lra_bench.data.need import Need
@@ -35,16 +35,16 @@ def show(
     task = make_task(settings.task, settings.data)
     data = need(task, settings, data_root(args.data_dir), args.set)
     state = run_state(folder.path, Attempts())
-    for label, text in _facts(settings, data, folder.path, state):
+    for label, text in _facts(settings, data, folder, state):
         display.entry(label, text, _INDENT)
-    if not state.is_done:
+    if state.status not in ENDED:
         for label, text in _costs(settings, data, state, display):
             display.entry(label, text, _INDENT)
     return 0
 
 
 def _facts(
-    settings: "RunSettings", data: "Need", folder: Path, state: "RunState"
+    settings: "RunSettings", data: "Need", folder: "RunFolder", state: "RunState"
 ) -> Iterator[tuple[str, str]]:
     """Yield what the run would do: pairs of a label and a text."""
     from lra_bench.records.departures import changes
@@ -56,13 +56,16 @@ def _facts(
     yield "training", f"{train.num_steps:,} steps of {train.batch_size:,} examples"
     there = f"there, {data.location.path}"
     yield "data", there if data.is_there else data.describe()
-    yield "folder", f"{folder}: {_state(state)}"
+    yield "folder", f"{folder.path}: {_state(folder, state)}"
 
 
-def _state(state: "RunState") -> str:
-    if state.is_done:
+def _state(folder: "RunFolder", state: "RunState") -> str:
+    if state.status in ENDED:
         return "holds the finished run; --resume shows its result"
-    if state.step:
+    if state.record is not None:
+        status = state.status.replace("_", " ")
+        return f"holds the run, which ended in {status!r}; --resume tries it again"
+    if folder.started:
         return f"holds the unfinished run, at step {state.step:,}; --resume goes on with it"
     return "new"
 

@@ -1,17 +1,16 @@
 """All settings of a run: what is valid, what they mean, and the value in each preset."""
 
+import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from lra_bench.config import make_settings, presets
 from lra_bench.ranges import expected, hints_of
-from lra_bench.registry import ATTENTIONS, TASKS, data_types
+from lra_bench.registry import ATTENTIONS, TASKS, data_types, make_task
 from lra_bench.report.docstring import meanings
 from lra_bench.settings import ModelSettings, RunSettings, TrainSettings
-
-_SOURCE = "where the data come from"
 
 
 @dataclass(frozen=True)
@@ -63,16 +62,21 @@ def _types(task: str, attention: str) -> dict[str, dict[str, Any]]:
     return {
         "train": hints_of(TrainSettings),
         "model": hints_of(ModelSettings),
-        "data": {**data_types(task), "source": str},
+        "data": {**data_types(task), "source": Literal[_sources(task)]},
         "attention": ATTENTIONS.get(attention).types(),
     }
+
+
+def _sources(task: str) -> tuple[str, ...]:
+    """Return the names of the sources of a task with its default options."""
+    return tuple(source.name for source in make_task(task, {}).sources)
 
 
 def _meanings(task: str, attention: str) -> dict[str, dict[str, str]]:
     return {
         "train": meanings(TrainSettings),
         "model": meanings(ModelSettings),
-        "data": {**meanings(TASKS.get(task).target), "source": _SOURCE},
+        "data": {**meanings(TASKS.get(task).target), "source": "where the data come from"},
         "attention": meanings(ATTENTIONS.get(attention).target),
     }
 
@@ -86,6 +90,8 @@ def _groups(settings: RunSettings) -> dict[str, dict[str, Any]]:
 
 def _text(value: Any) -> str:
     """Return a value as `--set` takes it."""
+    if isinstance(value, list | tuple):
+        return json.dumps(value)
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 

@@ -113,15 +113,21 @@ def find(folders: Sequence[Path]) -> list[Path]:
 
 
 def collect(folders: Sequence[Path]) -> list[Measurement]:
-    """Return all measurements below the folders.
+    """Return all measurements below the folders, file by file; what was measured last is last.
 
     Raises:
         UsageError: a folder is missing, or there is no measurement at all.
     """
-    lines = [line for path in find(folders) for line in readable(path)]
+    by_file = [list(readable(path)) for path in find(folders)]
+    lines = [line for file in sorted(by_file, key=_finished) for line in file]
     if not lines:
         raise UsageError(f"no efficiency records in {', '.join(map(str, folders))}")
     return lines
+
+
+def _finished(lines: Sequence[Measurement]) -> str:
+    """Return when the last of the lines was written, as ISO 8601 in UTC; "" if none says so."""
+    return max((line.finished or "" for line in lines), default="")
 
 
 def _typed(value: dict[str, Any]) -> dict[str, Any]:

@@ -36,14 +36,26 @@ def expanded(text: str) -> Path:
     """Return the path that a user wrote; "~" and "~user" are home folders.
 
     Raises:
-        UsageError: it is empty, holds a NUL character, or there is no such home folder.
+        UsageError: it is empty, holds a NUL character or bytes that are not UTF-8, which no record
+            can hold, or there is no such home folder.
     """
     if not text or "\0" in text:
         raise UsageError(f"{text!r} is no path: it {'holds a NUL' if text else 'is empty'}")
+    if not is_text(text):
+        raise UsageError(f"{text!r}: records can't hold this name, which is not UTF-8; rename it")
     try:
         return Path(text).expanduser()
     except RuntimeError:
         raise UsageError(f"{text}: {_homeless(Path(text).parts[0])}") from None
+
+
+def is_text(name: str) -> bool:
+    """Return whether a name is UTF-8; Python reads other bytes as halves of surrogate pairs."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _homeless(home: str) -> str:

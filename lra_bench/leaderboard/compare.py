@@ -239,7 +239,9 @@ def _notes(names: tuple[str, str], comparisons: Sequence[Comparison]) -> str:
     )
     of_tasks = [part for part in comparisons if not part.column.startswith("average of ")]
     if any(part.difference.discordant is None for part in of_tasks):
-        notes += " Where the last columns are empty, examples couldn't be paired."
+        notes += (
+            " Where the last columns are empty, examples couldn't be paired or had several answers."
+        )
     if any(part.difference.seeds == 1 for part in comparisons):
         notes += " One seed: the interval tells of other examples, not of other seeds."
     if any(part.difference.discordant for part in comparisons):

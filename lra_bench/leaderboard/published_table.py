@@ -23,7 +23,7 @@ def rows_beside(attentions: Iterable[str], tasks: Sequence[str]) -> list[Publish
 def all_of(style: str, layout: TableLayout = PLAIN) -> str:
     """Return every published figure as text, in any style of a table."""
     if style in FOR_PROGRAMS:
-        return for_programs(pd.DataFrame(figures()), style, layout)
+        return for_programs(pd.DataFrame(figures(published.results(), ORDER)), style, layout)
     return render_all(style, sheets(published.results(), ORDER), layout)
 
 
@@ -116,8 +116,8 @@ def _digits(figure: float) -> int:
     return len(str(figure).partition(".")[2])
 
 
-def figures() -> list[dict[str, Any]]:
-    """Return the table for programs: a row for each figure; accuracies are in [0, 1]."""
+def figures(rows: Sequence[Published], tasks: Sequence[str]) -> list[dict[str, Any]]:
+    """Return figures of these tasks for programs, an entry for each; accuracies are in [0, 1]."""
     return [
         {
             "setting": "published",
@@ -127,6 +127,7 @@ def figures() -> list[dict[str, Any]]:
             "source": row.source,
             "reading": f"brackets={row.brackets}" if task == _LISTOPS else "",
         }
-        for row in published.results()
+        for row in rows
         for task, value in row.accuracy.items()
+        if task in tasks
     ]

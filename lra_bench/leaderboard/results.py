@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from lra_bench.records.find import leave_out
-from lra_bench.records.labels import in_versions, label, version
+from lra_bench.records.labels import labels
 from lra_bench.records.record import Record, Score
 
 # The numbers of a record that a result has medians of.
@@ -118,6 +118,14 @@ class Result:
         exceptions = self.exceptions()
         return percent(self.mean, self.sd) + (f" ({exceptions})" if exceptions else "")
 
+    def device(self, quantity: Quantity) -> str | None:
+        """Return the device of the runs that have a quantity, in words; None if there are several.
+
+        The record of a run that was killed may name no device.
+        """
+        devices = {run.device for run in self.runs if getattr(run, quantity) is not None}
+        return devices.pop() if len(devices) == 1 else None
+
     def median(self, quantity: Quantity) -> float | None:
         """Return the median of a quantity over the runs that have it; None if none has."""
         values = [getattr(run, quantity) for run in self.runs]
@@ -147,16 +155,10 @@ def results(records: Iterable[Record]) -> list[Result]:
     """
     runs: dict[tuple[str, str], dict[int, Record]] = defaultdict(dict)
     records = sorted(records, key=lambda run: run.status != "ok")
-    several = in_versions((run.attention, _file(run)) for run in records)
-    for run in records:
-        suffix = version(_file(run)) if run.attention in several else ""
-        key = f"{label(run)}{suffix}", run.task
+    for run, name in zip(records, labels(records), strict=True):
+        key = name, run.task
         if run.seed in runs[key]:
             where = f"{run.path}: " if run.path else ""
             leave_out(f"{where}a second record of {key[0]} on {key[1]}, seed {run.seed}")
         runs[key].setdefault(run.seed, run)
     return [Result(*key, tuple(by_seed.values())) for key, by_seed in sorted(runs.items())]
-
-
-def _file(run: Record) -> Any:
-    return run.config.get("attention_file")

@@ -99,8 +99,15 @@ def paired(answers: Float[np.ndarray, "s n"]) -> Difference:
         of_examples=max(_variance(answers.mean(axis=0)) - _rest(answers), 0.0),
         seeds=len(gaps),
         examples=answers.shape[1],
-        discordant=(float((answers > 0).mean()), float((answers < 0).mean())),
+        discordant=_discordant(answers),
     )
+
+
+def _discordant(answers: Float[np.ndarray, "s n"]) -> tuple[float, float] | None:
+    """Return the shares of answers that only one has right; None if examples have several."""
+    if not np.isin(answers, (-1, 0, 1)).all():
+        return None
+    return float((answers > 0).mean()), float((answers < 0).mean())
 
 
 def _unpaired(pairs: Sequence[tuple[Score, Score]]) -> Difference:

@@ -8,7 +8,7 @@ from lra_bench.leaderboard.board import AVERAGES
 from lra_bench.leaderboard.results import BUDGET
 from lra_bench.records import record
 from lra_bench.records.departures import departures
-from lra_bench.records.labels import label
+from lra_bench.records.labels import labels
 from lra_bench.records.record import Record
 from lra_bench.runtime.environment import Environment
 
@@ -45,8 +45,8 @@ def check(records: Sequence[Record]) -> list[RuleCheck]:
 def rows(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Group records by row, that is by an attention with its options in a preset."""
     by_row: dict[str, list[Record]] = {}
-    for run in records:
-        by_row.setdefault(f"{label(run)}, preset {run.preset}", []).append(run)
+    for run, name in zip(records, labels(records), strict=True):
+        by_row.setdefault(f"{name}, preset {run.preset}", []).append(run)
     return dict(sorted(by_row.items()))
 
 

@@ -54,7 +54,7 @@ def _of_setting(setting: str, records: Sequence[Record]) -> Sheet:
 
 
 def _speed_note(records: Sequence[Record]) -> str:
-    devices = sorted({run.device for run in records})
+    devices = sorted({run.device for run in records if run.steps_per_second})
     return f"Steps/s on {' and '.join(devices)}."
 
 
@@ -101,7 +101,7 @@ def _costs(leaderboard: Board, row: Row) -> dict[str, str]:
         return {"parameters vs softmax": row.parameter_ratio()}
     (result,) = row.results.values()
     parameters = result.median("parameters")
-    on_one_device = len({run.device for run in result.runs}) == 1
+    on_one_device = result.device("steps_per_second") is not None
     rate = result.median("steps_per_second") if on_one_device else None
     return {
         "parameters": f"{parameters:,.0f}" if parameters else "",
@@ -148,12 +148,21 @@ def long(groups: dict[str, list[Record]], *, with_published: bool) -> pd.DataFra
     Accuracies are in [0, 1].
     """
     boards = {setting: board(records) for setting, records in groups.items()}
+    records = [run for group in groups.values() for run in group]
+    figures = _published(records) if with_published else []
     rows = [
         _figures(setting, result, leaderboard.beats_identity)
         for setting, leaderboard in boards.items()
         for result in sorted(leaderboard.results, key=lambda each: (each.attention, each.task))
     ]
-    return pd.DataFrame(rows + (published_table.figures() if with_published else []))
+    return pd.DataFrame(rows + figures)
+
+
+def _published(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Return the published figures of the attentions and tasks of some records."""
+    tasks = in_order({run.task for run in records})
+    rows = published_table.rows_beside({run.attention for run in records}, tasks)
+    return published_table.figures(rows, tasks)
 
 
 def _figures(

@@ -1,6 +1,6 @@
 """The names under which attentions stand in tables and figures."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,13 @@ def label(run: Record) -> str:
     return _label(run.attention, run.config["attention_options"], _usual_of(run)) + _origin(run)
 
 
+def labels(runs: Sequence[Record]) -> list[str]:
+    """Return the name of each run's row; versions of one file have its checksum in their names."""
+    files = [(run.attention, run.config.get("attention_file")) for run in runs]
+    suffixes = versions(files)
+    return [label(run) + suffix for run, suffix in zip(runs, suffixes, strict=True)]
+
+
 def _usual_of(run: Record) -> dict[str, Any]:
     """Return the options that the attention has unless they are changed."""
     file, predicted = run.config.get("attention_file"), objective(run.config)
@@ -24,19 +31,19 @@ def _usual_of(run: Record) -> dict[str, Any]:
     return options_of_file(file) | implied
 
 
-def in_versions(files: Iterable[tuple[str, Any]]) -> set[str]:
-    """Return the attentions of which there are several versions of the user's file.
+def versions(files: Sequence[tuple[str, Any]]) -> list[str]:
+    """Return for each attention what tells it from another version of its file; "" for the only.
 
     Args:
         files: name of an attention, and what a config holds of its file, or None.
     """
-    versions: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {}
     for attention, file in files:
-        versions.setdefault(attention, set()).add(version(file))
-    return {attention for attention, found in versions.items() if len(found) > 1}
+        found.setdefault(attention, set()).add(_version(file))
+    return [_version(file) if len(found[attention]) > 1 else "" for attention, file in files]
 
 
-def version(file: Any) -> str:
+def _version(file: Any) -> str:
     """Return what stands after the name of an attention to tell versions of its file apart."""
     sha256 = file.get("sha256") if isinstance(file, dict) else None
     return f" @{sha256[:8]}" if isinstance(sha256, str) else ""

@@ -21,6 +21,8 @@ from lra_bench.settings import OPTIONAL, Origin, RunSettings
 CONFIG = "config.json"
 # The copies of the files of the user that define the attention and the task of a run.
 COPIES = {"attention_file": "attention.py", "task_file": "task.py"}
+# A run with one of these is not done again: the same would come of it.
+ENDED = ("ok", "diverged")
 # A config may hold anything; a message shows no more of a key or of a value.
 _MOST_CHARACTERS = 100
 
@@ -65,7 +67,7 @@ class RunFolder:
         if not finished:
             return None
         result = record.read(self.path / record.FILE)
-        return result if result.status in ("ok", "diverged") else None
+        return result if result.status in ENDED else None
 
     def check_owner(self, settings: RunSettings) -> None:
         """Check that the folder is free, or holds a run of `settings`.
@@ -143,9 +145,10 @@ class RunFolder:
         """Write the config, and remove what failed or killed attempts left behind."""
         remove_leftovers(self.path)
         (self.path / record.FILE).unlink(missing_ok=True)
+        # First of all: without it the folder is not that of a run, and --resume is refused.
+        write_json(self.path / CONFIG, settings.as_dict())
         for key, file in files_of(settings).items():
             write_atomically(self.path / COPIES[key], file.text)
-        write_json(self.path / CONFIG, settings.as_dict())
 
 
 def usual_folder(

@@ -169,7 +169,7 @@ def lead(inputs: Inputs) -> str:
 
 def _runs(inputs: Inputs) -> str:
     tasks = {run.task for run in inputs.runs}
-    runs, attentions = len(inputs.runs), len(_attentions(inputs))
+    runs, attentions = len(inputs.runs), len({run.attention for run in inputs.runs})
     of = f"of {_count(attentions, 'attention')} on {_count(len(tasks), 'task')}"
     return f"{_count(runs, 'run')} {of}"
 

@@ -25,7 +25,10 @@ def _ratios(
     row: Mapping[str, Result], base: Mapping[str, Result], quantity: Quantity
 ) -> Iterator[float]:
     for task, result in row.items():
-        if task in base and device(result) is not None and device(result) == device(base[task]):
+        if task not in base:
+            continue
+        device = result.device(quantity)
+        if device is not None and device == base[task].device(quantity):
             value, reference = result.median(quantity), base[task].median(quantity)
             if value and reference:
                 yield value / reference
@@ -35,9 +38,3 @@ def geometric_mean(values: Iterable[float]) -> float | None:
     """Return the geometric mean of positive values; None if there are none."""
     logs = [math.log(value) for value in values]
     return math.exp(sum(logs) / len(logs)) if logs else None
-
-
-def device(result: Result) -> str | None:
-    """Return the device of a result's runs, in words; None if they were made on several."""
-    devices = {run.device for run in result.runs}
-    return devices.pop() if len(devices) == 1 else None

@@ -41,7 +41,7 @@ def _of_accuracy(run_table: RunTable) -> str:
     if best:
         more = f" and {len(best) - _MOST} more" if len(best) > _MOST else ""
         return f"{where}: significantly the best are {', '.join(best[:_MOST])}{more}."
-    first = ranked[0]
+    first = _comparable(board)[0]
     return (
         f"{where}: none of {len(ranked)} attentions is significantly the best; "
         f"{first.attention} leads with {_score(board, first)}."

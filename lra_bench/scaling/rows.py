@@ -23,7 +23,7 @@ from lra_bench.efficiency.measurement import (
 from lra_bench.efficiency.records import visits
 from lra_bench.efficiency.timing import pooled
 from lra_bench.ranges import defaults_of
-from lra_bench.records.labels import attention_label, changed_options, in_versions, version
+from lra_bench.records.labels import attention_label, changed_options, versions
 from lra_bench.registry import IDENTITY, is_exact
 from lra_bench.runtime.environment import Environment
 from lra_bench.settings import ModelSettings, TrainSettings
@@ -151,10 +151,8 @@ def from_lines(lines: Iterable[Measurement]) -> list[Measured]:
     """Return a row for each cell, from the visits of its last sweep or, untimed, its last line."""
     by_cell: dict[tuple[Any, ...], list[Measurement]] = defaultdict(list)
     lines = list(lines)
-    several = in_versions((line.cell.attention, _file(line.cell)) for line in lines)
-    for line in lines:
-        suffix = version(_file(line.cell)) if line.cell.attention in several else ""
-        by_cell[_setting(line), _name(line.cell) + suffix, line.cell.length].append(line)
+    for line, name in zip(lines, labels(lines), strict=True):
+        by_cell[_setting(line), name, line.cell.length].append(line)
     return [_row(setting, name, group) for (setting, name, _), group in by_cell.items()]
 
 
@@ -250,6 +248,13 @@ def _timing(timed: Sequence[Measurement]) -> Timing | None:
 def _samples(timing: Timing, clock: Clock) -> Sequence[float]:
     """Return the seconds that were kept, or the median of an old line, which kept none."""
     return timing.samples.of(clock) if timing.samples else [timing.spread(clock).median]
+
+
+def labels(lines: Sequence[Measurement]) -> list[str]:
+    """Return the name of each line's row; versions of one file have its checksum in their names."""
+    cells = [line.cell for line in lines]
+    suffixes = versions([(cell.attention, _file(cell)) for cell in cells])
+    return [_name(cell) + suffix for cell, suffix in zip(cells, suffixes, strict=True)]
 
 
 def _name(cell: Cell) -> str:

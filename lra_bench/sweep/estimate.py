@@ -171,8 +171,9 @@ def _extrapolate(settings: RunSettings, sizes: Mapping[str, int], line: Measurem
         return Estimate()
     step, train = line.timing.wall.median, settings.train
     validations = -(-train.num_steps // train.eval_every)  # rounded up: the last step has one
-    evaluated = validations * sizes["validation"] + sizes["test"]
-    seconds = step * (train.num_steps + _FORWARD_SHARE * evaluated / train.batch_size)
+    validation, test = (train.evaluated(sizes[name]) for name in ("validation", "test"))
+    examples = validations * validation + test
+    seconds = step * (train.num_steps + _FORWARD_SHARE * examples / train.batch_size)
     # The training step and the evaluation are compiled, each at about the same cost.
     seconds += _START_SECONDS + 2 * (line.compile_seconds or 0)
     peak = line.memory.peak_bytes if line.memory else None

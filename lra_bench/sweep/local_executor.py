@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lra_bench.errors import UsageError
-from lra_bench.files.private import private_folder
 from lra_bench.runtime import gpu_share, memory
 from lra_bench.sweep.executor import COMPILED, Ending, Launch, Needs
 from lra_bench.sweep.process import Process
+from lra_bench.sweep.shared_programs import programs_in
 
 _POLL_SECONDS = 0.05
 # Share of the machine's memory that the estimates of concurrent runs may add up to.
@@ -73,13 +73,15 @@ def _cpu_slots(needs: Needs, jobs: int | None) -> list[Slot]:
     """Return slots of equally many cores; with fewer cores than runs, some runs share a core."""
     if needs.gpus or needs.tpus:
         raise UsageError(f"--{'gpus' if needs.gpus else 'tpus'}: JAX finds none here")
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if needs.cpus > len(cores) > 0:
+    pins = hasattr(os, "sched_getaffinity")  # not on macOS
+    cores = sorted(os.sched_getaffinity(0)) if pins else [*range(os.cpu_count() or 1)]
+    if needs.cpus > len(cores):
         raise UsageError(f"--cpus {needs.cpus}: there are {len(cores)} here")
     jobs = jobs or (len(cores) // needs.cpus if needs.cpus else 1)
     each = needs.cpus or max(len(cores) // jobs, 1)
     parts = [[cores[(n * each + i) % len(cores)] for i in range(each)] for n in range(jobs)]
-    return [Slot(tuple(part) if jobs > 1 or needs.cpus else (), {}) for part in parts]
+    pinned = pins and (jobs > 1 or needs.cpus > 0)
+    return [Slot(tuple(part) if pinned else (), {}) for part in parts]
 
 
 def _restriction(platform: str, share: range, devices: int) -> dict[str, str]:
@@ -137,16 +139,12 @@ class LocalExecutor:
         return sum(taken) + (launch.memory or 0) <= self._memory
 
     def start(self, launch: Launch) -> None:
-        """Start an attempt in a free slot.
-
-        Raises:
-            RunError: other users can reach the folder of compiled programs, which are run.
-        """
-        if compiled := self._environment.get(COMPILED):
-            private_folder(Path(compiled))
+        """Start an attempt in a free slot."""
         free = next(n for n in range(len(self._slots)) if n not in self._running)
         slot = self._slots[free]
         environment = {**self._environment, **slot.environment}
+        if compiled := self._environment.get(COMPILED):
+            environment |= programs_in([Path(compiled)], launch)
         self._running[free] = Process(launch, slot.cores, environment)
 
     def ended(self) -> list[tuple[Launch, Ending]]:

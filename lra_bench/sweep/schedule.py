@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lra_bench.errors import KILLED_FOR_MEMORY, RunError, says_out_of_memory
+from lra_bench.errors import KILLED_FOR_MEMORY, RunError, UsageError, one_line, says_out_of_memory
 from lra_bench.records import record
+from lra_bench.records.record import Status
 from lra_bench.records.run_folder import RunFolder
 from lra_bench.runtime.stopping import StopRequest
 from lra_bench.sweep import failure_record
@@ -146,9 +147,17 @@ class Schedule:
         if verdict.outcome not in (*RESULTS, STOPPED):
             self.failed.append(job.name)
         if verdict.may_retry and not (launch.folder / record.FILE).exists():
-            status = "out_of_memory" if verdict.outcome == "out_of_memory" else "failed"
+            memory = verdict.outcome == "out_of_memory"
+            status: Status = "out_of_memory" if memory else "failed"
             error = f"{verdict.outcome}: {verdict.error}"
+            self._write_failure(job, launch, status, error)
+
+    def _write_failure(self, job: Job, launch: Launch, status: Status, error: str) -> None:
+        """Write the record of a run that failed; if that fails too, say so and go on."""
+        try:
             failure_record.write_failure(job, RunFolder(launch.folder), self.data, status, error)
+        except (UsageError, RunError, OSError) as reason:
+            self.view.say(f"{job.name}: no record of the failure: {one_line(reason)}")
 
 
 def judge(folder: Path, ending: Ending, *, stopping: bool) -> Verdict:

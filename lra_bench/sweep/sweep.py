@@ -143,6 +143,9 @@ class _Sweep:
         if self.request.shares_files:
             sweep_data.show(sweep_data.distinct(self.needs), self.display)
             self.display.line()
+        if self.request.skip_missing_data:
+            missing = [need for need in self.needs.values() if need.is_missing]
+            self._leave_out(missing if self._others(missing) else [])
         if self.request.executor != "local":
             known = from_ended_runs(self.jobs, self.states, self.attempts)
             where = {"ray": "on a Ray cluster", "slurm": "as Slurm jobs"}[self.request.executor]

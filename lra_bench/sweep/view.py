@@ -86,6 +86,10 @@ class View:
         text = f"{self._count()}  {job.name}: {result} ({duration(seconds)}){remark}"
         self._display.line(terminal(text))
 
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._display.line(terminal(text))
+
     def _count(self) -> str:
         """Return how many runs have ended, such as "[ 3 of 12]"."""
         ended = sum(

@@ -51,14 +51,6 @@ class Evaluation:
         return int(self.right.sum()) / max(int(self.answers.sum()), 1)
 
 
-def evaluated(examples: int, settings: TrainSettings) -> int:
-    """Return how many examples of a split are evaluated; all, if they do not fill a batch."""
-    if settings.eval_examples:
-        examples = min(examples, settings.eval_examples)
-    left = examples % settings.eval_batch_size if settings.eval_drop_last else 0
-    return examples if left == examples else examples - left
-
-
 @dataclass(frozen=True)
 class Evaluator:
     """Evaluates states on the splits of a store.
@@ -77,7 +69,7 @@ class Evaluator:
 
     def count(self, split: str) -> int:
         """Return how many examples of a split are evaluated."""
-        return evaluated(len(self.store.splits[split]), self.settings)
+        return self.settings.evaluated(len(self.store.splits[split]))
 
     def _rows(self, split: str) -> Int[np.ndarray, " n"]:
         """Return which examples of a split are evaluated, evenly spread if they are not all."""
@@ -87,7 +79,7 @@ class Evaluator:
         return np.arange(count)
 
     def evaluate(self, state: State, split: str, bar: Advance | None = None) -> Evaluation:
-        """Return the result on a split; every example counts once, but see `evaluated`.
+        """Return the result on a split; each example counts once; see `TrainSettings.evaluated`.
 
         Args:
             state: the parameters to evaluate.

@@ -34,7 +34,7 @@ from lra_bench.runtime.stopping import Stopped, StopRequest
 from lra_bench.settings import RunSettings
 from lra_bench.training import distil, init_from
 from lra_bench.training.checkpoint import Checkpoints, is_of_failed_save
-from lra_bench.training.evaluator import Diverged, Evaluator, evaluated
+from lra_bench.training.evaluator import Diverged, Evaluator
 from lra_bench.training.learner import Arrays, State, count_parameters, make_learner
 from lra_bench.training.loop import Loop
 from lra_bench.training.programs import Programs
@@ -107,7 +107,7 @@ def _begin(
     place = environment(devices.all, settings.model.dtype)
     begun = record.begin(settings, chance_of(task, store), store.provenance(), place)
     train = settings.train
-    examples = {name: evaluated(len(split), train) for name, split in store.splits.items()}
+    examples = {name: train.evaluated(len(split)) for name, split in store.splits.items()}
     return RunRecord(begun, folder.path, examples)
 
 

@@ -8,6 +8,7 @@ import layouts
 import pytest
 from common import PATIENCE, SMOKE, read_record, refused
 
+from lra_bench.cli import run
 from lra_bench.records import answers
 from lra_bench.registry import ATTENTIONS
 
@@ -327,3 +328,11 @@ class TestTable:
         out, err = process.communicate(timeout=PATIENCE)
         assert err == ""
         assert out.startswith("### preset smoke")
+
+
+def test_a_loss_beyond_what_a_float_holds_has_a_perplexity():
+    assert list(map(run._perplexity, (None, 0.0, 800.0))) == [
+        "",
+        ", perplexity 1.000",
+        ", perplexity inf",
+    ]

@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from common import ROOT, refused
 
+from lra_bench.config import make_settings
+from lra_bench.data.chance import Chance
 from lra_bench.efficiency.supervise import Host
 from lra_bench.records import record
+from lra_bench.records.run_folder import RunFolder
 from lra_bench.runtime.environment import Environment
 from lra_bench.sweep.estimate import Estimate
 
@@ -151,3 +155,23 @@ def test_bash_completes(cli, tmp_path):
         call = f'source ./script; {call}; _shtab_lra_bench; echo "${{COMPREPLY[@]}}"'
         done = subprocess.run(["bash", "-c", call], capture_output=True, text=True, cwd=tmp_path)
         assert done.stdout.strip() == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        ("diverged", "holds the finished run; --resume shows its result"),
+        ("out_of_memory", "which ended in 'out of memory'; --resume tries it again"),
+        ("failed", "which ended in 'failed'; --resume tries it again"),
+        (None, "holds the unfinished run, at step 0; --resume goes on with it"),
+    ],
+)
+def test_what_the_folder_of_a_run_holds(cli, host, tmp_path, status, says):
+    settings = make_settings("listops", "softmax", "smoke", 0)
+    RunFolder(tmp_path / "run").path.mkdir()
+    RunFolder(tmp_path / "run").start(settings)
+    if status is not None:
+        made = replace(record.begin(settings, Chance(0.17)), status=status)
+        record.write(tmp_path / "run", made)
+    words = ("--preset", "smoke", "--attention", "softmax", "--out", tmp_path / "run")
+    assert says in cli("run", "--dry-run", *words)[1]

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 from common import SMOKE, read_record, refused
+from efficiency_cases import line
 
 from lra_bench.config import limited, make_settings
+from lra_bench.efficiency.records import parse
 from lra_bench.records.departures import changes
 from lra_bench.settings import from_dict
+from lra_bench.sweep import estimate
 from lra_bench.sweep.plan import Choice, jobs
 
 
@@ -81,3 +84,15 @@ def test_old_settings_evaluate_all():
 
 def test_a_limit_that_is_none(cli):
     refused(cli(*SMOKE, "--limit", "0"), 2, "--limit: '0' is not a whole number from 1")
+
+
+def test_an_estimate_counts_the_examples_that_are_evaluated():
+    """A step of 0.5 s for 16 examples; evaluating an example takes a third of that of training."""
+    step = parse(line("linear", seconds=1.0, memory=None))
+    sizes = {"train": 512, "validation": 1_600, "test": 3_200}
+    few, every = (
+        make_settings("listops", "linear", "smoke", 0, ["train.num_steps=1", *words])
+        for words in (["train.eval_examples=16"], [])
+    )
+    seconds = [estimate._extrapolate(each, sizes, step).seconds for each in (few, every)]
+    assert seconds[1] - seconds[0] == pytest.approx(0.5 / 3 * (100 + 200 - 2))

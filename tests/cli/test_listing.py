@@ -88,3 +88,13 @@ def test_the_actions_of_data_have_help_of_their_own():
     assert "--out FILE" not in texts["prepare"] + texts["check"]
     assert "lra_release.gz" in texts["prepare"]
     assert "lra_release.gz" not in texts["check"]
+
+
+def test_lists_and_sources_are_shown_as_they_are_typed(cli):
+    words = ("list", "settings", "--task", "protein", "--attention", "identity")
+    text = cli(*words)[1]
+    assert '["Caenorhabditis", "Drosophila"] (mini)' in text
+    assert "data.source: one of fasta" in text
+    typed = 'data.held_out=["Caenorhabditis", "Drosophila"]'
+    held_out = make_settings("protein", "identity", "smoke", 0, [typed]).data["held_out"]
+    assert held_out == ("Caenorhabditis", "Drosophila")

@@ -1,11 +1,13 @@
 """Runs and measurements of an attention from a file of the user, and wrong calls of them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from common import SMOKE, read_record, refused, unsealed
+from leaderboard_cases import make, of_version
 from own_files import write_attention, write_task
 
 from lra_bench.cli import main
@@ -253,3 +255,16 @@ WRONG = [
 def test_a_wrong_call_is_answered_in_one_line(cli, folder, words, status, said):
     refused(cli(*words), status, said)
     assert not (folder / "out").exists()
+
+
+def test_attentions_are_chosen_by_the_names_in_the_tables(cli, tmp_path):
+    for seed in range(3):
+        made = make("softmax", seed)
+        made["config"]["attention_file"] = of_version(seed // 2)
+        (tmp_path / f"{seed}").mkdir()
+        (tmp_path / f"{seed}/record.json").write_text(json.dumps(made))
+    both = cli("table", tmp_path)[1]
+    assert "| softmax @00000000 |" in both
+    one = cli("table", tmp_path, "--attentions", "softmax @00000000")[1]
+    assert "@00000000" not in one, "the only version needs no checksum"
+    assert re.search(r"\| softmax +\| +40.0 ± 0.0 \| +2 \|", one)

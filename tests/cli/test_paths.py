@@ -274,3 +274,21 @@ class TestPermissions:
         refused(
             run, 2, "can't write to", "(Permission denied)", "--data-dir DIR or $LRA_BENCH_DATA"
         )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--config", "c-\udcff.yaml"),
+        ("run", "--attention", "x-\udcff.py"),
+        ("run", "--out", "r-\udcff"),
+        ("data", "prepare", "listops", "--source", "s-\udcff"),
+    ],
+)
+def test_a_name_that_no_record_can_hold_is_refused(cli, monkeypatch, tmp_path, words):
+    """Python reads bytes that are not UTF-8 so."""
+    monkeypatch.chdir(tmp_path)
+    for name in words:
+        if "\udcff" in name:
+            (tmp_path / name).touch()
+    assert "which is not UTF-8; rename it" in cli(*words)[2]

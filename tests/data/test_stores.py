@@ -58,6 +58,8 @@ def test_every_store_is_removed(cli, root):
     one = ("data", "remove", "listops", "--all", "--source", "generate", "--data-dir", root)
     refused(cli(*one), 2, "--all removes the data of every source")
     assert cli("data", "remove", "listops", "--all", "--data-dir", root)[0] == 0
+    pathx = ("data", "remove", "pathx", "--all", "--dry-run", "--data-dir", root)
+    refused(cli(*pathx), 2, "no data at")  # the task lacks the usual preset
     assert [path.name for path in (root / "listops").iterdir()] == ["notes.txt"]
 
 

@@ -6,6 +6,7 @@ import pytest
 from efficiency_cases import line, visit
 
 from lra_bench.efficiency import records
+from lra_bench.scaling.rows import from_lines
 from lra_bench.settings import completed
 
 HUGE = 10**400
@@ -75,3 +76,15 @@ def test_other_parts_are_left_out():
     assert read.timing.repeats is None
     # Settings that old lines lack.
     assert read.cell.config == {"attention_options": {}, **completed({"model": {}, "train": {}})}
+
+
+@pytest.mark.parametrize("newer", ["a", "b"])
+def test_of_several_files_that_count_which_were_written_last(tmp_path, newer):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        seconds, month = (0.01, 11) if name == newer else (0.03, 1)
+        made = line(seconds=seconds, finished=f"2026-{month:02}-01T00:00:00+00:00")
+        (tmp_path / name / records.FILE).write_text(json.dumps(made) + "\n")
+    for folders in ([tmp_path / "a", tmp_path / "b"], [tmp_path / "b", tmp_path / "a"], [tmp_path]):
+        (row,) = from_lines(records.collect(folders))
+        assert row.cpu.median == 0.01

@@ -62,6 +62,12 @@ def test_without_examples_in_common_it_is_the_unpaired_test_of_proportions():
     assert gap.discordant is None
 
 
+def test_answers_of_examples_that_have_several_are_not_called_right_or_wrong():
+    gap = paired(np.array([[0.25, 0.0, -0.5], [1.0, 0.0, 0.25]]))
+    assert gap.discordant is None
+    assert paired(np.array([[1.0, 0.0, -1.0]])).discordant == (1 / 3, 1 / 3)
+
+
 def test_other_data_are_not_paired():
     one, other = (result(name, [right(0.5)]) for name in ("softmax", "linear"))
     data = Provenance(None, "fedcba98", {}, official=False)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from leaderboard_cases import make, parsed, right
+from leaderboard_cases import make, of_version, parsed, right
 
 from lra_bench.leaderboard import submission
 from lra_bench.leaderboard.submission import TASKS
@@ -92,3 +92,11 @@ def test_the_command(cli, tmp_path):
     assert "no run on text" in out
     assert "and 2 more; --all shows them" in out
     assert "and 2 more" not in cli("submit-check", str(tmp_path), "--all")[1]
+
+
+def test_versions_of_a_file_are_rows_of_their_own():
+    runs = [make("softmax", seed) for seed in range(3)]
+    for seed, run in enumerate(runs):
+        run["config"]["attention_file"] = of_version(seed // 2)
+    names = [*submission.rows(parsed(runs))]
+    assert names == ["softmax @00000000, preset mini", "softmax @11111111, preset mini"]

@@ -115,7 +115,7 @@ class TestReport:
         top = text[text.index("<header") : text.index("</header>")]
         assert "<h1>Ours &amp; yours</h1>" in top
         assert '<time datetime="2023-11-14">14 November 2023</time>' in top
-        assert f"lra-bench {__version__} · 3 runs of 3 attentions on 1 task" in top
+        assert f"lra-bench {__version__} · 3 runs of 2 attentions on 1 task" in top
         assert "none of 2 attentions is significantly the best; linear leads with 50.0 %" in top
         assert "linear is the fastest at 4,096 tokens" in top
         assert text.index('id="first"') < text.index('id="accuracy"')

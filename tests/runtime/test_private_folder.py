@@ -7,7 +7,7 @@ import pytest
 
 from lra_bench.errors import RunError
 from lra_bench.files.private import private_folder
-from lra_bench.sweep import ray_executor
+from lra_bench.sweep import local_executor, ray_executor
 from lra_bench.sweep.executor import COMPILED, Launch
 from lra_bench.sweep.shared_programs import share_programs
 
@@ -81,6 +81,19 @@ class TestRayWorkers:
         variables = share_programs(tmp_path / "theirs", launch)
         assert variables == {"JAX_ENABLE_COMPILATION_CACHE": "false"}
         assert "is not a folder of this user; remove it" in launch.log.read_text()
+
+    def test_without_a_folder_of_its_own_a_local_sweep_goes_on(self, launch, tmp_path, monkeypatch):
+        """As on file systems without permissions."""
+        started = []
+        monkeypatch.setattr(local_executor, "Process", lambda *args: started.append(args[2]))
+        (tmp_path / "theirs").symlink_to(tmp_path)
+        for folder in ("ours", "theirs"):
+            environment = {COMPILED: str(tmp_path / folder)}
+            slots = [local_executor.Slot((), {})]
+            executor = local_executor.LocalExecutor(slots, environment, watch_memory=False)
+            executor.start(launch)
+        assert "JAX_ENABLE_COMPILATION_CACHE" not in started[0]
+        assert started[1]["JAX_ENABLE_COMPILATION_CACHE"] == "false"
 
     def test_what_killed_workers_left_is_removed_and_what_others_use_is_not(self, tmp_path):
         root = tmp_path / "workers"

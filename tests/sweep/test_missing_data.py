@@ -178,3 +178,10 @@ def test_a_run_says_how_to_prepare_its_data(cli, here):
     prepare = "lra-bench data prepare pathx --source PATH --preset smoke --data-dir 'my data' "
     refused(result, 2, prepare + "--set data.size=20")
     assert not (here / "runs").exists()
+
+
+def test_a_dry_run_leaves_out_what_it_is_told_to(cli, here):
+    words = ("--dry-run", "--skip-missing-data", "--tasks", "listops,retrieval")
+    out = cli(*call(*words))[1]
+    assert "left out, as their data are missing: 2 runs of retrieval" in out
+    assert "\n2 runs, 0 done" in out

@@ -293,3 +293,37 @@ def test_a_run_may_be_interrupted_more_often_than_it_may_fail(tmp_path, monkeypa
     runs.run([job], StopRequest())
     assert (len(executor.started), runs.failed) == (7, [job.name])
     assert history.attempts()[job.name].ended == 2
+
+
+class Failing:
+    """An executor whose attempts fail at once."""
+
+    def __init__(self):
+        self.waiting = []
+
+    def has_room(self, launch):
+        return True
+
+    def start(self, launch):
+        self.waiting.append(launch)
+
+    def ended(self):
+        ended, self.waiting = self.waiting, []
+        return [(launch, Ending(-9, 1.0, timed_out=True)) for launch in ended]
+
+
+@pytest.mark.parametrize("error", [UsageError, RunError, OSError])
+def test_a_record_that_cannot_be_written_ends_no_sweep(tmp_path, monkeypatch, capsys, error):
+    def refuse(*_):
+        raise error("another process is running there")
+
+    monkeypatch.setattr(schedule.failure_record, "write_failure", refuse)
+    jobs = plan.jobs(plan.Choice(("listops",), ("identity", "linear"), (0,), "smoke"))
+    states = {job.name: run_state(tmp_path / job.name, Attempts()) for job in jobs}
+    view = View(Display(), tmp_path, jobs, states, {}, 1)
+    patience = schedule.Patience(retries=0)
+    runs = schedule.Schedule(History(tmp_path), Failing(), view, tmp_path, {}, patience)
+    runs.run(jobs, StopRequest())
+    assert runs.failed == [job.name for job in jobs]
+    said = capsys.readouterr().out
+    assert f"{jobs[0].name}: no record of the failure: another process is running there" in said

@@ -269,6 +269,18 @@ def test_slots_of_a_cpu():
     assert len(local_executor.slots("cpu", 1, Needs(), len(cores) + 3)) == len(cores) + 3
 
 
+def test_slots_where_processes_cannot_be_pinned(monkeypatch):
+    """As on macOS."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    free = local_executor.Slot((), {})
+    assert local_executor.slots("cpu", 1, Needs(), None) == [free]
+    assert local_executor.slots("cpu", 1, Needs(), 3) == [free] * 3
+    assert local_executor.slots("cpu", 1, Needs(cpus=2), None) == [free] * 2
+    with pytest.raises(UsageError, match="there are 4"):
+        local_executor.slots("cpu", 1, Needs(cpus=5), None)
+
+
 def test_slots_of_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
     visible = [
