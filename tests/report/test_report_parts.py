@@ -31,6 +31,7 @@ from lra_bench.report import (
     provenance,
     reproduce,
     settings,
+    summary,
 )
 from lra_bench.report.inputs import Inputs, gather, run_tables
 from lra_bench.report.markup import Html, prose, tag
@@ -334,3 +335,13 @@ def test_junk_anywhere_in_a_record(tmp_path, half):
             bubbles.section(tables, {})
             shown += 1
     assert shown > 100
+
+
+def test_who_leads_is_said_of_those_with_the_most_tasks():
+    runs = [
+        cases.run("text", "linformer", accuracy=0.9),
+        *(cases.run(task, "softmax", accuracy=0.6) for task in ("text", "listops")),
+        *(cases.run(task, "linear", accuracy=0.5) for task in ("text", "listops")),
+    ]
+    (sentence,) = summary.sentences(run_tables(cases.parsed(runs)), [])
+    assert "softmax leads with 60.0 % on average over 2 tasks" in sentence
