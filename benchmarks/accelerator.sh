@@ -31,6 +31,7 @@ mkdir -p "$1" || exit 2
 out=$(cd "$1" && pwd)
 python=${PYTHON:-python3}
 [[ $python != */* || $python = /* ]] || python=$PWD/$python
+cd "$out" || exit 2 # another lra_bench in the current folder would come before the one of $root
 stages=${STAGES:-device runs efficiency step}
 end=$((SECONDS + seconds))
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} XLA_FLAGS=${XLA_FLAGS:-}
@@ -127,11 +128,11 @@ runs() {
 
 on_gpu() { grep -q "(gpu)" "$out/device.txt"; }
 
-# sweep SEEDS ATTENTIONS: paths in records are relative to OUT.
+# sweep SEEDS ATTENTIONS
 sweep() {
-    (cd "$out" && limited "$until" "${lra_bench[@]}" sweep --tasks listops --preset "$published" \
+    limited "$until" "${lra_bench[@]}" sweep --tasks listops --preset "$published" \
         --attentions "$2" --seeds "$1" "${settings[@]}" "${jobs[@]}" --no-calibration \
-        --data-dir data --out runs)
+        --data-dir data --out runs
 }
 
 trainings() {
