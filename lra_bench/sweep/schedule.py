@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lra_bench.errors import KILLED_FOR_MEMORY, RunError, UsageError, one_line, says_out_of_memory
+from lra_bench.errors import KILLED_FOR_MEMORY, RunError, UsageError, says_out_of_memory
+from lra_bench.files.paths import reason
 from lra_bench.records import record
 from lra_bench.records.record import Status
 from lra_bench.records.run_folder import RunFolder
@@ -156,8 +157,9 @@ class Schedule:
         """Write the record of a run that failed; if that fails too, say so and go on."""
         try:
             failure_record.write_failure(job, RunFolder(launch.folder), self.data, status, error)
-        except (UsageError, RunError, OSError) as reason:
-            self.view.say(f"{job.name}: no record of the failure: {one_line(reason)}")
+        except (UsageError, RunError, OSError) as fault:
+            why = reason(fault) if isinstance(fault, OSError) else str(fault)
+            self.view.say(f"{job.name}: no record of the failure: {why}")
 
 
 def judge(folder: Path, ending: Ending, *, stopping: bool) -> Verdict:

@@ -295,20 +295,11 @@ def test_a_run_may_be_interrupted_more_often_than_it_may_fail(tmp_path, monkeypa
     assert history.attempts()[job.name].ended == 2
 
 
-class Failing:
+class Failing(Interrupting):
     """An executor whose attempts fail at once."""
 
-    def __init__(self):
-        self.waiting = []
-
-    def has_room(self, launch):
-        return True
-
-    def start(self, launch):
-        self.waiting.append(launch)
-
     def ended(self):
-        ended, self.waiting = self.waiting, []
+        ended, self.started = self.started, []
         return [(launch, Ending(-9, 1.0, timed_out=True)) for launch in ended]
 
 
