@@ -10,12 +10,10 @@ import pandas as pd
 from lra_bench.ablation.studies import Ablation
 from lra_bench.ablation.variants import Variant
 from lra_bench.display import tables
+from lra_bench.display.units import GREATEST_LOSS
 from lra_bench.leaderboard.notes import unofficial_note
 from lra_bench.leaderboard.results import percent
 from lra_bench.records.record import Record
-
-# exp() of a greater number is no float.
-_GREATEST_LOSS = 700.0
 
 
 def render(
@@ -63,7 +61,7 @@ def _accuracy(runs: Sequence[Record]) -> str:
 def _perplexity(runs: Sequence[Record]) -> str:
     """Return mean and deviation of exp(loss); "" if no run has one."""
     losses = [run.test.loss for run in runs if run.status == "ok" and run.test]
-    found = [math.exp(loss) for loss in losses if loss is not None and loss < _GREATEST_LOSS]
+    found = [math.exp(loss) for loss in losses if loss is not None and loss < GREATEST_LOSS]
     if not found:
         return ""
     sd = _deviation(found)

@@ -28,6 +28,7 @@ from lra_bench.cli.common import (
 )
 from lra_bench.cli.paths import checkpoint_path, output_folder
 from lra_bench.display.escape import terminal
+from lra_bench.display.units import GREATEST_LOSS
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from lra_bench.runtime.stopping import Stopped, StopRequest
     from lra_bench.settings import Origin, RunSettings
 
-# The logarithm of the largest double is 709.
-_LARGEST = 700
 # Of the texts of a result, in characters.
 _INDENT = 15
 NAME = "run"
@@ -334,7 +333,7 @@ def _perplexity(loss: float | None) -> str:
 
 def _exp(loss: float) -> str:
     """Return the perplexity of a loss in nats; "inf" if no float holds it."""
-    return "inf" if loss > _LARGEST else f"{math.exp(loss):,.3f}"
+    return "inf" if loss > GREATEST_LOSS else f"{math.exp(loss):,.3f}"
 
 
 def _results(record: "Record", test: "Score", validation: "Score") -> Iterator[tuple[str, str]]:

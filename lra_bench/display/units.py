@@ -7,6 +7,9 @@ from decimal import Decimal, InvalidOperation
 
 from lra_bench.ranges import is_cut
 
+# The greatest loss in nats that is shown as a perplexity: the largest double is e^709.
+GREATEST_LOSS = 700.0
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?(?:e\d{1,2})?)\s*([kmgt]i?)?b?", re.IGNORECASE)
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)\s*", re.IGNORECASE)

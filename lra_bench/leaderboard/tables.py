@@ -12,6 +12,7 @@ from lra_bench.leaderboard import notes, published_table, tokens
 from lra_bench.leaderboard.board import BEST, Board, Row, board, in_order
 from lra_bench.leaderboard.comparable import by_setting
 from lra_bench.leaderboard.results import Result, percent
+from lra_bench.published import Published
 from lra_bench.records.record import Record
 
 
@@ -32,9 +33,7 @@ def render(
         return for_programs(long(groups, with_published=with_published), style, layout)
     sheets = [_of_setting(setting, group) for setting, group in groups.items()]
     if with_published:
-        tasks = in_order({run.task for run in records})
-        published = published_table.rows_beside({run.attention for run in records}, tasks)
-        sheets += published_table.sheets(published, tasks)
+        sheets += published_table.sheets(*_published(records))
     return render_all(style, sheets, layout)
 
 
@@ -149,7 +148,7 @@ def long(groups: dict[str, list[Record]], *, with_published: bool) -> pd.DataFra
     """
     boards = {setting: board(records) for setting, records in groups.items()}
     records = [run for group in groups.values() for run in group]
-    figures = _published(records) if with_published else []
+    figures = published_table.figures(*_published(records)) if with_published else []
     rows = [
         _figures(setting, result, leaderboard.beats_identity)
         for setting, leaderboard in boards.items()
@@ -158,11 +157,10 @@ def long(groups: dict[str, list[Record]], *, with_published: bool) -> pd.DataFra
     return pd.DataFrame(rows + figures)
 
 
-def _published(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return the published figures of the attentions and tasks of some records."""
+def _published(records: Sequence[Record]) -> tuple[list[Published], tuple[str, ...]]:
+    """Return the published rows of the attentions of some records, and the records' tasks."""
     tasks = in_order({run.task for run in records})
-    rows = published_table.rows_beside({run.attention for run in records}, tasks)
-    return published_table.figures(rows, tasks)
+    return published_table.rows_beside({run.attention for run in records}, tasks), tasks
 
 
 def _figures(

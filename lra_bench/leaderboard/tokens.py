@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lra_bench.contracts import InBits
+from lra_bench.display.units import GREATEST_LOSS
 from lra_bench.errors import UsageError
 from lra_bench.leaderboard.results import Result
 from lra_bench.records.record import Record, Score
 from lra_bench.registry import TASKS
 
-# exp() of a greater number is no float.
-_GREATEST_LOSS = 700.0
 Part = Callable[[Record], Score | None]
 
 
@@ -40,7 +39,7 @@ class Measure:
 
     def of_known(self, loss: float | None) -> float | None:
         """Return the number of a loss; None if there is none, or it is beyond all bounds."""
-        if loss is None or self.of_loss is None or loss > _GREATEST_LOSS:
+        if loss is None or self.of_loss is None or loss > GREATEST_LOSS:
             return None
         return self.of_loss(loss)
 

@@ -144,7 +144,7 @@ class _Sweep:
             sweep_data.show(sweep_data.distinct(self.needs), self.display)
             self.display.line()
         if self.request.skip_missing_data:
-            missing = [need for need in self.needs.values() if need.is_missing]
+            missing = self._missing()
             self._leave_out(missing if self._others(missing) else [])
         if self.request.executor != "local":
             known = from_ended_runs(self.jobs, self.states, self.attempts)
@@ -163,11 +163,15 @@ class _Sweep:
         Raises:
             UsageError: some are not; all of them are printed.
         """
-        missing = [need for need in sweep_data.distinct(self.needs) if need.is_missing]
+        missing = self._missing()
         if missing and not (self.request.skip_missing_data and self._others(missing)):
             for need in missing:
                 self.display.line(need.describe())
             raise UsageError(self._refusal(missing))
+
+    def _missing(self) -> list[Need]:
+        """Return the data that are missing, each once."""
+        return [need for need in sweep_data.distinct(self.needs) if need.is_missing]
 
     def _others(self, missing: Sequence[Need]) -> list[Job]:
         """Return the runs that are left and whose data are not among the missing ones."""
@@ -187,7 +191,7 @@ class _Sweep:
         if not self.left:
             self._say_all_done()
             return 0
-        self._leave_out([need for need in self.needs.values() if need.is_missing])
+        self._leave_out(self._missing())
         executor, resources = self._executor()
         with closing(executor):
             sizes = self._prepare_data()
