@@ -1,8 +1,7 @@
-"""Sweeps: the plan, the verdict on an attempt, the devices of each run, and the command."""
+"""Sweeps: their history, the verdict on an attempt, and the command."""
 
 import json
 import os
-import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +12,11 @@ from common import PATIENCE, read_record, unsealed_lines
 from lra_bench.config import make_settings
 from lra_bench.data.chance import Chance
 from lra_bench.display.units import duration
-from lra_bench.errors import RunError, UsageError
+from lra_bench.errors import RunError
 from lra_bench.records import record
-from lra_bench.sweep import history, local_executor, plan, schedule
+from lra_bench.sweep import history, plan, schedule
 from lra_bench.sweep.estimate import Estimate
-from lra_bench.sweep.executor import Ending, Launch, Needs
+from lra_bench.sweep.executor import Ending
 from lra_bench.sweep.history import Attempts, History
 from lra_bench.sweep.run_state import run_state
 
@@ -26,137 +25,8 @@ pytestmark = pytest.mark.ci
 SMOKE = ("sweep", "--preset", "smoke", "--tasks", "listops", "--no-calibration")
 
 
-def choice(**changes):
-    usual = {
-        "tasks": ("listops",),
-        "attentions": ("linear", "performer-relu"),
-        "seeds": (0, 1),
-        "preset": "smoke",
-    }
-    return plan.Choice(**{**usual, **changes})
-
-
-def job(**changes):
-    return plan.jobs(choice(attentions=("linear",), seeds=(0,), **changes))[0]
-
-
-def names(**changes):
-    return [planned.name for planned in plan.jobs(choice(**changes))]
-
-
-def test_runs_of_the_first_seed_come_first():
-    assert names() == [
-        "listops-linear-seed0",
-        "listops-performer-relu-seed0",
-        "listops-linear-seed1",
-        "listops-performer-relu-seed1",
-    ]
-
-
-def test_all_stands_for_every_registered_name():
-    planned = plan.jobs(choice(tasks=("all",), attentions=("all",), seeds=(0,)))
-    assert {each.task for each in planned} == set(plan.TASKS.names())
-    assert {each.attention for each in planned} == set(plan.ATTENTIONS.names())
-    left_out = plan.attentions_not_causal(choice(tasks=("all",), attentions=("all",)))
-    wrong = sum(map(len, left_out.values()))
-    assert len(planned) == len(plan.TASKS.names()) * len(plan.ATTENTIONS.names()) - wrong
-
-
-def test_next_tokens_are_predicted_by_attentions_that_can_be_causal():
-    """ "all" leaves the others out; those that are named are refused, or predict masked tokens."""
-    chosen = {"tasks": ("listops", "text-lm"), "seeds": (0,)}
-    planned = plan.jobs(choice(**chosen, attentions=("all",)))
-    able = {name for name in plan.ATTENTIONS.names() if plan.ATTENTIONS.get(name).supports_causal}
-    assert {each.attention for each in planned if each.task == "text-lm"} == able | {"identity"}
-    assert (
-        "linformer" in plan.attentions_not_causal(choice(**chosen, attentions=("all",)))["text-lm"]
-    )
-    named = choice(tasks=("text-lm",), attentions=("linformer", "linear"))
-    assert not plan.attentions_not_causal(named)
-    with pytest.raises(UsageError, match="linformer can't be causal; these can"):
-        plan.jobs(named)
-    masked = replace(named, overrides=("data.objective=masked",))
-    assert len(plan.jobs(masked)) == 4
-    every = replace(masked, attentions=("all",), seeds=(0,))
-    assert len(plan.jobs(every)) == len(plan.ATTENTIONS.names())
-
-
-def test_options_apply_where_they_exist_and_a_grid_makes_a_run_of_each_value():
-    grid = (("attention.num_features", ("8", "16")), ("train.learning_rate", ("1e-3",)))
-    assert names(seeds=(0,), grid=grid) == [
-        "listops-linear-train.learning_rate=1e-3-seed0",
-        "listops-performer-relu-attention.num_features=8-train.learning_rate=1e-3-seed0",
-        "listops-performer-relu-attention.num_features=16-train.learning_rate=1e-3-seed0",
-    ]
-    planned = plan.jobs(choice(seeds=(0,), grid=grid))
-    assert [each.settings().attention_options.get("num_features") for each in planned] == [
-        None,
-        8,
-        16,
-    ]
-
-
-def test_values_that_would_share_a_folder_are_refused():
-    with pytest.raises(UsageError, match="same folder"):
-        plan.jobs(choice(grid=(("train.learning_rate", ("1 2", "1_2")),)))
-
-
-@pytest.mark.parametrize(
-    ("grid", "overrides", "words"),
-    [
-        ("train.num_steps=4,8 train.num_steps=5", (), "train.num_steps: is there twice"),
-        ("train.num_steps=4,4.0", (), "steps=4.0 would be the same run"),
-        ("train.num_steps=4,8", ("train.num_steps=5",), "--set train.num_steps is there too"),
-        ("seed=1,2", (), "--grid seed: is an argument of its own"),
-        ("train.num_stepz=1,2", (), "unknown --grid key 'train.num_stepz'"),
-        ("train.num_steps=4,many", (), "--grid train.num_steps='many': must be a whole"),
-    ],
-)
-def test_a_grid_that_would_not_do_what_it_says_is_refused(grid, overrides, words):
-    axes = tuple(
-        (key, tuple(values.split(","))) for key, values in (x.split("=") for x in grid.split())
-    )
-    with pytest.raises(UsageError, match=re.escape(words)):
-        plan.jobs(choice(grid=axes, overrides=overrides))
-
-
-@pytest.mark.parametrize(
-    ("filters", "kept"),
-    [
-        (("relu",), ["listops-performer-relu-seed0", "listops-performer-relu-seed1"]),
-        (("*-seed1",), ["listops-linear-seed1", "listops-performer-relu-seed1"]),
-        (("linear-seed0", "relu-seed1"), ["listops-linear-seed0", "listops-performer-relu-seed1"]),
-    ],
-)
-def test_filters(filters, kept):
-    assert names(filters=filters) == kept
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"tasks": ("listop",)}, "did you mean 'listops'"),
-        ({"attentions": ("liner",)}, "did you mean 'linear'"),
-        ({"preset": "smok"}, "did you mean 'smoke'"),
-        ({"overrides": ("train.num_step=3",)}, "did you mean 'train.num_steps'"),
-        ({"overrides": ("attention.num_hashes=3",)}, "unknown --set key"),
-        ({"grid": (("train.num_steps", ("3", "x")),)}, "must be a whole number"),
-        ({"filters": ("text",)}, "matches none of the 4 runs"),
-    ],
-)
-def test_a_wrong_plan_is_refused(changes, says):
-    with pytest.raises(UsageError, match=says):
-        plan.jobs(choice(**changes))
-
-
-def test_the_arguments_of_run_give_the_same_settings():
-    run = job(overrides=("train.num_steps=3",))
-    words = run.arguments()
-    assert words == [
-        *("--task", "listops", "--attention", "linear", "--preset", "smoke", "--seed", "0"),
-        *("--set", "train.num_steps=3"),
-    ]
-    assert run.settings() == make_settings("listops", "linear", "smoke", 0, ["train.num_steps=3"])
+def job(seed=0):
+    return plan.jobs(plan.Choice(("listops",), ("linear",), (seed,), "smoke"))[0]
 
 
 def test_history_survives_a_line_that_was_cut_off_and_adds_runs(tmp_path):
@@ -171,7 +41,7 @@ def test_history_survives_a_line_that_was_cut_off_and_adds_runs(tmp_path):
     attempts = past.attempts()[run.name]
     assert (attempts.ended, attempts.errors, attempts.seconds) == (2, ["failed: why"], 3.0)
     assert not attempts.is_running()
-    other = plan.jobs(choice(seeds=(7,)))
+    other = [job(seed=7), job(seed=8)]
     assert [each.name for each in past.plan(other)] == [run.name, *(each.name for each in other)]
     assert past.jobs() == [run, *other]
 
@@ -256,106 +126,6 @@ def test_a_run_whose_folder_is_closed_does_not_hide_the_others(tmp_path, monkeyp
     monkeypatch.setattr(Path, "exists", closed)
     state = run_state(tmp_path, Attempts())
     assert (state.status, state.error) == ("failed", f"{tmp_path}: permission denied")
-
-
-def test_slots_of_a_cpu():
-    cores = sorted(os.sched_getaffinity(0))
-    assert local_executor.slots("cpu", 1, Needs(), None) == [local_executor.Slot((), {})]
-    several = local_executor.slots("cpu", 1, Needs(), 2)
-    assert [slot.environment for slot in several] == [{}, {}]
-    if len(cores) > 1:
-        assert not set(several[0].cores) & set(several[1].cores)
-    assert len(local_executor.slots("cpu", 1, Needs(cpus=1), None)) == len(cores)
-    assert len(local_executor.slots("cpu", 1, Needs(), len(cores) + 3)) == len(cores) + 3
-
-
-def test_slots_where_processes_cannot_be_pinned(monkeypatch):
-    """As on macOS."""
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    free = local_executor.Slot((), {})
-    assert local_executor.slots("cpu", 1, Needs(), None) == [free]
-    assert local_executor.slots("cpu", 1, Needs(), 3) == [free] * 3
-    assert local_executor.slots("cpu", 1, Needs(cpus=2), None) == [free] * 2
-    with pytest.raises(UsageError, match="there are 4"):
-        local_executor.slots("cpu", 1, Needs(cpus=5), None)
-
-
-def test_slots_of_gpus(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
-    visible = [
-        slot.environment["CUDA_VISIBLE_DEVICES"]
-        for slot in local_executor.slots("gpu", 4, Needs(), None)
-    ]
-    assert visible == ["4", "5", "6", "7"]
-    pairs = local_executor.slots("gpu", 4, Needs(gpus=2), None)
-    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in pairs] == ["4,5", "6,7"]
-    assert local_executor.slots("gpu", 4, Needs(gpus=4), None)[0].environment == {}
-    with pytest.raises(UsageError, match="only 4"):
-        local_executor.slots("gpu", 4, Needs(gpus=2), 3)
-
-
-def test_runs_share_gpus(monkeypatch):
-    for name in ("CUDA_VISIBLE_DEVICES", "XLA_CLIENT_MEM_FRACTION"):
-        monkeypatch.delenv(name, raising=False)
-    share, old = "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"
-    monkeypatch.delenv(old, raising=False)
-    alone = [slot.environment for slot in local_executor.slots("gpu", 1, Needs(), 3)]
-    assert alone == [{share: "0.3000"}] * 3
-    two = [slot.environment for slot in local_executor.slots("gpu", 2, Needs(), 3)]
-    assert [one["CUDA_VISIBLE_DEVICES"] for one in two] == ["0", "1", "0"]
-    assert {one[share] for one in two} == {"0.4500"}
-    monkeypatch.setenv(old, "0.9")  # JAX refuses both names, and the newest value counts
-    assert local_executor.slots("gpu", 1, Needs(), 2)[0].environment == {old: "0.4500"}
-
-
-def test_a_run_that_has_gpus_for_itself_shares_none():
-    with pytest.raises(UsageError, match="2 at a time with 1 GPU each: only 1 here"):
-        local_executor.slots("gpu", 1, Needs(gpus=1), 2)
-
-
-def test_runs_do_not_share_tpu_chips():
-    with pytest.raises(UsageError, match="only 4 here"):
-        local_executor.slots("tpu", 4, Needs(), 5)
-
-
-def test_slots_of_tpu_chips():
-    slots = local_executor.slots("tpu", 4, Needs(), None)
-    assert [slot.environment["TPU_VISIBLE_DEVICES"] for slot in slots] == ["0", "1", "2", "3"]
-    assert slots[0].environment["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,1,1"
-    assert local_executor.slots("tpu", 4, Needs(tpus=4), None)[0].environment == {}
-    with pytest.raises(UsageError, match="one of 1, 2, 4, 8"):
-        local_executor.slots("tpu", 8, Needs(tpus=3), None)
-
-
-@pytest.mark.parametrize(
-    ("needs", "says"), [(Needs(gpus=1), "--gpus"), (Needs(cpus=999), "there are")]
-)
-def test_missing_hardware_is_reported(needs, says):
-    with pytest.raises(UsageError, match=says):
-        local_executor.slots("cpu", 1, needs, None)
-
-
-def test_runs_start_together_only_if_memory_suffices(tmp_path, monkeypatch):
-    monkeypatch.setattr(local_executor.memory, "of_the_machine", lambda: 10 * 2**30)
-    waits = [launch_of(tmp_path, name, gib) for name, gib in (("a", 5), ("b", 4), ("c", 2))]
-    pool = local_executor.LocalExecutor([local_executor.Slot((), {})] * 3, {}, watch_memory=True)
-    monkeypatch.setattr(local_executor, "Process", Sleeping)
-    assert pool.has_room(waits[0])
-    pool.start(waits[0])
-    assert not pool.has_room(waits[1])
-    assert pool.has_room(waits[2])
-
-
-def launch_of(folder, name, gib):
-    return Launch(name, (), folder / name, folder / f"{name}.log", 1e6, gib * 2**30)
-
-
-class Sleeping:
-    """A process that never ends."""
-
-    def __init__(self, launch, cores, environment):
-        self.launch = launch
 
 
 def test_the_time_limit_follows_the_estimate():
