@@ -84,7 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             _add_source(name, sub)
         add_preset(sub, "preset whose data options are used")
         if name == "show":
-            out = f"file of the picture, {', '.join(_PICTURES)}; default: TASK-examples.png"
+            out = (
+                f"file of the picture of images, {', '.join(_PICTURES)}; default: TASK-examples.png"
+            )
             sub.add_argument("--out", type=output_file, metavar="FILE", help=out)
         if name == "list":
             sub.add_argument("--json", action="store_true", help="print JSON, for programs")
@@ -307,6 +309,8 @@ def _show(task: "Task", store: "Store", out: Path | None, display: "Display") ->
         contact_sheet(task, split, _IMAGES, path, f"{task.name}, test split")
         display.line(f"wrote {path}")
         return 0
+    if out is not None:
+        raise UsageError(f"--out {out}: only images become a picture; {task.name} is printed")
     for index in split.spread(_TEXTS):
         tokens, label = split.example(index)
         shown = task.to_text(tokens[..., :_SHOWN_TOKENS])

@@ -102,8 +102,24 @@ def check(paths: Given) -> None:
     for action, path in paths:
         assert isinstance(action.type, PathArgument)
         trouble = problem(path, exists=action.type.exists, folder=action.type.folder)
+        if trouble is None and action.type is output_file:
+            trouble = _of_a_run(path)
         if trouble:
             raise UsageError(f"{_named(action)}{path}: {trouble}")
+
+
+def _of_a_run(path: Path) -> str | None:
+    """Return a message if the path is a file that a run, a sweep or a measurement wrote."""
+    if not path.exists():
+        return None
+    from lra_bench.efficiency import records
+    from lra_bench.records import metrics, record, run_folder
+    from lra_bench.sweep import history
+
+    own = {record.FILE, metrics.FILE, run_folder.CONFIG, *run_folder.COPIES.values()}
+    own |= {records.FILE, history.PLAN, history.EVENTS}
+    message = "is there already, a file of lra-bench's own; choose another name"
+    return message if path.resolve().name in own else None
 
 
 def _named(action: argparse.Action) -> str:

@@ -109,6 +109,19 @@ def test_a_picture_is_no_folder(cli, here):
     refused(cli(*OTHERS["data --out"], "folder.png"), 2, "--out folder.png: a folder, not a file")
 
 
+@pytest.mark.parametrize("name", ["record.json", "config.json", "sweep.json", "link.json"])
+@pytest.mark.parametrize("words", [("table", ".", "--format=json"), ("export", "--schema=record")])
+def test_a_file_of_a_run_is_not_overwritten(cli, here, words, name):
+    """A table may be JSON, so its file may be called like a record."""
+    (here / "link.json").symlink_to("record.json")
+    for own in ("record.json", "config.json", "sweep.json"):
+        (here / own).write_text("precious")
+    refused(
+        cli(*words, "--out", name), 2, f"--out {name}: is there already, a file of lra-bench's own"
+    )
+    assert (here / name).read_text() == "precious"
+
+
 @pytest.mark.parametrize("option", [name for name in OUTPUTS if "check" not in name])
 def test_a_folder_that_cannot_be_made_is_named(cli, here, option, monkeypatch):
     """The file system of /proc takes no new folders, whoever asks."""

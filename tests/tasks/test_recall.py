@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from common import read_record
+from common import read_record, refused
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -289,6 +289,8 @@ def test_data_are_checked_and_shown(cli, tmp_path):
     assert "WRONG" not in out
     assert f"chance {SMOKE_TASK.chance():.1%}" in out
     assert cli("data", "show", *options)[1].count("label") == 3
+    drawn = cli("data", "show", *options, "--out", tmp_path / "x.png")
+    refused(drawn, 2, "x.png: only images become a picture; recall is printed")
 
 
 @pytest.mark.ci

@@ -72,11 +72,11 @@ def test_from_the_official_layout_to_a_record(task, given, cli, tmp_path):
     assert status == 0, out
     assert "WRONG" not in out
     shown = tmp_path / "examples.png"
-    status, out, _ = cli(
-        "data", "show", task, "--source", source_name(task), "--out", shown, *options
-    )
+    drawn = TASKS.get(task).target().side is not None
+    show = ("data", "show", task, "--source", source_name(task), *options)
+    status, out, _ = cli(*show, *(("--out", shown) if drawn else ()))
     assert status == 0
-    assert shown.exists() if TASKS.get(task).target().side else out.count("label") == 3
+    assert shown.exists() if drawn else out.count("label") == 3
     run = ("run", "--task", task, "--attention", "identity", "--out", tmp_path / "run", *options)
     assert cli(*run, ONCE, "--set", f"data.source={source_name(task)}")[0] == 0
     found = read_record(tmp_path / "run/record.json")
