@@ -50,7 +50,7 @@ class Abc(nnx.Module):
         rngs: initialises W; each element is drawn from N(0, 1/d).
 
     References:
-        Peng et al. 2022, arXiv:2110.02488.
+        Peng et al. 2022, "ABC: Attention with Bounded-memory Control", arXiv:2110.02488.
     """
 
     def __init__(

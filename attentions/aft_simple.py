@@ -37,7 +37,7 @@ def aft_simple(
         causal: whether a token sees only itself and earlier tokens.
 
     References:
-        Zhai et al. 2021, arXiv:2105.14103.
+        Zhai et al. 2021, "An Attention Free Transformer", arXiv:2105.14103.
     """
     dtype = wide_dtype(v)
     real = mask[:, :, None, None]

@@ -64,7 +64,8 @@ class BigBird(nnx.Module):
             than `max_len` tokens have.
 
     References:
-        Zaheer et al. 2020, arXiv:2007.14062, Section 2 and Appendix D.
+        Zaheer et al. 2020, "Big Bird: Transformers for Longer Sequences", arXiv:2007.14062, Section
+        2 and Appendix D.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class Cosformer(nnx.Module):
         ValueError: `causal`, and called with a sequence longer than `max_len`.
 
     References:
-        Qin et al. 2022, arXiv:2202.08791.
+        Qin et al. 2022, "cosFormer: Rethinking Softmax in Attention", arXiv:2202.08791.
     """
 
     def __init__(self, dims: Dims, *, causal: bool = False, rngs: nnx.Rngs) -> None:

@@ -37,7 +37,8 @@ def efficient(
     Time O(l d^2), memory O(l d + d^2).
 
     References:
-        Shen et al. 2021, arXiv:1812.01243, with its softmax normalisation.
+        Shen et al. 2021, "Efficient Attention: Attention with Linear Complexities",
+        arXiv:1812.01243, with its softmax normalisation.
     """
     real = mask[:, None, :, None]
     queries = jax.nn.softmax(wide(head_major(q)), axis=-1)

@@ -53,7 +53,8 @@ class FavorPlusPlus(nnx.Module):
         rngs: draws the projections.
 
     References:
-        Likhosherstov et al. 2022, arXiv:2205.15317.
+        Likhosherstov et al. 2022, "Chefs' Random Tables: Non-Trigonometric Random Features",
+        arXiv:2205.15317.
     """
 
     def __init__(

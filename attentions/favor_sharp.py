@@ -67,7 +67,8 @@ class FavorSharp(nnx.Module):
         rngs: draws the projections.
 
     References:
-        Likhosherstov et al. 2023, arXiv:2302.00787.
+        Likhosherstov et al. 2023, "FAVOR#: Sharp Attention Kernel Approximations via New Classes of
+        Positive Random Features", arXiv:2302.00787.
     """
 
     def __init__(

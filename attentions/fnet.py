@@ -48,8 +48,9 @@ class FNet(nnx.Module):
         ValueError: when called with more than 1,048,576 tokens.
 
     References:
-        Lee-Thorp et al. 2022, arXiv:2105.03824; Bluestein 1970, "A linear filtering approach to the
-        computation of discrete Fourier transform".
+        Lee-Thorp et al. 2022, "FNet: Mixing Tokens with Fourier Transforms", arXiv:2105.03824;
+        Bluestein 1970, "A linear filtering approach to the computation of discrete Fourier
+        transform".
     """
 
     def __init__(self, dims: Dims, *, rngs: nnx.Rngs) -> None:

@@ -65,8 +65,9 @@ class GatedDeltaNet(nnx.Module):
         rngs: draws the parameters.
 
     References:
-        Yang, Kautz and Hatamizadeh 2024, arXiv:2412.06464; Eq. (10) has the number 8 in
-        some versions; gates and initial values as in github.com/NVlabs/GatedDeltaNet.
+        Yang, Kautz and Hatamizadeh 2024, "Gated Delta Networks: Improving Mamba2 with Delta Rule",
+        arXiv:2412.06464; Eq. (10) has the number 8 in some versions; gates and initial values as in
+        github.com/NVlabs/GatedDeltaNet.
     """
 
     def __init__(

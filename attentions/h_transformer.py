@@ -66,7 +66,8 @@ class HTransformer(nnx.Module):
         ValueError: `block_size` is odd or out of its range.
 
     References:
-        Zhu and Soricut 2021, arXiv:2107.11906.
+        Zhu and Soricut 2021, "H-Transformer-1D: Fast One-Dimensional Hierarchical Attention for
+        Sequences", arXiv:2107.11906.
     """
 
     def __init__(

@@ -54,7 +54,8 @@ class Hedgehog(nnx.Module):
         rngs: not used; W starts as I.
 
     References:
-        Zhang et al. 2024, arXiv:2402.04347.
+        Zhang et al. 2024, "The Hedgehog & the Porcupine: Expressive Linear Attentions with Softmax
+        Mimicry", arXiv:2402.04347.
     """
 
     def __init__(
@@ -126,7 +127,8 @@ def distillation_loss(
     Time O(l^2 d), memory O(l c) with chunks of c = 128 queries, also backward.
 
     References:
-        Zhang et al. 2024, arXiv:2402.04347.
+        Zhang et al. 2024, "The Hedgehog & the Porcupine: Expressive Linear Attentions with Softmax
+        Mimicry", arXiv:2402.04347.
     """
     length, chunk = q.shape[1], min(_CHUNK, q.shape[1])
     keys = head_major(without_padding(k, mask))

@@ -33,6 +33,7 @@ def linear(
         causal: whether a token sees only itself and earlier tokens.
 
     References:
-        Katharopoulos et al. 2020, arXiv:2006.16236.
+        Katharopoulos et al. 2020, "Transformers are RNNs: Fast Autoregressive Transformers with
+        Linear Attention", arXiv:2006.16236.
     """
     return kernel_attention(q, k, v, mask, elu_features, causal=causal)

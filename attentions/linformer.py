@@ -62,7 +62,7 @@ class Linformer(nnx.Module):
             `max_len`.
 
     References:
-        Wang et al. 2020, arXiv:2006.04768.
+        Wang et al. 2020, "Linformer: Self-Attention with Linear Complexity", arXiv:2006.04768.
     """
 
     def __init__(

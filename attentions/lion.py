@@ -54,7 +54,8 @@ class Lion(nnx.Module):
         rngs: draws the parameters.
 
     References:
-        Afzal et al. 2025, arXiv:2502.16249; phi as in github.com/LIONS-EPFL/LION.
+        Afzal et al. 2025, "Linear Attention for Efficient Bidirectional Sequence Modeling",
+        arXiv:2502.16249; phi as in github.com/LIONS-EPFL/LION.
     """
 
     def __init__(

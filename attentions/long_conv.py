@@ -66,7 +66,9 @@ class LongConv(nnx.Module):
             a sequence longer than `max_len`.
 
     References:
-        Fu et al. 2023, arXiv:2302.06646; Li et al. 2022, arXiv:2210.09298.
+        Fu et al. 2023, "Simple Hardware-Efficient Long Convolutions for Sequence Modeling",
+        arXiv:2302.06646; Li et al. 2022, "What Makes Convolutional Models Great on Long Sequence
+        Modeling?", arXiv:2210.09298.
     """
 
     def __init__(

@@ -61,7 +61,8 @@ def longformer(
         causal: whether a token sees only itself and earlier tokens.
 
     References:
-        Beltagy et al. 2020, arXiv:2004.05150, Section 3.
+        Beltagy et al. 2020, "Longformer: The Long-Document Transformer", arXiv:2004.05150, Section
+        3.
     """
     check_count(window=window)
     block = block_for(window)

@@ -52,7 +52,7 @@ class Luna(nnx.Module):
         rngs: initialises P; each element is drawn from N(0, 1).
 
     References:
-        Ma et al. 2021, arXiv:2106.01540.
+        Ma et al. 2021, "Luna: Linear Unified Nested Attention", arXiv:2106.01540.
     """
 
     def __init__(self, dims: Dims, *, num_packed: int = 256, rngs: nnx.Rngs) -> None:

@@ -81,7 +81,7 @@ class Mega(nnx.Module):
             `max_len`.
 
     References:
-        Ma et al. 2023, arXiv:2209.10655.
+        Ma et al. 2023, "Mega: Moving Average Equipped Gated Attention", arXiv:2209.10655.
     """
 
     def __init__(

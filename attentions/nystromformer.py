@@ -65,7 +65,8 @@ class Nystromformer(nnx.Module):
         ValueError: an option is out of its range, or `conv_kernel` is even.
 
     References:
-        Xiong et al. 2021, arXiv:2102.03902.
+        Xiong et al. 2021, "Nystromformer: A Nystrom-Based Algorithm for Approximating
+        Self-Attention", arXiv:2102.03902.
     """
 
     def __init__(

@@ -70,7 +70,7 @@ class Reformer(nnx.Module):
         rngs: draws the rotations.
 
     References:
-        Kitaev et al. 2020, arXiv:2001.04451.
+        Kitaev et al. 2020, "Reformer: The Efficient Transformer", arXiv:2001.04451.
     """
 
     def __init__(

@@ -71,7 +71,7 @@ class RandomFeatureAttention(nnx.Module):
         ValueError: an option is out of its range, or it is `gated` and not `causal`.
 
     References:
-        Peng et al. 2021, arXiv:2103.02143.
+        Peng et al. 2021, "Random Feature Attention", arXiv:2103.02143.
     """
 
     def __init__(

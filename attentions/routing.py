@@ -70,7 +70,8 @@ class Routing(nnx.Module):
         ValueError: an option exceeds `max_len`.
 
     References:
-        Roy et al. 2021, arXiv:2003.05997.
+        Roy et al. 2021, "Efficient Content-Based Sparse Attention with Routing Transformers",
+        arXiv:2003.05997.
     """
 
     def __init__(

@@ -62,8 +62,9 @@ class S4D(nnx.Module):
         ValueError: `state_dim` is odd.
 
     References:
-        Gu, Gupta, Goel and Re 2022, arXiv:2206.11893; defaults not in the paper, and the two-sided
-        kernel, as in github.com/state-spaces/s4.
+        Gu, Gupta, Goel and Re 2022, "On the Parameterization and Initialization of Diagonal State
+        Space Models", arXiv:2206.11893; defaults not in the paper, and the two-sided kernel, as in
+        github.com/state-spaces/s4.
     """
 
     def __init__(

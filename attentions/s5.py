@@ -65,8 +65,8 @@ class S5(nnx.Module):
         ValueError: `state_dim` is odd, or `num_blocks` does not divide half of it.
 
     References:
-        Smith, Warrington and Linderman 2023, arXiv:2208.04933; defaults not in the paper as in
-        github.com/lindermanlab/S5.
+        Smith, Warrington and Linderman 2023, "Simplified State Space Layers for Sequence Modeling",
+        arXiv:2208.04933; defaults not in the paper as in github.com/lindermanlab/S5.
     """
 
     def __init__(

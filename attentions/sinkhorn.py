@@ -67,7 +67,7 @@ class Sinkhorn(nnx.Module):
         ValueError: an option is out of its range.
 
     References:
-        Tay et al. 2020, arXiv:2002.11296.
+        Tay et al. 2020, "Sparse Sinkhorn Attention", arXiv:2002.11296.
     """
 
     def __init__(

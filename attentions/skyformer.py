@@ -50,7 +50,8 @@ class Skyformer(nnx.Module):
         rngs: draws the landmarks.
 
     References:
-        Chen et al. 2021, arXiv:2111.00035.
+        Chen et al. 2021, "Skyformer: Remodel Self-Attention with Gaussian Kernel and Nystrom
+        Method", arXiv:2111.00035.
     """
 
     def __init__(

@@ -46,7 +46,8 @@ def softmax(
         padded_queries: what queries at padding get: what others get, or the mean of all values.
 
     References:
-        Vaswani et al. 2017, arXiv:1706.03762; equations as numbered in arXiv:2009.14794.
+        Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762; equations as numbered in
+        arXiv:2009.14794.
     """
     keys = head_major(without_padding(k, mask))
     seen = mask[:, None, None, :]

@@ -37,8 +37,9 @@ def softmax_chunked(
         causal: whether a token sees only itself and earlier tokens.
 
     References:
-        Rabe and Staats 2021, arXiv:2112.05682; the backward pass as in Dao et al. 2022,
-        arXiv:2205.14135; equations as numbered in arXiv:2009.14794.
+        Rabe and Staats 2021, "Self-attention Does Not Need O(n^2) Memory", arXiv:2112.05682; the
+        backward pass as in Dao et al. 2022, "FlashAttention: Fast and Memory-Efficient Exact
+        Attention with IO-Awareness", arXiv:2205.14135; equations as numbered in arXiv:2009.14794.
     """
     check_count(chunk_size=chunk_size)
     if platform() == "cpu" and one_device() and not causal:

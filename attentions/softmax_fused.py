@@ -36,8 +36,9 @@ def softmax_fused(
         causal: whether a token sees only itself and earlier tokens.
 
     References:
-        `jax.nn.dot_product_attention`; Dao et al. 2022, arXiv:2205.14135; equations as numbered
-        in arXiv:2009.14794.
+        `jax.nn.dot_product_attention`; Dao et al. 2022, "FlashAttention: Fast and Memory-Efficient
+        Exact Attention with IO-Awareness", arXiv:2205.14135; equations as numbered in
+        arXiv:2009.14794.
     """
     k, v = without_padding(k, mask), without_padding(v, mask)
     if _cudnn_takes(q):

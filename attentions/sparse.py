@@ -70,7 +70,8 @@ class Sparse(nnx.Module):
         ValueError: an option is out of its range.
 
     References:
-        Child et al. 2019, arXiv:1904.10509, Sections 4.3 and 5.1.
+        Child et al. 2019, "Generating Long Sequences with Sparse Transformers", arXiv:1904.10509,
+        Sections 4.3 and 5.1.
     """
 
     def __init__(

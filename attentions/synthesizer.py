@@ -65,7 +65,8 @@ class Synthesizer(nnx.Module):
         ValueError: when called with a sequence longer than `max_len`.
 
     References:
-        Tay et al. 2021, arXiv:2005.00743; Tay et al. 2021, arXiv:2011.04006.
+        Tay et al. 2021, "Synthesizer: Rethinking Self-Attention in Transformer Models",
+        arXiv:2005.00743; Tay et al. 2021, arXiv:2011.04006.
     """
 
     def __init__(

@@ -87,7 +87,12 @@ class Row:
         if not self.parameter_ratios:
             return ""
         flag = " (!)" if self.is_over_budget else ""
-        return _span(self.parameter_ratios, "{:.2f}".format) + flag
+        return _span(self.parameter_ratios, _ratio_text) + flag
+
+
+def _ratio_text(ratio: float) -> str:
+    """Return a ratio with two digits, or with three if it exceeds the budget only by these."""
+    return f"{ratio:.3f}" if round(ratio, 2) <= BUDGET < ratio else f"{ratio:.2f}"
 
 
 def _mean_of_seed(parts: Sequence[Result], seed: int) -> float:
@@ -106,7 +111,7 @@ class Board:
 
     Attributes:
         tasks: in the order of the LRA paper, other tasks after them.
-        rows: by the mean accuracy over the tasks that a row has, the largest first.
+        rows: those with the most tasks first, and among these the largest mean accuracy over them.
         chance: by task, the accuracy of the task's guess on the test split, in [0, 1].
     """
 
@@ -249,7 +254,12 @@ def in_order(tasks: Iterable[str]) -> tuple[str, ...]:
     return (*(x for x in ORDER if x in names), *(x for x in names if x not in ORDER))
 
 
-def _rank(row: Row) -> float:
-    """Return minus the mean accuracy over the row's tasks; without an accuracy, chance counts."""
+def _rank(row: Row) -> tuple[int, float]:
+    """Return the place of a row, the least first: by its number of tasks, then by its mean.
+
+    A mean over fewer tasks may be larger only because these are the easier ones. Without an
+    accuracy, chance counts.
+    """
     parts = row.results.values()
-    return -statistics.fmean(part.chance if part.mean is None else part.mean for part in parts)
+    mean = statistics.fmean(part.chance if part.mean is None else part.mean for part in parts)
+    return -len(parts), -mean

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from lra_bench.errors import UsageError
 from lra_bench.records.departures import SOURCE, departures
 from lra_bench.records.record import Record
+from lra_bench.settings import PLACEMENT
 
 _GROUPS = ("data", "model", "train")
 
@@ -45,7 +46,9 @@ def _setting(run: Record) -> str:
     try:
         changed = departures(run)
     except UsageError:
-        config = {key: run.config[key] for key in ("data_source", *_GROUPS)}
+        groups = {key: run.config[key] for key in _GROUPS}
+        groups["train"] = {k: v for k, v in groups["train"].items() if k not in PLACEMENT}
+        config = {"data_source": run.config["data_source"], **groups}
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
         return f"{run.preset} of {run.task}, unknown here ({digest[:8]})"
     overrides = [str(departure) for departure in changed if departure.key != SOURCE]

@@ -29,9 +29,7 @@ def signs(board: Board) -> list[str]:
             "a failure at chance counts with the accuracy it has"
         )
     if any(result.at_chance for result in board.results):
-        notes.append(
-            f"at chance: a seed not {ABOVE_CHANCE} standard errors above chance, the last row"
-        )
+        notes.append(f"at chance: a seed not {ABOVE_CHANCE} standard errors above the row chance")
     if any(row.is_over_budget for row in board.rows):
         notes.append(f"(!): over {100 * (BUDGET - 1):.0f} % more parameters than softmax")
     if any(result.runs[0].init_from for result in board.results):
@@ -83,17 +81,29 @@ def over_identity(board: Board) -> str:
         return ""
     if IDENTITY not in labels:
         return f"No row shows what the model does without attention: {IDENTITY} has no record here."
-    verdicts = board.beats_identity
-    tested = {task for _, task in verdicts}
     rule = (
         f"significantly better than {IDENTITY}, which mixes no tokens, by the same test, one-sided "
-        f"and corrected for the {len(verdicts)} comparisons of this table"
+        f"and corrected for the {len(board.beats_identity)} comparisons of this table"
     )
     sign = f"{NO_BETTER}: not {rule}." if any(map(board.is_no_better, board.results)) else ""
-    unsure = [task for task in board.tasks if task not in tested]
-    few = f"fewer than {MIN_SEEDS} seeds of {IDENTITY} and another row"
-    doubt = f"Not compared with {IDENTITY}, for {few}: {', '.join(unsure)}." if unsure else ""
-    return " ".join(filter(None, (sign, doubt)))
+    return " ".join(filter(None, (sign, _untested(board))))
+
+
+def _untested(board: Board) -> str:
+    """Return the sentence on results that have no verdict over `identity`; "" if all have one."""
+    parts = []
+    for task in board.tasks:
+        rows = [result for result in board.of_task(task) if result.attention != IDENTITY]
+        rows = [result for result in rows if result.failure() is None]
+        unsure = [x.attention for x in rows if (x.attention, task) not in board.beats_identity]
+        if unsure:
+            parts.append(task if unsure == [x.attention for x in rows] else _of(task, unsure))
+    few = f"for fewer than {MIN_SEEDS} seeds of it or of the row"
+    return f"Not compared with {IDENTITY}, {few}: {'; '.join(parts)}." if parts else ""
+
+
+def _of(task: str, attentions: list[str]) -> str:
+    return f"on {task} {', '.join(attentions)}"
 
 
 def unofficial(runs: Iterable[Record]) -> dict[str, list[str]]:

@@ -15,6 +15,8 @@ from lra_bench.leaderboard.results import Result, percent
 from lra_bench.published import Published
 from lra_bench.records.record import Record
 
+_SPEED = "steps_per_second"
+
 
 def render(
     records: Sequence[Record], style: str, *, with_published: bool, layout: TableLayout = PLAIN
@@ -47,14 +49,23 @@ def _of_setting(setting: str, records: Sequence[Record]) -> Sheet:
         notes.over_identity(leaderboard),
         tokens.notes(leaderboard.results),
         notes.unofficial_note(records),
-        _speed_note(records) if "steps/s" in table.columns else "",
+        _speed_note(leaderboard) if "steps/s" in table.columns else "",
     ]
     return Sheet(f"preset {setting}", table, " ".join(filter(None, sentences)))
 
 
-def _speed_note(records: Sequence[Record]) -> str:
-    devices = sorted({run.device for run in records if run.steps_per_second})
-    return f"Steps/s on {' and '.join(devices)}."
+def _speed_note(leaderboard: Board) -> str:
+    """Return the sentences on the devices of the steps/s; several are named in the cells."""
+    timed = [result for result in leaderboard.results if result.median(_SPEED)]
+    several = "No steps/s are given where the seeds of a row ran on different devices."
+    mixed = several if any(result.device(_SPEED) is None for result in timed) else ""
+    devices = _devices(leaderboard)
+    return f"Steps/s on {devices[0]}. {mixed}".rstrip() if len(devices) == 1 else mixed
+
+
+def _devices(leaderboard: Board) -> list[str]:
+    """Return the devices of the rows whose seeds ran on one device."""
+    return sorted({device for x in leaderboard.results if (device := x.device(_SPEED))})
 
 
 def wide(leaderboard: Board) -> pd.DataFrame:
@@ -100,12 +111,13 @@ def _costs(leaderboard: Board, row: Row) -> dict[str, str]:
         return {"parameters vs softmax": row.parameter_ratio()}
     (result,) = row.results.values()
     parameters = result.median("parameters")
-    on_one_device = result.device("steps_per_second") is not None
-    rate = result.median("steps_per_second") if on_one_device else None
+    device = result.device(_SPEED)
+    rate = result.median(_SPEED) if device else None
+    where = f" on {device}" if len(_devices(leaderboard)) > 1 else ""
     return {
         "parameters": f"{parameters:,.0f}" if parameters else "",
         "vs softmax": row.parameter_ratio(),
-        "steps/s": f"{rate:.2f}" if rate else "",
+        "steps/s": f"{rate:.2f}{where}" if rate else "",
     }
 
 

@@ -184,15 +184,16 @@ def _brackets(source: str, model: str) -> str:
 
 def of(attention: str, task: str) -> list[Published]:
     """Return the published rows of a mechanism that have a figure for a task."""
-    return [row for row in results() if _is_of(row, attention, task) and task in row.accuracy]
+    rows = (row for row in results() if task in row.accuracy)
+    return [row for row in rows if _is_of(row.source, row.model, attention, task)]
 
 
-def _is_of(row: Published, attention: str, task: str) -> bool:
+def _is_of(source: str, model: str, attention: str, task: str) -> bool:
     """Return whether a figure is of a mechanism; a "Performer" of unknown kernel is of both."""
-    kernel = _kernel(row.source, task)
-    if row.model == "Performer" and kernel:
+    kernel = _kernel(source, task)
+    if model == "Performer" and kernel:
         return kernel == attention
-    return row.model in _NAMES.get(attention, ())
+    return model in _NAMES.get(attention, ())
 
 
 def _kernel(source: str, task: str) -> str | None:
@@ -231,8 +232,8 @@ def speeds() -> tuple[Speed, ...]:
 
 def speed_of(attention: str) -> Speed | None:
     """Return the row of Table 2 of the LRA paper for a mechanism; None if it has none."""
-    names = _NAMES.get(attention, ())
-    return next((row for row in speeds() if row.model in names), None)
+    rows = (row for row in speeds() if _is_of("LRA paper", row.model, attention, "text"))
+    return next(rows, None)
 
 
 def _by_length(row: dict, name: str) -> dict[int, float]:

@@ -15,7 +15,11 @@ from lra_bench.report.inputs import Inputs
 from lra_bench.report.markup import Html, folded, joined, tag
 from lra_bench.scaling import rows
 
-_ARXIV = re.compile(r"(?:^|[;,.]\s+)([^;]*?)\s*,?\s*arXiv:(\d{4}\.\d{4,5})")
+# Such as: Ma et al. 2021, "Luna: Linear Unified Nested Attention", arXiv:2106.01540; also untitled.
+_PAPER = re.compile(
+    r"(?P<authors>[A-Z][\w'-]*(?:(?:,? and |, | )[A-Z][\w'-]*)*(?: et al\.)?) (?P<year>\d{4}), "
+    r'(?:"(?P<title>[^"]+)", )?arXiv:(?P<number>\d{4}\.\d{4,5})'
+)
 _SOFTWARE = """\
 @software{{lra_bench,
   title   = {{{{lra-bench}}: efficient attention on the {{Long Range Arena}}, in {{JAX}}}},
@@ -74,32 +78,37 @@ def bibtex(attentions: Iterable[str]) -> str:
     """Return the entries of this software, of its two papers, and of the mechanisms."""
     entries: dict[str, str] = {}
     for name in sorted(set(attentions)):
-        for number, (authors, paper) in enumerate(_papers(name)):
+        for number, paper in enumerate(_papers(name)):
             key = name if number == 0 else f"{name}-{number + 1}"
-            if paper not in _CITED:
-                entries.setdefault(paper, _misc(key, authors, paper))
+            if paper["number"] not in _CITED:
+                entries.setdefault(paper["number"], _misc(key, paper))
     return "\n\n".join([_SOFTWARE.format(version=__version__), _PAPERS, *entries.values()]) + "\n"
 
 
-def _papers(attention: str) -> list[tuple[str, str]]:
-    """Return authors with the year, and the arXiv number, of each paper that a docstring names."""
+def _papers(attention: str) -> list[re.Match[str]]:
+    """Return the papers on arXiv that the docstring of a mechanism names."""
     try:
         target = ATTENTIONS.get(attention).target
     except UsageError:
         return []
-    references = " ".join(parse(inspect.getdoc(target) or "").references.split())
-    return [(authors.strip(" ,;"), number) for authors, number in _ARXIV.findall(references)]
+    references = parse(inspect.getdoc(target) or "").references
+    return [*_PAPER.finditer(" ".join(references.split()))]
 
 
-def _misc(key: str, authors: str, paper: str) -> str:
-    year = re.search(r"\b(?:19|20)\d\d\b", authors)
-    names = re.sub(r"\s*\b(?:19|20)\d\d\b.*", "", authors).replace(" et al.", " and others")
+def _misc(key: str, paper: re.Match[str]) -> str:
+    names = paper["authors"].replace(" et al.", " and others").replace(", ", " and ")
     fields = {
-        "author": names.strip().replace(", ", " and "),
-        "year": year[0] if year else "",
-        "eprint": paper,
+        "author": names,
+        "title": f"{{{paper['title']}}}" if paper["title"] else "",
+        "year": paper["year"],
+        "eprint": paper["number"],
         "archivePrefix": "arXiv",
-        "url": f"https://arxiv.org/abs/{paper}",
+        "url": f"https://arxiv.org/abs/{paper['number']}",
     }
-    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    lines = [f"  {name} = {{{_escaped(value)}}}," for name, value in fields.items() if value]
     return "\n".join([f"@misc{{{key},", *lines, "}"])
+
+
+def _escaped(text: str) -> str:
+    """Return a field with the signs escaped that mean something to LaTeX."""
+    return re.sub(r"[#&%_]", r"\\\g<0>", re.sub(r"\^(\w)", r"$^\1$", text))

@@ -29,7 +29,7 @@ class Inputs:
         runs: records of runs.
         lines: efficiency records.
         studies: of how well features approximate attention.
-        files: the files that were read, with the number of records in each.
+        files: the files of these records, with the number of them in each.
     """
 
     runs: list[Record]
@@ -141,18 +141,20 @@ def gather(folders: Sequence[Path], choose: Choose = list) -> Inputs:
     runs = [(run.path or Path(), [run]) for run in readable(folders)]
     lines = [(path, records.readable(path)) for path in records.find(folders)]
     studies = [(path, _study(path)) for path in approximation.find(folders)]
-    files = {
-        _shown(path, folders): len(values) for path, values in (*runs, *lines, *studies) if values
-    }
-    if not files:
+    if not any(values for _, values in (*runs, *lines, *studies)):
         where = ", ".join(map(str, folders))
         raise UsageError(f"no records in {where}; lra-bench run and sweep write them to --out")
     kept = choose([*_joined(runs), *_joined(lines)])
+    shown = {id(value) for value in (*kept, *_joined(studies))}
+    counts = {
+        _shown(path, folders): sum(id(value) in shown for value in values)
+        for path, values in (*runs, *lines, *studies)
+    }
     return Inputs(
         [record for record in kept if isinstance(record, Record)],
         [record for record in kept if isinstance(record, Measurement)],
         _joined(studies),
-        files,
+        {path: count for path, count in counts.items() if count},
     )
 
 

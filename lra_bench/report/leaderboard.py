@@ -13,6 +13,8 @@ from lra_bench.report.inputs import RunTable
 from lra_bench.report.markup import Html, anchor, joined, scrolling, tag
 from lra_bench.report.ratios import TIMES, relative
 
+_STEPS, _MEMORY = "steps/s / softmax's", "memory / softmax's"
+
 
 @dataclass(frozen=True)
 class TableEntry:
@@ -86,8 +88,8 @@ def columns(run_table: RunTable) -> list[Column]:
         *(_average(run_table, count) for count in run_table.board.averages),
         Column("seeds", _seeds),
         Column("parameters / softmax's", _parameters),
-        _ratio(run_table, "steps/s / softmax's", "steps_per_second"),
-        _ratio(run_table, "memory / softmax's", "peak_memory_bytes"),
+        _ratio(run_table, _STEPS, "steps_per_second"),
+        _ratio(run_table, _MEMORY, "peak_memory_bytes"),
     ]
     return [column for column in every if any(column.of(row).shown for row in rows)]
 
@@ -209,7 +211,6 @@ def _ratio(run_table: RunTable, title: str, quantity: Quantity) -> Column:
 def _notes(run_table: RunTable) -> str:
     """Return what the figures and signs of a table mean, in sentences."""
     unofficial = notes.unofficial_note(run_table.runs)
-    devices = " and ".join(run_table.devices)
     sentences = [
         *(f"{note[0].upper()}{note[1:]}." for note in notes.signs(run_table.board)),
         "A cell opens the details behind it.",
@@ -218,9 +219,17 @@ def _notes(run_table: RunTable) -> str:
         notes.over_identity(run_table.board),
         tokens.notes(run_table.board.results),
         f"† {unofficial}" if unofficial else "",
-        f"Steps/s and peak memory: geometric mean over tasks, on {devices}.",
+        _costs_note(run_table),
     ]
     return " ".join(filter(None, sentences))
+
+
+def _costs_note(run_table: RunTable) -> str:
+    """Return what the columns of speed and memory are; "" if the table has neither."""
+    if not {_STEPS, _MEMORY} & {column.title for column in columns(run_table)}:
+        return ""
+    devices = " and ".join(run_table.devices)
+    return f"Steps/s and peak memory: geometric mean over tasks, on {devices}."
 
 
 def _published(tables: list[RunTable]) -> Html:

@@ -1,12 +1,13 @@
 """The sentences at the top of the page: what the records show."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from lra_bench.leaderboard.board import BEST, Board, Row
+from lra_bench.leaderboard.significance import MIN_SEEDS
 from lra_bench.registry import IDENTITY
 from lra_bench.report.inputs import RunTable
-from lra_bench.scaling.groups import PASSES, Comparable
+from lra_bench.scaling.groups import Comparable
 
 # What a sentence names at most.
 _MOST = 4
@@ -15,23 +16,28 @@ _MOST = 4
 def sentences(tables: Sequence[RunTable], groups: Sequence[Comparable]) -> list[str]:
     """Return what is best by accuracy, and what is fastest at the longest length.
 
-    The table with the most results speaks for all, and the group with the longest length.
+    The table with the most results that have a verdict speaks for all; of each machine the group
+    with the longest length does.
     """
-    found = []
-    if tables:
-        found.append(_of_accuracy(max(tables, key=lambda table: len(table.results))))
-    found += list(_of_speed(groups))
+    found = [_of_accuracy(max(tables, key=_weight))] if tables else []
+    found += _of_speed(groups)
     return [sentence for sentence in found if sentence]
+
+
+def _weight(run_table: RunTable) -> tuple[int, int]:
+    """Return how many results have the seeds of a verdict, and how many there are."""
+    results = run_table.results
+    return sum(len(each.tests) >= MIN_SEEDS for each in results), len(results)
 
 
 def _of_accuracy(run_table: RunTable) -> str:
     """Return which rows are significantly the best, or else that none is; "" for a single row."""
     board = run_table.board
-    ranked = [
-        row for row in board.rows if any(each.mean is not None for each in row.results.values())
-    ]
-    if len(ranked) < 2:
+    if len(board.rows) < 2:
         return ""
+    ranked = _comparable(board)
+    if not ranked:
+        return f"Preset {run_table.title}: no row has a result above chance."
     best = [
         f"{attention} on {_column(column)}"
         for (attention, column), mark in board.marks.items()
@@ -41,21 +47,25 @@ def _of_accuracy(run_table: RunTable) -> str:
     if best:
         more = f" and {len(best) - _MOST} more" if len(best) > _MOST else ""
         return f"{where}: significantly the best are {', '.join(best[:_MOST])}{more}."
-    first = _comparable(board)[0]
+    first = ranked[0]
     return (
-        f"{where}: none of {len(ranked)} attentions is significantly the best; "
+        f"{where}: none of {len(board.rows)} rows is significantly the best; "
         f"{first.attention} leads with {_score(board, first)}."
     )
 
 
 def _comparable(board: Board) -> list[Row]:
-    """Return the rows with the most accuracies, the best first: others have other tasks."""
+    """Return the rows with the most accuracies, the best first: others have other tasks.
+
+    A row that fails on every task is left out.
+    """
     counts = {
         row.attention: sum(each.mean is not None for each in row.results.values())
         for row in board.rows
+        if any(each.failure() is None for each in row.results.values())
     }
-    most = max(counts.values())
-    rows = [row for row in board.rows if most and counts[row.attention] == most]
+    most = max(counts.values(), default=0)
+    rows = [row for row in board.rows if counts.get(row.attention) == most]
     return sorted(rows, key=lambda row: -_mean(board, row))
 
 
@@ -82,12 +92,24 @@ def _score(board: Board, row: Row) -> str:
     return f"{100 * _mean(board, row):.1f} % on {where}"
 
 
-def _of_speed(groups: Sequence[Comparable]) -> Iterator[str]:
-    """Yield how much faster the fastest attention is than the fastest exact one."""
-    timed = [group for group in groups if _longest(group)]
-    if not timed:
-        return
-    group = max(timed, key=lambda each: (_longest(each), each.first.direction == "backward"))
+def _of_speed(groups: Sequence[Comparable]) -> list[str]:
+    """Return for each machine how much faster the fastest attention is than the fastest exact one.
+
+    Machines with longer lengths come first.
+    """
+    best: dict[str, Comparable] = {}
+    for group in sorted(groups, key=_weight_of_speed, reverse=True):
+        if _longest(group):
+            best.setdefault(dict(group.heading.parts)["machine"], group)
+    return [_fastest(group) for group in [*best.values()][:_MOST]]
+
+
+def _weight_of_speed(group: Comparable) -> tuple[int, bool]:
+    return _longest(group), group.first.direction == "backward"
+
+
+def _fastest(group: Comparable) -> str:
+    """Return which attention is the fastest at the longest length of a group, in a sentence."""
     length = _longest(group)
     times = {
         row.name: seconds
@@ -99,11 +121,14 @@ def _of_speed(groups: Sequence[Comparable]) -> Iterator[str]:
         min(exact & times.keys(), key=times.__getitem__),
         min(times, key=times.__getitem__),
     )
-    direction = PASSES.get(group.first.direction, group.first.direction)
-    yield (
-        f"{other} is the fastest at {length:,} tokens ({direction or 'a training step'}): "
-        f"{times[base] / times[other]:.3g} times as fast as {base}, the fastest exact attention."
-    )
+    if other == base:
+        found = f"{base}, which is exact, is the fastest at {length:,} tokens."
+    else:
+        found = (
+            f"{other} is the fastest at {length:,} tokens: {times[base] / times[other]:.3g} times "
+            f"as fast as {base}, the fastest exact attention."
+        )
+    return f"{str(group.heading)[:1].upper()}{str(group.heading)[1:]}: {found}"
 
 
 def _longest(group: Comparable) -> int:

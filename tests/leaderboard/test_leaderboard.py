@@ -199,13 +199,38 @@ def test_the_source_of_data_is_no_setting():
     assert list(by_setting(parsed(runs))) == ["mini"]
 
 
-def test_speed_names_its_device_and_is_left_out_if_devices_differ():
+def _on_a_cpu(*words, **changes):
+    environment = {"device_kind": "cpu", "host_cpu": "EPYC", "device_count": 1}
+    return {**make(*words, **changes), "environment": environment}
+
+
+def test_speed_names_its_device_and_is_left_out_if_seeds_have_several():
     assert "Steps/s on 4 x TPU v5." in table([make()])
-    other = make(seed=1)
-    other["environment"] = {"device_kind": "cpu", "host_cpu": "EPYC", "device_count": 1}
-    text = table([make(), other])
+    text = table([make(), _on_a_cpu(seed=1)])
     assert row(text, "softmax")[5] == ""
-    assert "Steps/s on 1 x EPYC and 4 x TPU v5." in text
+    assert "No steps/s are given where the seeds of a row ran on different devices." in text
+    text = table([make(), _on_a_cpu(seed=1), make("linear")])
+    assert "Steps/s on 4 x TPU v5. No steps/s are given" in text
+
+
+def test_speeds_of_different_devices_name_them_in_the_cells():
+    text = table([make(), _on_a_cpu("linear")])
+    assert row(text, "softmax")[5].endswith(" on 4 x TPU v5")
+    assert row(text, "linear")[5].endswith(" on 1 x EPYC")
+    assert "Steps/s" not in text
+
+
+def test_without_a_speed_there_is_no_note_on_devices():
+    text = table([{**make(status="failed"), "steps_per_second": None}])
+    assert "FAIL (failed)" in text
+    assert "teps/s o" not in text
+
+
+def test_a_row_with_fewer_tasks_is_below_those_with_more():
+    """Its mean is over other tasks, here the easiest."""
+    runs = [make(task=task, accuracy=0.5) for task in ("listops", "pathfinder")]
+    board = the_board([*runs, make("linear", task="pathfinder", accuracy=0.9)])
+    assert [each.attention for each in board.rows] == ["softmax", "linear"]
 
 
 def test_the_same_record_given_twice_counts_once(tmp_path, capsys):
@@ -300,3 +325,18 @@ def test_mean_and_sd_are_those_of_statistics(values):
     sd = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
     assert result.mean == pytest.approx(mean)
     assert result.sd == pytest.approx(sd, abs=1e-9)
+
+
+def test_placement_does_not_set_runs_of_an_unknown_task_apart():
+    """As it does not for tasks that are known here."""
+    runs = [make(seed=seed) for seed in range(3)]
+    for run, devices in zip(runs, (0, 8, 8), strict=True):
+        run["task"] = "theirs"
+        run["config"]["train"]["num_devices"] = devices
+    assert len(by_setting(parsed(runs))) == 1
+
+
+def test_a_ratio_barely_over_the_budget_shows_it():
+    run = make("linear")
+    run["parameters_vs_softmax"] = 1.1004
+    assert "1.100 (!)" in row(table([make(), run]), "linear")

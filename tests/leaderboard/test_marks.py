@@ -159,6 +159,13 @@ class TestNoBetterThanNoAttention:
         assert "Not compared with identity, for fewer than 3 seeds" in text
         assert the_board(runs).beats_identity == {}
 
+    def test_a_row_without_a_verdict_is_named(self):
+        """Beside rows that have one: without a sign it would look better than `identity`."""
+        runs = thrice("softmax", 0.5) + thrice("identity", 0.5) + of("linear", 0.4)
+        text = table(runs)
+        assert "for fewer than 3 seeds of it or of the row: on listops linear." in text
+        assert "fewer than 3 seeds of it" not in table(runs[:-1])
+
     def test_identity_alone_needs_no_note(self):
         assert "identity, which" not in table(thrice("identity", 0.5))
 

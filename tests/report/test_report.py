@@ -116,7 +116,7 @@ class TestReport:
         assert "<h1>Ours &amp; yours</h1>" in top
         assert '<time datetime="2023-11-14">14 November 2023</time>' in top
         assert f"lra-bench {__version__} · 3 runs of 2 attentions on 1 task" in top
-        assert "none of 2 attentions is significantly the best; linear leads with 50.0 %" in top
+        assert "none of 2 rows is significantly the best; linear leads with 50.0 %" in top
         assert "linear is the fastest at 4,096 tokens" in top
         assert text.index('id="first"') < text.index('id="accuracy"')
         assert "host" not in top
@@ -133,6 +133,7 @@ class TestReport:
         assert cli(*chosen[:-1], "linear,softmax", "--tasks", "listops")[0] == 0
         text = (tmp_path / "out/index.html").read_text()
         assert "of 2 attentions on 1 task" in text
+        assert records.FILE not in text[text.index("Where this comes from") :]
         assert "Speed and memory" not in text
         refused(cli(*chosen[:-1], "linaer"), 2, "'linaer'", "linear")
 
