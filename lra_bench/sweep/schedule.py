@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lra_bench.errors import KILLED_FOR_MEMORY, RunError, UsageError, says_out_of_memory
@@ -16,7 +16,7 @@ from lra_bench.sweep.estimate import Estimate
 from lra_bench.sweep.executor import Ending, Executor, Launch
 from lra_bench.sweep.history import INTERRUPTED, STOPPED, Attempts, History
 from lra_bench.sweep.plan import Job
-from lra_bench.sweep.run_state import RESULTS, run_state
+from lra_bench.sweep.run_state import RESULTS, last_step, run_state
 from lra_bench.sweep.view import View
 
 _USAGE_STATUS = 2  # the exit status of a wrong call, which fails again in the same way
@@ -29,7 +29,7 @@ class Patience:
     Attributes:
         retries: how often a run that failed is tried again.
         time_limit: seconds that an attempt may take; None for ten times the estimate, and at least
-            an hour.
+            an hour. An attempt that has got further within these, which are a guess, is no failure.
     """
 
     retries: int = 2
@@ -86,6 +86,7 @@ class Schedule:
         self.estimates, self.patience, self.arguments = estimates, patience, arguments
         self.failed: list[str] = []
         self._tries: dict[str, int] = {}
+        self._began_at: dict[str, int] = {}  # the step, by the name of a run
         self._running: dict[str, Job] = {}
 
     def run(self, jobs: list[Job], stop: StopRequest) -> None:
@@ -110,6 +111,7 @@ class Schedule:
             if self.executor.has_room(launch):
                 waiting.remove(job)
                 self._tries[job.name] = self._tries.get(job.name, 0) + 1
+                self._began_at[job.name] = last_step(launch.folder)
                 self.history.begin(job, fresh=not RunFolder(launch.folder).started)
                 self._running[job.name] = job
                 self.view.started(job)
@@ -131,6 +133,8 @@ class Schedule:
 
     def _close(self, job: Job, launch: Launch, ending: Ending, *, stopping: bool) -> bool:
         """Note how an attempt ended; return whether the run is tried again."""
+        if self._was_only_slow(job, launch, ending):
+            ending = replace(ending, interrupted=True)
         verdict = judge(launch.folder, ending, stopping=stopping)
         self.history.end(job, verdict.outcome, verdict.error, ending.seconds)
         if verdict.outcome == INTERRUPTED:
@@ -142,6 +146,12 @@ class Schedule:
         state = run_state(launch.folder, Attempts())
         self.view.ended(job, state, verdict.outcome, verdict.error, again=again)
         return again
+
+    def _was_only_slow(self, job: Job, launch: Launch, ending: Ending) -> bool:
+        """Return whether a run got further before a time limit that no user set ended it."""
+        if not ending.timed_out or self.patience.time_limit is not None:
+            return False
+        return ending.returncode != 0 and last_step(launch.folder) > self._began_at[job.name]
 
     def _conclude(self, job: Job, launch: Launch, verdict: Verdict) -> None:
         """Count a run that failed for good; write its record if its process did not."""

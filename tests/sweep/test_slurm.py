@@ -11,16 +11,9 @@ from pathlib import Path
 import pytest
 from common import PATIENCE, read_record, refused
 
-from lra_bench.display.progress import Display
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files.locks import locked
-from lra_bench.runtime.stopping import StopRequest
-from lra_bench.sweep import plan, schedule
 from lra_bench.sweep.executor import Ending, Launch, Needs
-from lra_bench.sweep.history import Attempts, History
-from lra_bench.sweep.run_state import run_state
-from lra_bench.sweep.schedule import judge
-from lra_bench.sweep.view import View
 
 pytest.importorskip("submitit")
 
@@ -256,65 +249,3 @@ def test_a_run_at_its_time_limit_goes_on_if_it_has_got_further(
     monkeypatch.setattr(slurm_job.SlurmAttempt, "_carry_out", lambda self, warnings: ending)
     found = slurm_job.SlurmAttempt(launch(out, "a"), {}, out / "compiled")()
     assert (found.timed_out, found.interrupted) == (True, interrupted)
-
-
-def test_an_interruption_is_no_failure_and_no_retry(tmp_path):
-    ending = Ending(1, 5.0, timed_out=True, interrupted=True)
-    verdict = judge(tmp_path, ending, stopping=False)
-    assert (verdict.outcome, verdict.error, verdict.may_retry) == ("interrupted", None, True)
-    assert judge(tmp_path, ending, stopping=True).outcome == "stopped"
-
-
-class Interrupting:
-    """An executor whose attempts are interrupted five times, and then fail."""
-
-    def __init__(self):
-        self.started = []
-
-    def has_room(self, launch):
-        return True
-
-    def start(self, launch):
-        self.started.append(launch)
-
-    def ended(self):
-        last = self.started[-1]
-        return [(last, Ending(1, 1.0, interrupted=len(self.started) <= 5, message="why"))]
-
-
-def test_a_run_may_be_interrupted_more_often_than_it_may_fail(tmp_path, monkeypatch):
-    monkeypatch.setattr(schedule.failure_record, "write_failure", lambda *_: None)
-    choice = plan.Choice(("listops",), ("identity",), (0,), "smoke")
-    (job,) = plan.jobs(choice)
-    executor, history = Interrupting(), History(tmp_path)
-    states = {job.name: run_state(tmp_path / job.name, Attempts())}
-    view = View(Display(), tmp_path, [job], states, {}, 1)
-    runs = schedule.Schedule(history, executor, view, tmp_path, {}, schedule.Patience(retries=1))
-    runs.run([job], StopRequest())
-    assert (len(executor.started), runs.failed) == (7, [job.name])
-    assert history.attempts()[job.name].ended == 2
-
-
-class Failing(Interrupting):
-    """An executor whose attempts fail at once."""
-
-    def ended(self):
-        ended, self.started = self.started, []
-        return [(launch, Ending(-9, 1.0, timed_out=True)) for launch in ended]
-
-
-@pytest.mark.parametrize("error", [UsageError, RunError, OSError])
-def test_a_record_that_cannot_be_written_ends_no_sweep(tmp_path, monkeypatch, capsys, error):
-    def refuse(*_):
-        raise error("another process is running there")
-
-    monkeypatch.setattr(schedule.failure_record, "write_failure", refuse)
-    jobs = plan.jobs(plan.Choice(("listops",), ("identity", "linear"), (0,), "smoke"))
-    states = {job.name: run_state(tmp_path / job.name, Attempts()) for job in jobs}
-    view = View(Display(), tmp_path, jobs, states, {}, 1)
-    patience = schedule.Patience(retries=0)
-    runs = schedule.Schedule(History(tmp_path), Failing(), view, tmp_path, {}, patience)
-    runs.run(jobs, StopRequest())
-    assert runs.failed == [job.name for job in jobs]
-    said = capsys.readouterr().out
-    assert f"{jobs[0].name}: no record of the failure: another process is running there" in said
