@@ -13,6 +13,7 @@ measurement is kept as a JSON line, and a second call adds what is missing.
 import argparse
 import importlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,13 @@ def cotangents(name: str, length: int, options: dict[str, Any]) -> Call:
 
 
 def operations(name: str, length: int, options: dict[str, Any]) -> float:
-    """Return the floating-point operations of `cotangents`."""
+    """Return the floating-point operations of `cotangents`; NaN if they are unknown."""
     import jax
 
     from lra_bench.runtime.flops import count_flops
 
     call, qkv = _mechanism(name, length, options), _qkv(length)
-    return count_flops(lambda *qkv: jax.vjp(call, *qkv)[1](qkv[2]), *qkv)
+    return count_flops(lambda *qkv: jax.vjp(call, *qkv)[1](qkv[2]), *qkv) or math.nan
 
 
 def product(name: str, length: int, options: dict[str, Any]) -> Call:

@@ -13,6 +13,7 @@ second call adds what is missing.
 import argparse
 import importlib.util
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def _column(args: argparse.Namespace, name: str) -> dict[str, Any]:
 
 
 def flops(spec: dict[str, Any]) -> float:
-    """Return the floating-point operations of a step."""
+    """Return the floating-point operations of a step; NaN if they are unknown."""
     import jax
 
     from lra_bench.runtime.flops import count_flops
@@ -190,7 +191,7 @@ def flops(spec: dict[str, Any]) -> float:
     settings, task = settings_of(spec)
     learner, key = make_learner(task, settings), jax.random.key(0)
     state = jax.eval_shape(learner.init, key)
-    return count_flops(learner.train_step, state, *_batch(task, settings), key)
+    return count_flops(learner.train_step, state, *_batch(task, settings), key) or math.nan
 
 
 SECTIONS = {"peers": peers, "parts": parts}

@@ -93,3 +93,46 @@ def test_what_each_device_does_counts_for_all():
         return jax.shard_map(lambda y: y @ y.T, mesh=eight, in_specs=parts, out_specs=parts)(x)
 
     assert count_flops(product, jnp.zeros((16, 5))) == 8 * 2 * 2 * 2 * 5
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_convolution_counts_as_a_product_with_each_kernel(groups):
+    """8 to 16 channels, a kernel of 33, 100 places; the gradients cost as much each."""
+    x, kernel = jnp.ones((1, 8, 132)), jnp.ones((16, 8 // groups, 33))
+
+    def convolution(x, kernel):
+        return jax.lax.conv_general_dilated(x, kernel, (1,), "VALID", feature_group_count=groups)
+
+    forward = 2 * 16 * 100 * 8 // groups * 33
+    assert count_flops(convolution, x, kernel) == forward
+    of_kernel = jax.grad(lambda kernel: jnp.sum(convolution(x, kernel)))
+    assert count_flops(of_kernel, kernel) == pytest.approx(2 * forward, rel=0.01)
+
+
+def test_a_loop_that_does_not_say_how_often_it_runs_has_no_count():
+    def loop(times, a):
+        return jax.lax.fori_loop(0, times, lambda _, x: jnp.sin(x), a)
+
+    assert count_flops(loop, 3, A) is None
+    assert count_flops(lambda x: jax.jit(loop)(x[0, 0].astype(int), x), A) is None
+    assert count_flops(lambda x: loop(3, x), A) == pytest.approx(3 * A.size, abs=9)
+
+
+def test_what_is_added_to_places_of_an_array_counts():
+    rows = jnp.array([0, 2])
+    added = count_flops(lambda a, b: a.at[rows].add(b), A, A[:2])
+    put = count_flops(lambda a, b: a.at[rows].set(b), A, A[:2])
+    assert added - put == A[:2].size
+
+
+@pytest.mark.parametrize(
+    ("function", "count"),
+    [
+        (jnp.argmax, 15),
+        (lambda x: jax.lax.top_k(x, 2), 15),
+        (lambda x: jax.lax.reduce(x, 0.0, lambda a, b: a * b + 1, (0,)), 15),
+        (lambda x: jax.lax.reduce_window(x, 0.0, jax.lax.add, (2, 2), (1, 1), "VALID"), 8 * 4),
+    ],
+)
+def test_a_reduction_counts_what_it_looks_at(function, count):
+    assert count_flops(function, A) == count
