@@ -62,13 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     listed = "listed below, or Python files of your own, such as my.py or my.py:name; default: all"
     add("--attentions", type=names, default=("all",), metavar="NAMES", help=listed)
-    lengths = "tokens; default: 512 to 32,768 by doubling, for a task its own length"
+    lengths = "tokens; default: 512 to 32,768 by doubling, for a task its own length with padding"
     add("--lengths", type=counts, default=(), metavar="N,N,...", help=lengths)
     scope = "attention alone, the whole model, or train, a step with the optimiser"
     scope += "; default: attention"
     add("--scope", type=_scopes, default=("attention",), metavar="NAMES", help=scope)
     sizes = (
-        "regular or small, the Transformers of the Performer paper's Fig. 3, a task, or all tasks"
+        "regular or small, the Transformers of the Performer paper's Fig. 3, a task, or all tasks "
+        "that have the preset"
     )
     sizes += "; default: regular"
     add("--size", type=names, default=("regular",), metavar="NAMES", help=sizes)
@@ -120,7 +121,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     del argv
     from lra_bench.efficiency import dry_run, records, supervise, targets
     from lra_bench.efficiency.measure import Effort, Measuring, machine
-    from lra_bench.efficiency.plan import cells
+    from lra_bench.efficiency.plan import cells, not_planned
     from lra_bench.errors import UsageError
     from lra_bench.files.locks import locked
 
@@ -132,6 +133,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     here = supervise.describe()
     todo = cells(_choice(args, here))
     display, path = display_of(args), args.out / records.FILE
+    for line in not_planned(choice):
+        display.line(line)
     effort = Effort(args.budget, args.rounds, args.time_limit, here.xla_flags)
     if args.dry_run:
         there = Measuring(path, machine(args.target, here.environment), effort, display)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args, get_type_hints
 
+from lra_bench.choices import ALL, go_together, left_out, names, tasks_without
 from lra_bench.config import check_options, make_settings, of_attention
 from lra_bench.efficiency.cells import SIZES, Cell, Pass, Scope
 from lra_bench.errors import UsageError, unknown
@@ -13,7 +14,13 @@ from lra_bench.registry import ATTENTIONS, IDENTITY, TASKS, make_task
 from lra_bench.settings import ModelSettings, RunSettings
 
 LENGTHS = (512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
-_ALL = "all"
+# Settings that an argument always decides, and settings that it decides where it is given.
+_ARGUMENTS = {"model.dtype": "--dtype", "train.num_devices": "--devices"}
+_EITHER = {
+    "model.num_layers": "--layers",
+    "train.batch_size": "--batch",
+    "model.padded_length": "--lengths",
+}
 
 
 @dataclass(frozen=True)
@@ -22,8 +29,9 @@ class Choice:
 
     Attributes:
         attentions: names, or "all"; identity, "X (OPT)" in the Performer paper, is always added.
-        lengths: tokens; empty for 512 to 32,768, or a task's own length.
-        scopes, sizes, passes, dtypes: see `Cell`; a size is also "all", all tasks.
+        lengths: tokens; empty for 512 to 32,768, or the length to which a task is padded.
+        scopes, sizes, passes, dtypes: see `Cell`; a size is also "all", all tasks that have the
+            preset, with the attentions that can predict what they ask for.
         preset: of the settings that tasks' sizes come from.
         batches: examples; empty for 1, or a task's own batch size.
         layers: of the model; empty for as many as the size has.
@@ -31,7 +39,7 @@ class Choice:
         overrides: "group.key=value"; an attention that lacks an option ignores it.
     """
 
-    attentions: tuple[str, ...] = (_ALL,)
+    attentions: tuple[str, ...] = (ALL,)
     lengths: tuple[int, ...] = ()
     scopes: tuple[Scope, ...] = ("attention",)
     sizes: tuple[str, ...] = ("regular",)
@@ -57,9 +65,31 @@ def cells(choice: Choice) -> list[Cell]:
     _check("--dtype", choice.dtypes, get_args(get_type_hints(ModelSettings)["dtype"]))
     if choice.layers and choice.scopes == ("attention",):
         raise UsageError("--layers goes with --scope model or train")
+    _check_overrides(choice)
     attentions = _attentions(choice.attentions)
     check_options(choice.overrides, attentions)
-    return [_cell(choice, point) for point in _points(choice, attentions)]
+    wrong = _not_causal(choice)
+    points = dict.fromkeys(_points(choice, attentions))  # each once
+    return [_cell(choice, x) for x in points if x.attention not in wrong.get(x.size, ())]
+
+
+def not_planned(choice: Choice) -> list[str]:
+    """Return a line for people for each task of which "all" leaves out something."""
+    tasks = tasks_without(choice.preset) if ALL in choice.sizes else []
+    return left_out(choice.preset, tasks, _not_causal(choice))
+
+
+def _not_causal(choice: Choice) -> dict[str, list[str]]:
+    """Return by task the attentions that "all" leaves out: the task predicts next tokens."""
+    if ALL not in (*choice.sizes, *choice.attentions):
+        return {}
+    attentions, overrides = _attentions(choice.attentions), choice.overrides
+    wrong = {
+        task: [x for x in attentions if not go_together(task, x, choice.preset, overrides)]
+        for task in _sizes(choice)
+        if task not in SIZES
+    }
+    return {task: each for task, each in wrong.items() if each}
 
 
 @dataclass(frozen=True)
@@ -69,7 +99,7 @@ class _Point:
     Attributes:
         attention, scope, size, dtype, direction: see `Cell`.
         length: tokens.
-        layers: of the model; None for as many as the size has.
+        layers: of the model; None for as many as the size has, and for the attention alone.
         batch: examples; None for the size's own.
     """
 
@@ -86,7 +116,7 @@ class _Point:
 def _points(choice: Choice, attentions: Sequence[str]) -> Iterator[_Point]:
     """Yield all combinations, the attentions one after the other at each length."""
     layers, batches = choice.layers or (None,), choice.batches or (None,)
-    kinds = itertools.product(choice.scopes, _sizes(choice.sizes), choice.dtypes, layers, batches)
+    kinds = itertools.product(choice.scopes, _sizes(choice), choice.dtypes, layers, batches)
     for scope, size, dtype, depth, batch in kinds:
         passes: tuple[Pass, ...] = ("step",) if scope == "train" else choice.passes
         lengths = sorted(choice.lengths or _own_lengths(size, choice))
@@ -98,7 +128,7 @@ def _points(choice: Choice, attentions: Sequence[str]) -> Iterator[_Point]:
                 dtype=dtype,
                 direction=direction,
                 length=length,
-                layers=depth,
+                layers=None if scope == "attention" else depth,
                 batch=batch,
             )
 
@@ -109,28 +139,46 @@ def _check(flag: str, given: Sequence[str], valid: Sequence[str]) -> None:
             raise unknown(flag, name, list(valid))
 
 
+def _check_overrides(choice: Choice) -> None:
+    """Check that no setting is one that an argument decides.
+
+    Raises:
+        UsageError: one is.
+    """
+    given = {"--layers": choice.layers, "--batch": choice.batches, "--lengths": choice.lengths}
+    for key in (item.partition("=")[0].strip() for item in choice.overrides):
+        if key in _ARGUMENTS:
+            raise UsageError(f"--set {key}: is an argument of its own, {_ARGUMENTS[key]}")
+        if key == "train.sequence_devices":
+            raise UsageError(f"--set {key}: here devices share examples alone, see --devices")
+        if given.get(_EITHER.get(key, "")):
+            raise UsageError(f"--set {key}: {_EITHER[key]} is there too; leave out one")
+
+
 def _attentions(given: Sequence[str]) -> list[str]:
     """Return the names in order, identity last."""
-    named = ATTENTIONS.all_named([name for name in given if name != _ALL])
-    names = ATTENTIONS.names() if _ALL in given else named
-    return [name for name in names if name != IDENTITY] + [IDENTITY]
+    return [name for name in names(given, ATTENTIONS) if name != IDENTITY] + [IDENTITY]
 
 
-def _sizes(given: Sequence[str]) -> list[str]:
-    given = [TASKS.named(name) for name in given]
-    names = TASKS.names() if _ALL in given else list(dict.fromkeys(given))
-    for name in names:
+def _sizes(choice: Choice) -> list[str]:
+    """Return the names of sizes and tasks; "all" stands for the tasks that have the preset."""
+    without = tasks_without(choice.preset) if ALL in choice.sizes else []
+    every = [name for name in TASKS.names() if name not in without] or TASKS.names()
+    given = [TASKS.named(name) for name in choice.sizes]
+    sizes = [x for name in given for x in (every if name == ALL else (name,))]
+    for name in sizes:
         if name not in SIZES and not TASKS.has(name):
             raise unknown("--size", name, [*SIZES, *TASKS.names()])
-    return names
+    return list(dict.fromkeys(sizes))
 
 
 def _own_lengths(size: str, choice: Choice) -> tuple[int, ...]:
-    """Return the lengths of a size that the user gave none for, in tokens."""
+    """Return the lengths of a size that the user gave none for, in tokens with padding."""
     if size in SIZES:
         return LENGTHS
     settings = make_settings(size, IDENTITY, choice.preset, 0, _of_tasks(choice.overrides))
-    return (make_task(size, settings.data).max_len,)
+    own = make_task(size, settings.data).max_len
+    return (max(own, settings.model.padded_length),)
 
 
 def _of_tasks(overrides: Sequence[str]) -> list[str]:
@@ -168,10 +216,15 @@ def _cell(choice: Choice, point: _Point) -> Cell:
 
 
 def _sized(settings: RunSettings, point: _Point) -> RunSettings:
-    """Return the settings with the type, the layers and the batch of a combination."""
+    """Return the settings with the type, the layers and the batch of a combination.
+
+    They pad nothing: the length of a cell is that of what the model sees.
+    """
     own = 1 if point.size in SIZES else settings.train.batch_size
     batch, layers = point.batch or own, point.layers or settings.model.num_layers
-    model = dataclasses.replace(settings.model, dtype=point.dtype, num_layers=layers)
+    model = dataclasses.replace(
+        settings.model, dtype=point.dtype, num_layers=layers, padded_length=0
+    )
     train = dataclasses.replace(settings.train, batch_size=batch)
     return dataclasses.replace(settings, model=model, train=train)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import fnmatch
-import functools
 import itertools
 import json
 import re
@@ -11,15 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lra_bench.config import (
-    can_predict_next,
-    check_options,
-    limited,
-    make_settings,
-    of_attention,
-    predicts_next,
-    presets,
-)
+from lra_bench.choices import ALL, go_together, left_out, names, tasks_without
+from lra_bench.config import check_options, limited, make_settings, of_attention
 from lra_bench.errors import UsageError
 from lra_bench.files.atomic import write_atomically
 from lra_bench.records.run_folder import RunFolder
@@ -29,7 +21,6 @@ from lra_bench.settings import RunSettings
 
 # The folder of a sweep that holds copies of the files of the user.
 FILES = "files"
-_ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -125,7 +116,7 @@ def jobs(choice: Choice) -> list[Job]:
     Raises:
         UsageError: a name or a setting is wrong, or no run matches the filters.
     """
-    tasks, attentions = _tasks(choice), _names(choice.attentions, ATTENTIONS)
+    tasks, attentions = _tasks(choice), names(choice.attentions, ATTENTIONS)
     check_options([*choice.base, *choice.overrides], attentions)
     with _blaming_grid(choice):
         check_options([f"{key}=" for key, _ in choice.grid], attentions)
@@ -133,7 +124,7 @@ def jobs(choice: Choice) -> list[Job]:
     points = _grid_points(choice.grid)
     combinations = itertools.product(choice.seeds, tasks, attentions, points)
     planned = list(dict.fromkeys(_job(choice, *each) for each in combinations))
-    if _ALL in (*choice.tasks, *choice.attentions):
+    if ALL in (*choice.tasks, *choice.attentions):
         planned = [job for job in planned if _is_possible(job)] or planned
     kinds = {job.kind: job for job in planned}
     if len(planned) > len(kinds) * len(set(choice.seeds)):
@@ -202,20 +193,23 @@ def check_folders(jobs: Sequence[Job], out: Path) -> None:
         RunFolder(out / job.name).check_owner(job.settings())
 
 
-def tasks_without_preset(choice: Choice) -> list[str]:
+def not_planned(choice: Choice) -> list[str]:
+    """Return a line for people for each task of which "all" leaves out something."""
+    return left_out(choice.preset, _tasks_without_preset(choice), attentions_not_causal(choice))
+
+
+def _tasks_without_preset(choice: Choice) -> list[str]:
     """Return the tasks that "all" leaves out, since they lack the preset of the sweep."""
-    if _ALL not in choice.tasks:
-        return []
-    return [name for name in TASKS.names() if not _has_preset(name, choice.preset)]
+    return tasks_without(choice.preset) if ALL in choice.tasks else []
 
 
 def attentions_not_causal(choice: Choice) -> dict[str, list[str]]:
     """Return by task the attentions that "all" leaves out: the task predicts next tokens."""
-    if _ALL not in (*choice.tasks, *choice.attentions):
+    if ALL not in (*choice.tasks, *choice.attentions):
         return {}
-    names = _names(choice.attentions, ATTENTIONS)
+    attentions = names(choice.attentions, ATTENTIONS)
     wrong = {
-        task: [name for name in names if not _is_possible(_job(choice, 0, task, name, ()))]
+        task: [name for name in attentions if not _is_possible(_job(choice, 0, task, name, ()))]
         for task in _tasks(choice)
     }
     return {task: each for task, each in wrong.items() if each}
@@ -223,34 +217,13 @@ def attentions_not_causal(choice: Choice) -> dict[str, list[str]]:
 
 def _is_possible(job: Job) -> bool:
     """Return whether the attention of a run can be causal, or need not be."""
-    if can_predict_next(job.attention):
-        return True
-    of_task = (item for item in job.overrides if not item.strip().startswith("attention."))
-    return not _predicts_next(job.task, job.preset, tuple(of_task))
-
-
-# The same for the many attentions of a sweep.
-_predicts_next = functools.lru_cache(predicts_next)
-
-
-def _has_preset(task: str, preset: str) -> bool:
-    """Return whether a task has a preset; a plug-in whose presets are broken has none."""
-    try:
-        return preset in presets(task)
-    except UsageError:
-        return False
+    return go_together(job.task, job.attention, job.preset, job.overrides)
 
 
 def _tasks(choice: Choice) -> list[str]:
     """Return the tasks of a sweep; "all" stands for those that have its preset."""
-    names, left_out = _names(choice.tasks, TASKS), tasks_without_preset(choice)
-    return [name for name in names if name not in left_out] or names
-
-
-def _names(given: Sequence[str], registry: Any) -> list[str]:
-    """Return registered names, without repeats; "all" stands for every name."""
-    named = registry.all_named([name for name in given if name != _ALL])
-    return registry.names() if _ALL in given else named
+    tasks, without = names(choice.tasks, TASKS), _tasks_without_preset(choice)
+    return [task for task in tasks if task not in without] or tasks
 
 
 def _grid_points(grid: Sequence[tuple[str, tuple[str, ...]]]) -> list[tuple[str, ...]]:

@@ -27,10 +27,9 @@ from lra_bench.sweep.local_executor import LocalExecutor, slots
 from lra_bench.sweep.plan import (
     Choice,
     Job,
-    attentions_not_causal,
     check_folders,
     jobs,
-    tasks_without_preset,
+    not_planned,
     with_copies,
 )
 from lra_bench.sweep.run_state import RunState, run_state
@@ -94,10 +93,8 @@ def execute(request: Request, display: Display) -> int:
         check_options(request.slurm)
     planned = jobs(request.choice)
     check_folders(planned, request.out)
-    for task in tasks_without_preset(request.choice):
-        display.line(f"left out: {task}, which has no preset {request.choice.preset}")
-    for task, names in attentions_not_causal(request.choice).items():
-        display.line(f"left out: {task} with {', '.join(names)}, which can't be causal")
+    for line in not_planned(request.choice):
+        display.line(line)
     sweep = _Sweep(request, planned, display)
     if request.dry_run:
         return sweep.look()

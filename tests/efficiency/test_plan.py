@@ -11,10 +11,11 @@ import pytest
 from efficiency_cases import cell
 from kinds import KINDS
 
+from lra_bench.config import presets
 from lra_bench.efficiency import child, plan, programs
 from lra_bench.efficiency.cells import SIZES, Cell
 from lra_bench.errors import UsageError
-from lra_bench.registry import ATTENTIONS
+from lra_bench.registry import ATTENTIONS, TASKS
 
 
 class TestPlan:
@@ -49,6 +50,55 @@ class TestPlan:
         lengths = {(c.size, c.length, c.batch, c.preset) for c in plan.cells(choice)}
         assert lengths == {("image", 1024, 256, "paper"), ("retrieval", 4000, 32, "paper")}
 
+    @pytest.mark.parametrize(
+        ("task", "preset", "padded"),
+        [
+            ("text", "nystromformer", 1024),
+            ("listops", "skyformer", 2048),
+            ("retrieval", "skyformer", 4096),
+        ],
+    )
+    def test_a_length_is_that_of_what_the_model_sees(self, task, preset, padded):
+        """The task has 1,000, 2,000 or 4,000 tokens, and its preset pads them."""
+        choice = plan.Choice(("linear",), sizes=(task,), scopes=("model",), preset=preset)
+        for asked, length in (((), padded), ((128,), 128)):
+            cells = plan.cells(dataclasses.replace(choice, lengths=asked, batches=(1,)))
+            program = programs.build(cells[0])
+            assert {c.length for c in cells} == {program.inputs[0].shape[-1]} == {length}
+            traced = jax.make_jaxpr(program.function)(
+                program.state, *(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in program.inputs)
+            )
+            sizes = {n for e in traced.eqns for x in e.outvars for n in x.aval.shape}
+            assert length in sizes
+            assert (padded in sizes) == (length == padded)
+
+    def test_all_stands_for_the_tasks_that_go_with_the_rest(self):
+        choice = plan.Choice(("linformer",), (8,), sizes=("regular", "all", "text"), preset="mini")
+        found = {(c.size, c.attention) for c in plan.cells(choice)}
+        tasks = {name for name in TASKS.names() if "mini" in presets(name)}
+        assert {size for size, _ in found} == {"regular"} | tasks < {"regular", *TASKS.names()}
+        assert ("text-lm", "identity") in found
+        assert ("text-lm", "linformer") not in found
+        assert ("listops", "linformer") in found
+        said = plan.not_planned(choice)
+        assert "left out: pathx, which has no preset mini" in said
+        assert "left out: text-lm with linformer, which can't be causal" in said
+
+    def test_named_tasks_are_refused_or_kept(self):
+        named = plan.Choice(("linformer",), (8,), sizes=("text-lm",), preset="mini")
+        with pytest.raises(UsageError, match="linformer can't be causal"):
+            plan.cells(named)
+        every = dataclasses.replace(named, attentions=("all",))
+        assert "linformer" not in {c.attention for c in plan.cells(every)}
+        assert plan.not_planned(named) == []
+
+    def test_the_attention_alone_has_no_layers(self):
+        choice = plan.Choice(("linear",), (8,), ("attention", "model"), layers=(2, 3))
+        found = [(c.scope, c.layers, c.attention, c.direction) for c in plan.cells(choice)]
+        assert len(found) == len(set(found)) == 2 * 2 * (1 + 2)
+        twice = dataclasses.replace(choice, lengths=(8, 8))
+        assert len(plan.cells(twice)) == len(found)
+
     def test_options_go_to_those_that_have_them(self):
         choice = plan.Choice(
             ("performer-relu", "softmax"), (8,), overrides=("attention.num_features=7",)
@@ -75,6 +125,12 @@ class TestPlan:
             ({"overrides": ("model.emb_dim=3",)}, "only attention.* can be set"),
             ({"devices": 2}, "2 devices"),
             ({"sizes": ("text",), "preset": "papr"}, "did you mean 'paper'"),
+            ({"sizes": ("all",), "preset": "papr"}, "unknown preset of"),
+            ({"overrides": ("model.dtype=bfloat16",)}, "argument of its own, --dtype"),
+            ({"overrides": (" train.num_devices =2",)}, "argument of its own, --devices"),
+            ({"overrides": ("train.sequence_devices=2",)}, "see --devices"),
+            ({"overrides": ("model.padded_length=16",)}, "--lengths is there too"),
+            ({"overrides": ("train.batch_size=2",), "batches": (4,)}, "--batch is there too"),
         ],
     )
     def test_what_is_wrong_is_named(self, change, words):
