@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from lra_bench.efficiency.plan import Choice
     from lra_bench.efficiency.supervise import Host
 
+# The usual memory limit is a multiple of so many bytes: each start of a machine may leave it a page
+# more or less, and cells of another limit are other cells.
+_LIMIT_STEP = 2**26
+
 NAME = "efficiency"
 HELP = "measure speed, memory and the length at which memory ends"
 DESCRIPTION = """\
@@ -130,7 +134,7 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
         supervise.check_devices(args.target, args.devices)
     choice = _choice(args, None)
     cells(choice)  # refuses a wrong choice before anything starts
-    here = supervise.describe()
+    here = supervise.describe(args.target)
     todo = cells(_choice(args, here))
     display, path = display_of(args), args.out / records.FILE
     for line in not_planned(choice):
@@ -182,7 +186,7 @@ def _choice(args: argparse.Namespace, here: "Host | None") -> "Choice":
     limit = targets.memory_limit(args.target, args.memory_limit)
     if limit is None and here and args.target == HERE:
         on_cpu = here.environment.platform == "cpu"
-        limit = here.device_bytes * 4 // 5 if on_cpu else None
+        limit = _usual_limit(here.device_bytes) if on_cpu else None
     return Choice(
         attentions=args.attentions,
         lengths=args.lengths,
@@ -198,6 +202,11 @@ def _choice(args: argparse.Namespace, here: "Host | None") -> "Choice":
         memory_limit=limit,
         overrides=tuple(args.set),
     )
+
+
+def _usual_limit(machine: int) -> int:
+    """Return 80 % of the bytes of a machine, rounded down."""
+    return max(machine * 4 // 5 // _LIMIT_STEP, 1) * _LIMIT_STEP
 
 
 _dtype = one_of("dtype", ("float32", "bfloat16"), bf16="bfloat16", fp32="float32", f32="float32")

@@ -174,6 +174,7 @@ def _efficiency() -> Schema:
         "status": {"enum": list(measurement.STATUSES)},
         "error": _or_null(_TEXT),
         "inferred_from": _or_null(_COUNT),
+        "time_limit": _or_null(_POSITIVE),
         "timing": _or_null(_timing()),
         **dict.fromkeys(numbers, _or_null(_NUMBER)),
         **dict.fromkeys(wholes, _or_null(_WHOLE)),

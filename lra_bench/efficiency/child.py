@@ -37,7 +37,7 @@ def main() -> None:
             append_result(path, describe_target(*request["wanted"]))
         else:
             append_result(path, describe())
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         known = {} if stages is None else stages.result.as_dict()
         append_result(path, {**known, **_failure(error)})
 
@@ -59,7 +59,7 @@ def append_result(path: Path, result: dict[str, Any]) -> None:
         file.write(json.dumps(result, allow_nan=False) + "\n")
 
 
-def _failure(error: Exception) -> dict[str, Any]:
+def _failure(error: Exception | SystemExit) -> dict[str, Any]:
     """Return the parts of the result that tell what went wrong."""
     if isinstance(error, UsageError):
         return {"status": "usage", "error": str(error)}

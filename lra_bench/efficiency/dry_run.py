@@ -17,7 +17,7 @@ _MOST_NAMES = 12
 
 def show(measuring: Measuring, cells: Sequence[Cell], display: Display) -> None:
     """Print the cells by what they have in common, which are done, and the time for the others."""
-    rounds = measuring.effort.rounds if cells[0].target == HERE else 1
+    rounds = measuring.rounds(cells)
     left = [measuring.visits_left(cell, rounds) for cell in cells]
     for (what, lengths), count in _kinds(cells).items():
         display.line(f"{count:>5} cells  {what}, L = {lengths}")

@@ -20,8 +20,6 @@ from lra_bench.files.json_lines import append_line
 from lra_bench.files.private import private_folder
 from lra_bench.runtime.environment import Environment
 
-# A length that cannot be done for these reasons cannot be done longer.
-_ENDS = ("out_of_memory", "timed_out")
 # These may go better another time.
 _FAILURES = ("crashed", "failed")
 # The folder, beside the file of measurements, of programs that later rounds use again.
@@ -74,13 +72,13 @@ class Measuring:
 
     def run(self, cells: list[Cell], *, find_largest: bool = False) -> None:
         """Measure the cells that are not done; then, if asked to, find the largest lengths."""
-        rounds = self.effort.rounds
+        rounds = self.rounds(cells)
         done = sum(self._is_done(cell, rounds) for cell in cells)
         if done:
             self.display.line(f"{done} of {len(cells)} cells are done already")
         with self._programs() as programs:
             for number in range(1, rounds + 1):
-                self._round(number, cells, programs)
+                self._round(number, rounds, cells, programs)
         for cell in _one_of_each_kind(cells) if find_largest else ():
             self._find_largest(cell)
 
@@ -94,11 +92,11 @@ class Measuring:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _round(self, number: int, cells: list[Cell], programs: Path) -> None:
+    def _round(self, number: int, rounds: int, cells: list[Cell], programs: Path) -> None:
         """Visit each cell once."""
         todo = [cell for cell in cells if not self._is_done(cell, number)]
-        if todo and self.effort.rounds > 1:
-            self.display.line(f"round {number} of {self.effort.rounds}")
+        if todo and rounds > 1:
+            self.display.line(f"round {number} of {rounds}")
         with self.display.bar("cells", len(todo)) as bar:
             for done, cell in enumerate(todo):
                 bar(done, f"{cell.attention}, L = {cell.length:,}")
@@ -109,6 +107,10 @@ class Measuring:
         kinds = dict.fromkeys(map(_kind, cells))
         by_length = (self._lines.get(kind, {}).values() for kind in kinds)
         return [line for lengths in by_length for lines in lengths for line in lines]
+
+    def rounds(self, cells: Iterable[Cell]) -> int:
+        """Return how often cells are visited: once where they are only compiled."""
+        return self.effort.rounds if any(cell.target == HERE for cell in cells) else 1
 
     def visits_left(self, cell: Cell, rounds: int) -> int:
         """Return how many visits a cell still needs in so many rounds."""
@@ -122,14 +124,19 @@ class Measuring:
     def _is_done(self, cell: Cell, number: int) -> bool:
         """Return whether a cell needs no visit in a round, for good or because it failed before."""
         lines = self._lines.get(_kind(cell), {}).get(cell.length, [])
-        last = lines[-1].status if lines else None
-        if last in _ENDS or _key(cell) in self.failed:
+        if _key(cell) in self.failed or (lines and self._is_end(lines[-1])):
             return True
         if cell.target != HERE:
-            return last == "ok"
+            return bool(lines) and lines[-1].status == "ok"
         timed = records.visits(lines)
         # Nothing can be added to old lines, which have no samples.
         return len(timed) >= number or any(x.timing and not x.timing.samples for x in timed)
+
+    def _is_end(self, line: Measurement) -> bool:
+        """Return whether a cell cannot be done, nor a longer one, in the time that cells have."""
+        if line.status == "timed_out":
+            return (line.time_limit or 0) >= self.effort.time_limit
+        return line.status == "out_of_memory"
 
     def _visit(self, cell: Cell, number: int, programs: Path) -> None:
         """Measure a cell, or conclude in the first round that it cannot run."""
@@ -144,13 +151,14 @@ class Measuring:
             status=shorter.status,
             error=f"not run, since {origin:,} tokens ended the same way",
             inferred_from=origin,
+            time_limit=shorter.time_limit,
         )
         self._write(concluded)
 
     def _shortest_end(self, cell: Cell) -> Measurement | None:
         """Return the shortest length below the cell's that ran out of memory or time, if any."""
         lines = self._known(cell)
-        ends = [n for n, line in lines.items() if line.status in _ENDS and n < cell.length]
+        ends = [n for n, line in lines.items() if self._is_end(line) and n < cell.length]
         return lines[min(ends)] if ends else None
 
     def _measure(self, cell: Cell, number: int, programs: Path) -> None:
@@ -165,7 +173,7 @@ class Measuring:
     def tried(self, cell: Cell) -> Measurement:
         """Return the measurement of a cell; if there is none, call it once to see if it fits."""
         known = self._known(cell).get(cell.length)
-        if known is not None and known.status not in _FAILURES:
+        if known is not None and (known.status == "ok" or self._is_end(known)):
             return known
         effort = self.effort
         return self._write(supervise.measure(cell, None, effort.time_limit, effort.xla_flags))
@@ -194,7 +202,7 @@ class Measuring:
         """Search for the largest length that fits, starting from what is known."""
         lines = self._known(cell)
         good = max((n for n, line in lines.items() if line.status == "ok"), default=0)
-        bad = min((n for n, x in lines.items() if x.status in _ENDS and n > good), default=0)
+        bad = min((n for n, x in lines.items() if self._is_end(x) and n > good), default=0)
 
         def fits(length: int) -> bool:
             status = self.tried(dataclasses.replace(cell, length=length)).status

@@ -127,6 +127,8 @@ class Measurement:
         error: why it did not end well.
         inferred_from: the shorter length, in tokens, that ran out of memory or time, for which
             this one was not run.
+        time_limit: seconds that the visit, or that to the shorter length, had and that were not
+            enough. Lines of other endings lack it, and so do old lines.
         bytes_asked: of the allocation that was refused, or of the whole program if it was only
             compiled.
         timing: the time of a call.
@@ -149,6 +151,7 @@ class Measurement:
     status: Status = "failed"
     error: str | None = None
     inferred_from: int | None = None
+    time_limit: float | None = None
     bytes_asked: int | None = None
     timing: Timing | None = None
     compile_seconds: float | None = None
@@ -165,7 +168,7 @@ class Measurement:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values in the order of a line, ready for JSON."""
         values = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
-        for name in ("estimate", "kernels"):
+        for name in ("time_limit", "estimate", "kernels"):
             if values[name] is None:
                 del values[name]
         return {"schema": SCHEMA, **values}

@@ -139,6 +139,7 @@ def _typed(value: dict[str, Any]) -> dict[str, Any]:
         "memory": _memory(value["memory"]),
         "estimate": _estimate(value.get("estimate")),
         "environment": parse_environment(value.get("environment")),
+        "time_limit": kept(value.get("time_limit"), is_positive),
         **{name: kept(value.get(name), is_number) for name in figures},
         **{
             name: kept(value.get(name), is_whole)

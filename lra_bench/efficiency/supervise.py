@@ -55,16 +55,20 @@ class Host:
     xla_flags: str
 
 
-def describe() -> Host:
+def describe(target: str = HERE) -> Host:
     """Return what machine this is.
+
+    Args:
+        target: of the cells; unless they run here, no accelerator is started, and the host's
+            devices are its CPU.
 
     Raises:
         RunError: JAX cannot start here.
     """
-    error = None
+    error, kind = None, HERE if target == HERE else ESTIMATE
     for flags in (PLANNED, ""):  # a jaxlib that does not know a flag does not start with it
         with busy("starting JAX"):
-            end = _run(None, None, _environment(HERE, flags), _START_SECONDS)
+            end = _run(None, None, _environment(kind, flags), _START_SECONDS)
         if "environment" in end.result:
             here = end.result
             environment = parse_environment(here["environment"]) or Environment()
@@ -264,13 +268,23 @@ def _end(process: subprocess.Popen) -> None:
 def _explanation(end: _End) -> dict[str, Any]:
     """Return the parts of a measurement that tell why a process died; {} if it told itself."""
     if end.returncode is None:
-        return {"status": "timed_out", "error": f"after {end.time_limit:,.0f} s"}
-    if end.returncode == 0:
+        return {
+            "status": "timed_out",
+            "error": f"after {end.time_limit:,.0f} s",
+            "time_limit": end.time_limit,
+        }
+    if end.returncode == 0 and end.result["status"] != "crashed":
         return {}
     lines = [line.strip() for line in end.errors.splitlines() if line.strip()]
     if sign := next(filter(says_out_of_memory, lines), None):
         asked = memory.bytes_asked(sign)
         return {"status": "out_of_memory", "error": sign, "bytes_asked": asked}
     code = end.returncode
-    name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+    name = _signal(-code) if code < 0 else f"exit status {code}"
     return {"status": "crashed", "error": f"{name}: {lines[-1]}" if lines else name}
+
+
+def _signal(number: int) -> str:
+    """Return the name of a signal; most real-time signals have none."""
+    names = {each.value: each.name for each in signal.Signals}
+    return names.get(number, f"signal {number}")

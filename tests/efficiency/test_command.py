@@ -39,7 +39,7 @@ def here():
 @pytest.fixture
 def efficiency(cli, here, monkeypatch):
     """Call the command in this process, which knows what machine this is."""
-    monkeypatch.setattr(supervise, "describe", lambda: here)
+    monkeypatch.setattr(supervise, "describe", lambda target: here)
     return cli
 
 
@@ -75,7 +75,7 @@ def done(killed, swept, here, data_dir):
     """Go on with the killed sweep in this process; return status and what it printed."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(supervise, "describe", lambda: here)
+        patch.setattr(supervise, "describe", lambda target: here)
         patch.setenv("LRA_BENCH_DATA", str(data_dir))
         status = main([*SWEEP, "--out", str(swept)])
     return status, out.getvalue(), err.getvalue()

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from efficiency_cases import cell
 
+from lra_bench.cli import efficiency
 from lra_bench.display.fit import fitted
 from lra_bench.display.progress import Display
 from lra_bench.efficiency import plan, records, supervise
@@ -35,6 +36,8 @@ def sweep(tmp_path, monkeypatch):
             self.programs.append(programs)
             result = {"status": verdict, "memory": {"predicted_bytes": 5, "measured_bytes": 6}}
             result["environment"] = {"platform": "cpu"}
+            if verdict == "timed_out":
+                result["time_limit"] = time_limit
             if verdict == "ok" and budget is not None:
                 spread = {"median": 1.0, "q1": 1.0, "q3": 1.0}
                 samples = {"wall": [1.0], "cpu": [1.0]}
@@ -42,11 +45,19 @@ def sweep(tmp_path, monkeypatch):
             blank = Measurement(one, "").as_dict()
             return records.parse({**blank, **result, "compile_seconds": 5.0})
 
-        def go(self, *lengths, attentions=("softmax",), find_largest=False, rounds=1, **choices):
+        def go(
+            self,
+            *lengths,
+            attentions=("softmax",),
+            find_largest=False,
+            rounds=1,
+            time_limit=9.0,
+            **choices,
+        ):
             self.measured.clear()
             choice = plan.Choice(attentions, lengths, passes=("forward",), **choices)
             cells = [c for c in plan.cells(choice) if c.attention != "identity"]
-            one = Measuring(self.path, "here", Effort(1.0, rounds, 9.0, ""), Display())
+            one = Measuring(self.path, "here", Effort(1.0, rounds, time_limit, ""), Display())
             one.run(cells, find_largest=find_largest)
             return one
 
@@ -120,6 +131,37 @@ class TestSweep:
         sweep.found = lambda one: "ok" if one.length <= 4096 else "timed_out"
         sweep.go(1024, find_largest=True)
         assert [length for _, length, _ in sweep.measured] == [1024, 2048, 4096, 8192]
+
+    def test_more_time_is_another_chance(self, sweep):
+        sweep.found = lambda one: "ok" if one.length < 20 else "timed_out"
+        sweep.go(10, 20, 30)
+        assert [x.time_limit for x in records.read(sweep.path)] == [None, 9.0, 9.0]
+        sweep.go(10, 20, 30, 40, time_limit=8.0)
+        assert sweep.measured == []
+        sweep.go(10, 20, 30, 40, time_limit=10.0)
+        assert [length for _, length, _ in sweep.measured] == [20]
+        concluded = [(30, "timed_out", 20), (40, "timed_out", 20)]
+        assert sweep.statuses()[-3:] == [(20, "timed_out", None), *concluded]
+        sweep.found = None
+        sweep.go(10, 20, 30, 40, time_limit=11.0)
+        assert [length for _, length, _ in sweep.measured] == [20, 30, 40]
+
+    def test_the_largest_is_searched_with_more_time(self, sweep):
+        sweep.found = lambda one: "ok" if one.length <= 4096 else "timed_out"
+        sweep.go(1024, find_largest=True)
+        sweep.found = lambda one: "ok" if one.length <= 5000 else "out_of_memory"
+        sweep.go(1024, find_largest=True, time_limit=10.0)
+        assert sweep.measured[0][1] == 8192
+        assert max(n for n, status, _ in sweep.statuses() if status == "ok") > 4096
+
+    def test_old_lines_do_not_say_how_much_time_was_too_little(self, sweep):
+        sweep.found = lambda one: "timed_out"
+        sweep.go(10)
+        line = records.read(sweep.path)[0].as_dict()
+        del line["time_limit"]
+        sweep.path.write_text(json.dumps(line) + "\n")
+        sweep.go(10)
+        assert len(sweep.measured) == 1
 
     def test_a_line_cut_off_by_a_kill_costs_that_line_only(self, sweep, capsys):
         sweep.go(10, 20, 30)
@@ -220,9 +262,10 @@ class TestRounds:
         assert sweep.measured == []
         assert sweep.visits() == [(None, 10, "ok")]
 
-    def test_what_is_only_compiled_is_visited_once(self, sweep):
+    def test_what_is_only_compiled_is_visited_once(self, sweep, capsys):
         sweep.go(10, rounds=3, target="tpu-v5e")
         assert len(sweep.measured) == 1
+        assert "round 1" not in capsys.readouterr().out
 
     def test_a_line_cut_off_in_the_second_costs_that_visit(self, sweep, capsys):
         sweep.go(10, 20, rounds=2)
@@ -235,7 +278,7 @@ class TestRounds:
 
 def test_the_largest_length_is_shown(cli, sweep, monkeypatch, tmp_path):
     host = supervise.Host(devices=1, device_bytes=2**30, environment=PLACE, xla_flags="")
-    monkeypatch.setattr(supervise, "describe", lambda: host)
+    monkeypatch.setattr(supervise, "describe", lambda target: host)
     sweep.found = lambda one: "ok" if one.length <= 5000 else "out_of_memory"
     args = ("--attentions", "softmax", "--lengths", "1024", "--largest", "--out", tmp_path)
     status, said, _ = cli("efficiency", *args)
@@ -243,7 +286,14 @@ def test_the_largest_length_is_shown(cli, sweep, monkeypatch, tmp_path):
     assert "largest length that fits" in said
     assert "4,864" in said
     limits = {x.cell.memory_limit for x in records.read(tmp_path / records.FILE)}
-    assert limits == {2**30 * 4 // 5}
+    assert limits == {768 * 2**20}
+
+
+@pytest.mark.parametrize("total", [2**34, 2**34 + 4096, 2**34 - 4096])
+def test_a_page_more_or_less_is_the_same_machine(total):
+    limit = efficiency._usual_limit(total)
+    assert limit == efficiency._usual_limit(2**34) <= 0.8 * total < limit + 2**26
+    assert efficiency._usual_limit(2**20) > 0
 
 
 def test_the_lines_of_cells_fit_80_columns(repository, monkeypatch):

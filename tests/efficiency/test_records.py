@@ -33,6 +33,13 @@ def test_samples_come_back():
     assert records.parse(back.as_dict() | {"timing": made["timing"]}) == back
 
 
+def test_a_time_limit_comes_back_where_it_was_not_enough():
+    made = line(status="timed_out", time_limit=900.0)
+    assert records.parse(made).as_dict()["time_limit"] == 900.0
+    assert records.parse(made | {"time_limit": "long"}).time_limit is None
+    assert "time_limit" not in records.parse(line()).as_dict()
+
+
 def test_an_estimate_comes_back_and_is_no_measured_time():
     given = {"seconds": 0.5, "cycles": 7, "without": 2, "hertz": 14.0}
     made = line(seconds=None, estimate=given)
