@@ -20,8 +20,10 @@ from lra_bench.suggest import suggestions as suggestions
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _DISK_FULL_SIGNS = ("No space left on device", "Disk quota exceeded")
-# How Python, the C++ library, XLA and TensorStore say that memory ran out.
+# How Python, NumPy, the C++ library, XLA and TensorStore say that memory ran out.
 _OUT_OF_MEMORY_SIGNS = (
+    "MemoryError",
+    "Unable to allocate",
     "RESOURCE_EXHAUSTED",
     "Out of memory",
     "bad_alloc",

@@ -295,10 +295,12 @@ def _parse_number(text: str, kind: type) -> Any:
 
 
 def _parse_json(text: str, kind: Any) -> Any:
+    words = tuple(map(str.strip, text.split(",")))
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        return tuple(map(str.strip, text.split(","))) if kind is tuple else text
+        return words if kind is tuple else text
+    return words if kind is tuple and type(value) in (int, float) else value
 
 
 def _folded(text: str) -> str:

@@ -326,6 +326,7 @@ def test_values_may_be_written_as_people_do(override, value):
         ("word", Any, "word"),
         ("[1, 2]", tuple, [1, 2]),
         ("a, b", tuple, ("a", "b")),
+        ("3", tuple, ("3",)),
         ("null", float | None, None),
         ("0.5", float | None, 0.5),
         ("none", str, "none"),
