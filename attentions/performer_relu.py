@@ -1,12 +1,12 @@
 """Performer with the ReLU kernel (generalized attention)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from flax import nnx
 
 from lra_bench.attentions._favor.generalized import GeneralizedAttention
 from lra_bench.attentions._state import random_features
-from lra_bench.contracts import Dims
+from lra_bench.contracts import Dims, Range
 from lra_bench.registry import register_attention
 
 
@@ -37,7 +37,7 @@ class PerformerRelu(GeneralizedAttention):
         dims: Dims,
         *,
         num_features: int = 256,
-        epsilon: float = 1e-3,
+        epsilon: Annotated[float, Range(0, 2**20)] = 1e-3,
         projection: Literal["orthogonal", "hadamard", "givens", "iid", "none"] = "orthogonal",
         renormalize: bool = True,
         causal: bool = False,

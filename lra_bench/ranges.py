@@ -188,18 +188,18 @@ def type_of(usual: Any, declared: Any, counts: Range = _WHOLE) -> Any:
     Args:
         usual: its default.
         declared: its annotation. It counts if it has a `Range` or is a `Literal`; otherwise the
-            default's type does.
-        counts: the range of numbers that have none. If it begins above 0, defaults of 0 and
-            fractions may also be 0.
+            default's type does, but that a whole number may be the default of a float.
+        counts: the range of whole numbers that have none. It also reaches to the default.
     """
     kind, range_ = _unwrapped(declared)
     if range_ is not None or _choices(kind):
         return declared
-    if type(usual) in (bool, str):
+    if type(usual) is int and kind is float:
+        return float
+    if type(usual) in (bool, str, float):
         return type(usual)
-    if type(usual) in (int, float):
-        low = min(counts.low, 0) if usual <= 0 or type(usual) is float else counts.low
-        return Annotated[type(usual), Range(low, counts.high)]
+    if type(usual) is int:
+        return Annotated[int, Range(min(counts.low, usual), max(counts.high, usual))]
     return tuple if isinstance(usual, list | tuple) else Any
 
 

@@ -255,6 +255,26 @@ def test_options_may_be_tuples_and_declare_their_ranges(package):
         options("attention.rate=2")
 
 
+def test_an_option_without_a_range_may_be_its_default_and_any_fraction(package):
+    package(
+        "@register_attention('it')\n"
+        "def f(q, k, v, mask, *, bias=-1.0, low=-1e9, many=2**21, none=-1, scale: float = 1):\n"
+        "    return v\n"
+    )
+
+    def options(*overrides):
+        return make_settings("listops", "it", "smoke", 0, overrides).attention_options
+
+    usual = {"bias": -1.0, "low": -1e9, "many": 2**21, "none": -1, "scale": 1}
+    assert options() == usual
+    changes = ("attention.bias=1e7", "attention.low=-0.5", "attention.none=3", "attention.scale=-2")
+    assert options(*changes) == {**usual, "bias": 1e7, "low": -0.5, "none": 3, "scale": -2.0}
+    with pytest.raises(UsageError, match=r"attention\.many=0: must be .* from 1 to 2,097,152"):
+        options("attention.many=0")
+    with pytest.raises(UsageError, match=r"attention\.none=-2: must be .* from -1 to 1,048,576"):
+        options("attention.none=-2")
+
+
 @pytest.mark.parametrize(
     "text", ["print('Welcome!')", "import sys\nsys.stderr = sys.stdout = None"]
 )
