@@ -1,6 +1,7 @@
 """A mechanism under test, and the arrays that it is called with."""
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ DIMS = Dims(HEADS, DIM, MAX_LEN)
 LONG = 1_025
 DIMS_LONG = Dims(2, DIM, LONG)
 REAL = 97  # real tokens of the second example; the first is full
+SHORT = (1, 7)  # tokens of sequences that fill no chunk, window or block
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -31,10 +33,13 @@ class Mechanism:
     Attributes:
         call: a function of (q, k, v, mask); see `of_values` for mixers.
         traits: what it promises.
+        is_random: whether it draws random numbers: the same in each call, but for other shapes
+            other ones.
     """
 
     call: Callable[..., Any]
     traits: AttentionTraits
+    is_random: bool = False
 
     def _apply(self, q: Any, k: Any, v: Any, mask: Any) -> Any:
         return self.call(q, q if self.traits.shares_query_key else k, v, mask)
@@ -91,14 +96,32 @@ class Mechanism:
 
 def registered(name: str, dims: Dims = DIMS, **options: Any) -> Mechanism:
     """Return the registered mechanism of that name, built with seed 0."""
-    return _registered(ATTENTIONS.get(name), dims, **options)
+    return _registered(ATTENTIONS.get(name), dims, is_random=False, **options)
+
+
+def is_random_in_training(name: str) -> bool:
+    """Return whether a call of the registered mechanism of that name takes random keys."""
+    target = ATTENTIONS.get(name).target
+    call = target.__call__ if isinstance(target, type) else target
+    return "rngs" in inspect.signature(call).parameters
+
+
+def registered_in_training(name: str) -> Mechanism:
+    """Return the same as training calls it, with random keys, where `is_random_in_training`."""
+    return _registered(ATTENTIONS.get(name), DIMS, is_random=True)
 
 
 @functools.cache
-def _registered(entry: Entry[AttentionTraits], dims: Dims, **options: Any) -> Mechanism:
+def _registered(
+    entry: Entry[AttentionTraits], dims: Dims, *, is_random: bool, **options: Any
+) -> Mechanism:
     """Return a mechanism; that of an edited file is another one, though its name is the same."""
-    call, traits = build_attention(entry.name, dims, options, nnx.Rngs(0)), entry.traits
-    return Mechanism(of_values(call) if traits.mixer else lambda *args: call(*args), traits)
+    built, traits = build_attention(entry.name, dims, options, nnx.Rngs(0)), entry.traits
+
+    def call(*arrays: Any) -> Any:
+        return built(*arrays, rngs=nnx.Rngs(0)) if is_random else built(*arrays)
+
+    return Mechanism(of_values(call) if traits.mixer else call, traits, is_random)
 
 
 def of_values(mix: Callable[..., Any]) -> Callable[..., Any]:

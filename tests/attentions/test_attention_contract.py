@@ -70,9 +70,13 @@ def test_always(check, name, dtype):
     check(built(name), dtype)
 
 
-# That outputs are bfloat16, and are close to those of float64, is tested of all mechanisms below.
+# That outputs are bfloat16, and are close to those of float32, is tested of all mechanisms below.
 # What compares two programs says where values come from, which is the same for every dtype.
-TWO_PROGRAMS = (contract.check_more_padding_changes_nothing, contract.check_examples_do_not_mix)
+TWO_PROGRAMS = (
+    contract.check_more_padding_changes_nothing,
+    contract.check_short_sequences,
+    contract.check_examples_do_not_mix,
+)
 
 
 @pytest.mark.parametrize("name", mostly_kinds(NAMES))
@@ -97,11 +101,18 @@ def test_options(check, name, options, dtype):
 @mostly_float32
 @checks(
     contract.check_padding_is_never_read,
+    contract.check_short_sequences,
     contract.check_finite_at_extremes,
     contract.check_never_looks_ahead,
 )
 def test_causal(check, name, dtype):
     check(built(name, causal=True), dtype)
+
+
+@pytest.mark.parametrize("name", filter(subject.is_random_in_training, NAMES))
+@checks(contract.check_padding_is_never_read, contract.check_padding_may_be_anywhere)
+def test_in_training(check, name):
+    check(subject.registered_in_training(name), "float32")
 
 
 @pytest.mark.ci

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import pytest
 
 from lra_bench.contracts import AttentionTraits
+from lra_bench.registry import ATTENTIONS, register_attention
 from lra_bench.verification import contract, subject
 from lra_bench.verification.subject import DIM, Mechanism
+from lra_bench.verification.verify import verify
 
 
 def plain(q, k, v, mask):
@@ -83,6 +85,15 @@ def uniform_over_everything(q, k, v, mask):
     return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits, axis=-1), v)
 
 
+def reads_keys_of_nothing(q, k, v, mask):
+    return jnp.where(jnp.any(mask, axis=1)[:, None, None, None], plain(q, k, v, mask), k)
+
+
+def sums_of_whole_chunks(q, k, v, mask):
+    """Tokens after the last whole chunk of eight see nothing if there is no whole chunk."""
+    return plain(q, k, v, mask) * (mask.shape[1] >= 8)
+
+
 MUTANTS = [
     (mask_ignored, contract.check_padding_is_never_read),
     (mask_ignored, contract.check_more_padding_changes_nothing),
@@ -94,6 +105,8 @@ MUTANTS = [
     (scores_multiplied_by_root, contract.check_equals_softmax),
     (depends_on_place, contract.check_permuting_tokens_permutes_output),
     (uniform_over_everything, contract.check_all_masked_gives_nothing),
+    (reads_keys_of_nothing, contract.check_all_masked_gives_nothing),
+    (sums_of_whole_chunks, contract.check_short_sequences),
 ]
 EVERY_CHECK = (
     *contract.ALWAYS,
@@ -122,6 +135,86 @@ def test_planted_bug_is_caught(mutant, check):
 def test_wrong_dtype_is_caught():
     with pytest.raises(AssertionError):
         contract.check_shape_and_dtype(mechanism(upcasts), "bfloat16")
+
+
+def seen_from(q, k, v, mask, seen):
+    """Correct attention to those real tokens that `seen`, (l, l), lets each query see."""
+    k, v = (jnp.where(mask[:, :, None, None], x, 0) for x in (k, v))
+    logits = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32) * DIM**-0.5
+    seen = mask[:, None, None, :] & seen
+    weights = jax.nn.softmax(jnp.where(seen, logits, -1e30), axis=-1) * seen
+    return jnp.einsum("bhqk,bkhd->bqhd", weights.astype(v.dtype), v)
+
+
+def earlier(length):
+    return jnp.tri(length, dtype=bool)
+
+
+def healthy(q, k, v, mask, *, causal: bool = False):
+    length = q.shape[1]
+    return seen_from(q, k, v, mask, earlier(length) if causal else jnp.ones((length,) * 2, bool))
+
+
+def causal_sees_itself_only(q, k, v, mask, *, causal: bool = False):
+    seen = jnp.eye(q.shape[1], dtype=bool)
+    return seen_from(q, k, v, mask, seen) if causal else healthy(q, k, v, mask)
+
+
+def causal_ignores_the_mask(q, k, v, mask, *, causal: bool = False):
+    return healthy(q, k, v, jnp.ones_like(mask) if causal else mask, causal=causal)
+
+
+def causal_upcasts(q, k, v, mask, *, causal: bool = False):
+    out = healthy(q, k, v, mask, causal=causal)
+    return out.astype(jnp.float32) if causal else out
+
+
+def causal_sees_the_next_chunk(q, k, v, mask, *, causal: bool = False):
+    """The last query of each chunk of 32 also sees the first key of the next."""
+    tokens = jnp.arange(q.shape[1])
+    ahead = (tokens[:, None] % 32 == 31) & (tokens == tokens[:, None] + 1)
+    seen = earlier(len(tokens)) | ahead
+    return seen_from(q, k, v, mask, seen) if causal else healthy(q, k, v, mask)
+
+
+def training_averages_padding(q, k, v, mask, rngs=None):
+    """Wrong only in training, which gives `rngs`."""
+    out = healthy(q, k, v, mask)
+    return out if rngs is None else out + 0.1 * jnp.mean(v, axis=1, keepdims=True)
+
+
+# What `verify` says of those that are wrong in one kind of call only.
+ONE_KIND_OF_CALL = {
+    causal_sees_itself_only: "causal, exact: the output is that of softmax attention in float64",
+    causal_ignores_the_mask: "causal: padding is never read, even if it is NaN",
+    causal_upcasts: "causal: the output has the shape and the dtype of v",
+    causal_sees_the_next_chunk: "causal: a token sees no later one",
+    training_averages_padding: "padding is never read in training, with random keys",
+}
+
+
+@pytest.fixture
+def verified(monkeypatch):
+    """A function that returns the broken promises of a function, which it says to be exact."""
+    monkeypatch.setattr(ATTENTIONS, "_entries", dict(ATTENTIONS._entries))
+
+    def broken(function):
+        register_attention(function.__name__.replace("_", "-"), exact=True)(function)
+        found = verify(function.__name__.replace("_", "-"))
+        return [verdict.promise for verdict in found if not verdict.kept]
+
+    return broken
+
+
+@pytest.mark.parametrize("mutant", ONE_KIND_OF_CALL, ids=lambda item: item.__name__)
+def test_a_bug_in_one_kind_of_call_is_caught(mutant, verified):
+    broken = verified(mutant)
+    assert ONE_KIND_OF_CALL[mutant] in broken
+    assert all("causal" in promise or "training" in promise for promise in broken)
+
+
+def test_a_healthy_causal_mechanism_is_verified(verified):
+    assert verified(healthy) == []
 
 
 def in_float32(q, k, v, mask):
@@ -154,6 +247,23 @@ BFLOAT16_CHECKS = {
     normaliser_in_bfloat16: contract.check_sums_have_digits_enough,
     logits_in_bfloat16: contract.check_exponents_have_digits_enough,
 }
+
+
+def sums_by_a_loop(q, k, v, mask):
+    """Healthy: the mean of the values, by a loop whose sums are float32 whatever the inputs are."""
+    real = mask[:, :, None, None]
+
+    def add(total, value):
+        return total + value, None
+
+    values = jnp.moveaxis(jnp.where(real, v, 0), 1, 0)
+    total, _ = jax.lax.scan(add, jnp.zeros(values.shape[1:], jnp.float32), values)
+    mean = total / jnp.maximum(jnp.sum(mask, axis=1), 1)[:, None, None]
+    return jnp.broadcast_to(mean[:, None], v.shape).astype(v.dtype)
+
+
+def test_a_loop_with_sums_in_float32_has_digits_enough():
+    contract.check_sums_have_digits_enough(mechanism(sums_by_a_loop))
 
 
 @pytest.mark.parametrize("check", BFLOAT16_CHECKS.values(), ids=lambda check: check.__name__)
