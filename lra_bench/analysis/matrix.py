@@ -35,8 +35,8 @@ class Setup:
         run_dir: the folder of a run.
         data_root: the root of all data.
         split, example: the example; of two documents, the first is used.
-        length: the largest number of its real tokens that the model reads.
-        show: the number of tokens in the figure, from the first one; 0 for all.
+        length: the largest number of its real tokens that the model reads, besides CLS.
+        show: the number of tokens in the figure, from the first one, which may be CLS; 0 for all.
     """
 
     run_dir: Path
@@ -78,20 +78,22 @@ def run(setup: Setup, out: Path, display: Display) -> bool:
     out.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {f"layer_{n}": x for n, x in enumerate(layers, 1)}
     np.savez_compressed(out / "matrices.npz", **arrays)
-    summary = summarise(layers)
+    is_causal = bool(settings.attention_options.get("causal"))
+    summary = summarise(layers, is_causal=is_causal)
     summary.to_csv(out / "matrix.csv", index=False)
     is_mixer = ATTENTIONS.get(settings.attention).traits.mixer
     what = "Influences among the tokens" if is_mixer else "Attention matrices"
     of = f"{settings.attention}, {task.name}, {setup.split} example {setup.example}"
-    title = f"{what} of {of}, first {len(tokens)} tokens"
+    cls = ["CLS"] * cls_tokens(model.encoder)
+    title = f"{what} of {of}, {'CLS and ' if cls else ''}first {len(tokens)} tokens"
     texts = token_texts(task, tokens)
     axes = heat_maps.Axes(
-        texts=None if texts is None else texts[: setup.show or None],
+        texts=None if texts is None else [*cls, *texts][: setup.show or None],
         value="influence" if is_mixer else "attention weight",
-        is_causal=bool(settings.attention_options.get("causal")),
+        is_causal=is_causal,
     )
     shown = [x[:, : setup.show or None, : setup.show or None] for x in layers]
-    few = f", {setup.show} of them shown" if 0 < setup.show < len(tokens) else ""
+    few = f", {setup.show} of them shown" if 0 < setup.show < len(layers[0][0]) else ""
     heat_maps.matrices(shown, axes, title + few, out / "matrix.png")
     display.line(title)
     display.markdown(
@@ -106,8 +108,15 @@ def real_tokens(
     """Return the first `length` real tokens of an example, or of its first document.
 
     Raises:
-        UsageError: there is padding before them, without which they would have other positions.
+        UsageError: it is no single example, or there is padding before its real tokens, without
+            which they would have other positions.
     """
+    if tokens.ndim != 1 + task.paired or length < 1:
+        expected = "(2, l)" if task.paired else "(l,)"
+        raise UsageError(
+            f"tokens are {tokens.shape} and length is {length}: give one example, {expected}, such "
+            "as tokens[0], and a length from 1 on"
+        )
     first = tokens[0] if task.paired else tokens
     if task.pad_id is None:
         return first[:length]
@@ -129,22 +138,33 @@ def token_texts(task: Task, tokens: Int[np.ndarray, " l"]) -> list[str] | None:
 
 def layer_matrices(
     encoder: Encoder, tokens: Int[np.ndarray, " l"]
-) -> list[Float[np.ndarray, "h l l"]]:
+) -> list[Float[np.ndarray, "h m m"]]:
     """Return each layer's matrices, one per head, for one example without padding.
 
-    A mixer gives one matrix a layer, of influences.
+    They are of its tokens, after CLS if the model reads one. The mechanism also gets the padding
+    that the model adds, but no row or column is of it. A mixer gives one matrix a layer, of
+    influences.
     """
     calls = captured(encoder, jnp.asarray(tokens)[None])
+    real = cls_tokens(encoder) + len(tokens)
     return [
-        np.asarray(_matrix(block.attention.attend, call)[0], np.float32)
+        np.asarray(_matrix(block.attention.attend, call, real)[0], np.float32)
         for block, call in zip(encoder.blocks, calls, strict=True)
     ]
 
 
-def _matrix(attend: AttentionFunction, call: Call | MixerCall) -> Float[Array, "b h l l"]:
+def cls_tokens(encoder: Encoder) -> int:
+    """Return how many tokens the model puts before those of the example: 1 for CLS, or 0."""
+    return int(encoder.cls_id is not None)
+
+
+def _matrix(
+    attend: AttentionFunction, call: Call | MixerCall, first: int
+) -> Float[Array, "b h m m"]:
+    """Return the matrix of the first tokens, (m, m); the others are padding."""
     if isinstance(call, MixerCall):
-        return influences(attend, call)
-    return one_hot_matrix(attend, call)
+        return influences(attend, call, first)
+    return one_hot_matrix(attend, call, first)
 
 
 def captured(encoder: Encoder, tokens: Int[Array, "b l"]) -> list[Call | MixerCall]:
@@ -176,10 +196,20 @@ def _recording(attend: AttentionFunction, calls: list[Call | MixerCall]) -> Atte
     return recorded
 
 
-def one_hot_matrix(attend: AttentionFunction, call: Call) -> Float[Array, "b h l l"]:
-    """Return the matrix A by which the mechanism multiplies V; see `attention_to`."""
+def one_hot_matrix(
+    attend: AttentionFunction, call: Call, first: int | None = None
+) -> Float[Array, "b h m m"]:
+    """Return the matrix A by which the mechanism multiplies V; see `attention_to`.
+
+    Args:
+        attend: the mechanism.
+        call: its arguments, of l tokens.
+        first: m, how many tokens from the first one on rows and columns are of; None for all.
+    """
     batch, length = call.v.shape[:2]
-    return attention_to(attend, call, jnp.broadcast_to(jnp.eye(length), (batch, length, length)))
+    tokens = jnp.eye(length)[:, :first]
+    found = attention_to(attend, call, jnp.broadcast_to(tokens, (batch, *tokens.shape)))
+    return found[:, :, :first]
 
 
 def attention_to(
@@ -200,11 +230,18 @@ def attention_to(
     return jnp.moveaxis(jax.lax.map(column, jnp.moveaxis(groups, 2, 0)), (0, 3), (3, 1))
 
 
-def influences(mix: AttentionFunction, call: MixerCall) -> Float[Array, "b 1 l l"]:
+def influences(
+    mix: AttentionFunction, call: MixerCall, first: int | None = None
+) -> Float[Array, "b 1 m m"]:
     """Return how much each token of the input moves each token of the output; rows sum to 1.
 
     Entry i, j is the Frobenius norm of the derivative of output i by input j, (e, e), divided by
     the sum of its row.
+
+    Args:
+        mix: the mixer.
+        call: its arguments, of l tokens.
+        first: m, how many tokens from the first one on rows and columns are of; None for all.
     """
     batch, length, features = call.x.shape
 
@@ -218,33 +255,39 @@ def influences(mix: AttentionFunction, call: MixerCall) -> Float[Array, "b 1 l l
         (moved,) = jax.vmap(derivative)(units)
         return jnp.sqrt(jnp.sum(jnp.square(moved.astype(jnp.float32)), axis=(0, 3)))
 
-    norms = jnp.moveaxis(jax.lax.map(row, jnp.arange(length)), 0, 1)
+    norms = jnp.moveaxis(jax.lax.map(row, jnp.arange(length)[:first]), 0, 1)
+    norms = norms[..., :first]
     return (norms / jnp.maximum(jnp.sum(norms, axis=-1, keepdims=True), 1e-30))[:, None]
 
 
-def summarise(layers: list[Float[np.ndarray, "h l l"]]) -> pd.DataFrame:
-    """Compute for each head the row sums, a row's mean entropy in nats, and where its mass lies."""
+def summarise(layers: list[Float[np.ndarray, "h l l"]], *, is_causal: bool = False) -> pd.DataFrame:
+    """Compute for each head the row sums, a row's mean entropy in nats, and where its mass lies.
+
+    Beside the entropy is that of rows that are uniform over what they see: if the model is causal,
+    their own token and those before it.
+    """
     rows = []
     for layer, by_head in enumerate(layers, 1):
         for head, matrix in enumerate(by_head, 1):
-            rows.append((layer, head, *_facts(matrix.astype(np.float64))))
+            rows.append((layer, head, *_facts(matrix.astype(np.float64), is_causal=is_causal)))
     columns = ["layer", "head", "row_sum_least", "row_sum_most", "entropy", "entropy_uniform"]
     return pd.DataFrame(rows, columns=[*columns, "diagonal", "within_2", "least_entry"])
 
 
-def _facts(matrix: Float[np.ndarray, "l l"]) -> tuple[float, ...]:
+def _facts(matrix: Float[np.ndarray, "l l"], *, is_causal: bool) -> tuple[float, ...]:
     length, sums = len(matrix), matrix.sum(axis=1)
     # Only positive weights have an entropy; trigonometric features also give negative ones.
     weights = np.maximum(matrix, 0)
     weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-30)
     entropy = -np.sum(weights * np.log(np.maximum(weights, 1e-30)), axis=1).mean()
     apart = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+    seen = np.arange(1, length + 1) if is_causal else np.full(length, length)
     near = np.where(apart <= 2, weights, 0).sum() / length
     return (
         sums.min(),
         sums.max(),
         entropy,
-        float(np.log(length)),
+        float(np.log(seen).mean()),
         np.trace(weights) / length,
         near,
         matrix.min(),

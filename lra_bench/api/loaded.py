@@ -40,12 +40,15 @@ class LoadedRun:
 
         Args:
             split: "train", "validation" or "test".
-            count: number of examples; fewer if the split has fewer.
+            count: number of examples, from 1 on; fewer if the split has fewer.
             data_dir: folder of all data; default: $LRA_BENCH_DATA, else ~/.cache/lra_bench.
 
         Raises:
-            UsageError: the data are not there and cannot be made, or have no such split.
+            UsageError: the count is below 1, or the data are not there and cannot be made, or have
+                no such split.
         """
+        if count < 1:
+            raise UsageError(f"count={count}: must be a whole number from 1 on")
         root = data_root(None if data_dir is None else Path(data_dir))
         location = locate(root, self.task, self.settings.data_source)
         store = load_data(self.task, location, Display(quiet=True))
@@ -60,15 +63,16 @@ class LoadedRun:
     ) -> list[Float[np.ndarray, "h l l"]]:
         """Return the attention matrices of one example: for each layer an array (h l l).
 
-        A row holds the weights with which a token reads all tokens. Padding is left out. A mixer
-        has one matrix a layer, of the influences among tokens.
+        A row holds the weights with which a token reads all tokens. Padding is left out. With
+        `model.pooling=cls` the first row and column are of CLS, and l is one more. A mixer has one
+        matrix a layer, of the influences among tokens.
 
         Args:
             tokens: ids of one example (l), or of two documents (2 l), of which the first counts.
-            length: the largest number of tokens.
+            length: the largest number of tokens, besides CLS.
 
         Raises:
-            UsageError: there is padding before real tokens.
+            UsageError: tokens are no single example, or there is padding before real tokens.
         """
         real = real_tokens(self.task, np.asarray(tokens), length)
         return layer_matrices(self.model.encoder, real)

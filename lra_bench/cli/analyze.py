@@ -114,7 +114,8 @@ def main(args: argparse.Namespace, argv: list[str]) -> int:
     return 0 if agrees else 1
 
 
-_two_or_more = whole_number(2, " (standard errors need two draws)")
+_draws = whole_number(2, " (standard errors need two draws)")
+_dims = whole_number(2, " (vectors of one feature have no angle between them)")
 
 
 def _positives(text: str) -> tuple[int, ...]:
@@ -140,8 +141,8 @@ def _add(
 
 def _approximation(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--length", positive, 4096, "number of tokens L")
-    _add(parser, "--dim", _two_or_more, 16, "features d of a head")
-    _add(parser, "--draws", _two_or_more, 60, "number of draws of the projections")
+    _add(parser, "--dim", positive, 16, "features d of a head")
+    _add(parser, "--draws", _draws, 60, "number of draws of the projections")
     _add(parser, "--features", _positives, "16,32,64,128,256", "numbers of projections m")
     _add(parser, "--scales", _scales, "0.5,0.8,1", "standard deviations of the entries of q and k")
     redraw = "draw new q, k and v with each draw of the projections"
@@ -149,7 +150,7 @@ def _approximation(parser: argparse.ArgumentParser) -> None:
 
 
 def _variance(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "--dim", _two_or_more, 8, "features d of the vectors; also m of Theorem 2")
+    _add(parser, "--dim", _dims, 8, "features d of the vectors; also m of Theorem 2")
     _add(parser, "--features", positive, 8, "number of projections m of Lemma 2")
     _add(parser, "--samples", whole_number(100), 100_000, "estimates at each point of the grid")
 
@@ -158,7 +159,7 @@ def _propagation(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--layers", positive, 12, "number of layers of the Transformer")
     _add(parser, "--length", positive, 512, "number of tokens")
     _add(parser, "--features", positive, 256, "number of projections m")
-    _add(parser, "--draws", _two_or_more, 5, "number of draws of weights, inputs and projections")
+    _add(parser, "--draws", _draws, 5, "number of draws of weights, inputs and projections")
 
 
 def _matrix(parser: argparse.ArgumentParser) -> None:

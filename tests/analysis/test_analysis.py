@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -17,9 +18,11 @@ from scipy import special
 from lra_bench.analysis import approximation, matrix, propagation, variance
 from lra_bench.analysis.matrix import Call, one_hot_matrix, real_tokens, token_texts
 from lra_bench.attentions.performer_softmax import PerformerSoftmax
+from lra_bench.config import make_settings
 from lra_bench.contracts import Dims
 from lra_bench.errors import RunError, UsageError
 from lra_bench.files.regular import sha256
+from lra_bench.model.encoder import Encoder
 from lra_bench.model.mechanism import build_attention
 from lra_bench.registry import ATTENTIONS
 from lra_bench.training.restore import load_model, load_settings, load_state
@@ -238,6 +241,32 @@ class TestMatrix:
         assert table["entropy"].tolist() == pytest.approx([0, math.log(4)])
         assert table["diagonal"].tolist() == pytest.approx([1, 0.25])
         assert table["within_2"].tolist() == pytest.approx([1, 14 / 16])
+        assert table["entropy_uniform"].tolist() == pytest.approx([math.log(4)] * 2)
+
+    def test_uniform_rows_of_a_causal_model_see_no_later_token(self):
+        even = np.tri(4) / np.arange(1, 5)[:, None]
+        (row,) = matrix.summarise([even[None]], is_causal=True).to_dict("records")
+        assert row["entropy"] == pytest.approx(row["entropy_uniform"])
+        assert row["entropy_uniform"] == pytest.approx(math.log(24) / 4)
+
+    @pytest.mark.parametrize("attention", ["softmax", "fnet"])
+    def test_cls_is_in_the_matrices_and_the_padding_of_the_model_is_not(self, attention):
+        task = SimpleNamespace(pad_id=0, vocab_size=9, max_len=12)
+        settings = make_settings("listops", attention, "smoke", 0).model
+        sizes = {"emb_dim": 8, "ffn_dim": 8, "num_heads": 2, "head_dim": 4, "num_layers": 1}
+
+        def found(**changes):
+            model = replace(settings, **sizes, **changes)
+            encoder = Encoder(task, model, attention, {}, nnx.Rngs(0))
+            return matrix.layer_matrices(encoder, np.array([3, 1, 4, 1, 5]))[0]
+
+        plain = found(pooling="mean")
+        assert plain.shape[1:] == (5, 5)
+        padded = found(pooling="mean", padded_length=12)
+        np.testing.assert_allclose(padded, plain, rtol=1e-4, atol=1e-6)
+        with_cls = found(pooling="cls", padded_length=12)
+        assert with_cls.shape[1:] == (6, 6)
+        np.testing.assert_allclose(with_cls.sum(axis=-1), 1, rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -366,6 +395,28 @@ class TestCommand:
         assert len(pd.read_csv(tmp_path / "matrix.csv")) == 2
         assert contents(finished) == before
 
+    def test_the_figure_of_a_matrix_names_cls(self, cli, data_dir, tmp_path, monkeypatch):
+        few = (
+            "--set",
+            "model.pooling=cls",
+            "--set",
+            "train.num_steps=2",
+            "--set",
+            "train.eval_every=2",
+        )
+        run = (*SMOKE, "--attention", "linear", *few, "--out", tmp_path / "run")
+        assert cli(*run, "--data-dir", data_dir)[0] == 0
+        drawn = []
+        monkeypatch.setattr(matrix.heat_maps, "matrices", lambda *given: drawn.append(given))
+        options = ("--out", tmp_path / "a", "--length", 6, "--show", 3)
+        assert cli("analyze", "matrix", tmp_path / "run", *options)[0] == 0
+        ((layers, axes, title, _),) = drawn
+        assert layers[0].shape[1:] == (3, 3)
+        assert axes.texts[0] == "CLS"
+        assert len(axes.texts) == 3
+        assert title.endswith(", CLS and first 6 tokens, 3 of them shown")
+        assert np.load(tmp_path / "a/matrices.npz")["layer_1"].shape[1:] == (7, 7)
+
     @pytest.mark.parametrize(
         ("args", "words"),
         [
@@ -373,6 +424,8 @@ class TestCommand:
             (("variety", "--out", "a"), "unknown command 'variety'; did you mean 'variance'"),
             (("variance",), "required: --out"),
             (("variance", "--out", "a", "--samples", "9"), "'9' is not a whole number from 100"),
+            (("variance", "--out", "a", "--dim", "1"), "(vectors of one feature have no angle"),
+            (("approximation", "--out", "a", "--draws", "1"), "(standard errors need two draws)"),
             (("approximation", "--out", "a", "--features", "8,x"), "'x' is not a whole number"),
             (("approximation", "--out", "a", "--scales", "0"), "'0' is not a number above 0"),
             (("matrix", "nowhere", "--out", "a"), "nowhere: no such file or folder"),
