@@ -1,9 +1,11 @@
 """One attention mechanism, ready to be called."""
 
+import operator
 import os
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Bool, Float
 
@@ -40,7 +42,7 @@ class Attention(nnx.Module):
     ) -> Float[Array, "b l h d"]:
         """Return the output for queries, keys and values, which are not scaled before.
 
-        A mixer, such as fnet, takes the input of the block, x (b l e), as its only array.
+        A mixer, such as fnet, is called with (x, mask), where x (b l e) is the input of the block.
 
         Args:
             q, k, v: queries, keys and values (b l h d). Where queries and keys are shared, as in
@@ -48,8 +50,10 @@ class Attention(nnx.Module):
             mask: which tokens are real; None for all.
 
         Raises:
-            ValueError: an array has a shape that does not fit the sizes.
+            ValueError: an array is not of floats, or has a shape that does not fit the sizes.
         """
+        if self.traits.mixer and v is None and mask is None:
+            k, mask = None, k
         given = self._arrays(q, k, v)
         places = given[0].shape[:2]
         real = jnp.ones(places, bool) if mask is None else jnp.asarray(mask)
@@ -61,7 +65,7 @@ class Attention(nnx.Module):
         """Return the arrays that the mechanism takes.
 
         Raises:
-            ValueError: they are others, or have another shape.
+            ValueError: they are others, or have another shape or dtype.
         """
         traits, dims = self.traits, self.dims
         given = [q] if traits.mixer else [q, q if traits.shares_query_key else k, v]
@@ -76,8 +80,12 @@ class Attention(nnx.Module):
                     f"{self.name}: {name} is {x.shape}, expected (b, l, "
                     f"{', '.join(map(str, sizes))}), with the same b and l for all"
                 )
-        if (length := arrays[0].shape[1]) > dims.max_len:
-            raise ValueError(f"{self.name}: {length} tokens are more than max_len={dims.max_len}")
+            if not jnp.issubdtype(x.dtype, jnp.floating):
+                raise ValueError(f"{self.name}: {name} is {x.dtype}, expected floats, as float32")
+        if not 1 <= (length := arrays[0].shape[1]) <= dims.max_len:
+            raise ValueError(
+                f"{self.name}: {length} tokens are given, expected 1 to max_len={dims.max_len}"
+            )
         return arrays
 
 
@@ -110,7 +118,22 @@ def attention(
         if option not in known:
             raise unknown(f"option of {name}", option, sorted(known))
     sizes = {"num_heads": num_heads, "head_dim": head_dim, "max_len": max_len}
-    for size, value in sizes.items():
-        if not isinstance(value, int) or value < 1:
-            raise UsageError(f"{size}={value!r}: must be a whole number from 1 on")
-    return Attention(name, Dims(**sizes), options, nnx.Rngs(seed))
+    dims = Dims(**{size: _size(size, value) for size, value in sizes.items()})
+    # NumPy's numbers are as good as Python's.
+    options = {key: x.item() if isinstance(x, np.generic) else x for key, x in options.items()}
+    return Attention(name, dims, options, nnx.Rngs(seed))
+
+
+def _size(name: str, value: Any) -> int:
+    """Return a size as Python's whole number; True is none.
+
+    Raises:
+        UsageError: it is no whole number from 1 on.
+    """
+    try:
+        size = 0 if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        size = 0
+    if size < 1:
+        raise UsageError(f"{name}={value!r}: must be a whole number from 1 on")
+    return size

@@ -92,6 +92,18 @@ class TestAttention:
         mixed = lra_bench.attention(f"{path}:mixed", **SIZES)
         np.testing.assert_array_equal(mixed(v.reshape(1, 16, 8)), 2 * v.reshape(1, 16, 8))
 
+    def test_a_mixer_is_called_with_its_input_and_the_mask(self):
+        x, mask = tokens(1, 9, 8), np.arange(9)[None] < 5
+        fnet = lra_bench.attention("fnet", **SIZES)
+        np.testing.assert_array_equal(fnet(x, mask), fnet(x, mask=mask))
+        assert np.abs(fnet(x, mask)[0, :5] - fnet(x)[0, :5]).max() > 0.1
+
+    def test_sizes_and_options_may_be_numbers_of_numpy(self):
+        sizes = {name: np.int64(size) for name, size in SIZES.items()}
+        attend = lra_bench.attention("linformer", **sizes, num_projected=np.int32(3))
+        assert attend.dims == lra_bench.Dims(2, 4, 16)
+        assert attend(*tokens(3, 1, 9, 2, 4)).shape == (1, 9, 2, 4)
+
     def test_its_parameters_are_those_of_a_module_and_it_may_be_compiled(self):
         attend = lra_bench.attention("linformer", **SIZES, num_projected=3)
         q, k, v = tokens(3, 1, 9, 2, 4)
@@ -129,7 +141,26 @@ class TestAttention:
             (lambda x: softmax()(x, x, x[:, :3]), ValueError, r"v is \(1, 3, 2, 4\), expected"),
             (lambda x: softmax()(x[0], x[0], x[0]), ValueError, r"q is \(9, 2, 4\), expected"),
             (lambda x: softmax()(x, x, x, x), ValueError, r"mask is .* expected \(b, l\) = \(1, 9"),
-            (lambda x: softmax()(*[tokens(1, 17, 2, 4)] * 3), ValueError, "17 tokens are more"),
+            (
+                lambda x: lra_bench.attention("softmax", num_heads=True, head_dim=4, max_len=16),
+                lra_bench.UsageError,
+                "num_heads=True: must be a whole number from 1",
+            ),
+            (
+                lambda x: softmax()(*[tokens(1, 17, 2, 4)] * 3),
+                ValueError,
+                "17 tokens are given, expected",
+            ),
+            (
+                lambda x: lra_bench.attention("linear", **SIZES)(*[x[:, :0]] * 3),
+                ValueError,
+                "linear: 0 tokens are given, expected 1 to max_len=16",
+            ),
+            (
+                lambda x: softmax()(x, x, x.astype(int)),
+                ValueError,
+                "softmax: v is int32, expected floats, as float32",
+            ),
             (
                 lambda x: lra_bench.attention("fnet", **SIZES)(x, x, x),
                 ValueError,
@@ -214,6 +245,16 @@ class TestLoad:
             lra_bench.load(tmp_path / "nothing")
         with pytest.raises(lra_bench.UsageError, match="unknown split 'tset'; did you mean 'test'"):
             lra_bench.load(finished[2]).examples("tset", 3, data_dir)
+        with pytest.raises(lra_bench.UsageError, match="count=0: must be a whole number from 1"):
+            lra_bench.load(finished[2]).examples("test", 0, data_dir)
+
+    def test_matrices_are_of_one_example(self, finished, data_dir):
+        loaded = lra_bench.load(finished[2])
+        inputs, _ = loaded.examples("test", 3, data_dir)
+        with pytest.raises(lra_bench.UsageError, match=r"such as tokens\[0\]"):
+            loaded.attention_matrices(inputs)
+        with pytest.raises(lra_bench.UsageError, match=r"length is 0: .* a length from 1 on"):
+            loaded.attention_matrices(inputs[0], length=0)
 
 
 class TestRecords:
