@@ -4,7 +4,7 @@ from pathlib import Path
 
 from facts.text import table
 from lra_bench import published
-from lra_bench.leaderboard.results import Result, results
+from lra_bench.leaderboard.results import Result, percent, results
 from lra_bench.records import find
 from lra_bench.report.curves import curve
 
@@ -26,7 +26,7 @@ def _row(row: Result) -> dict[str, str]:
     nearest = min(there.values(), key=lambda figure: abs(here - figure), default=None)
     return {
         "attention": f"`{row.attention}`",
-        "here, %": f"{here:.1f}",
+        "here, %": percent(row.mean or 0, row.sd),
         "seeds": str(len(row.tests)),
         **{f"{_SOURCES[x]}, %": f"{there[x]:.2f}" if x in there else "" for x in _SOURCES},
         "difference from the nearer": "" if nearest is None else f"{here - nearest:+.1f}",

@@ -44,10 +44,14 @@ def departures(run: Record, *, with_attention: bool = False) -> list[Departure]:
             the run was placed; neither sets runs of one table apart.
 
     Raises:
-        UsageError: the task, the preset or, if it counts, the attention is unknown here.
+        UsageError: the task, the preset or, if it counts, the attention is unknown here. An
+            attention of a user's file is not, since the record has its usual options.
     """
-    attention = run.attention if with_attention else IDENTITY
+    file = run.config.get("attention_file")
+    attention = run.attention if with_attention and file is None else IDENTITY
     preset = of_preset(run.task, attention, run.preset, objective(run.config))
+    if file is not None:
+        preset = {**preset, "attention_options": options_of_file(file)}
     changed = _all_changed(run.config, preset)
     if with_attention:
         return changed
@@ -62,6 +66,12 @@ def changes(config: Mapping[str, Any]) -> list[Departure]:
     """
     names = config["task"], config["attention"], config["preset"]
     return _all_changed(config, of_preset(*names, objective(config)))
+
+
+def options_of_file(file: Any) -> dict[str, Any]:
+    """Return the defaults of a mechanism of the user's own, by what a config holds of its file."""
+    options = file.get("options") if isinstance(file, dict) else None
+    return options if isinstance(options, dict) else {}
 
 
 def _all_changed(run: Mapping[str, Any], preset: Mapping[str, Any]) -> list[Departure]:

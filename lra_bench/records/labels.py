@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from lra_bench.errors import UsageError
-from lra_bench.records.departures import objective, of_preset
+from lra_bench.records.departures import objective, of_preset, options_of_file
 from lra_bench.records.record import Record
 from lra_bench.registry import ATTENTIONS
 
@@ -47,12 +47,6 @@ def _version(file: Any) -> str:
     """Return what stands after the name of an attention to tell versions of its file apart."""
     sha256 = file.get("sha256") if isinstance(file, dict) else None
     return f" @{sha256[:8]}" if isinstance(sha256, str) else ""
-
-
-def options_of_file(file: Any) -> dict[str, Any]:
-    """Return the defaults of a mechanism of the user's own, by what a config holds of its file."""
-    options = file.get("options") if isinstance(file, dict) else None
-    return options if isinstance(options, dict) else {}
 
 
 def attention_label(attention: str, options: dict[str, Any], file: Any = None) -> str:

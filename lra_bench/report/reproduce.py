@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from lra_bench.display import command as shell
@@ -12,6 +13,7 @@ from lra_bench.efficiency.plan import Choice
 from lra_bench.errors import UsageError
 from lra_bench.records.departures import Departure, departures
 from lra_bench.records.record import Record
+from lra_bench.records.run_folder import COPIES
 from lra_bench.registry import IDENTITY
 from lra_bench.scaling import rows
 from lra_bench.scaling.groups import Comparable
@@ -40,13 +42,31 @@ class Again:
 
 def again(run: Record) -> Again:
     """Return the command that repeats a run: its names, and where it departs from its preset."""
-    names = {key: getattr(run, key) for key in ("task", "attention", "preset", "seed")}
+    names = {"task": _named(run, "task"), "attention": _named(run, "attention")}
+    names |= {"preset": run.preset, "seed": str(run.seed)}
     words = ["run", *(x for key, value in names.items() for x in (f"--{key}", value))]
     for change in changes(run):
         words += ["--set", f"{change.key}={_argument(change.value)}"]
     if run.init_from is not None:
         words += ["--init-from", run.init_from.path or "CHECKPOINT"]
     return Again(shell.command(*words), _doubt(run))
+
+
+def _named(run: Record, kind: str) -> str:
+    """Return the name of a run's task or attention, after its file if it is of a user's.
+
+    The file is the copy in the folder of the run, if it is there.
+    """
+    name, file = getattr(run, kind), run.config.get(f"{kind}_file")
+    if file is None:
+        return name
+    copy = (run.path or Path()).parent / COPIES[f"{kind}_file"]
+    return f"{copy if copy.exists() else _file_name(file)}:{name}"
+
+
+def _file_name(file: Any) -> str:
+    """Return the name of a user's file by what a config holds of it."""
+    return str(file["name"]) if isinstance(file, dict) and "name" in file else "FILE.py"
 
 
 def changes(run: Record) -> list[Departure]:
@@ -63,7 +83,8 @@ def _doubt(run: Record) -> str:
     try:
         changed = departures(run, with_attention=True)
     except UsageError as error:
-        return f"Not known here: {error}."
+        unknown, _, _ = str(error).partition(";")
+        return f"Not known here: {unknown}."
     lacking = [str(departure) for departure in changed if not departure.in_preset]
     return f"This version has no {', '.join(lacking)}." if lacking else ""
 

@@ -138,6 +138,23 @@ class TestCommands:
         assert config == {"init_from": None, **json.loads(json.dumps(run.config))}
         return args
 
+    def test_an_attention_of_a_file_of_a_user(self, tmp_path):
+        """Its options and its code are in the folder of the run, so nothing need be known here."""
+        values = cases.run(overrides=["train.num_steps=300"])
+        usual = {**values["config"]["attention_options"], "scale": 1.0}
+        file = {"name": "mine.py", "sha256": "0" * 64, "options": usual}
+        values["attention"] = values["config"]["attention"] = "mine"
+        values["config"]["attention_file"] = file
+        values["config"]["attention_options"] = {**usual, "scale": 2.0}
+        (run,) = cases.parsed([values])
+        assert "--attention mine.py:mine " in again(run).command
+        (tmp_path / "attention.py").touch()
+        run = dataclasses.replace(run, path=tmp_path / "record.json")
+        repeat = again(run)
+        assert repeat.doubt == ""
+        assert f"--attention {tmp_path}/attention.py:mine " in repeat.command
+        assert "--set attention.scale=2.0 --set train.num_steps=300" in repeat.command
+
     def test_names_that_are_unknown_here_are_doubted(self):
         values = cases.run()
         values["attention"] = values["config"]["attention"] = "theirs; rm -rf"
