@@ -1,4 +1,4 @@
-"""What "all" stands for where tasks and attentions are chosen, and what it leaves out."""
+"""The meaning of "all" where tasks and attentions are chosen, and what it leaves out."""
 
 import functools
 from collections.abc import Mapping, Sequence

@@ -29,7 +29,7 @@ def host(monkeypatch):
     """A machine of one device on which training steps have been timed."""
     place = Environment(device_kind="cpu", platform="cpu", device_count=1, host_cpu="a processor")
     monkeypatch.setattr(
-        "lra_bench.efficiency.supervise.describe", lambda: Host(1, 2**33, place, "")
+        "lra_bench.efficiency.supervise.describe", lambda *_: Host(1, 2**33, place, "")
     )
     asked = []
 

@@ -17,7 +17,7 @@ FLOORS = (
     ("conformance", "layers"),
     ("registry", "data"),
     ("config", "model"),
-    ("records",),
+    ("records", "choices"),
     ("training", "leaderboard", "verification"),
     ("analysis", "efficiency"),
     ("sweep", "scaling"),
