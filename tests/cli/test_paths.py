@@ -54,7 +54,7 @@ def here(tmp_path, monkeypatch):
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(supervise, "describe", lambda: HOST)
+    monkeypatch.setattr(supervise, "describe", lambda *_: HOST)
     (folder / "file").write_text("precious")
     (folder / "dangling").symlink_to("nothing")
     (folder / "circle").symlink_to("round")

@@ -22,7 +22,7 @@ def _no_work(monkeypatch, tmp_path):
     monkeypatch.setattr("lra_bench.training.run.execute", run)
     monkeypatch.setattr(sweep._Sweep, "execute", run)
     monkeypatch.setattr(measure.Measuring, "run", run)
-    monkeypatch.setattr(supervise, "describe", lambda: HOST)
+    monkeypatch.setattr(supervise, "describe", lambda *_: HOST)
 
 
 RUN = ("run", "--preset", "smoke", "--attention", "linear")

@@ -251,7 +251,7 @@ def test_other_commands_end_in_one_line(
     """They leave nothing half done, and no temporary file."""
     hangups(signal.SIG_DFL)
     host = supervise.Host(1, 2**30, Environment(platform="cpu"), "")
-    monkeypatch.setattr(supervise, "describe", lambda: host)
+    monkeypatch.setattr(supervise, "describe", lambda *_: host)
     monkeypatch.setattr(part, lambda *args, **options: signal.raise_signal(number))
     place = () if command == "table" else ("--out", tmp_path)
     place = ("--data-dir", tmp_path) if "data" in command else place

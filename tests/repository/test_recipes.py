@@ -100,7 +100,7 @@ def here(tmp_path, monkeypatch, data_dir):
     monkeypatch.setattr(sweeps, "calibrate", lambda *_, **__: {})
     monkeypatch.setattr(local_executor, "Process", Pretended)
     monkeypatch.setattr(supervise, "measure", pretend_to_measure)
-    monkeypatch.setattr(supervise, "describe", lambda: HOST)
+    monkeypatch.setattr(supervise, "describe", lambda *_: HOST)
     return tmp_path
 
 

@@ -31,7 +31,7 @@ def here(monkeypatch, tmp_path):
     """An empty working folder, which is HOME too; the machine is described without a process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(supervise, "describe", lambda: HOST)
+    monkeypatch.setattr(supervise, "describe", lambda *_: HOST)
     return tmp_path
 
 
