@@ -2,6 +2,8 @@
 
 import os
 
+from lra_bench.runtime import cores
+
 _LEVEL = "xla_backend_optimization_level"
 
 
@@ -29,8 +31,4 @@ def threads(processes: int) -> int:
     Args:
         processes: that do the run together.
     """
-    if processes > 1:
-        return 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return 1 if processes > 1 else len(cores.usable())

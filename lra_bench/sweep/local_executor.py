@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lra_bench.errors import UsageError
-from lra_bench.runtime import gpu_share, memory
+from lra_bench.runtime import cores, gpu_share, memory
 from lra_bench.sweep.executor import COMPILED, Ending, Launch, Needs
 from lra_bench.sweep.process import Process
 from lra_bench.sweep.shared_programs import programs_in
@@ -73,14 +73,13 @@ def _cpu_slots(needs: Needs, jobs: int | None) -> list[Slot]:
     """Return slots of equally many cores; with fewer cores than runs, some runs share a core."""
     if needs.gpus or needs.tpus:
         raise UsageError(f"--{'gpus' if needs.gpus else 'tpus'}: JAX finds none here")
-    pins = hasattr(os, "sched_getaffinity")  # not on macOS
-    cores = sorted(os.sched_getaffinity(0)) if pins else [*range(os.cpu_count() or 1)]
-    if needs.cpus > len(cores):
-        raise UsageError(f"--cpus {needs.cpus}: there are {len(cores)} here")
-    jobs = jobs or (len(cores) // needs.cpus if needs.cpus else 1)
-    each = needs.cpus or max(len(cores) // jobs, 1)
-    parts = [[cores[(n * each + i) % len(cores)] for i in range(each)] for n in range(jobs)]
-    pinned = pins and (jobs > 1 or needs.cpus > 0)
+    usable = cores.least_taken_first()
+    if needs.cpus > len(usable):
+        raise UsageError(f"--cpus {needs.cpus}: there are {len(usable)} here")
+    jobs = jobs or (len(usable) // needs.cpus if needs.cpus else 1)
+    each = needs.cpus or max(len(usable) // jobs, 1)
+    parts = [[usable[(n * each + i) % len(usable)] for i in range(each)] for n in range(jobs)]
+    pinned = cores.can_pin() and (jobs > 1 or needs.cpus > 0)
     return [Slot(tuple(part) if pinned else (), {}) for part in parts]
 
 

@@ -22,6 +22,13 @@ def test_slots_of_a_cpu():
     assert len(local_executor.slots("cpu", 1, Needs(), len(cores) + 3)) == len(cores) + 3
 
 
+def test_a_second_sweep_takes_other_cores(monkeypatch):
+    """Two sweeps of one run each were pinned to the same core, and took twice the time."""
+    monkeypatch.setattr(local_executor.cores, "least_taken_first", lambda: [1, 2, 0])
+    (slot,) = local_executor.slots("cpu", 1, Needs(cpus=2), 1)
+    assert slot.cores == (1, 2)
+
+
 def test_slots_where_processes_cannot_be_pinned(monkeypatch):
     """As on macOS."""
     monkeypatch.delattr(os, "sched_getaffinity")
