@@ -24,8 +24,9 @@ _CHUNK = 128
 
 
 def _state(dims: Dims, options: Options) -> int:
-    """Return the slots of keys and of values; there may be more of them than tokens."""
-    return 2 * dims.inner * options["num_slots"]
+    """Return the slots of keys and of values, which may be more than tokens, and causal totals."""
+    totals = dims.num_heads if options["causal"] else 0
+    return (2 * dims.inner + totals) * options["num_slots"]
 
 
 @register_attention("abc", equivariant=True, family="low-rank", state=_state)
@@ -41,7 +42,8 @@ class Abc(nnx.Module):
     are then no averages, because phi_j does not change when later tokens come.
 
     Padding has phi_i = 0. Time O(l n d), memory O(l (n + d) + n d).
-    Causal time O(l (n + c) d), memory O(l (n + c + d) + l n d / c), in chunks of c = 128 tokens.
+    Causal time O(l (n d + c d + n c)), memory O(l (n + c + d) + l n d / c), in chunks of c = 128
+    tokens.
 
     Args:
         dims: sizes of the model.

@@ -12,9 +12,8 @@ from lra_bench.registry import register_attention
 
 
 def _state(dims: Dims, options: Options) -> int:
-    """Return one average of the values."""
-    del options
-    return dims.inner
+    """Return one average of the values; if causal, also its weight, which a token adds to."""
+    return dims.inner * (2 if options["causal"] else 1)
 
 
 @register_attention("aft-simple", equivariant=True, family="kernel", state=_state)

@@ -53,8 +53,8 @@ class GatedDeltaNet(nnx.Module):
     and solves a triangular system in each chunk.
     Padding is moved behind the real tokens, and its keys and values are zero, so that it writes
     nothing before the first token of either direction.
-    Time O(l e (e + c + d)), memory O(l h (c + d + d^2 / c)), with chunks of c = `chunk_size`
-    tokens.
+    Time O(l e (e + c + d) + l h c^2 log(c)), memory O(l h (c + d + d^2 / c)), with chunks of c =
+    `chunk_size` tokens.
 
     Args:
         dims: sizes of the model.

@@ -27,14 +27,16 @@ _BLOCK = 16
 def _state(dims: Dims, options: Options) -> int:
     """Return the keys and values that a query sees at all levels; half of the others if causal.
 
-    At a coarse level it sees 3/4 of each neighbour's, on average.
+    At a coarse level it sees 3/4 of each neighbour's, on average. At the coarsest level, of two
+    blocks, it has one neighbour.
     """
     block, coarse = options["block_size"], 0
     blocks = -(-dims.max_len // block)
     while blocks > 2:
         blocks, coarse = -(-blocks // 2), coarse + 1
     sides = 1 if options["causal"] else 2
-    return keys_and_values(dims, (1 + sides) * block + coarse * sides * 3 * block // 4)
+    neighbours = coarse * sides - (coarse > 0 and sides > 1)
+    return keys_and_values(dims, (1 + sides) * block + neighbours * 3 * block // 4)
 
 
 @register_attention("h-transformer", family="fixed-pattern", state=_state)

@@ -38,7 +38,7 @@ class Linformer(nnx.Module):
     E and F project keys and values along the sequence. Both are learned, have the shape
     (num_projected, max_len) and are stored transposed. Padded keys and values are set to zero
     before the projection. A sequence shorter than `max_len` uses only the first columns.
-    Time O(l k d), memory O(l k), with k = `num_projected`.
+    Time O(l k d), memory O(l (k + d)), with k = `num_projected`.
 
     Args:
         dims: sizes of the model.

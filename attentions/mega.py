@@ -59,7 +59,8 @@ class Mega(nnx.Module):
     Padding is moved behind the real tokens and set to zero: moving averages and distances pass over
     it, it is no key, and chunks start at the first real token. Defaults are those of the paper for
     most of the Long Range Arena; for its images the paper uses "laplace". The paper's dropout
-    within the layer is left out.
+    within the layer is left out. The block's dropout (`model.dropout`) is that of u (h - x); in the
+    authors' code it is that of h.
     Time O(l^2 e), memory O(l^2 + l e). In chunks of c = `chunk_size` tokens: time
     O(l e (c + e + log(l))), memory O(l (c + e)).
 

@@ -16,7 +16,12 @@ from lra_bench.attentions._common import (
     wide,
     without_padding,
 )
-from lra_bench.attentions._nystrom import product, pseudo_inverse
+from lra_bench.attentions._nystrom import (
+    Iterations,
+    check_iterations,
+    product,
+    pseudo_inverse,
+)
 from lra_bench.attentions._sequence import rank_among_real
 from lra_bench.attentions._state import Options, keys_and_values
 from lra_bench.contracts import Dims, Range
@@ -55,7 +60,8 @@ class Nystromformer(nnx.Module):
     Args:
         dims: sizes of the model.
         num_landmarks: m, of queries and of keys. The authors' LRA configuration has 32 to 256.
-        iterations: of the pseudo-inverse; 6 in the paper.
+        iterations: of the pseudo-inverse; 6 in the paper. After about 30
+            the rounding of small eigenvalues would grow without end, so it is at most 20.
         conv_kernel: tokens of the convolution, an odd number, or 0 for none. The authors' LRA
             configuration has 35.
         rngs: initialises the convolution; each weight is drawn from U(-s, s), where s is
@@ -74,11 +80,12 @@ class Nystromformer(nnx.Module):
         dims: Dims,
         *,
         num_landmarks: int = 128,
-        iterations: int = 6,
+        iterations: Iterations = 6,
         conv_kernel: Annotated[int, Range(1, 2**20, or_zero=True)] = 35,
         rngs: nnx.Rngs,
     ) -> None:
-        check_count(num_landmarks=num_landmarks, iterations=iterations)
+        check_count(num_landmarks=num_landmarks)
+        check_iterations(iterations)
         if conv_kernel and (conv_kernel < 0 or conv_kernel % 2 == 0):
             raise ValueError(f"conv_kernel={conv_kernel}: must be an odd number of tokens, or 0")
         self.num_landmarks, self.iterations = num_landmarks, iterations

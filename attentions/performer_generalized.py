@@ -18,12 +18,13 @@ Kernel = Literal[
     "performer-generalized", equivariant=True, family="kernel", state=random_features
 )
 class PerformerGeneralized(GeneralizedAttention):
-    """Compute generalized attention, Eq. (4), with any kernel of Appendix D.3.
+    """Compute generalized attention, Eq. (4), with a kernel of Appendix D.3, ReLU^2 or ELU + 1.
 
     phi(x) = (f(W x) + epsilon) / sqrt(m): Eq. (5) with h = 1, plus the kernel epsilon, which is
     added to f as in the authors' JAX code. For f = exp there is no epsilon.
     Kernels with negative values (gelu, cos, tanh, identity) can have normalisers near zero.
     Time O(l m d), memory O(l d + m d).
+    Backward, the causal form also keeps l m d / c numbers, with chunks of c = 128 tokens.
 
     Args:
         dims: sizes of the model.

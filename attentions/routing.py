@@ -45,8 +45,9 @@ class Routing(nnx.Module):
     The centroids are means of the normalised queries and keys: moving sums divided by moving
     counts, as in the authors' code. In each step of training both become 0.999 times what they are
     plus 0.001 times the sum, and the number, of the queries and keys that are nearest to that
-    centroid in the batch. The centroids that are drawn count as one such token, so that the first
-    steps replace them. Only the training moves them; the "gradient" of sums and counts is their
+    centroid in the batch. The centroids that are drawn count as 1,000 such tokens; in the authors'
+    code, which also moves the centroids twice a step, for queries and for keys, they count as none.
+    Only the training moves them; the "gradient" of sums and counts is their
     value less what is seen in the batch, whatever the loss.
 
     Two choices are those of softmax attention, where the authors' code has others: logits are

@@ -39,15 +39,15 @@ class Sinkhorn(nnx.Module):
 
     The sequence is cut into blocks of `block_size` tokens. S is a matrix over blocks, made from
     scores R: R is divided by `temperature`, exponentiated, and its columns and rows are normalised
-    in turn, in logarithms, `num_iterations` times. Rows are last, so that every sorted block is an
-    average of blocks. In training, Gumbel noise is added to R.
+    in turn, in logarithms, `num_iterations` times. In training, Gumbel noise is added to R.
 
-    Two choices differ from the paper. Its sorting network computes R from the sum of the layer's
-    input over each block (Eq. 1), of which a function of queries and keys knows nothing; here R_ij
-    = m_i n_j / (c sqrt(d)), with the sum m_i of the queries of block i, the sum n_j of the keys of
-    block j and c tokens in a block. So R spreads as the logits of softmax attention do, and the
-    projections of queries and keys are all that learns to sort. And a token has one softmax over
-    both blocks; the code of the Long Range Arena adds two softmaxes.
+    Three choices differ from the paper. Rows are last here, so that every sorted block is an
+    average of blocks; the paper has columns last. Its sorting network computes R from the sum of
+    the layer's input over each block (Eq. 1), of which a function of queries and keys knows
+    nothing; here R_ij = m_i n_j / (c sqrt(d)), with the sum m_i of the queries of block i, the sum
+    n_j of the keys of block j and c tokens in a block. So R spreads as the logits of softmax
+    attention do, and the projections of queries and keys are all that learns to sort. And a token
+    has one softmax over both blocks; the code of the Long Range Arena adds two softmaxes.
 
     Padding: sums are over real tokens. A block without real tokens is left out of the
     normalisation, so it is never sorted in. A sorted token is the average of the real tokens that
@@ -148,8 +148,9 @@ def _sinkhorn(
         return jnp.where(used, rows, 0), columns
 
     start = jnp.zeros(scores.shape[:-1], scores.dtype)
-    rows, columns = jax.lax.scan(step, start, length=iterations)
-    weights = jnp.exp(scores - rows[..., :, None] - columns[-1][..., None, :])
+    _, columns = jax.lax.scan(step, start, length=iterations)
+    # Rows add up to 1 exactly, where `rows` would be rounded as large scores are.
+    weights = jax.nn.softmax(scores - columns[-1][..., None, :], axis=-1)
     return jnp.where(pairs, weights, 0)
 
 

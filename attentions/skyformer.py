@@ -8,7 +8,12 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from lra_bench.attentions._common import check_count, head_major, token_major, wide, without_padding
-from lra_bench.attentions._nystrom import product, pseudo_inverse
+from lra_bench.attentions._nystrom import (
+    Iterations,
+    check_iterations,
+    product,
+    pseudo_inverse,
+)
 from lra_bench.attentions._sequence import position_of_real
 from lra_bench.attentions._state import Options
 from lra_bench.contracts import Dims, Range
@@ -46,7 +51,8 @@ class Skyformer(nnx.Module):
         dims: sizes of the model.
         num_landmarks: m; 128 in the authors' LRA configuration.
         ridge: r, which keeps the inverse bounded; 0.1 in the authors' code.
-        iterations: of the inverse; 6 in the authors' code.
+        iterations: of the inverse; 6 in the authors' code. After about 30
+            the rounding of small eigenvalues would grow without end, so it is at most 20.
         rngs: draws the landmarks.
 
     References:
@@ -60,11 +66,12 @@ class Skyformer(nnx.Module):
         *,
         num_landmarks: int = 128,
         ridge: Annotated[float, Range(1e-6, 10)] = 0.1,
-        iterations: int = 6,
+        iterations: Iterations = 6,
         rngs: nnx.Rngs,
     ) -> None:
         del dims
-        check_count(num_landmarks=num_landmarks, iterations=iterations)
+        check_count(num_landmarks=num_landmarks)
+        check_iterations(iterations)
         self.ridge, self.iterations = ridge, iterations
         self.drawn = nnx.Variable(jax.random.uniform(rngs(), (num_landmarks,), jnp.float32))
 

@@ -17,6 +17,8 @@ from lra_bench.suggest import did_you_mean, quoted
 
 # Settings that are arguments of their own; `--set` does not take them.
 _ARGUMENTS = ("task", "attention", "preset", "seed", "out", "data-dir", "init-from", "memory-limit")
+# What a sweep has several of.
+_PLURALS = ("tasks", "attentions", "seeds")
 # The groups of settings, in the order of the documents; each maps names to values or to types.
 _GROUPS = ("data", "model", "train", "attention")
 Groups = dict[str, dict[str, Any]]
@@ -265,6 +267,9 @@ def _split(item: str, types: Groups, attention: str) -> tuple[str, str, str]:
 def _unknown_key(key: str, types: Groups, kind: str = "--set key") -> UsageError:
     """Return the error for an unknown key; it lists the keys of its group, or the groups."""
     group = key.partition(".")[0]
+    if key in _PLURALS:
+        what = f"a run has one {key.removesuffix('s')}; `lra-bench sweep --{key}` does several"
+        return UsageError(f"unknown {kind} {quoted(key)}; {what}")
     near = did_you_mean(key, _keys(types, _GROUPS))
     there = _keys(types, [group]) if group in types else [f"{each}.*" for each in types]
     return UsageError(f"unknown {kind} {quoted(key)}; {near}valid: {', '.join(there)}")

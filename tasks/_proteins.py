@@ -49,11 +49,13 @@ class ProteinTask(Given):
     ordinary: ClassVar[tuple[int, int]] = (FIRST, LAST)
     paired: ClassVar[bool] = False
     side: ClassVar[int | None] = None
+    version: ClassVar[int] = 2
     sources: ClassVar[tuple[Source, ...]] = (
         Source(
             "fasta",
             "by the hash of the sequence: a twentieth each for validation and test, so that equal "
-            "sequences are in one split; proteins of held-out organisms are in none of them",
+            "sequences are in one split; proteins of held-out organisms are in none of them, nor "
+            "are equal ones of other organisms",
             "a FASTA file of proteins, such as uniprot_sprot.fasta.gz",
             "https://ftp.uniprot.org/pub/databases/uniprot/current_release/knowledgebase/complete/uniprot_sprot.fasta.gz",
         ),
@@ -112,16 +114,20 @@ class ProteinTask(Given):
             RunError: the file is missing or malformed; the message names file and line.
         """
         (file,) = self.inputs(reading.source, reading.path).values()
-        counts, unseen = _fasta.Counts(), set(self.held_out)
+        counts, unseen, left_out = _fasta.Counts(), set(self.held_out), 0
+        kept_apart = self._digests_of_chosen(file)
         for number, protein in enumerate(_fasta.read(file, counts), 1):
             chosen = self._chosen(protein)
             unseen -= chosen
-            yield (
-                HELD_OUT if chosen else self._split(protein),
-                _IDS[np.frombuffer(protein.residues, np.uint8)],
-            )
+            if chosen or self._digest(protein) not in kept_apart:
+                split = HELD_OUT if chosen else self._split(protein)
+                yield split, _IDS[np.frombuffer(protein.residues, np.uint8)]
+            else:
+                left_out += 1
             if number % 1_000 == 0:
                 reading.report("proteins", number, None)
+        if left_out:
+            reading.note(f"{file}: left out, because a held-out protein is equal: {left_out:,}")
         if counts.empty:
             reading.note(f"{file}: {counts.empty:,} entries without residues were left out")
         for name in sorted(unseen):
@@ -132,10 +138,19 @@ class ProteinTask(Given):
         names = (protein.organism, protein.accession)
         return {each for each in self.held_out if any(name.startswith(each) for name in names)}
 
+    def _digests_of_chosen(self, file: Path) -> set[bytes]:
+        """Return the digests of the held-out proteins, of which other organisms may have some."""
+        if not self.held_out:
+            return set()
+        proteins = _fasta.read(file, _fasta.Counts())
+        return {self._digest(protein) for protein in proteins if self._chosen(protein)}
+
+    def _digest(self, protein: _fasta.FastaEntry) -> bytes:
+        """Return what decides on the split: what an example reads, so equal ones have one split."""
+        return blake2b(protein.residues[: self.max_length - 1], digest_size=8).digest()
+
     def _split(self, protein: _fasta.FastaEntry) -> str:
-        # What two examples read decides, so that they are not equal in two splits.
-        digest = blake2b(protein.residues[: self.max_length - 1], digest_size=8).digest()
-        part = int.from_bytes(digest, "little") % _PARTS
+        part = int.from_bytes(self._digest(protein), "little") % _PARTS
         return {0: "test", 1: "validation"}.get(part, "train")
 
     def limit(self, split: str) -> int | None:

@@ -253,6 +253,7 @@ def program(traced):
         ("attention.num_features=0", "attention.num_features=0: must be a whole number from 1 to"),
         ("attention.causal=perhaps", "attention.causal='perhaps': must be true or false"),
         ("seed=3", "is an argument of its own, --seed"),
+        ("seeds=0,1", "unknown --set key 'seeds'; a run has one seed; `lra-bench sweep --seeds`"),
         ("attention=linear", "is an argument of its own, --attention"),
         ("=3", "unknown --set key ''"),
         ("data_dir=x", "is an argument of its own, --data-dir"),

@@ -34,6 +34,8 @@ _LONGEST_CAUSAL = {"gpu": 1_024, "tpu": 256}
 _EMPTY = 1e-30
 # Values below 1e-38 are lost. A normaliser of at least this size has not noticed.
 _WEAK = 1e-20
+# The largest exponent of a query that is undone without renormalisation; exp(89) is infinite.
+_LARGEST_GAIN = 60.0
 
 
 @dataclass(frozen=True)
@@ -294,10 +296,11 @@ def gain_of(
 ) -> Float[Array, "b h c 1"]:
     """Return the factor of the numerator: 1 / normaliser, or 0 if the normaliser is close to 0.
 
-    Without renormalisation the factor is exp(largest), which undoes the shift of the query.
+    Without renormalisation the factor is exp(largest), which undoes the shift of the query. It is
+    at most e^60: from about e^88 on it would be infinite, and its product with 0 no number.
     """
     if not plan.renormalize:
-        return jnp.exp(largest)
+        return jnp.exp(jnp.minimum(largest, _LARGEST_GAIN))
     empty = jnp.abs(normaliser) < _EMPTY
     return jnp.where(empty, 0, 1 / jnp.where(empty, 1, normaliser))
 

@@ -172,9 +172,10 @@ def balance(
 
     P^2 = xx^(-1/2) (xx^(1/2) yy xx^(1/2))^(1/2) xx^(-1/2), so P xx P = P^-1 yy P^-1. Among all
     matrices this one minimises E|P x|^2 + E|P^-1 y|^2. A small multiple of I is added to xx and
-    yy, which may be singular.
+    yy, which may be singular: 1/1000 of the trace, so that the condition number of the product of
+    both is at most about 1e6, which float32 can still tell from a singular matrix.
     """
-    xx, yy = _regular(xx), _regular(yy)
+    xx, yy = (_regular(second, second.shape[-1] * _RIDGE) for second in (xx, yy))
     root, inverse = square_roots(xx)
     middle = square_roots(symmetric(times(times(root, yy), root)))[0]
     matrix, inverse = square_roots(symmetric(times(times(inverse, middle), inverse)))
@@ -182,16 +183,16 @@ def balance(
     return matrix, times(inverse, 2 * identity_like(xx) - times(matrix, inverse))
 
 
-def _regular(second: Float[Array, "*b d d"]) -> Float[Array, "*b d d"]:
-    """Return second moments that can be inverted."""
+def _regular(second: Float[Array, "*b d d"], ridge: float) -> Float[Array, "*b d d"]:
+    """Return second moments that can be inverted; `ridge` is in mean eigenvalues."""
     mean = jnp.trace(second, axis1=-2, axis2=-1)[..., None, None] / second.shape[-1]
-    return second + (_RIDGE * mean + _FLOOR) * identity_like(second)
+    return second + (ridge * mean + _FLOOR) * identity_like(second)
 
 
 def balance_axes(
     xx: Float[Array, "*b d d"], yy: Float[Array, "*b d d"]
 ) -> tuple[Float[Array, "*b d d"], Float[Array, "*b d d"]]:
     """Return what `balance` returns among diagonal matrices: P_i = (yy_ii / xx_ii)^(1/4)."""
-    of_x, of_y = (jnp.diagonal(_regular(x), axis1=-2, axis2=-1) for x in (xx, yy))
+    of_x, of_y = (jnp.diagonal(_regular(x, _RIDGE), axis1=-2, axis2=-1) for x in (xx, yy))
     scale = (of_y / of_x) ** 0.25
     return scale[..., None] * identity_like(xx), (1 / scale)[..., None] * identity_like(xx)

@@ -95,7 +95,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add("--out", type=output_folder, required=True, metavar="DIR", help="folder of the results")
     add_jobs(parser)
     add_calibration(parser)
-    add_dry_run(parser)
+    add_dry_run(parser, timed=False)
     add_data_dir(parser)
     add_verbosity(parser)
     add_set(parser)

@@ -80,7 +80,7 @@ def names_in(kind: str) -> list[str]:
 
 def add_seeds(parser: argparse.ArgumentParser) -> None:
     """Add the argument --seeds."""
-    text = "such as 0,5 or 0-4; default: 0,1,2"
+    text = "numbers of the seeds, not how many: such as 0,5 or 0-4; default: 0,1,2"
     parser.add_argument("--seeds", type=seeds, default=(0, 1, 2), metavar="N,N,...", help=text)
 
 
@@ -102,9 +102,14 @@ def add_calibration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibration", action=argparse.BooleanOptionalAction, help=text)
 
 
-def add_dry_run(parser: argparse.ArgumentParser) -> None:
-    """Add the argument --dry-run."""
-    text = "print the plan, what data it needs and about how long it takes; write nothing"
+def add_dry_run(parser: argparse.ArgumentParser, *, timed: bool = True) -> None:
+    """Add the argument --dry-run; `timed`: it says how long the command takes by itself."""
+    plan, time = "print the plan", "about how long it takes"
+    text = (
+        f"{plan}, what data it needs and {time}; write nothing"
+        if timed
+        else f"{plan} and what data it needs; write nothing; with --calibration also {time}"
+    )
     parser.add_argument("--dry-run", action="store_true", help=text)
 
 

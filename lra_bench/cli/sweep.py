@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_places(parser)
     _add_bounds(parser)
     add_calibration(parser)
-    add_dry_run(parser)
+    add_dry_run(parser, timed=False)
     skip = "leave out the runs whose data are missing, and do the others"
     parser.add_argument("--skip-missing-data", action="store_true", help=skip)
     status = "print the state of each run of the sweep in DIR, and change nothing"

@@ -74,6 +74,11 @@ class Prefetch(Generic[Item]):
                 continue
             return
 
+    @property
+    def empty(self) -> bool:
+        """Return whether `get` may have to wait."""
+        return self._queue.empty()
+
     def get(self) -> Item:
         """Return the next item, or raise the error that `make` raised."""
         item = self._queue.get()

@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -67,7 +67,9 @@ def _predicted(name: str, store: Store, task: TokenTask) -> Finding:
     chance = chance_of(task, store, name)
     tokens = sum(store.manifest.splits[name].token_histogram or [])
     text = f"{len(store.splits[name]):,} examples, {tokens:,} tokens to predict"
-    baseline = f"{chance.accuracy:.2%} of them right, perplexity {math.exp(chance.loss or 0):.2f}"
+    baseline = f"{chance.accuracy:.2%} of them right"
+    if chance.loss is not None:
+        baseline += f", perplexity {math.exp(chance.loss):.2f}"
     what = f"{name} predicted"
     return Finding(what, tokens > 0, f"{text}; {chance.guess}: {baseline}")
 
@@ -150,11 +152,12 @@ def _duplicates(task: Task, store: Store) -> Iterator[Finding]:
     text = f"{repeated:,} of train ({again:.2%}) occur more than once in it"
     yield Finding("duplicates", few or (False if _is_whole(task) else None), text)
     for first, second in combinations(digests, 2):
+        known = (first, second) == ("validation", "test") and _validates_on_test(task)
         if digests[first] == digests[second]:
-            known = (first, second) == ("validation", "test") and _validates_on_test(task)
             yield Finding("duplicates", None if known else False, f"{first} is the {second} set")
         else:
-            yield _shared(first, second, digests, again)
+            found = _shared(first, second, digests, again)
+            yield replace(found, ok=None, text=f"{found.text}, as chosen") if known else found
 
 
 def _validates_on_test(task: Task) -> bool:

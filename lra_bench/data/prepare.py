@@ -221,6 +221,8 @@ def _write_splits(
             text = f"{task.name}: no examples in {', '.join(missing)}"
             why = f": {reading.path} holds too few" if reading.path else ""
             raise RunError(text + why + (f" ({notes[0]})" if notes else ""))
+        if len({writer.dtype for writer in writers.values()}) > 1:
+            raise RunError(f"{task.name}: tokens must be all uint8 or all uint16, in every split")
         return {name: writers[name].finish() for name in (*SPLITS, HELD_OUT) if name in writers}
     finally:
         for writer in writers.values():
@@ -238,6 +240,11 @@ class _SplitWriter:
         self._labels = _Array(folder / LABELS, np.dtype(np.int32), ())
         self._histogram = np.zeros(task.num_classes, np.int64)
         self._scored = np.zeros(task.vocab_size, np.int64) if isinstance(task, TokenTask) else None
+
+    @property
+    def dtype(self) -> np.dtype | None:
+        """Return the dtype of the tokens; None before the first."""
+        return None if self._tokens is None else self._tokens.dtype
 
     def add(self, tokens: np.ndarray, labels: np.ndarray) -> None:
         if self._tokens is None:

@@ -66,4 +66,4 @@ def remove(location: Location) -> None:
         for folder in (location.path, location.scratch, *location.leftovers()):
             if folder.exists():
                 shutil.rmtree(folder)
-    location.lock.unlink(missing_ok=True)
+        location.lock.unlink(missing_ok=True)

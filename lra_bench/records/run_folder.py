@@ -107,7 +107,8 @@ class RunFolder:
                     raise UsageError(
                         f"{self.path} holds a run of another version of {name}: sha256 "
                         f"{terminal(old[:8])} there, {new[:8]} here; the run's own copy is "
-                        f"{self.path / copy}; for the changed file choose another --out"
+                        f"{self.path / copy}; for the changed file choose another --out, or "
+                        "remove this folder"
                     )
 
     def _config(self) -> dict[str, Any]:

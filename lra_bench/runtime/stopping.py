@@ -57,8 +57,14 @@ class StopRequest:
         """Return whether to stop here; all processes ask at the same places and agree."""
         if self.processes.size == 1:
             return self.made
+        exchanges = self.exchanges
         self._questions += 1
-        return self._questions % _QUESTIONS == 0 and self.processes.any(self.made)
+        return exchanges and self.processes.any(self.made)
+
+    @property
+    def exchanges(self) -> bool:
+        """Return whether the next question waits for the other processes."""
+        return self.processes.size > 1 and (self._questions + 1) % _QUESTIONS == 0
 
     @contextlib.contextmanager
     def postponed(self) -> Iterator[None]:

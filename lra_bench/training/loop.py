@@ -15,7 +15,7 @@ from lra_bench.runtime.stopping import Stopped, StopRequest
 from lra_bench.settings import Origin, TrainSettings
 from lra_bench.training.checkpoint import Checkpoints
 from lra_bench.training.evaluator import Diverged, Evaluation, Evaluator
-from lra_bench.training.learner import State
+from lra_bench.training.learner import State, Window
 from lra_bench.training.programs import Programs
 
 
@@ -71,6 +71,8 @@ class Loop:
                         self._validate(state, step, bar)
                     if step == self.settings.num_steps:
                         return state
+                    if self.stop.exchanges:
+                        self._settle()
                     if self.stop.agreed():
                         raise Stopped(step)
                     state = self._advance(state, step, batches)
@@ -139,6 +141,8 @@ class Loop:
         Features are redrawn before the update, not after it: the features that are validated and
         saved are those that were trained.
         """
+        if batches.empty:
+            self._settle()
         batch = batches.get()
         started = time.perf_counter()
         every = self.settings.resample_every
@@ -153,7 +157,10 @@ class Loop:
         return state
 
     def _settle(self) -> None:
-        """Wait for the last update, so that the evaluation is not billed for its time."""
+        """Wait for the last update, so that its time is counted before a wait that is not.
+
+        Such waits are those for the evaluation, for data, and for other processes.
+        """
         if self._pending is not None:
             started = time.perf_counter()
             self._pending.block_until_ready()
@@ -166,8 +173,7 @@ class Loop:
         window = jax.device_get(state.window)
         seconds = self._seconds if self._timed_steps == window.steps else None
         self._seconds, self._timed_steps = 0.0, 0
-        if window.diverged_at >= 0:
-            raise Diverged(int(window.diverged_at))
+        _check(window)
         loss, accuracy = float(window.loss / window.steps), float(window.accuracy / window.steps)
         if self.metrics is not None:
             self.metrics.write(step, "train", loss, accuracy, seconds)
@@ -181,6 +187,7 @@ class Loop:
         if self.evaluator is None:
             return
         bar(step, "validating")
+        _check(jax.device_get(state.window))
         result = self.evaluator.evaluate(state, "validation")
         self._write(step, "validation", result)
         self._save(state, result.accuracy)
@@ -188,3 +195,9 @@ class Loop:
         number = f"step {step:>{len(str(self.settings.num_steps))}}"
         # A narrow terminal gets no speed, then no training accuracy, then no training loss.
         self.display.parts([number, *self._trained, *validated], shed=(3, 2, 1))
+
+
+def _check(window: Window) -> None:
+    """Raise Diverged if the loss of a step of the window is not finite."""
+    if window.diverged_at >= 0:
+        raise Diverged(int(window.diverged_at))

@@ -213,6 +213,7 @@ class TestRun:
     @pytest.mark.parametrize(
         ("overrides", "said"),
         [
+            ({"seeds": [0, 1]}, "unknown setting 'seeds'; a run has one seed"),
             ({"num_step": 3}, "unknown setting 'num_step'; did you mean 'train.num_steps'"),
             ({"num_steps": "many"}, "train.num_steps='many': must be a whole number"),
             ({"vocab_size": 3, "train.x": 1}, "unknown --set key 'train.x'"),

@@ -118,6 +118,30 @@ def test_linear_attention_equals_its_float64_form_at_every_norm(causal):
     check(call, elu_features, None, 32, jnp.dtype("float32"), causal)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("kind", ["exp", "trigonometric"])
+def test_sums_without_a_normaliser_are_finite(kind, causal):
+    """Their exponentials are not, from 89 on."""
+    options = {"kernel": "exp"} if kind == "exp" else {"estimator": kind}
+    make = PerformerGeneralized if kind == "exp" else PerformerSoftmax
+    module = make(
+        Dims(HEADS, 8, LENGTH),
+        num_features=FEATURES,
+        renormalize=False,
+        causal=causal,
+        rngs=nnx.Rngs(0),
+        **options,
+    )
+    (q, k, v), gradient = inputs(100, 8, jnp.float32)
+    assert all(np.isfinite(x).all() for x in outcome(module_of(module))((q, k, v), gradient))
+    nothing = jax.jit(module)(q, k, v, np.zeros_like(MASK))
+    np.testing.assert_array_equal(nothing, np.zeros_like(v))
+
+
+def module_of(module):
+    return lambda *qkv: module(*qkv, MASK)
+
+
 def test_the_usual_form_is_kept_up_to_norm_10():
     """Only an underflow makes chunks weak, which are then computed by the slower form."""
     module = performer(True, 32)

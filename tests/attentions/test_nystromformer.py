@@ -9,6 +9,7 @@ from nystrom_reference import inverted
 
 from lra_bench.attentions._nystrom import pseudo_inverse
 from lra_bench.attentions.nystromformer import Nystromformer, _convolved
+from lra_bench.attentions.skyformer import Skyformer
 from lra_bench.contracts import Dims
 from lra_bench.errors import UsageError
 from lra_bench.verification import contract, subject
@@ -128,6 +129,23 @@ def test_the_convolution_reads_beyond_its_block(taps):
 def test_keeps_the_contract_with_few_landmarks(check):
     options = {"num_landmarks": 11, "conv_kernel": 3}
     check(subject.registered("nystromformer", **options), "float32")
+
+
+@pytest.mark.parametrize("kind", [Nystromformer, Skyformer])
+def test_iterations_that_may_diverge_are_refused(kind):
+    assert kind(Dims(2, 4, 8), iterations=20, rngs=nnx.Rngs(0)).iterations == 20
+    with pytest.raises(ValueError, match="iterations=21: must be from 1 to 20"):
+        kind(Dims(2, 4, 8), iterations=21, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("rank", [1, 8, 64])
+def test_the_most_iterations_of_a_matrix_of_low_rank_stay_finite(rank):
+    x, y = np.random.default_rng(rank).standard_normal((2, 4, 128, rank)).astype(np.float32)
+    matrix = jax.nn.softmax(0.1 * x @ np.swapaxes(y, 1, 2), axis=-1)
+    inverse = jax.jit(pseudo_inverse, static_argnums=1)(matrix, 20)
+    projection = np.asarray(inverse @ matrix)
+    assert np.abs(projection).max() < 2
+    np.testing.assert_allclose(matrix @ projection, matrix, atol=1e-3)
 
 
 def test_an_even_convolution_is_refused():

@@ -145,6 +145,16 @@ def test_square_roots_are_those_of_eigenvalues(condition):
     )
 
 
+@pytest.mark.parametrize("dim", [8, 32, 64])
+def test_singular_moments_are_balanced(dim):
+    """Equal moments need no balance, of whatever rank they are."""
+    x = np.random.default_rng(dim).standard_normal((20, dim)).astype(np.float32)
+    moments = x[:, :, None] * x[:, None, :]
+    of_x, of_y = jax.jit(optimal.balance)(moments, moments)
+    np.testing.assert_allclose(of_x, np.broadcast_to(np.eye(dim), of_x.shape), atol=0.02)
+    np.testing.assert_allclose(of_y, np.broadcast_to(np.eye(dim), of_y.shape), atol=0.02)
+
+
 def test_moments_are_those_of_real_tokens_alone():
     q, k = np.random.default_rng(0).standard_normal((2, 2, 9, 2, DIM)).astype(np.float32)
     mask = np.ones((2, 9), bool)

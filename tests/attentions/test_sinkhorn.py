@@ -94,6 +94,13 @@ def test_many_iterations_normalise_rows_and_columns_of_used_blocks():
         np.testing.assert_allclose(weights.sum(axis), used, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [0, 1e2, 1e8])
+def test_rows_add_up_to_1_whatever_the_scores(size):
+    """Large scores have few digits after the point."""
+    weights = _sinkhorn(jnp.full((1, 1, 2, 2), size), jnp.ones((1, 1, 2), bool), 7)
+    np.testing.assert_allclose(weights, np.full((1, 1, 2, 2), 0.5), rtol=1e-6)
+
+
 def test_noise_is_in_training_only_and_follows_the_key():
     module = Sinkhorn(subject.DIMS, block_size=16, rngs=nnx.Rngs(0))
     mask = lengths_mask(subject.LENGTH, subject.REAL)

@@ -41,6 +41,9 @@ def test_known_sizes():
         "local": 2 * 8 * 64,
         "linformer": ALL,
         "abc": 2 * 8 * 64,
+        "aft-simple": 8,
+        # two blocks beside its own, 3/4 of two at each of three levels, of one at the coarsest
+        "h-transformer": 2 * 8 * (3 * 16 + 5 * 12),
         "s4d": 2 * 64 * 12,
         "s5": 2 * 12,
         "fnet": 256 * 12,
@@ -65,7 +68,8 @@ def test_others_grow_as_the_length_does(name):
 
 # For each option that changes the state, a smaller and a larger value.
 GROWING = {
-    "abc": {"num_slots": (8, 16)},
+    "abc": {"num_slots": (8, 16), "causal": (False, True)},
+    "aft-simple": {"causal": (False, True)},
     "bigbird": {"block_size": (4, 8), "look_around": (1, 2), "num_global_blocks": (1, 2),
                 "num_random_blocks": (1, 2)},
     "favor-plus-plus": {"num_features": (8, 16)},

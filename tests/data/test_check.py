@@ -215,6 +215,17 @@ class TestFindings:
         assert [f.ok for f in found] == [True, True, True, None]
         assert found[3].text == "validation is the test set"
 
+    def test_a_validation_set_that_is_part_of_the_test_set_is_said(self, stores):
+        """As in preset skyformer."""
+        task, store = stores["text"]
+        test = store.splits["test"]
+        some = {"tokens": test.tokens[::4], "labels": test.labels[::4]}
+        compat = changed(store, "validation", **some)
+        assert [f.ok for f in check(task, compat) if f.what == "duplicates"][3] is False
+        task = Text(validation="paper-compat", validation_size=len(some["labels"]))
+        found = [f for f in check(task, compat) if f.what == "duplicates"][3]
+        assert (found.ok, found.text.endswith("also in validation, as chosen")) == (None, True)
+
     def test_one_class_only(self, stores):
         task, store = stores["text"]
         labels = np.ones_like(store.splits["validation"].labels)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from paired_task import Paired
 from stores import prepared
 
-from lra_bench.contracts import Reading
+from lra_bench.contracts import SPLITS, Reading
 from lra_bench.data import store
 from lra_bench.data.batches import Batches, Prefetch, padded_batches
 from lra_bench.data.location import Location, data_root, locate
@@ -248,6 +248,17 @@ class TestStore:
 
         with pytest.raises(RunError, match=r"paired train: a token outside 0\.\.999"):
             make(tmp_path, Wrong())
+
+    def test_splits_of_different_dtypes_are_refused(self, tmp_path):
+        """The program that evaluates is compiled for one of them."""
+
+        class Mixed(Paired):
+            def read(self, reading):
+                for split, dtype in zip(SPLITS, ("uint8", "uint8", "uint16"), strict=True):
+                    yield split, np.zeros((1, 2, 4), dtype), np.array([0])
+
+        with pytest.raises(RunError, match="all uint8 or all uint16, in every split"):
+            make(tmp_path, Mixed())
 
     def test_scratch_outlives_a_failure_but_not_success(self, tmp_path):
         class Interrupted(Paired):

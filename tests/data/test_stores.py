@@ -1,9 +1,11 @@
 """lra-bench data list and data remove."""
 
 import json
+import threading
+import time
 
 import pytest
-from common import refused
+from common import PATIENCE, refused
 
 from lra_bench.files.locks import locked
 
@@ -81,3 +83,24 @@ def test_a_damaged_store_is_named_and_removed(cli, root):
 
 def test_a_preset_that_no_task_has(cli):
     refused(cli("data", "list", "--preset", "smal"), 2, "did you mean 'small'")
+
+
+def test_whoever_waits_for_a_lock_that_is_removed_takes_a_new_one(tmp_path):
+    """Else a third process holds another file of that name, and both think they are alone."""
+    path, entered, over = tmp_path / ".lock", threading.Event(), threading.Event()
+
+    def wait():
+        with locked(path, wait=True):
+            entered.set()
+            over.wait(PATIENCE)
+
+    waits = threading.Thread(target=wait)
+    with locked(path, wait=False):
+        waits.start()
+        time.sleep(0.2)  # it waits by now, unless the machine is busy: then less is tested
+        path.unlink()
+    assert entered.wait(PATIENCE)
+    with locked(path, wait=False) as ours:
+        assert not ours
+    over.set()
+    waits.join()

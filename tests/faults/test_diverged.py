@@ -35,6 +35,14 @@ def test_it_is_recorded(cli, diverged):
     assert "FAIL (diverged)" in cli("table", out)[1]
 
 
+def test_its_step_is_that_of_the_loss_if_a_validation_comes_before_a_line(cli, diverged, tmp_path):
+    late = DIVERGES | {"train.log_every": 35}
+    assert cli(*arguments(tmp_path / "late", **late))[0] == 1
+    one, other = (read_record(folder / record.FILE) for folder in (diverged[0], tmp_path / "late"))
+    assert other["steps"] < DIVERGES["train.eval_every"]
+    assert (other["steps"], other["error"]) == (one["steps"], one["error"])
+
+
 def test_resume_shows_it(cli, diverged):
     out, (_, first, _) = diverged
     before = (out / record.FILE).read_bytes()

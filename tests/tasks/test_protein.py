@@ -267,6 +267,24 @@ def test_held_out_organisms_and_accessions_are_in_no_other_split(given_file, kin
     assert notes == [f"{file}: no organism or accession begins with 'Nobody', to be held out"]
 
 
+def test_proteins_that_held_out_organisms_share_with_others_are_in_no_other_split(tmp_path):
+    file, notes = tmp_path / "shared.fasta", []
+    shared, number = "MKVLAAGIVGLCAKAYLDENRTS", 0
+    lines = [f">sp|F1|X OS=Fly OX=1\n{shared}", f">sp|H1|X OS=Human OX=2\n{shared}"]
+    lines += [f">sp|H2|X OS=Human OX=2\n{shared}WWW"]
+    for number, (_, residues) in enumerate(drawn(100, seed=5)):
+        lines.append(f">sp|Q{number}|X OS=Human OX=2\n{residues}")
+    file.write_text("\n".join(lines) + "\n")
+    task = Protein(max_length=30, held_out=("Fly",))
+    found = {s: sequences(task, rows) for s, rows in collect(task, file, notes.append).items()}
+    assert list(found[HELD_OUT]) == [shared]
+    others = [text for split in SPLITS for text in found[split]]
+    assert shared not in others
+    assert shared + "WWW" in others
+    assert len(others) == number + 2
+    assert notes == [f"{file}: left out, because a held-out protein is equal: 1"]
+
+
 @pytest.mark.parametrize("wrong", [("",), (" ",), (1,), (None,), (("Mus",),)])
 def test_held_out_names_are_words(wrong):
     with pytest.raises(ValueError, match=r"held_out=\[.*\]: must be names of organisms"):
@@ -330,4 +348,4 @@ def test_ids_are_frozen():
     """They are part of each checkpoint: change them only together with the task's version."""
     assert ALPHABET == "ACDEFGHIKLMNPQRSTVWYBOUXZ"
     assert (PAD, START, END, _proteins.MASK, _proteins.FIRST, _proteins.LAST) == (0, 1, 2, 3, 4, 28)
-    assert Protein.version == 1
+    assert Protein.version == 2

@@ -31,6 +31,14 @@ def test_the_accuracy_is_found_in_the_selection(early):
         assert found == pytest.approx(accuracy, abs=1e-9)
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_one_answer_of_many_outweighs_all_steps(early):
+    """As many as the pixels of ImageNet64's validation images; a tie goes to the earlier step."""
+    more = 0.3 + 1 / 787_000_000
+    late, soon = (selection(step, 0.3, early=early) for step in (100_000, 1_000))
+    assert selection(100_000, more, early=early) > soon > late
+
+
 def test_any_later_checkpoint_is_better_than_an_early_one():
     assert selection(10, 1.0, early=True) < selection(20, 0.0)
     assert selection(10, 0.2, early=True) < selection(11, 0.3, early=True)
