@@ -63,7 +63,7 @@ def _attention_row(entry: Entry[Any]) -> dict[str, str]:
 @functools.cache
 def _exponents() -> dict[str, tuple[str, str]]:
     """Return the measured exponents of time and memory of each attention, from the records."""
-    lines = records.collect([Path("results/efficiency/cpu-all")])
+    lines = records.collect([Path("results/efficiency/cpu-attention")])
     (group,) = (g for g in groups(from_lines(lines)) if g.first.direction == "backward")
 
     def text(fit: Fit | None) -> str:

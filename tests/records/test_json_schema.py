@@ -16,7 +16,7 @@ from lra_bench.records.record import LACKING, REQUIRED, SCHEMA, parse
 
 jsonschema = pytest.importorskip("jsonschema", reason="comes with ray, of the extra [test]")
 RECORD = without_checksum(read_json(ROOT / "results/mini-cpu/listops-linear-seed0/record.json"))
-LINES = ROOT / "results/efficiency/cpu-all"
+LINES = ROOT / "results/efficiency/cpu-attention"
 # One of each kind that anybody may write.
 PROBES = [None, True, "x", -1, 0, 1, 3, 0.5, 1.5, -0.5, 1e200, 2**70, [], {}, {"accuracy": 2}]
 
