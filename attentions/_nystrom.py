@@ -13,7 +13,7 @@ Iterations = Annotated[int, Range(1, _MOST)]
 
 
 def check_iterations(iterations: int) -> None:
-    """Raise ValueError if there are so many that they may not converge: see `pseudo_inverse`."""
+    """Raise ValueError unless there are 1 to 20; more may diverge: see `pseudo_inverse`."""
     if not 1 <= iterations <= _MOST:
         raise ValueError(f"iterations={iterations}: must be from 1 to {_MOST}")
 
@@ -31,7 +31,7 @@ def pseudo_inverse(matrix: Float[Array, "*b m m"], iterations: int) -> Float[Arr
     Z_(j+1) = Z_j (13 I - A Z_j (15 I - A Z_j (7 I - A Z_j))) / 4, from Z_0 = A^T / (|A|_1 |A|_inf).
     After a step the distance e of an eigenvalue of A Z_j from 1 is e^3 (3 + e) / 4: it is cubed,
     but for a factor from 3/4 to 1 where e is in [0, 1]. An eigenvalue of 0 that rounding makes
-    negative moves away from 0 by 13/4 a step, and after about 30 steps in float32 it diverges.
+    negative grows by 13/4 times in each step; after about 30 steps in float32 it diverges.
     The bound |A|_1 |A|_inf, the largest sum of a column times that of a row, is that of each matrix
     by itself. A matrix of zeros gives zeros.
     """

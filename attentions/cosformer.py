@@ -30,7 +30,8 @@ class Cosformer(nnx.Module):
     authors' code divides by at least 1e-6 instead. So gradients of a query whose features are all
     close to 0 grow with their inverse here.
     Time O(l d^2), memory O(l d + d^2).
-    Backward, the causal form also keeps l d^2 / c numbers, with chunks of c = 128 tokens.
+    Backward, the causal form also keeps l d^2 / c numbers, with chunks of c tokens
+    (128 on CPUs, more on other devices).
 
     Args:
         dims: sizes of the model.

@@ -41,7 +41,8 @@ class FavorPlusPlus(nnx.Module):
     factor (1 - 4 A)^(d / 4), common to all features, is left out, since normalisation divides it
     out.
     Time O(l m d), memory O(l d + m d).
-    Backward, the causal form also keeps l m d / c numbers, with chunks of c = 128 tokens.
+    Backward, the causal form also keeps l m d / c numbers, with chunks of c tokens
+    (128 on CPUs, more on other devices).
 
     Args:
         dims: sizes of the model.

@@ -29,7 +29,7 @@ _BALANCES = {"asymmetric": balance, "simplified": balance_axes}
 def _state(dims: Dims, options: Options) -> int:
     """Return the sums over keys, and each head's parameters of the queries' features.
 
-    These are a matrix, which is diagonal for "simplified". Only "symmetric" has no scale besides.
+    These are a matrix, which is diagonal for "simplified", and a scale unless "symmetric".
     """
     diagonal, scaled = options["estimator"] == "simplified", options["estimator"] != "symmetric"
     size = (dims.head_dim if diagonal else dims.head_dim**2) + scaled
@@ -55,9 +55,9 @@ class FavorSharp(nnx.Module):
     mean. The paper rotates w to eigenvectors; here A, B and P are functions of the matrices
     themselves, so that the output is a continuous function of the tokens. The distribution of w is
     the same in all directions, so the distribution of the output is too. Factors common to all
-    features are left out, since normalisation divides them out. ADERF adds 1/1000 of the sum of
-    the eigenvalues to those of E[x x^T] and of E[y y^T], which may be singular; SADERF adds 1/1000
-    of the mean to the diagonals.
+    features are left out, since normalisation divides them out.
+    ADERF adds 1/1000 of the trace to the diagonals of E[x x^T] and of E[y y^T], which may be
+    singular; SADERF adds 1/1000 of the mean of the diagonal.
 
     There is no causal form, because the parameters depend on all tokens.
     Time O(l m d + l d^2 + m d^2 + d^3), memory O(l d + m d). The d^3 stands for 270 products of

@@ -25,7 +25,7 @@ _BLOCK = 16
 
 
 def _state(dims: Dims, options: Options) -> int:
-    """Return the keys and values that a query sees at all levels; half of the others if causal.
+    """Return the keys and values that a query sees at all levels; if causal, those on one side.
 
     At a coarse level it sees 3/4 of each neighbour's, on average. At the coarsest level, of two
     blocks, it has one neighbour.

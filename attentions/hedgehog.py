@@ -45,7 +45,8 @@ class Hedgehog(nnx.Module):
     attention.distil_steps=1000`. W alone is then trained first, by `distillation_loss`, on the
     queries and keys of the model with softmax.
     Time O(l d^2), memory O(l d + d^2).
-    Backward, the causal form also keeps l d^2 / c numbers, with chunks of c = 128 tokens.
+    Backward, the causal form also keeps l d^2 / c numbers, with chunks of c tokens
+    (128 on CPUs, more on other devices).
 
     Args:
         dims: sizes of the model.

@@ -28,7 +28,8 @@ def linear(
 
     If `causal`, a token sees only itself and earlier tokens: Eqs. (8) to (12).
     Time O(l d^2), memory O(l d + d^2).
-    Backward, the causal form also keeps l d^2 / c numbers, with chunks of c = 128 tokens.
+    Backward, the causal form also keeps l d^2 / c numbers, with chunks of c tokens
+    (128 on CPUs, more on other devices).
 
     Args:
         causal: whether a token sees only itself and earlier tokens.

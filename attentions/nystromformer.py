@@ -60,8 +60,8 @@ class Nystromformer(nnx.Module):
     Args:
         dims: sizes of the model.
         num_landmarks: m, of queries and of keys. The authors' LRA configuration has 32 to 256.
-        iterations: of the pseudo-inverse; 6 in the paper. After about 30
-            the rounding of small eigenvalues would grow without end, so it is at most 20.
+        iterations: of the pseudo-inverse; 6 in the paper;
+            at most 20, because rounding errors grow in each step and overflow after about 30.
         conv_kernel: tokens of the convolution, an odd number, or 0 for none. The authors' LRA
             configuration has 35.
         rngs: initialises the convolution; each weight is drawn from U(-s, s), where s is

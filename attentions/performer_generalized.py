@@ -24,7 +24,8 @@ class PerformerGeneralized(GeneralizedAttention):
     added to f as in the authors' JAX code. For f = exp there is no epsilon.
     Kernels with negative values (gelu, cos, tanh, identity) can have normalisers near zero.
     Time O(l m d), memory O(l d + m d).
-    Backward, the causal form also keeps l m d / c numbers, with chunks of c = 128 tokens.
+    Backward, the causal form also keeps l m d / c numbers, with chunks of c tokens
+    (128 on CPUs, more on other devices).
 
     Args:
         dims: sizes of the model.
@@ -33,7 +34,8 @@ class PerformerGeneralized(GeneralizedAttention):
         epsilon: kernel epsilon (1e-3 in the paper); not used by `exp`.
         projection: as in `performer-softmax`, or none, which uses x in place of W x, and d in
             place of m.
-        renormalize: whether to divide by the normaliser.
+        renormalize: whether to divide by the normaliser; if not, exponents above 60 count
+            as 60, so that all is finite.
         causal: whether a token sees only itself and earlier tokens.
         rngs: draws the projections.
 

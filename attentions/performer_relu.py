@@ -17,7 +17,8 @@ class PerformerRelu(GeneralizedAttention):
     phi(x) = (relu(W x) + epsilon) / sqrt(m): Eq. (5) with h = 1, f = ReLU and orthogonal Gaussian
     rows in W, plus the paper's kernel epsilon, which is added to ReLU as in the authors' JAX code.
     Time O(l m d), memory O(l d + m d).
-    Backward, the causal form also keeps l m d / c numbers, with chunks of c = 128 tokens.
+    Backward, the causal form also keeps l m d / c numbers, with chunks of c tokens
+    (128 on CPUs, more on other devices).
 
     Args:
         dims: sizes of the model.

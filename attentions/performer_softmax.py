@@ -25,7 +25,8 @@ class PerformerSoftmax(nnx.Module):
 
     Queries and keys may have any norm: see `kernel_attention`.
     Time O(l m d), memory O(l d + m d).
-    Backward, the causal form also keeps l m d / c numbers, with chunks of c = 128 tokens.
+    Backward, the causal form also keeps l m d / c numbers, with chunks of c tokens
+    (128 on CPUs, more on other devices).
 
     Args:
         dims: sizes of the model.
@@ -38,7 +39,8 @@ class PerformerSoftmax(nnx.Module):
         regularized: whether all rows have length sqrt(d), which gives the kernel SMREG of
             Theorem 1. That kernel is biased. With `hadamard` this needs a d that is a power of two;
             otherwise rows have that length before they are cut to d features.
-        renormalize: whether to divide by the normaliser, as softmax does.
+        renormalize: whether to divide by the normaliser, as softmax does; if not, exponents above
+            60 count as 60, so that all is finite.
         causal: whether a token sees only itself and earlier tokens.
         rngs: draws the projections.
 

@@ -149,7 +149,7 @@ def _sinkhorn(
 
     start = jnp.zeros(scores.shape[:-1], scores.dtype)
     _, columns = jax.lax.scan(step, start, length=iterations)
-    # Rows add up to 1 exactly, where `rows` would be rounded as large scores are.
+    # Softmax makes rows add up to 1. `rows` would not, because it is rounded as large scores are.
     weights = jax.nn.softmax(scores - columns[-1][..., None, :], axis=-1)
     return jnp.where(pairs, weights, 0)
 

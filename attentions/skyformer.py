@@ -51,8 +51,8 @@ class Skyformer(nnx.Module):
         dims: sizes of the model.
         num_landmarks: m; 128 in the authors' LRA configuration.
         ridge: r, which keeps the inverse bounded; 0.1 in the authors' code.
-        iterations: of the inverse; 6 in the authors' code. After about 30
-            the rounding of small eigenvalues would grow without end, so it is at most 20.
+        iterations: of the inverse; 6 in the authors' code;
+            at most 20, because rounding errors grow in each step and overflow after about 30.
         rngs: draws the landmarks.
 
     References:

@@ -54,8 +54,8 @@ def kernel_attention(
         own: whether every example has its own projections: arrays (b, ...) in `drawn`.
         causal: whether a token sees only itself and earlier tokens.
         renormalize: whether to divide by the normaliser D. Without it the result is
-            Q' ((K')^T V), the sum of the kernel's values times V. Queries without a real key get
-            0 in either case.
+            Q' ((K')^T V), the sum of the kernel's values times V, where exponents above 60 count
+            as 60. Queries without a real key get 0 in either case.
     """
     attend = functools.partial(_in_chunks, features, causal, renormalize)
     count = 1 if causal else sequence_shards()

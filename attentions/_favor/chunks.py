@@ -297,7 +297,7 @@ def gain_of(
     """Return the factor of the numerator: 1 / normaliser, or 0 if the normaliser is close to 0.
 
     Without renormalisation the factor is exp(largest), which undoes the shift of the query. It is
-    at most e^60: from about e^88 on it would be infinite, and its product with 0 no number.
+    at most e^60: from about e^89 on it would be infinite, and infinity times 0 is NaN.
     """
     if not plan.renormalize:
         return jnp.exp(jnp.minimum(largest, _LARGEST_GAIN))
@@ -306,16 +306,22 @@ def gain_of(
 
 
 def is_weak(
-    plan: Plan, normaliser: Float[Array, "b h c"], mask: Bool[Array, "b c"]
+    plan: Plan,
+    normaliser: Float[Array, "b h c"],
+    largest: Float[Array, "b h c"],
+    mask: Bool[Array, "b c"],
 ) -> Bool[Array, ""]:
     """Return whether a real query of a causal chunk may have lost digits to a later key.
 
     The products phi(q_i)^T phi(k_j) are then so small that some of them, or of their factors,
-    have underflowed.
+    have underflowed. Without renormalisation the gain may be cut off because of that key.
     """
     if not plan.exponential:
         return jnp.zeros((), bool)
-    return jnp.any(mask[:, None] & (jnp.abs(normaliser) < _WEAK))
+    lost = jnp.abs(normaliser) < _WEAK
+    if not plan.renormalize:
+        lost |= largest > _LARGEST_GAIN
+    return jnp.any(mask[:, None] & lost)
 
 
 def gradient_of_parts(

@@ -106,7 +106,7 @@ def _forward_chunk(
     out = product("bhntm,bhndm->bhntd", phi_q, weighted, v.dtype)
     out += product("bhnts,bhnsd->bhntd", pairs, v, v.dtype)
     out = jnp.swapaxes(_tokens(out) * gain, 1, 2).astype(v.dtype)
-    weak = is_weak(plan, normaliser[..., 0], mask)
+    weak = is_weak(plan, normaliser[..., 0], largest[..., 0], mask)
     return after, (out,), (gain, Kept(before, shift, largest, weak))
 
 

@@ -31,7 +31,7 @@ PARAMS, SAMPLED = "params/", "sampled/"
 NOT_EVALUATED = -1.0
 # The selections of early evaluations lie in [-0.9, -0.65], below those of all others.
 _EARLIEST, _EARLY_SCALE = -0.9, 0.25
-# A tie goes to the earlier step. Over 100,000 steps this is far below one answer in a billion.
+# A tie goes to the earlier step. Over 100,000 steps this is a tenth of one answer in a billion.
 _PER_STEP = 1e-15
 # Process 0 does all without the others, which may not share a file system with it.
 FIRST_ONLY = ocp.options.MultiprocessingOptions(

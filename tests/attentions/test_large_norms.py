@@ -138,6 +138,25 @@ def test_sums_without_a_normaliser_are_finite(kind, causal):
     np.testing.assert_array_equal(nothing, np.zeros_like(v))
 
 
+@pytest.mark.parametrize("strength", [12, 36, 80])
+def test_a_strong_later_key_changes_no_sum_without_a_normaliser(strength):
+    """Its exponent is in the shift of its chunk, which the earlier queries undo."""
+    module = PerformerGeneralized(
+        Dims(1, 2, 4),
+        kernel="exp",
+        projection="none",
+        renormalize=False,
+        causal=True,
+        rngs=nnx.Rngs(0),
+    )
+    q = np.zeros((1, 4, 1, 2), np.float32)
+    q[..., 0], k, v = 48, np.zeros_like(q), np.ones_like(q)
+    mask = np.ones((1, 4), bool)
+    plain = jax.jit(module)(q, k, v, mask)
+    k[:, 3, :, 0] = strength
+    np.testing.assert_allclose(jax.jit(module)(q, k, v, mask)[:, :3], plain[:, :3], rtol=1e-4)
+
+
 def module_of(module):
     return lambda *qkv: module(*qkv, MASK)
 

@@ -42,7 +42,7 @@ def test_known_sizes():
         "linformer": ALL,
         "abc": 2 * 8 * 64,
         "aft-simple": 8,
-        # two blocks beside its own, 3/4 of two at each of three levels, of one at the coarsest
+        # two blocks beside its own, 3/4 of two at each of two coarse levels, of one at the third
         "h-transformer": 2 * 8 * (3 * 16 + 5 * 12),
         "s4d": 2 * 64 * 12,
         "s5": 2 * 12,

@@ -94,7 +94,7 @@ def test_whoever_waits_for_a_lock_that_is_removed_takes_a_new_one(tmp_path):
             entered.set()
             over.wait(PATIENCE)
 
-    waits = threading.Thread(target=wait)
+    waits = threading.Thread(target=wait, daemon=True)
     with locked(path, wait=False):
         waits.start()
         time.sleep(0.2)  # it waits by now, unless the machine is busy: then less is tested
