@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from lra_bench.contracts import SPLITS
 from lra_bench.errors import RunError
 from lra_bench.tasks import _archive, _gzip
+from lra_bench.tasks._hash_split import split_of
 
 Kind = Literal["file", "paragraph", "line"]
 _NAMES = (".txt", ".txt.gz")
@@ -17,8 +18,6 @@ _PART = 2**20
 _LONGEST = 2**24
 _OTHER_UNICODE = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _UTF8_MARK = b"\xef\xbb\xbf"
-# Of 20 parts of all documents, validation and test have one each.
-_PARTS = 20
 
 
 class Piece(NamedTuple):
@@ -95,7 +94,7 @@ def read(files: dict[str, Path], kind: Kind, empty: list[str], *, split: bool) -
 
 def _whole(file: Path, split: str | None) -> Iterator[Piece]:
     """Yield a file as one document; its bytes are read twice if their hash decides."""
-    chosen = split or _split(file_digest(file))
+    chosen = split or split_of(file_digest(file))
     pieces = iter(stream(file))
     if (piece := next(pieces, None)) is None:
         return
@@ -108,7 +107,7 @@ def _whole(file: Path, split: str | None) -> Iterator[Piece]:
 def _parts(file: Path, kind: Kind, split: str | None) -> Iterator[Piece]:
     """Yield the paragraphs or the lines of a file."""
     for text in _paragraphs(file) if kind == "paragraph" else filter(bytes.strip, _lines(file)):
-        yield Piece(split or _split(_hash(text).digest()), text, last=True)
+        yield Piece(split or split_of(_hash(text).digest()), text, last=True)
 
 
 def _hash(text: bytes = b"") -> blake2b:
@@ -121,11 +120,6 @@ def file_digest(file: Path) -> bytes:
     for piece in stream(file):
         found.update(piece)
     return found.digest()
-
-
-def _split(digest: bytes) -> str:
-    part = int.from_bytes(digest, "little") % _PARTS
-    return {0: "test", 1: "validation"}.get(part, "train")
 
 
 def _paragraphs(file: Path) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from lra_bench.contracts import HELD_OUT, Range, Reading, Source
 from lra_bench.errors import RunError
 from lra_bench.tasks import _fasta
 from lra_bench.tasks._given import Given
+from lra_bench.tasks._hash_split import split_of
 
 PAD, START, END, MASK = range(4)
 ALPHABET = _fasta.STANDARD + _fasta.RARE
@@ -19,8 +20,6 @@ FIRST, LAST = 4, 3 + len(ALPHABET)
 _IDS = np.full(256, 255, np.uint8)
 _IDS[list(ALPHABET.encode())] = np.arange(FIRST, LAST + 1)
 _NAMES = ("", "<", ">", "?", *ALPHABET)
-# Of 20 parts of all sequences, validation and test have one each.
-_PARTS = 20
 
 
 @dataclass(frozen=True)
@@ -117,10 +116,10 @@ class ProteinTask(Given):
         counts, unseen, left_out = _fasta.Counts(), set(self.held_out), 0
         kept_apart = self._digests_of_chosen(file)
         for number, protein in enumerate(_fasta.read(file, counts), 1):
-            chosen = self._chosen(protein)
+            chosen, digest = self._chosen(protein), self._digest(protein)
             unseen -= chosen
-            if chosen or self._digest(protein) not in kept_apart:
-                split = HELD_OUT if chosen else self._split(protein)
+            if chosen or digest not in kept_apart:
+                split = HELD_OUT if chosen else split_of(digest)
                 yield split, _IDS[np.frombuffer(protein.residues, np.uint8)]
             else:
                 left_out += 1
@@ -148,10 +147,6 @@ class ProteinTask(Given):
     def _digest(self, protein: _fasta.FastaEntry) -> bytes:
         """Return what decides on the split: what an example reads, so equal ones have one split."""
         return blake2b(protein.residues[: self.max_length - 1], digest_size=8).digest()
-
-    def _split(self, protein: _fasta.FastaEntry) -> str:
-        part = int.from_bytes(self._digest(protein), "little") % _PARTS
-        return {0: "test", 1: "validation"}.get(part, "train")
 
     def limit(self, split: str) -> int | None:
         """Return the largest number of examples of a split; None for any."""

@@ -13,12 +13,11 @@ from lra_bench.contracts import Block, Range, Reading, Source
 from lra_bench.registry import register_task
 from lra_bench.tasks import _archive, _imagenet, _images, image
 from lra_bench.tasks._given import Given
+from lra_bench.tasks._hash_split import part_of
 
 VALUES, START, MASK = 256, 256, 257
 _SIDES = {"cifar-10": 32, "imagenet64": 64}
 _BLOCK = 512
-# Of 20 parts of ImageNet's training images, validation has one.
-_PARTS = 20
 _IMAGENET = Source(
     "imagenet64",
     "test: the published validation set; validation: a twentieth of the training images, by the "
@@ -197,6 +196,6 @@ def _divided(pixels: np.ndarray, *, is_test: bool) -> Iterator[tuple[str, np.nda
         yield "test", pixels
         return
     digests = (blake2b(each.tobytes(), digest_size=8).digest() for each in pixels)
-    chosen = np.array([int.from_bytes(digest, "little") % _PARTS == 0 for digest in digests])
+    chosen = np.array([part_of(digest) == 0 for digest in digests])
     yield "train", pixels[~chosen]
     yield "validation", pixels[chosen]
