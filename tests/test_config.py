@@ -132,8 +132,8 @@ CHANGES = {
 # test_limit.py.
 LOOP = {"train.log_every", "train.eval_every", "train.eval_batch_size", "train.resample_every"}
 LOOP |= {"train.eval_drop_last", "train.select_after", "train.eval_examples"}
-# Sources are tried in test_cli.py, device counts in test_train.py. Bits need a rate of dropout, and
-# heads of pairs two documents: test_published_models.py.
+# Sources and device counts are tried in test_cli.py and test_devices.py. Bits need a rate of
+# dropout, and heads of pairs two documents: test_published_models.py.
 ELSEWHERE = {"train.num_devices", "train.sequence_devices", "data.source", "model.dropout_bits"}
 ELSEWHERE |= {"model.pair_head_layers", "model.pair_features"}
 # It changes no number: test_encoder.py.

@@ -1,9 +1,10 @@
 """Choose records by the folders and names that a user gives."""
 
 import argparse
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lra_bench.cli.common import names, texts
 
@@ -13,10 +14,13 @@ if TYPE_CHECKING:
 
     Item = TypeVar("Item", Record, Measurement, Record | Measurement)
 
+# The folders in "path/to/my.py" and "path/to/my.py:name"; records have the name of a file alone.
+_FOLDER_OF_FILE = re.compile(r"^.*/(?=[^/]+\.py(:|$))")
+
 
 def add_choice(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
     """Add the arguments that choose records: --attentions and --tasks."""
-    of_rows = "named as in the tables; those of one mechanism if it is named without options"
+    of_rows = "named as in the tables, without their options, or by your own file"
     add = parser.add_argument
     add("--attentions", type=texts, default=(), metavar="A,B,...", help=f"only these, {of_rows}")
     add("--tasks", type=names, default=(), metavar="A,B,...", help="only these")
@@ -34,13 +38,22 @@ def chosen(args: argparse.Namespace, items: "Iterable[Item]") -> "list[Item]":
 
 
 def _tasks(item: "Record | Measurement") -> tuple[str, ...]:
+    """Return the names of a task: its own, then those by its file, if it is the user's own."""
     from lra_bench.records.record import Record
 
-    return (item.task if isinstance(item, Record) else item.cell.size,)
+    if not isinstance(item, Record):
+        return (item.cell.size,)
+    return (item.task, *_by_file(item.task, item.config.get("task_file")))
 
 
-def _attentions(items: "Sequence[Record | Measurement]") -> list[tuple[str, str]]:
-    """Return the names of each attention, as in the tables and without options."""
+def _by_file(name: str, file: Any) -> tuple[str, ...]:
+    """Return the names of an attention or a task by what a config holds of the user's file."""
+    path = file.get("name") if isinstance(file, dict) else None
+    return (path, f"{path}:{name}") if isinstance(path, str) else ()
+
+
+def _attentions(items: "Sequence[Record | Measurement]") -> list[tuple[str, ...]]:
+    """Return the names of each attention: as in the tables, without options, by its file."""
     from lra_bench.records.labels import labels
     from lra_bench.records.record import Record
     from lra_bench.scaling import rows
@@ -48,12 +61,13 @@ def _attentions(items: "Sequence[Record | Measurement]") -> list[tuple[str, str]
     runs = [item for item in items if isinstance(item, Record)]
     lines = [item for item in items if not isinstance(item, Record)]
     of_runs, of_lines = iter(labels(runs)), iter(rows.labels(lines))
-    return [
-        (next(of_runs), item.attention)
-        if isinstance(item, Record)
-        else (next(of_lines), item.cell.attention)
-        for item in items
-    ]
+    found: list[tuple[str, ...]] = []
+    for item in items:
+        shown = next(of_runs if isinstance(item, Record) else of_lines)
+        owner = item if isinstance(item, Record) else item.cell
+        by_file = _by_file(owner.attention, owner.config.get("attention_file"))
+        found.append((shown, owner.attention, *by_file))
+    return found
 
 
 def _named(
@@ -62,6 +76,7 @@ def _named(
     """Return the items that have one of the wanted names; all if no name is wanted."""
     from lra_bench.errors import unknown
 
+    wanted = [re.sub(_FOLDER_OF_FILE, "", name) for name in wanted]
     known = sorted({name for _, names in items for name in names})
     for name in wanted:
         if name not in known:

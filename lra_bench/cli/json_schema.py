@@ -54,7 +54,7 @@ def _object(kind: type, parts: dict[str, Schema], required: tuple[str, ...] = ()
 
 
 def _environment() -> Schema:
-    counts = ("device_count", "processes", "host_cpu_count")
+    counts = ("device_count", "processes", "host_cpu_count", "usable_cores")
     parts = {x.name: _or_null(_COUNT if x.name in counts else _TEXT) for x in fields(Environment)}
     parts["versions"] = {"type": "object", "additionalProperties": _TEXT}
     return _object(Environment, {**parts})

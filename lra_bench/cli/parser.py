@@ -181,8 +181,17 @@ class Parser(argparse.ArgumentParser):
         if action.nargs == 0:
             return f"{text}; {name} takes no value"
         values = [value] if value else before[before.index(option) + 1 :]
+        if name == "--set" and values:
+            return f"{text}; {_as_settings([*values, *extra])}"
         listed = ",".join([*values, *extra])
         return f"{text}; lists are separated by commas, without spaces: {name} {listed}"
+
+
+def _as_settings(words: Sequence[str]) -> str:
+    """Return how words that were meant as settings are written, for a message."""
+    if not any("=" in word for word in words):
+        return f"a setting is a key, = and its value: --set {words[0]}={','.join(words[1:])}"
+    return f"each setting has a --set of its own: {' '.join(f'--set {word}' for word in words)}"
 
 
 def _is_option(word: str) -> bool:

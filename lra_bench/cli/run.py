@@ -303,8 +303,14 @@ def _execute(
 
 def _show(record: "Record", folder: Path, display: "Display") -> None:
     """Print the result of a run and where its record is."""
+    from lra_bench.display.command import command, path
+    from lra_bench.records.run_folder import COPIES
+
     if record.test is None or record.validation is None:
         display.line(f"{record.status.replace('_', ' ')}: {terminal(record.error)}")
+        if record.status == "diverged" and record.config.get("attention_file"):
+            copy = path(folder / COPIES["attention_file"])
+            display.line(f"to check the promises of your attention: {command('verify', copy)}")
     else:
         display.line()
         for name, text in _results(record, record.test, record.validation):

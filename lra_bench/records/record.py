@@ -363,7 +363,7 @@ def parse_environment(value: Any) -> Environment | None:
     versions = {k: v for k, v in group(value.get("versions")).items() if is_text(v)}
     texts = ("device_kind", "platform", "dtype", "git_commit", "host", "host_cpu", "xla_flags",
              "libtpu_init_args", "memory_method", "huge_pages")  # fmt: skip
-    counts = ("device_count", "processes", "host_cpu_count")
+    counts = ("device_count", "processes", "host_cpu_count", "usable_cores")
     return Environment(
         versions=versions,
         **{name: kept(value.get(name), is_text) for name in texts},

@@ -213,6 +213,11 @@ class Registry(Generic[Traits]):
 
     def _unknown(self, name: str) -> UsageError:
         """Return the error for a name that nothing has."""
+        if "," in name:
+            return UsageError(
+                f"unknown {self.kind} {quoted(name)}: one name is expected here; several with "
+                f"commas are for lra-bench sweep and its --{self.kind}s"
+            )
         if "/" in name or "." in name:
             return UsageError(
                 f"unknown {self.kind} {quoted(name)}: a name has no dot and no slash, and a file "

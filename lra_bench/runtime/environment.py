@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench import __version__
-from lra_bench.runtime import huge_pages, memory
+from lra_bench.runtime import cores, huge_pages, memory
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+# The keys that old records lack: they are left out where they are not known.
+_ADDED_LATER = ("usable_cores", "memory_method", "xla_flags", "libtpu_init_args", "huge_pages")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Environment:
         host: name of the machine.
         host_cpu: model name of its processor.
         host_cpu_count: its logical cores.
+        usable_cores: those of them that the process may use; a sweep divides them among its runs.
+            None in old records.
         xla_flags: the variable XLA_FLAGS; "" if it is not set.
         memory_method: how the peak memory of the process is read: "VmHWM" or "ru_maxrss", which may
             be that of the process that started it. Old records lack it; theirs is "ru_maxrss".
@@ -47,6 +51,7 @@ class Environment:
     host: str | None = None
     host_cpu: str | None = None
     host_cpu_count: int | None = None
+    usable_cores: int | None = None
     memory_method: str | None = None
     xla_flags: str | None = None
     libtpu_init_args: str | None = None
@@ -60,17 +65,20 @@ class Environment:
 
     @property
     def device(self) -> str:
-        """Return the devices in words, such as "4 x TPU v5"; speeds of others do not compare."""
+        """Return the devices in words, such as "4 x TPU v5"; speeds of others do not compare.
+
+        On CPUs the words include the cores that the process may use, if the record has them.
+        """
         count = "?" if self.device_count is None else self.device_count
-        return f"{count} x {self.processor}"
+        named = f"{count} x {self.processor}"
+        if self.platform != "cpu" or self.usable_cores is None:
+            return named
+        return f"{named}, {self.usable_cores} core{'s' * (self.usable_cores > 1)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         values = asdict(self)
-        for name in ("memory_method", "xla_flags", "libtpu_init_args", "huge_pages"):
-            if values[name] is None:
-                del values[name]
-        return values
+        return {k: v for k, v in values.items() if v is not None or k not in _ADDED_LATER}
 
 
 def environment(devices: list[Any], dtype: str) -> Environment:
@@ -86,6 +94,7 @@ def environment(devices: list[Any], dtype: str) -> Environment:
         host=platform.node(),
         host_cpu=_cpu_name(),
         host_cpu_count=os.cpu_count(),
+        usable_cores=len(cores.usable()),
         memory_method=memory.peak_method(),
         xla_flags=os.environ.get("XLA_FLAGS", ""),
         libtpu_init_args=os.environ.get("LIBTPU_INIT_ARGS"),

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from common import SMOKE, read_record, refused, unsealed
+from common import ROOT, SMOKE, read_record, refused, unsealed
 from leaderboard_cases import make, of_version
 from own_files import write_attention, write_task
 
@@ -87,6 +87,15 @@ def test_a_table_does_not_need_the_file(finished, cli):
     assert "| mine  " in out
 
 
+@pytest.mark.parametrize("name", ["mine", "mine.py", "mine.py:mine", "some/where/mine.py"])
+def test_a_table_chooses_the_rows_of_a_file(finished, cli, name):
+    linear = ROOT / "results/mini-cpu/listops-linear-seed0"
+    status, out, _ = cli("table", finished, linear, "--attentions", name, "--tasks", "ends.py")
+    assert status == 0
+    assert "| mine  " in out
+    assert "| linear" not in out
+
+
 def test_versions_of_a_file_are_told_apart_in_one_table(finished, cli, tmp_path):
     shutil.copytree(finished, tmp_path / "other")
     values = unsealed(finished / "record.json")
@@ -132,6 +141,15 @@ def test_an_error_in_training_names_file_and_line(cli, tmp_path):
     status, out, _ = cli(*SMOKE, "--attention", path, *FEW, "--out", tmp_path / "run")
     assert status == 1
     assert "failed: mine.py, line 11: AttributeError: " in out
+
+
+def test_a_diverged_run_of_a_file_points_to_verify(cli, tmp_path):
+    path, run = write_attention(tmp_path / "mine.py"), tmp_path / "run"
+    path.write_text(path.read_text().replace("scale * total", "scale * jnp.log(0 * total)"))
+    status, out, _ = cli(*SMOKE, "--attention", path, *FEW, "--out", run)
+    assert status == 1
+    assert "diverged: the loss is not finite from step 1 on" in out
+    assert f"to check the promises of your attention: lra-bench verify {run}/attention.py" in out
 
 
 @pytest.fixture

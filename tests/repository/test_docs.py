@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 import pytest
@@ -108,7 +109,19 @@ def test_no_table_of_the_readme_is_written_by_hand(generate):
     assert [line for line in by_hand.splitlines() if line.startswith("|")] == []
 
 
-def test_each_folder_of_records_has_its_tables(generate):
+def test_each_folder_of_records_stands_in_a_document():
+    made = re.findall(r"made by: (.+) -->", "".join((ROOT / x).read_text() for x in DOCUMENTS))
+    words = [PurePosixPath(word) for command in made for word in command.split()]
+    named = {*words, *(word.parent for word in words if word.suffix == ".md")}
+    folders = {path.parents[1] for path in (ROOT / "results").rglob("record.json")}
+    folders |= {path.parent for path in (ROOT / "results").rglob("efficiency.jsonl")}
+    assert folders
+    for folder in folders:
+        below = PurePosixPath(folder.relative_to(ROOT).as_posix())
+        assert {below, *below.parents[:-2]} & named, folder
+
+
+def test_the_document_of_a_folder_of_records_begins_with_its_tables():
     for name in DOCUMENTS:
         folder = name.removesuffix(".md")
         if (ROOT / folder).is_dir():
