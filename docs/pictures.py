@@ -2,9 +2,8 @@
 
     python docs/pictures.py
 
-The others are made by commands: approximation.png by the one in docs/papers.md, and pathfinder.png
-by `lra-bench data show pathfinder --preset smoke --set data.contour_length=14 --set
-data.resolution=32`, of which the upper rows are kept.
+The other is made by a command: pathfinder.png by `lra-bench data show pathfinder --preset smoke
+--set data.contour_length=14 --set data.resolution=32`, of which the upper rows are kept.
 """
 
 import io

@@ -26,7 +26,7 @@ Styles = Mapping[str, Mapping[str, Any]]
 
 
 def draw(panels: Sequence[Panel]) -> Figure:
-    """Draw mean test accuracy against the bytes of state, with the standard deviation over seeds.
+    """Draw mean test accuracy against the bytes of state, and the accuracy of each seed.
 
     The axis of bytes is logarithmic, so mechanisms without state are dashed lines, and chance is a
     dotted line. Results without an accuracy, or of unknown state, are left out.
@@ -70,10 +70,9 @@ def _panel(axes: Axes, panel: Panel, styles: Styles) -> None:
     axes.set_xscale("log", base=2)
     for result in _drawn(panel):
         dot, style = _dot(panel, result), styles[result.attention]
-        axes.errorbar(
-            dot.x, dot.y, yerr=100 * (result.sd or 0), color=style["color"],
-            marker=style["marker"] or "o", markersize=2 * _RADIUS, elinewidth=1, capsize=2,
-        )  # fmt: skip
+        _seeds(axes, dot.x, [100 * accuracy for accuracy in result.accuracies], style["color"])
+        looks = {"color": style["color"], "marker": style["marker"] or "o", "linestyle": ""}
+        axes.plot(dot.x, dot.y, markersize=2 * _RADIUS, **looks)
     _lines(axes, panel, styles)
     axes.set_title(escape.figure(f"{panel.task}, {panel.setting}"), loc="right")
     axes.set_xlabel("state of a layer for one sequence")
@@ -81,8 +80,14 @@ def _panel(axes: Axes, panel: Panel, styles: Styles) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: size_text(x)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.15)
-    axes.set_ylim(0, 108)
+    axes.set_ylim(0, 110)
     axes.grid(alpha=0.3)
+
+
+def _seeds(axes: Axes, x: float, percent: Sequence[float], color: str) -> None:
+    """Draw a small dot for each seed on a pale line, behind the means and the names."""
+    axes.plot([x] * len(percent), percent, color=color, alpha=0.3, linewidth=1, zorder=1)
+    axes.plot([x] * len(percent), percent, ".", color=color, alpha=0.5, markersize=4, zorder=1)
 
 
 def _lines(axes: Axes, panel: Panel, styles: Styles) -> None:

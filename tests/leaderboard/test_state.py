@@ -146,3 +146,6 @@ def test_the_figure_shows_each_result_once(monkeypatch):
     (axes,) = figure.axes
     names = [text.get_text() for text in axes.get_legend().get_texts()]
     assert names == ["17.0 % chance", "55.0 % identity"]
+    seeds = [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "."]
+    assert sorted(round(y) for dots in seeds for _, y in dots) == [50, 50, 60, 60]
+    assert {dots[0][0] for dots in seeds} == {2**17, 4 * 2 * 32 * 33}
