@@ -336,6 +336,17 @@ class Guessable(Protocol):
         ...
 
 
+@runtime_checkable
+class Cautioned(Protocol):
+    """A task whose accuracies say less than they seem to; tables and reports repeat it.
+
+    Attributes:
+        caution: what to know, in a phrase that may follow the name of the task and a colon.
+    """
+
+    caution: str
+
+
 def source_of(task: Task, name: str) -> Source:
     """Return the source of that name.
 

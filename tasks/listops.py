@@ -72,6 +72,10 @@ class ListOps:
     paired: ClassVar[bool] = False
     side: ClassVar[int | None] = None
     class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    caution: ClassVar[str] = (
+        "a guess that reads only the first operator is right in about 36 % of cases at the full "
+        "size, and in about 33 % with preset mini"
+    )
     sources: ClassVar[tuple[Source, ...]] = (
         Source("generate", splits="each split from a random stream of its own, no duplicates"),
         _release.source(

@@ -6,7 +6,7 @@ from typing import Any
 
 from facts.text import docstring_of, joined, plain, references, table, tasks, value_text
 from lra_bench.config import presets
-from lra_bench.contracts import SPLITS, Source, TokenTask
+from lra_bench.contracts import SPLITS, Cautioned, Source, TokenTask
 from lra_bench.registry import Entry
 
 PRESETS = ("smoke", "mini", "small", "paper")
@@ -54,6 +54,7 @@ def _task_section(entry: Entry[Any]) -> str:
         "\n".join(_task_facts(entry.target())),
         table(_preset_row(entry, name) for name in presets(entry.name)),
         f"Options, with their defaults, for `--set data.NAME=VALUE`: {_data_options(entry)}.",
+        f"Caution: {plain(entry.target.caution)}." if isinstance(entry.target, Cautioned) else "",
         references(docstring),
     ]
     return "\n\n".join(filter(None, parts))

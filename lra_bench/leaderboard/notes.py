@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 
+from lra_bench.contracts import Cautioned
+from lra_bench.errors import UsageError
 from lra_bench.leaderboard.board import SECOND, Board
 from lra_bench.leaderboard.results import ABOVE_CHANCE, BUDGET
 from lra_bench.leaderboard.significance import MIN_SEEDS
 from lra_bench.records.record import Record
-from lra_bench.registry import IDENTITY
+from lra_bench.registry import IDENTITY, TASKS
 
 # The sign of a result that is not better than that without attention.
 NO_BETTER = "(-)"
@@ -72,6 +74,20 @@ def readings_note(runs: Iterable[Record]) -> str:
     found = {(run.task, *item): None for run in runs for item in readings(run).items()}
     parts = [f"{task} ({option}): {words}" for task, option, words in sorted(found)]
     return f"Not our own protocol: {'; '.join(parts)}." if parts else ""
+
+
+def cautions_note(runs: Iterable[Record]) -> str:
+    """Return the sentences of the tasks that say what their accuracies do not show; "" if none."""
+    parts = {run.task: _caution(run.task) for run in runs}
+    return " ".join(f"{task}: {text}." for task, text in parts.items() if text)
+
+
+def _caution(task: str) -> str:
+    try:
+        target = TASKS.get(task).target
+    except UsageError:
+        return ""
+    return target.caution if isinstance(target, Cautioned) else ""
 
 
 def over_identity(board: Board) -> str:

@@ -46,6 +46,7 @@ def _of_setting(setting: str, records: Sequence[Record]) -> Sheet:
         f"{'; '.join(notes.signs(leaderboard))}.",
         notes.marking(leaderboard),
         notes.readings_note(records),
+        notes.cautions_note(records),
         notes.over_identity(leaderboard),
         tokens.notes(leaderboard.results),
         notes.unofficial_note(records),

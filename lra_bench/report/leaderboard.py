@@ -216,6 +216,7 @@ def _notes(run_table: RunTable) -> str:
         "A cell opens the details behind it.",
         notes.marking(run_table.board),
         notes.readings_note(run_table.runs),
+        notes.cautions_note(run_table.runs),
         notes.over_identity(run_table.board),
         tokens.notes(run_table.board.results),
         f"† {unofficial}" if unofficial else "",

@@ -147,6 +147,17 @@ def test_data_read_as_others_did_have_a_table_of_their_own_that_says_so(task, op
     assert [row["reading"] for row in rows] == ["", option.removeprefix("data.")]
 
 
+def test_the_caution_of_a_task_stands_below_its_tables_once():
+    runs = [make(task=task, seed=seed) for task in ("listops", "pathfinder") for seed in range(2)]
+    unknown = make(task="image")
+    unknown["task"] = unknown["config"]["task"] = "gone"
+    text = table([*runs, unknown])
+    assert text.count("listops: a guess that reads only the first operator is right in about") == 1
+    assert "pathfinder: " not in text
+    assert "gone: " not in text
+    assert "first operator" not in table(make(task="pathfinder") for _ in range(1))
+
+
 def test_a_preset_that_reads_data_as_others_did_says_so():
     """Its options are no changes, so the title does not name them."""
     tasks = ("listops", "text", "image", "pathfinder")

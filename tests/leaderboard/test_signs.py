@@ -77,7 +77,7 @@ def drawn(plain, ability, rng):
 @pytest.mark.ci
 @pytest.mark.parametrize(
     ("ability", "beat"),
-    [({}, set()), ({name: 0.5 for name in NAMES[:2]}, set(NAMES[:2]))],
+    [({}, set()), (dict.fromkeys(NAMES[:2], 0.5), set(NAMES[:2]))],
     ids=["all equal", "two lead"],
 )
 def test_few_boards_of_equal_mechanisms_have_a_wrong_sign(plain, ability, beat):
