@@ -30,16 +30,15 @@ def mini() -> Any:
 
 
 def small() -> Any:
-    """Train for hours on one GPU: 64 pairs, keys and values apart, distractors; not tried so far.
+    """Train in ten minutes on two cores: 64 pairs of one token, 64 keys, 4 values.
 
-    Whether softmax learns it is not known. Rotary positions let a value find the token before it.
+    A rate of 0.001 and examples that hardly repeat matter: with 100,000 examples softmax reached
+    85 % in 3,000 steps. With 16 values it stayed at 6 %, at rates of 0.003 and 0.001.
     """
-    config = quick()
-    config.data = dict(FULL, num_pairs=64, num_keys=64, num_values=64, tokens="separate")
-    config.data.update(distractors=63, gap=64, train_size=500_000)
-    config.model.update(emb_dim=128, ffn_dim=256, num_heads=4, positions="rotary")
-    config.train.update(num_steps=20_000, batch_size=256, learning_rate=1e-3, schedule="cosine")
-    config.train.update(warmup_steps=1_000, log_every=100, eval_every=1_000, eval_batch_size=200)
+    config = mini()
+    config.data = dict(FULL, num_pairs=64, num_keys=64, num_values=4, train_size=300_000)
+    config.train.update(num_steps=4_000, learning_rate=1e-3, eval_every=250)
+    config.attention = short(16)
     return config
 
 

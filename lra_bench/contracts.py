@@ -341,7 +341,8 @@ class Cautioned(Protocol):
     """A task whose accuracies say less than they seem to; tables and reports repeat it.
 
     Attributes:
-        caution: what to know, in a phrase that may follow the name of the task and a colon.
+        caution: what to know, in a phrase that may follow the name of the task and a colon; an
+            attribute of the class.
     """
 
     caution: str

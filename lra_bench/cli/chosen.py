@@ -1,7 +1,6 @@
 """Choose records by the folders and names that a user gives."""
 
 import argparse
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,16 +13,15 @@ if TYPE_CHECKING:
 
     Item = TypeVar("Item", Record, Measurement, Record | Measurement)
 
-# The folders in "path/to/my.py" and "path/to/my.py:name"; records have the name of a file alone.
-_FOLDER_OF_FILE = re.compile(r"^.*/(?=[^/]+\.py(:|$))")
-
 
 def add_choice(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
     """Add the arguments that choose records: --attentions and --tasks."""
     of_rows = "named as in the tables, without their options, or by your own file"
     add = parser.add_argument
     add("--attentions", type=texts, default=(), metavar="A,B,...", help=f"only these, {of_rows}")
-    add("--tasks", type=names, default=(), metavar="A,B,...", help="only these")
+    add(
+        "--tasks", type=names, default=(), metavar="A,B,...", help="only these, or of your own file"
+    )
 
 
 def chosen(args: argparse.Namespace, items: "Iterable[Item]") -> "list[Item]":
@@ -41,9 +39,9 @@ def _tasks(item: "Record | Measurement") -> tuple[str, ...]:
     """Return the names of a task: its own, then those by its file, if it is the user's own."""
     from lra_bench.records.record import Record
 
-    if not isinstance(item, Record):
-        return (item.cell.size,)
-    return (item.task, *_by_file(item.task, item.config.get("task_file")))
+    is_run = isinstance(item, Record)
+    name, config = (item.task, item.config) if is_run else (item.cell.size, item.cell.config)
+    return (name, *_by_file(name, config.get("task_file")))
 
 
 def _by_file(name: str, file: Any) -> tuple[str, ...]:
@@ -75,13 +73,20 @@ def _named(
 ) -> "list[Item]":
     """Return the items that have one of the wanted names; all if no name is wanted."""
     from lra_bench.errors import unknown
+    from lra_bench.runtime.source_files import is_reference
 
-    wanted = [re.sub(_FOLDER_OF_FILE, "", name) for name in wanted]
-    known = sorted({name for _, names in items for name in names})
+    known = {name for _, names in items for name in names}
+    named = {_without_folder(name) if is_reference(name) else name for name in wanted}
     for name in wanted:
-        if name not in known:
-            raise unknown(f"{kind} among the records", name, known)
-    return [item for item, names in items if not wanted or {*names} & {*wanted}]
+        if not {name, _without_folder(name)} & known:
+            valid = sorted(x for x in known if not is_reference(x))
+            raise unknown(f"{kind} among the records", name, valid)
+    return [item for item, names in items if not wanted or {*names} & named]
+
+
+def _without_folder(reference: str) -> str:
+    """Return "my.py:name" for "path/to/my.py:name": records have the name of a file alone."""
+    return reference.rpartition("/")[2]
 
 
 def only_efficiency(folders: Sequence[Path]) -> bool:

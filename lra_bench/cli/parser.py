@@ -172,7 +172,8 @@ class Parser(argparse.ArgumentParser):
     def superfluous(self, words: Sequence[str], extra: Sequence[str]) -> str:
         """Return the message for words that belong to no argument."""
         before = list(words[: words.index(extra[0])]) if extra[0] in words else []
-        option = next((word for word in reversed(before) if _is_option(word)), "")
+        places = [place for place, word in enumerate(before) if _is_option(word)]
+        option = before[places[-1]] if places else ""
         name, _, value = option.partition("=")
         action = self._option_string_actions.get(name)
         text = f"unexpected {' '.join(map(repr, extra))}"
@@ -180,7 +181,7 @@ class Parser(argparse.ArgumentParser):
             return f"{text}; each value follows the name of its option"
         if action.nargs == 0:
             return f"{text}; {name} takes no value"
-        values = [value] if value else before[before.index(option) + 1 :]
+        values = [value] if value else before[places[-1] + 1 :]
         if name == "--set" and values:
             return f"{text}; {_as_settings([*values, *extra])}"
         listed = ",".join([*values, *extra])
@@ -189,9 +190,12 @@ class Parser(argparse.ArgumentParser):
 
 def _as_settings(words: Sequence[str]) -> str:
     """Return how words that were meant as settings are written, for a message."""
-    if not any("=" in word for word in words):
-        return f"a setting is a key, = and its value: --set {words[0]}={','.join(words[1:])}"
-    return f"each setting has a --set of its own: {' '.join(f'--set {word}' for word in words)}"
+    settings = re.sub(r"\s*=\s*", "=", " ".join(words)).split()
+    if len(settings) == 2 and "=" not in "".join(settings):
+        settings = ["=".join(settings)]
+    if all("=" in setting for setting in settings):
+        return f"write {' '.join(f'--set {setting}' for setting in settings)}"
+    return "a setting is written --set KEY=VALUE, in quotes if the value has spaces"
 
 
 def _is_option(word: str) -> bool:

@@ -29,6 +29,7 @@ from lra_bench.cli.common import (
 from lra_bench.cli.paths import checkpoint_path, output_folder
 from lra_bench.display.escape import terminal
 from lra_bench.display.units import GREATEST_LOSS
+from lra_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from lra_bench.display.progress import Display
@@ -170,7 +171,12 @@ def _settings(args: argparse.Namespace, origin: "Origin | None") -> "RunSettings
 def _name(args: argparse.Namespace) -> None:
     """Replace files of the user by the names that they register."""
     from lra_bench.registry import ATTENTIONS, TASKS
+    from lra_bench.runtime.source_files import is_reference
 
+    for kind, name in (("task", args.task), ("attention", args.attention)):
+        if "," in name and not is_reference(name):
+            shown = terminal(name)
+            raise UsageError(f"--{kind} takes one name; lra-bench sweep has --{kind}s {shown}")
     args.task, args.attention = TASKS.named(args.task), ATTENTIONS.named(args.attention)
 
 

@@ -238,9 +238,9 @@ def machine(target: str, environment: Environment) -> str:
         return f"{targets.label(target)}, compiled for and not run"
     if target == ESTIMATE:
         return f"estimate by the compiler for {environment.processor}, not run"
-    devices = f"{environment.device_count} x {environment.processor}"
-    cores = environment.usable_cores or environment.host_cpu_count
-    return f"{devices}, {cores} CPU cores, host {environment.host}"
+    usable = environment.usable_cores if environment.platform == "cpu" else None
+    cores = usable or environment.host_cpu_count
+    return f"{environment.devices}, {cores} CPU cores, host {environment.host}"
 
 
 def show(line: Measurement, display: Display) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from lra_bench.contracts import Cautioned
-from lra_bench.errors import UsageError
 from lra_bench.leaderboard.board import SECOND, Board
 from lra_bench.leaderboard.results import ABOVE_CHANCE, BUDGET
 from lra_bench.leaderboard.significance import MIN_SEEDS
@@ -78,15 +77,13 @@ def readings_note(runs: Iterable[Record]) -> str:
 
 def cautions_note(runs: Iterable[Record]) -> str:
     """Return the sentences of the tasks that say what their accuracies do not show; "" if none."""
-    parts = {run.task: _caution(run.task) for run in runs}
+    parts = {task: _caution(task) for task in dict.fromkeys(run.task for run in runs)}
     return " ".join(f"{task}: {text}." for task, text in parts.items() if text)
 
 
 def _caution(task: str) -> str:
-    try:
-        target = TASKS.get(task).target
-    except UsageError:
-        return ""
+    entry = TASKS.find(task)
+    target = None if entry is None else entry.target
     return target.caution if isinstance(target, Cautioned) else ""
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from lra_bench.contracts import InBits
 from lra_bench.display.units import GREATEST_LOSS
-from lra_bench.errors import UsageError
 from lra_bench.leaderboard.results import Result
 from lra_bench.records.record import Record, Score
 from lra_bench.registry import TASKS
@@ -119,10 +118,8 @@ def _column(title: str, measure: Measure, part: Part, runs: Sequence[Record]) ->
 
 def measure(task: str) -> Measure:
     """Return what is shown of the loss of a task: bits if it counts them, else perplexity."""
-    try:
-        target = TASKS.get(task).target
-    except UsageError:
-        return _PERPLEXITY
+    entry = TASKS.find(task)
+    target = None if entry is None else entry.target
     unit = target.bits_per if isinstance(target, InBits) else None
     return _PERPLEXITY if unit is None else Measure(f"bits/{unit}", lambda x: x / math.log(2), 3)
 

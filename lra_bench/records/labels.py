@@ -90,10 +90,8 @@ def _options_of_preset(
 
 @cache
 def _defaults(attention: str) -> dict[str, Any]:
-    try:
-        return ATTENTIONS.get(attention).options()
-    except UsageError:
-        return {}
+    entry = ATTENTIONS.find(attention)
+    return {} if entry is None else entry.options()
 
 
 def _origin(run: Record) -> str:

@@ -1,6 +1,5 @@
 """Families of mechanisms, and the two that all others are compared with."""
 
-from lra_bench.errors import UsageError
 from lra_bench.registry.registry import ATTENTIONS
 
 # The exact attention that every other mechanism is compared with.
@@ -18,8 +17,7 @@ def family_of(attention: str) -> str:
     """Return "exact", "bound" for identity, or the family that a mechanism registers."""
     if attention == IDENTITY:
         return "bound"
-    try:
-        traits = ATTENTIONS.get(attention).traits
-    except UsageError:
+    entry = ATTENTIONS.find(attention)
+    if entry is None:
         return "other"
-    return "exact" if traits.exact else traits.family
+    return "exact" if entry.traits.exact else entry.traits.family

@@ -196,6 +196,13 @@ class Registry(Generic[Traits]):
             raise self._unknown(name)
         return self._entries[name]
 
+    def find(self, name: str) -> Entry[Traits] | None:
+        """Return the entry of that name; None where there is none, or its file is broken."""
+        try:
+            return self.get(name)
+        except UsageError:
+            return None
+
     def names(self) -> list[str]:
         """Return all names, sorted; say on standard error what is left out as broken, once."""
         with self._lock:
@@ -213,11 +220,6 @@ class Registry(Generic[Traits]):
 
     def _unknown(self, name: str) -> UsageError:
         """Return the error for a name that nothing has."""
-        if "," in name:
-            return UsageError(
-                f"unknown {self.kind} {quoted(name)}: one name is expected here; several with "
-                f"commas are for lra-bench sweep and its --{self.kind}s"
-            )
         if "/" in name or "." in name:
             return UsageError(
                 f"unknown {self.kind} {quoted(name)}: a name has no dot and no slash, and a file "

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from lra_bench import __version__
 from lra_bench.display.tables import for_programs
-from lra_bench.errors import UsageError
 from lra_bench.leaderboard.comparable import by_setting
 from lra_bench.leaderboard.tables import long
 from lra_bench.registry import ATTENTIONS
@@ -87,11 +86,10 @@ def bibtex(attentions: Iterable[str]) -> str:
 
 def _papers(attention: str) -> list[re.Match[str]]:
     """Return the papers on arXiv that the docstring of a mechanism names."""
-    try:
-        target = ATTENTIONS.get(attention).target
-    except UsageError:
+    entry = ATTENTIONS.find(attention)
+    if entry is None:
         return []
-    references = parse(inspect.getdoc(target) or "").references
+    references = parse(inspect.getdoc(entry.target) or "").references
     return [*_PAPER.finditer(" ".join(references.split()))]
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from lra_bench.contracts import AttentionTraits
 from lra_bench.display.units import size_text
-from lra_bench.errors import UsageError
 from lra_bench.leaderboard.results import Quantity, Result
 from lra_bench.registry import ATTENTIONS, Entry
 from lra_bench.report import cell_details, settings
@@ -41,10 +40,9 @@ def section(attentions: Iterable[str], tables: list[RunTable]) -> Html:
 
 
 def _attention(name: str, tables: list[RunTable]) -> Html:
-    try:
-        about = _about(ATTENTIONS.get(name))
-    except UsageError:
-        about = tag("p", "Not registered here: it is not known what it computes.")
+    entry = ATTENTIONS.find(name)
+    unknown = tag("p", "Not registered here: it is not known what it computes.")
+    about = unknown if entry is None else _about(entry)
     parts = [tag("h3", name), about, _runs(name, tables)]
     return tag("section", *parts, id=anchor(name), class_="mechanism")
 

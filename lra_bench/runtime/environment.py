@@ -64,16 +64,20 @@ class Environment:
         return self.host_cpu or kind if kind == "cpu" else kind
 
     @property
+    def devices(self) -> str:
+        """Return how many devices of which kind, such as "4 x TPU v5"."""
+        count = "?" if self.device_count is None else self.device_count
+        return f"{count} x {self.processor}"
+
+    @property
     def device(self) -> str:
-        """Return the devices in words, such as "4 x TPU v5"; speeds of others do not compare.
+        """Return the devices in words; speeds of others do not compare.
 
         On CPUs the words include the cores that the process may use, if the record has them.
         """
-        count = "?" if self.device_count is None else self.device_count
-        named = f"{count} x {self.processor}"
         if self.platform != "cpu" or self.usable_cores is None:
-            return named
-        return f"{named}, {self.usable_cores} core{'s' * (self.usable_cores > 1)}"
+            return self.devices
+        return f"{self.devices}, {self.usable_cores} core{'s' * (self.usable_cores > 1)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""

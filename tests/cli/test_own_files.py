@@ -1,5 +1,6 @@
 """Runs and measurements of an attention from a file of the user, and wrong calls of them."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -13,6 +14,8 @@ from own_files import write_attention, write_task
 from lra_bench.cli import main
 from lra_bench.efficiency import child, supervise
 from lra_bench.efficiency import plan as cells
+from lra_bench.efficiency.measurement import Measurement
+from lra_bench.files.json_lines import append_line
 from lra_bench.registry import ATTENTIONS, TASKS
 from lra_bench.sweep import plan
 from lra_bench.sweep.executor import Launch
@@ -152,6 +155,18 @@ def test_a_diverged_run_of_a_file_points_to_verify(cli, tmp_path):
     assert f"to check the promises of your attention: lra-bench verify {run}/attention.py" in out
 
 
+@pytest.mark.parametrize("words", [("--attentions", "at/mine.py"), ("--tasks", "ends.py")])
+def test_a_table_of_efficiency_chooses_the_rows_of_a_file(cell, cli, tmp_path, words):
+    config = {**cell.config, "attention_file": None, "task_file": None}
+    other = dataclasses.replace(cell, attention="linear", size="regular", config=config)
+    lines = [Measurement(x, machine="here", status="out_of_memory") for x in (cell, other)]
+    for line in lines:
+        append_line(tmp_path / "efficiency.jsonl", line.as_dict())
+    assert "linear" in cli("table", tmp_path)[1]
+    status, out, _ = cli("table", tmp_path, *words)
+    assert (status, "mine" in out, "linear" in out) == (0, True, False)
+
+
 @pytest.fixture
 def cell(tmp_path):
     """What is measured of an attention and a task from files that are then lost."""
@@ -226,7 +241,7 @@ WRONG = [
     (("run", "--attention", "mine.py", "--set", "attention.scal=2"), 2, "'attention.scale'?"),
     (("run", "--attention", "mine.py", "--set", "attention.causal=1"), 2, "mine can't be causal"),
     (("run", "--attention", "mine.py", "--task", "text-lm"), 2, "mine can't be causal"),
-    (("run", "--attention", "mine.py,linear"), 2, "unknown attention 'mine.py,linear'"),
+    (("run", "--attention", "mine.py,linear"), 2, "--attention takes one name; lra-bench sweep"),
     (("run", "--task", "absent.py"), 2, NO_FILE),
     (("run", "--task", "mine.py"), 2, "registers no task: put @register_task"),
     (("run", "--task", "ends.py", "--preset", "paper"), 2, "preset of same-ends 'paper'"),

@@ -188,6 +188,10 @@ class TestSweep:
         assert machine("tpu-v5e", PLACE) == machine("tpu-v5e", other)
         gpu = replace(PLACE, device_kind="H100")
         assert machine("here", gpu) == "1 x H100, 4 CPU cores, host a"
+        pinned = replace(PLACE, usable_cores=2)
+        assert machine("here", pinned) == "1 x Fast, 2 CPU cores, host a"
+        on_gpu = replace(gpu, platform="gpu", usable_cores=2)
+        assert machine("here", on_gpu) == machine("here", gpu)
 
 
 class _Killed(BaseException):
