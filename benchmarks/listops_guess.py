@@ -1,22 +1,24 @@
 """Measure how often a guess that reads almost nothing is right on ListOps of the full size.
 
-    python benchmarks/listops_guess.py DATA_DIR [FOLDER ...]
+    python benchmarks/listops_guess.py DATA_DIR OUT [FOLDER ...]
 
 DATA_DIR is that of runs of preset `nystromformer`; what it lacks is prepared there. Each guess is
 the commonest value in the training set: of all expressions; of those with the same first operator;
 of those with the same first operator and the same least, greatest and number of digits that follow
-it at once, which are surely its arguments. Printed are the shares of right guesses in percent.
+it at once, which are surely its arguments. OUT/guesses.csv has the shares of right guesses.
 
-For each record of such a run in a FOLDER it prints on how many test examples, in percent, run and
-guess are both right or both wrong.
+OUT/agreement.csv has, for each record of such a run in a FOLDER, on what share of the test examples
+run and guess are both right or both wrong.
 """
 
 import argparse
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lra_bench.config import make_settings
 from lra_bench.contracts import Task
@@ -56,9 +58,9 @@ def first_arguments(tokens: np.ndarray) -> Hashable:
 
 
 GUESSES: dict[str, Key] = {
-    "commonest value": nothing,
-    "of the first operator": first_operator,
-    "of it and its first digits": first_arguments,
+    "the commonest value": nothing,
+    "the commonest value of the first operator": first_operator,
+    "... of the first operator and the digits that follow it at once": first_arguments,
 }
 
 
@@ -76,43 +78,60 @@ def right(split: Split, key: Key, guess: dict[Hashable, int]) -> np.ndarray:
     return np.asarray(guessed) == np.asarray(split.labels)
 
 
+def agreement(run: Record, guessed: np.ndarray) -> float:
+    """Return how often run and guess are both right or both wrong, in [0, 1]; NaN if unknown.
+
+    A run may leave out the last examples, which do not fill a batch.
+    """
+    shares = None if run.test is None else run.test.shares()
+    if shares is None:
+        return float("nan")
+    return float(np.mean((shares > 0) == guessed[: len(shares)]))
+
+
 def opened(task: Task, folder: Path) -> Store:
     """Return the data of a task, prepared if they are not there."""
     location = locate(folder, task, "generate")
     return open_store(location) if location.exists() else prepare(task, location, None)
 
 
-def compare(run: Record, guessed: np.ndarray) -> str:
-    """Return in percent how often run and guess are both right or both wrong.
-
-    A run may leave out the last examples, which do not fill a batch.
-    """
-    shares = None if run.test is None else run.test.shares()
-    if shares is None:
-        return "unknown"
-    return f"{100 * np.mean((shares > 0) == guessed[: len(shares)]):5.1f}"
+def measure(
+    brackets: str, folder: Path, runs: list[Record]
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Yield for each guess its row of shares, and its rows of agreement with runs."""
+    settings = make_settings("listops", "linear", "nystromformer", 0, [f"data.brackets={brackets}"])
+    store = opened(make_task("listops", settings.data), folder)
+    same = [run for run in runs if run.data and run.data.sha256 == store.provenance().sha256]
+    for name, key in GUESSES.items():
+        named = {"brackets": brackets, "guess": name}
+        guess = answers(store.splits["train"], key)
+        found = {split: right(store.splits[split], key, guess) for split in _SPLITS}
+        agreeing = [
+            {**named, "attention": run.attention, "seed": run.seed,
+             "agreement": agreement(run, found["test"])}
+            for run in same
+        ]  # fmt: skip
+        yield {**named, **{split: found[split].mean() for split in _SPLITS}}, agreeing
 
 
 def main() -> None:
-    """Print the shares for both forms of the task, and the comparisons with runs of each."""
+    """Write and print both tables, for both forms of the task."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data_dir", type=Path)
+    parser.add_argument("out", type=Path)
     parser.add_argument("folders", type=Path, nargs="*")
     args = parser.parse_args()
     runs = collect(args.folders) if args.folders else []
-    for brackets in ("dropped", "kept"):
-        overrides = [f"data.brackets={brackets}"]
-        settings = make_settings("listops", "linear", "nystromformer", 0, overrides)
-        splits = opened(make_task("listops", settings.data), args.data_dir).splits
-        same = [run for run in runs if run.config["data"]["brackets"] == brackets]
-        for name, key in GUESSES.items():
-            guess = answers(splits["train"], key)
-            found = {each: right(splits[each], key, guess) for each in _SPLITS}
-            shares = " ".join(f"{100 * found[each].mean():5.1f}" for each in _SPLITS)
-            print(f"brackets {brackets:<8} {name:<27} {shares}")
-            for run in same:
-                agreement = compare(run, found["test"])
-                print(f"{'':<18}agrees with {run.attention}, seed {run.seed}: {agreement}")
+    forms = ("dropped", "kept")
+    rows = [row for form in forms for row in measure(form, args.data_dir, runs)]
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name, values in (
+        ("guesses", [shares for shares, _ in rows]),
+        ("agreement", [each for _, agreeing in rows for each in agreeing]),
+    ):
+        table = pd.DataFrame(values).round(4)
+        table.to_csv(args.out / f"{name}.csv", index=False)
+        print(table.to_string(index=False))
 
 
 if __name__ == "__main__":

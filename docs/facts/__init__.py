@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from facts.approximation import approximation_table
 from facts.attentions import attention_sections, attention_table, new_attention
-from facts.reproduced import reproduced_table
+from facts.reproduced import guess_table, reproduced_table
 from facts.results import brackets_table, headline
 from facts.settings import difference_table, settings_table, task_settings
 from facts.tasks import task_sections, task_table
@@ -19,6 +19,7 @@ FACTS: dict[str, Callable[[], str]] = {
     "task_table": task_table,
     "brackets_table": brackets_table,
     "reproduced_table": reproduced_table,
+    "guess_table": guess_table,
     "approximation_table": approximation_table,
     "task_sections": task_sections,
     "difference_table": difference_table,

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from facts.text import table
 from lra_bench import published
 from lra_bench.leaderboard.results import Result, percent, results
@@ -9,6 +11,8 @@ from lra_bench.records import find
 from lra_bench.report.curves import curve
 
 _TASK = "listops"
+# What benchmarks/listops_guess.py wrote.
+_GUESSES = Path("results/listops-guess")
 # The sources whose figures may be compared, and their names in the documents. Only the code of the
 # first one has this setting.
 _SOURCES = {"nystromformer": "Nystromformer", "skyformer": "Skyformer"}
@@ -19,7 +23,7 @@ _LEFT = 0.25
 def reproduced_table() -> str:
     """Return a table of test accuracy here and in two sources, a row for each mechanism.
 
-    The differences are those of here from there.
+    A difference is the accuracy here minus the published one, in points.
     """
     rows = results(find.collect([Path("results/nystromformer")]))
     return table(_row(row) for row in sorted(rows, key=lambda row: -(row.mean or 0)))
@@ -34,7 +38,27 @@ def _row(row: Result) -> dict[str, str]:
         "seeds": str(len(row.tests)),
         **{f"{name}, % (difference)": beside.get(x, "") for x, name in _SOURCES.items()},
         "above 25 % by step": _left(row),
+        "agrees with the guess, %": _agreement(row.attention),
     }
+
+
+def guess_table() -> str:
+    """Return a table of how often three guesses are right, a row for each."""
+    guesses = pd.read_csv(_GUESSES / "guesses.csv")
+    names = {"train": "training", "validation": "validation", "test": "test"}
+    return table(
+        {"right, %": row["guess"], **{name: f"{100 * row[x]:.1f}" for x, name in names.items()}}
+        for row in guesses[guesses["brackets"] == "dropped"].to_dict("records")
+    )
+
+
+def _agreement(attention: str) -> str:
+    """Return on what share of the test examples a mechanism agrees with the guess, by seeds."""
+    rows = pd.read_csv(_GUESSES / "agreement.csv").query("brackets == 'dropped'")
+    rows = rows[rows["guess"].str.endswith("value of the first operator")]
+    shares = 100 * rows[rows["attention"] == attention]["agreement"]
+    ends = (f"{shares.min():.1f}", f"{shares.max():.1f}")
+    return " to ".join(dict.fromkeys(ends)) if len(shares) else ""
 
 
 def _published(attention: str) -> dict[str, float]:

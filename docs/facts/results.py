@@ -26,8 +26,9 @@ def headline() -> str:
     far = sum(not x.at_chance for x in seen)
     length, faster = _fastest_lead()
     return (
-        f"{len(known)} mechanisms, all but the bare `identity`, were trained for some minutes in "
-        "small models. Asked for the value of a key that they have read, "
+        f"{len(known)} of the {len(known) + 1} mechanisms mix tokens (`identity` does not). Each "
+        "was trained in a small model, for three minutes at most. Asked for the value of a key "
+        "that they have read, "
         f"**{len(sure)}** are right in at least {_NEARLY_ALL:.0%} of cases, {exact} of which are "
         f"forms of exact softmax, and **{unsure}** do no better than a guess. **{far}** relate "
         "tokens that are at least 17 places apart in every run. "

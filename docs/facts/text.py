@@ -1,8 +1,10 @@
 """Markdown of facts: tables, escapes, and what docstrings say."""
 
+import csv
 import inspect
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from lra_bench.leaderboard.board import in_order
@@ -18,6 +20,12 @@ def table(rows: Iterable[dict[str, str]]) -> str:
     rows = list(rows)
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def plain(text: str) -> str:

@@ -1,6 +1,5 @@
 """Runs and measurements of an attention from a file of the user, and wrong calls of them."""
 
-import dataclasses
 import json
 import re
 import shutil
@@ -8,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from common import ROOT, SMOKE, read_record, refused, unsealed
+from efficiency_cases import line
 from leaderboard_cases import make, of_version
 from own_files import write_attention, write_task
 
 from lra_bench.cli import main
 from lra_bench.efficiency import child, supervise
 from lra_bench.efficiency import plan as cells
-from lra_bench.efficiency.measurement import Measurement
 from lra_bench.files.json_lines import append_line
 from lra_bench.registry import ATTENTIONS, TASKS
 from lra_bench.sweep import plan
@@ -157,11 +156,9 @@ def test_a_diverged_run_of_a_file_points_to_verify(cli, tmp_path):
 
 @pytest.mark.parametrize("words", [("--attentions", "at/mine.py"), ("--tasks", "ends.py")])
 def test_a_table_of_efficiency_chooses_the_rows_of_a_file(cell, cli, tmp_path, words):
-    config = {**cell.config, "attention_file": None, "task_file": None}
-    other = dataclasses.replace(cell, attention="linear", size="regular", config=config)
-    lines = [Measurement(x, machine="here", status="out_of_memory") for x in (cell, other)]
-    for line in lines:
-        append_line(tmp_path / "efficiency.jsonl", line.as_dict())
+    given = {"size": cell.size, "preset": cell.preset, "config": cell.config}
+    for found in (line(cell.attention, cell.length, **given), line("linear", cell.length)):
+        append_line(tmp_path / "efficiency.jsonl", found)
     assert "linear" in cli("table", tmp_path)[1]
     status, out, _ = cli("table", tmp_path, *words)
     assert (status, "mine" in out, "linear" in out) == (0, True, False)

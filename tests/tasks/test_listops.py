@@ -1,12 +1,16 @@
 """ListOps: the generator's distribution and values, and the reader of the release's files."""
 
+import importlib
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from common import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from leaderboard_cases import make, parsed
 from scipy import stats
 
 from lra_bench.contracts import Reading
@@ -230,6 +234,12 @@ def test_first_example_is_the_frozen_one():
 GOLDEN = "[SM 1 [MAX 1 6 3 2 8 3 7 ] ]"
 
 
+@pytest.fixture
+def guesses(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("listops_guess")
+
+
 def collect(task, source="generate", path=None):
     parts = {}
     for split, tokens, labels in task.read(Reading(source, path, Path("unused"))):
@@ -240,16 +250,37 @@ def collect(task, source="generate", path=None):
 @pytest.mark.parametrize(
     ("low", "high", "least", "most"), [(500, 2_000, 0.345, 0.383), (64, 256, 0.309, 0.347)]
 )
-def test_the_first_operator_alone_gives_the_accuracy_of_the_caution(low, high, least, most):
+def test_the_first_operator_alone_gives_the_accuracy_of_the_caution(
+    guesses, low, high, least, most
+):
     """Within 2.5 standard errors of what 96,000 and 20,000 expressions give: 36.4 and 32.8 %."""
-    task = ListOps(4_000, 4_000, 1, min_length=low, max_length=high)
-    found = collect(task)
-    (tokens, values), (tested, expected) = found["train"], found["validation"]
-    commonest = {
-        first: np.bincount(values[tokens[:, 0] == first]).argmax() for first in set(tokens[:, 0])
-    }
-    guessed = np.array([commonest[first] for first in tested[:, 0]])
-    assert least < (guessed == expected).mean() < most
+    found = collect(ListOps(4_000, 4_000, 1, min_length=low, max_length=high))
+    train, tested = (
+        SimpleNamespace(tokens=x, labels=y) for x, y in (found["train"], found["validation"])
+    )
+    commonest = guesses.answers(train, guesses.first_operator)
+    assert least < guesses.right(tested, guesses.first_operator, commonest).mean() < most
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[MAX 2 9 [MIN 4 7 ] 0 ]", ("[MAX", "2", "9", 2)),
+        ("[MIN [MAX 1 2 ] 3 ]", ("[MIN", None, None, 0)),
+        ("[SM 5 ]", ("[SM", "5", "5", 1)),
+    ],
+)
+def test_the_first_arguments_are_the_digits_before_another_symbol(guesses, text, expected):
+    operator, least, most, count = guesses.first_arguments(np.array(ids(text)))
+    named = [None if x is None else SYMBOLS[x] for x in (operator, least, most)]
+    assert (*named, count) == expected
+
+
+def test_a_run_agrees_with_a_guess_where_both_are_right_or_both_wrong(guesses):
+    (run,) = parsed([make(correct=np.array([True, True, False, False]))])
+    assert guesses.agreement(run, np.array([True, False, False, True, True])) == 0.5
+    (unknown,) = parsed([make()])
+    assert np.isnan(guesses.agreement(unknown, np.array([True])))
 
 
 def test_sizes_are_exact_and_splits_share_nothing():
