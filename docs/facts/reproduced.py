@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import pandas as pd
-
-from facts.text import table
+from facts.text import rows_of, table
 from lra_bench import published
 from lra_bench.leaderboard.results import Result, percent, results
 from lra_bench.records import find
@@ -13,6 +11,7 @@ from lra_bench.report.curves import curve
 _TASK = "listops"
 # What benchmarks/listops_guess.py wrote.
 _GUESSES = Path("results/listops-guess")
+_GUESS = "the commonest value of the first operator"
 # The sources whose figures may be compared, and their names in the documents. Only the code of the
 # first one has this setting.
 _SOURCES = {"nystromformer": "Nystromformer", "skyformer": "Skyformer"}
@@ -44,21 +43,26 @@ def _row(row: Result) -> dict[str, str]:
 
 def guess_table() -> str:
     """Return a table of how often three guesses are right, a row for each."""
-    guesses = pd.read_csv(_GUESSES / "guesses.csv")
     names = {"train": "training", "validation": "validation", "test": "test"}
     return table(
-        {"right, %": row["guess"], **{name: f"{100 * row[x]:.1f}" for x, name in names.items()}}
-        for row in guesses[guesses["brackets"] == "dropped"].to_dict("records")
+        {
+            "right, %": row["guess"],
+            **{name: f"{100 * float(row[x]):.1f}" for x, name in names.items()},
+        }
+        for row in rows_of(_GUESSES / "guesses.csv")
+        if row["brackets"] == "dropped"
     )
 
 
 def _agreement(attention: str) -> str:
     """Return on what share of the test examples a mechanism agrees with the guess, by seeds."""
-    rows = pd.read_csv(_GUESSES / "agreement.csv").query("brackets == 'dropped'")
-    rows = rows[rows["guess"].str.endswith("value of the first operator")]
-    shares = 100 * rows[rows["attention"] == attention]["agreement"]
-    ends = (f"{shares.min():.1f}", f"{shares.max():.1f}")
-    return " to ".join(dict.fromkeys(ends)) if len(shares) else ""
+    shares = [
+        100 * float(row["agreement"])
+        for row in rows_of(_GUESSES / "agreement.csv")
+        if (row["brackets"], row["guess"], row["attention"]) == ("dropped", _GUESS, attention)
+    ]
+    ends = [f"{end:.1f}" for end in (min(shares), max(shares))] if shares else []
+    return " to ".join(dict.fromkeys(ends))
 
 
 def _published(attention: str) -> dict[str, float]:
