@@ -7,7 +7,7 @@ from facts.attentions import attention_sections, attention_table, new_attention
 from facts.reproduced import guess_table, reproduced_table
 from facts.results import brackets_table, headline
 from facts.settings import difference_table, settings_table, task_settings
-from facts.tasks import task_sections, task_table
+from facts.tasks import new_task, task_sections, task_table
 
 FACTS: dict[str, Callable[[], str]] = {
     "headline": headline,
@@ -16,6 +16,7 @@ FACTS: dict[str, Callable[[], str]] = {
     "attention_table": attention_table,
     "attention_sections": attention_sections,
     "new_attention": new_attention,
+    "new_task": new_task,
     "task_table": task_table,
     "brackets_table": brackets_table,
     "reproduced_table": reproduced_table,

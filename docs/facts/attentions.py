@@ -12,7 +12,7 @@ from flax import nnx
 
 from facts.text import attentions, docstring_of, joined, plain, references, table, value_text
 from lra_bench import published
-from lra_bench.cli import new
+from lra_bench.cli.new_texts import texts
 from lra_bench.config import make_settings
 from lra_bench.contracts import Dims
 from lra_bench.efficiency import records
@@ -37,7 +37,7 @@ def attention_sections() -> str:
 
 def new_attention() -> str:
     """Return the file that `lra-bench new attention my-attention` writes."""
-    code, _ = new.texts("my-attention").values()
+    code, _ = texts("attention", "my-attention").values()
     return f"```python\n{code}```"
 
 

@@ -5,16 +5,26 @@ from collections.abc import Iterable
 from typing import Any
 
 from facts.text import docstring_of, joined, plain, references, table, tasks, value_text
+from lra_bench.cli.new_texts import texts
 from lra_bench.config import presets
 from lra_bench.contracts import SPLITS, Cautioned, Source, TokenTask
 from lra_bench.registry import Entry
 
 PRESETS = ("smoke", "mini", "small", "paper")
+# Where the presets of a new task begin.
+_PRESETS = "\n\ndef smoke("
 
 
 def task_table() -> str:
     """Return a table with one row per task: what it asks, and the length of its inputs."""
     return table(_task_row(entry) for entry in tasks())
+
+
+def new_task() -> str:
+    """Return the task that `lra-bench new task same-ends` writes, without its presets."""
+    code, _ = texts("task", "same-ends").values()
+    imports = "from lra_bench.configs.base import quick, tiny\n"
+    return f"```python\n{code.partition(_PRESETS)[0].replace(imports, '')}```"
 
 
 def task_sections() -> str:

@@ -1,4 +1,4 @@
-"""`lra-bench new attention` and `lra-bench verify`: what they write and print."""
+"""`lra-bench new` and `lra-bench verify`: what they write and print."""
 
 import importlib.util
 
@@ -6,9 +6,17 @@ import pytest
 from common import refused
 from own_files import write_attention, write_task
 
+from lra_bench.cli.new_texts import KINDS, texts
 
-def test_the_new_attention_keeps_the_contract_by_its_own_test(cli, tmp_path):
-    status, out, _ = cli("new", "attention", "my-own", "--out", tmp_path / "new folder")
+FIRST = {
+    "attention": "ok    the output has the shape and the dtype of v",
+    "task": "ok    the preset smoke is complete",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_file_keeps_the_contract_by_its_own_test(cli, tmp_path, kind):
+    status, out, _ = cli("new", kind, "my-own", "--out", tmp_path / "new folder")
     assert status == 0
     code = tmp_path / "new folder/my_own.py"
     assert out.splitlines()[-1] == f"next: lra-bench verify '{code}'"
@@ -18,13 +26,31 @@ def test_the_new_attention_keeps_the_contract_by_its_own_test(cli, tmp_path):
     test.test_my_own_keeps_the_contract()
     status, out, _ = cli("verify", code)
     assert status == 0
-    assert out.startswith("attention my-own\nok    the output has the shape and the dtype of v\n")
+    assert out.startswith(f"{kind} my-own\n{FIRST[kind]}\n")
     assert out.endswith("every promise is kept\n")
 
 
-@pytest.mark.parametrize("name", ["jax", "lra-bench", "numpy", "json"])
-def test_a_file_that_would_hide_a_module_is_not_written(cli, tmp_path, name):
-    refused(cli("new", "attention", name, "--out", tmp_path / "new"), 2, "would hide the module")
+def test_a_new_task_runs_with_the_default_preset(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli("new", "task", "my-ends")[0] == 0
+    few = ("--limit", "2", "--set", "data.size=1000", "--data-dir", "data")
+    status, out, _ = cli("run", "--task", "my_ends.py", "--attention", "linear", *few)
+    assert status == 0, out
+    assert "test accuracy" in out
+
+
+@pytest.mark.parametrize("name", ["path", "block", "none", "any"])
+def test_the_class_of_a_new_task_has_a_name_of_its_own(name):
+    code, _ = texts("task", name).values()
+    compile(code, f"{name}.py", "exec")
+    assert f"class {name.capitalize()}Task:" in code
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [*(("attention", x) for x in ("jax", "lra-bench", "json")), ("task", "numpy")]
+)
+def test_a_file_that_would_hide_a_module_is_not_written(cli, tmp_path, kind, name):
+    refused(cli("new", kind, name, "--out", tmp_path / "new"), 2, "would hide the module")
     assert not (tmp_path / "new").exists()
 
 
