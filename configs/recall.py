@@ -32,8 +32,9 @@ def mini() -> Any:
 def small() -> Any:
     """Train in ten minutes on two cores: 64 pairs of one token, 64 keys, 4 values.
 
-    A rate of 0.001 and examples that hardly repeat matter: with 100,000 examples softmax reached
-    85 % in 3,000 steps. With 16 values it stayed at 6 %, at rates of 0.003 and 0.001.
+    Softmax reached 100, 94 and 33 % with three seeds: it leaves the plateau of a guess late, or not
+    in these steps. With 100,000 examples it reached 85 % in 3,000 steps. With 16 values it stayed
+    at 6 %, at rates of 0.003 and 0.001.
     """
     config = mini()
     config.data = dict(FULL, num_pairs=64, num_keys=64, num_values=4, train_size=300_000)

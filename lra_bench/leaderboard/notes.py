@@ -1,6 +1,6 @@
 """The notes under a table of accuracies: what its signs mean, and which data it is of."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lra_bench.contracts import Cautioned
 from lra_bench.leaderboard.board import SECOND, Board
@@ -21,21 +21,31 @@ _READINGS = {
 }
 
 
-def signs(board: Board) -> list[str]:
-    """Return what the figures and signs of a table mean, a phrase for each that is in it."""
+def signs(board: Board, columns: Sequence[str] | None = None) -> list[str]:
+    """Return what the figures and signs of a table mean, a phrase for each that is in it.
+
+    Args:
+        board: the leaderboard.
+        columns: headings of the columns that are shown; None for all.
+    """
     notes = ["mean ± sd over seeds, test accuracy at the best validation step"]
-    if board.averages:
+    if board.averages and _is_shown("average", columns):
         notes.append(
             "averages are of unrounded figures, and only where every task has one; "
             "a failure at chance counts with the accuracy it has"
         )
     if any(result.at_chance for result in board.results):
         notes.append(f"at chance: a seed not {ABOVE_CHANCE} standard errors above the row chance")
-    if any(row.is_over_budget for row in board.rows):
+    if any(row.is_over_budget for row in board.rows) and _is_shown("vs softmax", columns):
         notes.append(f"(!): over {100 * (BUDGET - 1):.0f} % more parameters than softmax")
     if any(result.runs[0].init_from for result in board.results):
         notes.append("from: fine-tuned, after that attention's own training")
     return notes
+
+
+def _is_shown(words: str, columns: Sequence[str] | None) -> bool:
+    """Return whether a column is shown whose heading has these words."""
+    return columns is None or any(words in heading for heading in columns)
 
 
 def marking(board: Board) -> str:

@@ -33,24 +33,26 @@ def render(
     groups = by_setting(records)
     if style in FOR_PROGRAMS:
         return for_programs(long(groups, with_published=with_published), style, layout)
-    sheets = [_of_setting(setting, group) for setting, group in groups.items()]
+    sheets = [_of_setting(setting, group, layout) for setting, group in groups.items()]
     if with_published:
         sheets += published_table.sheets(*_published(records))
     return render_all(style, sheets, layout)
 
 
-def _of_setting(setting: str, records: Sequence[Record]) -> Sheet:
+def _of_setting(setting: str, records: Sequence[Record], layout: TableLayout) -> Sheet:
+    """Return the table of a setting, with all its columns, and notes on those that are shown."""
     leaderboard = board(records)
     table = wide(leaderboard)
+    shown = list(layout(table).columns)
     sentences = [
-        f"{'; '.join(notes.signs(leaderboard))}.",
+        f"{'; '.join(notes.signs(leaderboard, shown))}.",
         notes.marking(leaderboard),
         notes.readings_note(records),
         notes.cautions_note(records),
         notes.over_identity(leaderboard),
         tokens.notes(leaderboard.results),
         notes.unofficial_note(records),
-        _speed_note(leaderboard) if "steps/s" in table.columns else "",
+        _speed_note(leaderboard) if "steps/s" in shown else "",
     ]
     return Sheet(f"preset {setting}", table, " ".join(filter(None, sentences)))
 

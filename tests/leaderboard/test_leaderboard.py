@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from leaderboard_cases import averages, make, of_all_tasks, parsed, right, row, table, the_board
 from strategies import json_values
 
+from lra_bench.display.layout import TableLayout
 from lra_bench.errors import RunError, UsageError
 from lra_bench.leaderboard.comparable import by_setting
 from lra_bench.leaderboard.results import Result, percent
@@ -145,6 +146,15 @@ def test_data_read_as_others_did_have_a_table_of_their_own_that_says_so(task, op
     assert f"Not our own protocol: {words}" in theirs
     rows = json.loads(render(parsed(runs), "json", with_published=False))
     assert [row["reading"] for row in rows] == ["", option.removeprefix("data.")]
+
+
+def test_notes_are_only_on_columns_that_are_shown():
+    large = {**make("linear"), "parameters_vs_softmax": 2.0}
+    one, five = [make(), large], of_all_tasks()
+    few = TableLayout(columns=("seeds",))
+    for words, runs in (("Steps/s on ", one), ("(!): over 10 %", one), ("averages are", five)):
+        assert words in table(runs)
+        assert words not in table(runs, layout=few)
 
 
 def test_the_caution_of_a_task_stands_below_its_tables_once():
