@@ -1,4 +1,4 @@
-"""What `lra-bench new` writes: a mechanism or a task that works, and its test."""
+"""Files that `lra-bench new` writes: a mechanism or a task that works, and its test."""
 
 from keyword import iskeyword
 
