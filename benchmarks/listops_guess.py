@@ -125,11 +125,11 @@ def main() -> None:
     forms = ("dropped", "kept")
     rows = [row for form in forms for row in measure(form, args.data_dir, runs)]
     args.out.mkdir(parents=True, exist_ok=True)
-    for name, values in (
-        ("guesses", [shares for shares, _ in rows]),
-        ("agreement", [each for _, agreeing in rows for each in agreeing]),
-    ):
-        table = pd.DataFrame(values).round(4)
+    tables = {"guesses": [shares for shares, _ in rows]}
+    if runs:
+        tables["agreement"] = [each for _, agreeing in rows for each in agreeing]
+    for name, values in tables.items():
+        table = pd.DataFrame(values).round(6)
         table.to_csv(args.out / f"{name}.csv", index=False)
         print(table.to_string(index=False))
 

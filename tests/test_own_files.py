@@ -117,7 +117,10 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(name, tmp_path):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda path: None, "no such file; lra-bench new writes one"),
+        (
+            lambda path: None,
+            "no such file; lra-bench new attention NAME or new task NAME",
+        ),
         (lambda path: path.mkdir(), "a folder, not a file"),
         (lambda path: path.write_bytes(b"x = 1\n\xff\n"), "line 2: not UTF-8 text"),
         (lambda path: path.write_text("#" * 2**21), "larger than 1 MiB"),

@@ -16,6 +16,7 @@ _CLAIMS = {
 def approximation_table() -> str:
     """Return a table of how many times smaller errors are, a row for each scale and m."""
     dim = json.loads((_FOLDER / "approximation.json").read_text())["dim"]
+    # Entries of this deviation are divided by d^(1/4), so |x|^2 is d scale^2 / sqrt(d) on average.
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for row in rows_of(_FOLDER / "claims.csv"):
         place = row["scale"], row["features_of_worse"]

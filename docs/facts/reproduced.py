@@ -60,6 +60,7 @@ def _agreement(attention: str) -> str:
         100 * float(row["agreement"])
         for row in rows_of(_GUESSES / "agreement.csv")
         if (row["brackets"], row["guess"], row["attention"]) == ("dropped", _GUESS, attention)
+        and row["agreement"]
     ]
     ends = [f"{end:.1f}" for end in (min(shares), max(shares))] if shares else []
     return " to ".join(dict.fromkeys(ends))

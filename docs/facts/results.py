@@ -1,11 +1,13 @@
 """Facts of what was measured here and of what others published."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from facts.text import plain, table
 from lra_bench import published
 from lra_bench.efficiency import records
-from lra_bench.leaderboard.results import results
+from lra_bench.leaderboard.results import Result, results
 from lra_bench.records import find
 from lra_bench.registry import family_of
 from lra_bench.scaling.groups import groups
@@ -16,7 +18,7 @@ _NEARLY_ALL = 0.95
 
 
 def headline() -> str:
-    """Return three sentences: how many mechanisms remember, see far, and how fast one is."""
+    """Return sentences on how many mechanisms remember, how many see far, and how fast one is."""
     scores = results(find.collect([Path("results/battery")]))
     scores = [x for x in scores if family_of(x.attention) != "bound"]
     known, seen = ([x for x in scores if x.task == task] for task in ("recall", "span"))
@@ -27,14 +29,21 @@ def headline() -> str:
     length, faster = _fastest_lead()
     return (
         f"{len(known)} of the {len(known) + 1} mechanisms mix tokens (`identity` does not). Each "
-        "was trained in a small model, for three minutes at most. Asked for the value of a key "
-        "that they have read, "
+        f"was trained in a small model, for {_longest(scores)} minutes at most. "
+        "Asked for the value of a key that they have read, "
         f"**{len(sure)}** are right in at least {_NEARLY_ALL:.0%} of cases, {exact} of which are "
         f"forms of exact softmax, and **{unsure}** do no better than a guess. **{far}** relate "
         "tokens that are at least 17 places apart in every run. "
         f"At {length:,} tokens, Performer is **{faster:.0f} times as fast** as the fastest exact "
         "attention, forward and backward, on two CPU cores."
     )
+
+
+def _longest(scores: Sequence[Result]) -> int:
+    """Return the minutes of the longest training, without evaluations, rounded up."""
+    runs = [run for result in scores for run in result.runs]
+    seconds = [(run.steps or 0) / (run.steps_per_second or math.inf) for run in runs]
+    return math.ceil(max(seconds) / 60)
 
 
 def _fastest_lead() -> tuple[int, float]:

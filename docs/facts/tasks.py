@@ -12,7 +12,7 @@ from lra_bench.registry import Entry
 
 PRESETS = ("smoke", "mini", "small", "paper")
 # Where the presets of a new task begin.
-_PRESETS = "\n\ndef smoke("
+_FIRST_PRESET = "\n\ndef smoke("
 
 
 def task_table() -> str:
@@ -24,7 +24,7 @@ def new_task() -> str:
     """Return the task that `lra-bench new task same-ends` writes, without its presets."""
     code, _ = texts("task", "same-ends").values()
     imports = "from lra_bench.configs.base import quick, tiny\n"
-    return f"```python\n{code.partition(_PRESETS)[0].replace(imports, '')}```"
+    return f"```python\n{code.partition(_FIRST_PRESET)[0].replace(imports, '')}```"
 
 
 def task_sections() -> str:

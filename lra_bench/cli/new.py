@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from lra_bench.cli.common import one_of
-from lra_bench.cli.new_texts import KINDS, texts
+from lra_bench.cli.new_texts import IMPORTED, KINDS, texts
 from lra_bench.cli.paths import output_folder
 
 NAME = "new"
@@ -65,6 +65,8 @@ def _check(kind: str, name: str) -> None:
         check_name(kind, name)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if kind == "attention" and name in IMPORTED:
+        raise UsageError(f"attention name {name!r}: its file imports something of that name")
     if not name.replace("-", "_").isidentifier() or iskeyword(name):
         raise UsageError(f"{kind} name {name!r}: begins with a digit, or is a word of Python")
     if (ATTENTIONS if kind == "attention" else TASKS).has(name):

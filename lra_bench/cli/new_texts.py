@@ -35,17 +35,20 @@ def {module}(
     return (above / jnp.maximum(below, 1e-6)[..., None]).astype(v.dtype)
 '''
 TASK = '''\
-"""{title}: does a sequence end with the symbol that it starts with?"""
+"""{title}: does a sequence end with the symbol that it starts with?
+
+Change `read`, and all that describes it; `lra_bench.contracts.Task` says what each name means.
+"""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from lra_bench.configs.base import quick, tiny
-from lra_bench.contracts import Block, Reading, Source
+from lra_bench.contracts import Block, Range, Reading, Source
 from lra_bench.registry import register_task
 
 
@@ -54,7 +57,7 @@ from lra_bench.registry import register_task
 class {type}:
     """Tell whether the first and the last symbol of a sequence are equal."""
 
-    length: int = 256
+    length: Annotated[int, Range(2, 2**14)] = 256
     size: int = 10_000
     seed: int = 0
 
@@ -65,7 +68,9 @@ class {type}:
     pad_id: ClassVar[int | None] = None
     paired: ClassVar[bool] = False
     side: ClassVar[int | None] = None
-    sources: ClassVar[tuple[Source, ...]] = (Source("generate", "each a random stream"),)
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source("generate", splits="each split from a random stream of its own"),
+    )
     version: ClassVar[int] = 1
 
     @property
@@ -140,8 +145,10 @@ import lra_bench
 def test_{module}_keeps_the_contract():
     lra_bench.require_contract(Path(__file__).with_name("{file}"))
 '''
+# What the file of an attention imports under this name; its function must have another one.
+IMPORTED = ("jnp",)
 # What the file of a task imports; its class must have another name.
-_TAKEN = ("Any", "Block", "ClassVar", "Iterator", "Path", "Reading", "Source")
+_TAKEN = ("Annotated", "Any", "Block", "ClassVar", "Iterator", "Path", "Range", "Reading", "Source")
 _TEXTS = {"attention": ATTENTION, "task": TASK}
 KINDS = tuple(_TEXTS)
 

@@ -104,9 +104,11 @@ def over_identity(board: Board) -> str:
         return ""
     if IDENTITY not in labels:
         return f"No row shows what the model does without attention: {IDENTITY} has no record here."
+    tests = len(board.beats_identity)
+    corrected = f" and corrected for the {tests} comparisons of this table" if tests > 1 else ""
     rule = (
-        f"significantly better than {IDENTITY}, which mixes no tokens, by the same test, one-sided "
-        f"and corrected for the {len(board.beats_identity)} comparisons of this table"
+        f"significantly better than {IDENTITY}, which mixes no tokens, by the same test, "
+        f"one-sided{corrected}"
     )
     sign = f"{NO_BETTER}: not {rule}." if any(map(board.is_no_better, board.results)) else ""
     return " ".join(filter(None, (sign, _untested(board))))

@@ -40,7 +40,10 @@ def render(
 
 
 def _of_setting(setting: str, records: Sequence[Record], layout: TableLayout) -> Sheet:
-    """Return the table of a setting, with all its columns, and notes on those that are shown."""
+    """Return the table of a setting, with all its columns, and its notes.
+
+    Notes on averages, parameters and steps/s are left out where these columns are not shown.
+    """
     leaderboard = board(records)
     table = wide(leaderboard)
     shown = list(layout(table).columns)

@@ -84,7 +84,7 @@ def read(text: str) -> SourceFile:
 
 def _why(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
-        return "no such file; lra-bench new writes one"
+        return "no such file; lra-bench new attention NAME or new task NAME writes one"
     return reason(error)
 
 

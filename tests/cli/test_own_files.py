@@ -274,6 +274,7 @@ WRONG = [
     ((*NEW, "lambda"), 2, "is a word of Python"),
     ((*NEW, "linear"), 2, "attention linear exists already"),
     (("new", "task", "listops"), 2, "task listops exists already"),
+    ((*NEW, "jnp"), 2, "its file imports something of that name"),
     (("new", "task", "2nd"), 2, "task name '2nd': begins with a digit"),
     ((*NEW, "mine"), 2, "mine.py is there already"),
     ((*NEW, "my-own"), 2, "test_my_own.py is there already"),
