@@ -25,7 +25,7 @@ from lra_bench.report import (
     settings,
     summary,
 )
-from lra_bench.report.figure import NamedFigure
+from lra_bench.report.figure import NamedFigure, numbered
 from lra_bench.report.inputs import Choose, Inputs, RunTable, gather
 from lra_bench.report.markup import Html
 from lra_bench.report.page import MADE_BY, Section, Top, page
@@ -67,7 +67,7 @@ def write(
         content = compose(inputs, with_published=with_published)
     presets = list(dict.fromkeys(run_table.preset for run_table in inputs.tables))
     top = Top(title, _today(), lead(inputs), content.results, content.first)
-    write_atomically(out / FILE, page(top, presets, content.sections))
+    write_atomically(out / FILE, numbered(page(top, presets, content.sections)))
     written = [out / FILE]
     for number, drawn in enumerate(content.figures, 1):
         doing = f"drawing figure {number} of {len(content.figures)}"

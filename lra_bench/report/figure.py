@@ -1,5 +1,6 @@
 """Figures, shown on the page and kept as files beside it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,6 +31,16 @@ def shown(image: NamedFigure, description: str, *caption: object) -> Html:
     box = tag("div", svg, class_="wide", style=width, tabindex=0, role="region",
               aria_label=description)  # fmt: skip
     return tag("figure", box, tag("figcaption", *caption))
+
+
+# The beginning of an id of a figure, where it is defined or used.
+_ID = re.compile(r'(\bid="|\bhref="#|\burl\(#)(f[0-9a-f]{8})-')
+
+
+def numbered(page: str) -> str:
+    """Return a page whose figures begin their ids with a number: there are thousands of them."""
+    numbers: dict[str, int] = {}
+    return _ID.sub(lambda x: f"{x[1]}f{numbers.setdefault(x[2], len(numbers))}-", page)
 
 
 def keys(entries: Mapping[str, Html]) -> Html:

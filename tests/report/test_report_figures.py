@@ -13,6 +13,7 @@ from lra_bench.display import figures
 from lra_bench.records.find import collect
 from lra_bench.registry import ATTENTIONS
 from lra_bench.report import ablations, approximation, bubbles, curves
+from lra_bench.report.figure import numbered
 from lra_bench.report.inputs import gather, run_tables
 from lra_bench.report.styles import styles
 
@@ -223,3 +224,10 @@ class TestAblations:
         self.write(tmp_path)
         (tmp_path / "stability.md").unlink()
         assert ablations.section(collect([tmp_path])) == (None, [])
+
+
+def test_the_ids_of_each_figure_begin_with_its_number():
+    one, two = "f0123abcd", "fdeadbeef"
+    page = f'<path id="{one}-1"/><use href="#{one}-1"/><g clip-path="url(#{two}-1)"/><p>{one}-1</p>'
+    expected = f'<path id="f0-1"/><use href="#f0-1"/><g clip-path="url(#f1-1)"/><p>{one}-1</p>'
+    assert numbered(page) == expected
