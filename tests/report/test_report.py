@@ -241,8 +241,8 @@ class TestWhole:
         file = tmp_path / "out/index.html"
         assert file.stat().st_size < 3e6
         page = check(file.read_text())
-        assert "200 runs of 8 attentions on 6 tasks." in page.text
-        for shown in ("diverged", "out of memory", "Published figures", "preset small"):
+        lead = "200 runs of 8 attentions on 6 tasks."
+        for shown in (lead, "diverged", "out of memory", "Published figures", "preset small"):
             assert any(shown in text for text in page.text), shown
 
     def test_our_own_results(self, repository, tmp_path, cli):
