@@ -76,12 +76,12 @@ def _named(
     from lra_bench.runtime.source_files import is_reference
 
     known = {name for _, names in items for name in names}
-    named = {_without_folder(name) if is_reference(name) else name for name in wanted}
+    meant = {name: _without_folder(name) if is_reference(name) else name for name in wanted}
     for name in wanted:
-        if not {name, _without_folder(name)} & known:
+        if meant[name] not in known:
             valid = sorted(x for x in known if not is_reference(x))
             raise unknown(f"{kind} among the records", name, valid)
-    return [item for item, names in items if not wanted or {*names} & named]
+    return [item for item, names in items if not wanted or {*names} & {*meant.values()}]
 
 
 def _without_folder(reference: str) -> str:

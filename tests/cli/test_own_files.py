@@ -98,6 +98,11 @@ def test_a_table_chooses_the_rows_of_a_file(finished, cli, name):
     assert "| linear" not in out
 
 
+def test_a_folder_before_a_name_that_is_no_file_is_refused(finished, cli):
+    said = "unknown attention among the records 'some/mine'; "
+    refused(cli("table", finished, "--attentions", "some/mine"), 2, said)
+
+
 def test_versions_of_a_file_are_told_apart_in_one_table(finished, cli, tmp_path):
     shutil.copytree(finished, tmp_path / "other")
     values = unsealed(finished / "record.json")
